@@ -1,0 +1,37 @@
+# make demo    install into .venv, then the industrial kit's main job on real solar cells
+# make test    install into .venv, then lint, types and tests
+# make lint    ruff and mypy alone
+# make bench   the long measurements behind the figures in BENCHMARKS.md
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MEMBERS := -e "core[weights]" -e "domain_kits/industrial[elpv]"
+TOOLS := mypy pytest ruff scikit-learn
+DEFINITIONS := Makefile constraints.txt pyproject.toml core/pyproject.toml \
+	domain_kits/industrial/pyproject.toml
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.ready
+	$(BIN)/moekit demo industrial
+
+test: lint
+	$(BIN)/python -m pytest -m "not bench"
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	cd core && ../$(BIN)/mypy --config-file ../pyproject.toml moekit
+	cd domain_kits/industrial && ../../$(BIN)/mypy --config-file ../../pyproject.toml moekit_industrial
+
+bench: $(VENV)/.ready
+	$(BIN)/python -m pytest -m bench -s tests/benchmarks
+
+$(VENV)/.ready: $(DEFINITIONS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt $(MEMBERS) $(TOOLS)
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs build dist

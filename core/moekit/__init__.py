@@ -1,0 +1,129 @@
+"""moekit: vision specialists on one shared mixture-of-experts backbone.
+
+The names below are the public interface. They are imported when they are first used, so that
+`import moekit` and the command's help stay fast and do not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from moekit.backbone.build import build_backbone
+    from moekit.backbone.carve import carve
+    from moekit.backbone.features import Features
+    from moekit.backbone.model import MoEBackbone, Provenance
+    from moekit.data.samples import Dataset, Sample, Skipped
+    from moekit.errors import (
+        DataError,
+        ImageError,
+        MoekitError,
+        PluginError,
+        StorageError,
+        UsageError,
+        WeightsError,
+    )
+    from moekit.moe.gates import ExpertChoice, Gate, TopKSigmoid, TopKSoftmax, UnitTopK
+    from moekit.moe.routing import Routing
+    from moekit.moe.specialists import Grid, SpecialistExpert
+    from moekit.moe.stats import BlockRouting, RoutingTrace
+    from moekit.plugins.hookspecs import hookimpl
+    from moekit.plugins.records import (
+        DatasetSpec,
+        ExpertSpec,
+        GateSpec,
+        KitSpec,
+        MetricSpec,
+        SpecialistSlot,
+    )
+    from moekit.plugins.registry import Registry
+    from moekit.runtime.output import HeadOutput, KitOutput
+    from moekit.runtime.runtime import Runtime
+    from moekit.training.recipe import Recipe
+
+_HOMES = {
+    "backbone.build": ("build_backbone",),
+    "backbone.carve": ("carve",),
+    "backbone.features": ("Features",),
+    "backbone.model": ("MoEBackbone", "Provenance"),
+    "data.samples": ("Dataset", "Sample", "Skipped"),
+    "errors": (
+        "DataError",
+        "ImageError",
+        "MoekitError",
+        "PluginError",
+        "StorageError",
+        "UsageError",
+        "WeightsError",
+    ),
+    "moe.gates": ("ExpertChoice", "Gate", "TopKSigmoid", "TopKSoftmax", "UnitTopK"),
+    "moe.routing": ("Routing",),
+    "moe.specialists": ("Grid", "SpecialistExpert"),
+    "moe.stats": ("BlockRouting", "RoutingTrace"),
+    "plugins.hookspecs": ("hookimpl",),
+    "plugins.records": (
+        "DatasetSpec",
+        "ExpertSpec",
+        "GateSpec",
+        "KitSpec",
+        "MetricSpec",
+        "SpecialistSlot",
+    ),
+    "plugins.registry": ("Registry",),
+    "runtime.output": ("HeadOutput", "KitOutput"),
+    "runtime.runtime": ("Runtime",),
+    "training.recipe": ("Recipe",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BlockRouting",
+    "DataError",
+    "Dataset",
+    "DatasetSpec",
+    "ExpertChoice",
+    "ExpertSpec",
+    "Features",
+    "Gate",
+    "GateSpec",
+    "Grid",
+    "HeadOutput",
+    "ImageError",
+    "KitOutput",
+    "KitSpec",
+    "MetricSpec",
+    "MoEBackbone",
+    "MoekitError",
+    "PluginError",
+    "Provenance",
+    "Recipe",
+    "Registry",
+    "Routing",
+    "RoutingTrace",
+    "Runtime",
+    "Sample",
+    "Skipped",
+    "SpecialistExpert",
+    "SpecialistSlot",
+    "StorageError",
+    "TopKSigmoid",
+    "TopKSoftmax",
+    "UnitTopK",
+    "UsageError",
+    "WeightsError",
+    "build_backbone",
+    "carve",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'moekit' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"moekit.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""The shared backbone: any timm vision transformer, carved into experts, with real weights."""

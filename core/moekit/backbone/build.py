@@ -1,0 +1,126 @@
+"""Builds the backbone: architecture from timm, weights from a source, FFNs carved into experts."""
+
+from __future__ import annotations
+
+import functools
+from typing import cast
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.data import resolve_model_data_config
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from moekit.backbone.carve import EXPERTS, carve
+from moekit.backbone.model import MoEBackbone, Provenance
+from moekit.backbone.sources import DEFAULT_ARCHITECTURE, WeightFile, find_weights
+from moekit.errors import UsageError, WeightsError
+
+
+def build_backbone(
+    architecture: str = DEFAULT_ARCHITECTURE,
+    *,
+    weights: str = "auto",
+    experts: int = EXPERTS,
+    top_k: int | None = None,
+) -> MoEBackbone:
+    """The shared backbone with pretrained weights, frozen and in eval mode, on the CPU in float32.
+
+    Args:
+        architecture: A timm model of the VisionTransformer family.
+        weights: "auto", "package", "hub", or the path of a safetensors file in timm's layout.
+        experts: Generic experts a block.
+        top_k: Generic experts a token has; all of them where None.
+
+    Returns:
+        The backbone; `backbone.provenance` says where its weights come from.
+
+    Raises:
+        UsageError: The architecture is unknown or cannot be carved.
+        WeightsError: No source has the weights, or they do not fit the architecture.
+    """
+    _check_known(architecture)
+    file = find_weights(architecture, weights)
+    vit = build_dense(architecture, file)
+    config = resolve_model_data_config(vit)
+    return carve(
+        vit,
+        provenance=Provenance(
+            architecture=architecture,
+            source=file.source,
+            origin=file.origin,
+            sha256=file.sha256,
+            licence=file.licence,
+            note=file.note,
+        ),
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        experts=experts,
+        top_k=top_k,
+    )
+
+
+def build_dense(architecture: str, file: WeightFile) -> VisionTransformer:
+    """The dense timm model with the weights of `file`, in eval mode, for any image size."""
+    vit = _create(architecture)
+    state = _read_state(file)
+    wanted = vit.state_dict()
+    faults = sorted(wanted.keys() ^ state.keys()) + [
+        name for name in wanted.keys() & state.keys() if wanted[name].shape != state[name].shape
+    ]
+    if faults:
+        raise WeightsError(
+            f"the weights do not fit {architecture}: {len(faults)} tensors are missing, unknown or "
+            f"of another shape, such as {faults[0]}",
+            whose=str(file.path),
+            fix="give the architecture that the file was made for",
+        )
+    vit.load_state_dict(state, assign=True)
+    return vit.eval()
+
+
+def _create(architecture: str) -> VisionTransformer:
+    """The model without weights; memory is given only to buffers that no file brings."""
+    make = functools.partial(
+        timm.create_model, architecture, pretrained=False, num_classes=0, dynamic_img_size=True
+    )
+    try:
+        with torch.device("meta"):
+            vit = make()
+        stored = vit.state_dict()
+        if any(name not in stored for name, _ in vit.named_buffers()):
+            vit = make()
+    except TypeError as error:
+        raise UsageError(
+            f"{architecture} does not take images of any size ({error})",
+            whose="the backbone's architecture",
+            fix="choose a timm model of the VisionTransformer family",
+        ) from error
+    return cast(VisionTransformer, vit)
+
+
+def _read_state(file: WeightFile) -> dict[str, Tensor]:
+    """The tensors of a file in float32, less those of a classification head."""
+    try:
+        tensors = load_file(file.path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"the file is not a whole safetensors file ({error})",
+            whose=str(file.path),
+            fix="delete it if it lies in the cache (it is made again), or get it again",
+        ) from error
+    return {
+        name: tensor.float() for name, tensor in tensors.items() if not name.startswith("head.")
+    }
+
+
+def _check_known(architecture: str) -> None:
+    if not timm.is_model(architecture):
+        near = timm.list_models(f"*{architecture.split('_')[0]}*")[:3]
+        raise UsageError(
+            f"timm has no model of the name {architecture!r}",
+            whose="the backbone's architecture",
+            fix=f"choose one of timm's vision transformers, such as {', '.join(near) or 'vit_*'}",
+        )

@@ -1,0 +1,45 @@
+"""What the backbone returns.
+
+Shapes: B images (or frames), N tokens (prefix tokens first), D width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from moekit.moe.specialists import Grid
+from moekit.moe.stats import RoutingTrace
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Features:
+    """The features of a batch.
+
+    Attributes:
+        final_BND: (B, N, D) tokens after the last block and the final norm.
+        blocks: For each block asked for, (B, N, D) its output before any norm.
+        grid: Rows and columns of the patch tokens.
+        prefix_tokens: How many tokens before the patches (class and register tokens).
+        frames: T of a clip or volume, whose frames lie one after the other in B; None for images.
+        trace: The routing of each block, where it was asked for.
+    """
+
+    final_BND: Tensor
+    blocks: Mapping[int, Tensor]
+    grid: Grid
+    prefix_tokens: int
+    frames: int | None = None
+    trace: RoutingTrace | None = None
+
+    @property
+    def patches_BND(self) -> Tensor:
+        """(B, rows * columns, D) the final patch tokens."""
+        return self.final_BND[:, self.prefix_tokens :]
+
+    @property
+    def pooled_BD(self) -> Tensor:
+        """(B, D) the final class token, or the mean of the patches where there is none."""
+        return self.final_BND[:, 0] if self.prefix_tokens else self.patches_BND.mean(1)

@@ -1,0 +1,229 @@
+"""The shared backbone: a timm vision transformer whose FFNs are MoE layers.
+
+Shapes: B images, T frames, N tokens, D width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import cast
+
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from moekit.backbone.features import Features
+from moekit.errors import UsageError
+from moekit.moe.layer import MoELayer
+from moekit.moe.specialists import Grid, SpecialistSet
+from moekit.moe.stats import RoutingTrace
+
+Branches = Mapping[int, SpecialistSet]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where the backbone's weights come from; part of every result.
+
+    Attributes:
+        architecture: timm's model name.
+        source: Kind of weight source ("file", "package", "hub").
+        origin: File, package with version, or hub repository.
+        sha256: Hash of the safetensors file.
+        licence: SPDX identifier, or "unknown".
+        note: What a reader must know about these weights.
+    """
+
+    architecture: str
+    source: str
+    origin: str
+    sha256: str
+    licence: str
+    note: str
+
+
+class MoEBlock(nn.Module):
+    """A transformer block with an MoE layer as its FFN and a place for one kit's specialists.
+
+    Args:
+        block: The timm block; its attention, norms and layer scales are kept.
+        moe: The layer that takes the FFN's place.
+        index: Number of the block in the backbone.
+    """
+
+    def __init__(self, *, block: nn.Module, moe: MoELayer, index: int) -> None:
+        super().__init__()
+        self.norm1 = cast(nn.Module, block.norm1)
+        self.attn = cast(nn.Module, block.attn)
+        self.ls1 = cast(nn.Module, block.ls1)
+        self.norm2 = cast(nn.Module, block.norm2)
+        self.moe = moe
+        self.ls2 = cast(nn.Module, block.ls2)
+        self.index = index
+
+    def forward(
+        self,
+        x_BND: Tensor,
+        grid: Grid,
+        *,
+        top_k: int,
+        specialists: SpecialistSet | None = None,
+        trace: RoutingTrace | None = None,
+    ) -> Tensor:
+        """(B, N, D) to (B, N, D)."""
+        x_BND = x_BND + self.ls1(self.attn(self.norm1(x_BND)))
+        z_BND = self.norm2(x_BND)
+        y_BND: Tensor = x_BND + self.ls2(
+            self.moe(z_BND, top_k=top_k, trace=trace, block=self.index)
+        )
+        if specialists is None:
+            return y_BND
+        branch_BND: Tensor = specialists(z_BND, grid, trace=trace, block=self.index)
+        return y_BND + branch_BND
+
+
+class MoEBackbone(nn.Module):
+    """A frozen vision transformer with 16 generic experts a block.
+
+    Made by `moekit.build_backbone`. It holds no state of any kit: specialists are handed to each
+    call, so no kit can change what another computes.
+
+    Args:
+        vit: The timm model; its patch embedding, position table and final norm are kept.
+        layers: One MoE layer a block.
+        provenance: Where the weights come from.
+        mean: Per-channel mean that images are normalised with.
+        std: Per-channel standard deviation.
+        top_k: Generic experts a token has.
+    """
+
+    def __init__(
+        self,
+        *,
+        vit: VisionTransformer,
+        layers: Collection[MoELayer],
+        provenance: Provenance,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        top_k: int,
+    ) -> None:
+        super().__init__()
+        blocks = [
+            MoEBlock(block=block, moe=layer, index=index)
+            for index, (block, layer) in enumerate(zip(vit.blocks, layers, strict=True))
+        ]
+        vit.blocks = nn.Sequential()
+        self.stem = vit
+        self.blocks = nn.ModuleList(blocks)
+        self.provenance = provenance
+        self.mean = mean
+        self.std = std
+        self.width: int = vit.embed_dim
+        self.prefix_tokens: int = vit.num_prefix_tokens
+        self.patch: int = vit.patch_embed.patch_size[0]
+        self.top_k = top_k
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def top_k(self) -> int:
+        """Generic experts a token has: all of them is exact, fewer is faster."""
+        return self._top_k
+
+    @top_k.setter
+    def top_k(self, value: int) -> None:
+        if not 1 <= value <= self.experts:
+            raise UsageError(
+                f"top_k is {value}, but each block has {self.experts} experts",
+                whose="top_k",
+                fix=f"choose a value from 1 to {self.experts}",
+            )
+        self._top_k = value
+
+    @property
+    def experts(self) -> int:
+        """E, the generic experts of a block."""
+        first: MoEBlock = self.blocks[0]  # type: ignore[assignment]
+        return first.moe.bank.experts
+
+    def train(self, mode: bool = True) -> MoEBackbone:
+        """Stays in eval mode whatever is asked: the trunk is frozen."""
+        del mode
+        return super().train(False)
+
+    def forward(
+        self,
+        images: Tensor,
+        *,
+        branches: Branches | None = None,
+        keep: Collection[int] = (),
+        trace: RoutingTrace | None = None,
+    ) -> Features:
+        """Features of normalised images.
+
+        Args:
+            images: (B, 3, H, W) float, or clips and volumes (B, T, 3, H, W); H and W are multiples
+                of the patch size.
+            branches: The active kit's specialists by block.
+            keep: Blocks whose output is wanted too.
+            trace: Collects the routing where one is given.
+
+        Raises:
+            UsageError: The images have another shape.
+        """
+        frames = images.shape[1] if images.ndim == 5 else None
+        x_BND, grid = self.embed(images.flatten(0, 1) if frames else images)
+        x_BND, kept = self.run_blocks(x_BND, grid, branches=branches, keep=keep, trace=trace)
+        return Features(
+            final_BND=self.stem.norm(x_BND),
+            blocks=kept,
+            grid=grid,
+            prefix_tokens=self.prefix_tokens,
+            frames=frames,
+            trace=trace,
+        )
+
+    def embed(self, images: Tensor) -> tuple[Tensor, Grid]:
+        """Images (B, 3, H, W) to tokens (B, N, D) before the first block, and their grid."""
+        self._check_shape(images)
+        x = self.stem.patch_embed(images)
+        x_BND = self.stem.norm_pre(self.stem._pos_embed(x))
+        return x_BND, Grid(images.shape[2] // self.patch, images.shape[3] // self.patch)
+
+    def run_blocks(
+        self,
+        x_BND: Tensor,
+        grid: Grid,
+        *,
+        start: int = 0,
+        branches: Branches | None = None,
+        keep: Collection[int] = (),
+        trace: RoutingTrace | None = None,
+        stop: int | None = None,
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Runs blocks `start` to `stop` (not included; None is the end).
+
+        Returns:
+            The tokens after the last block run, and the outputs of the blocks in `keep`.
+        """
+        kept: dict[int, Tensor] = {}
+        for index in range(start, len(self.blocks) if stop is None else stop):
+            x_BND = self.blocks[index](
+                x_BND,
+                grid,
+                top_k=self.top_k,
+                specialists=branches.get(index) if branches else None,
+                trace=trace,
+            )
+            if index in keep:
+                kept[index] = x_BND
+        return x_BND, kept
+
+    def _check_shape(self, images: Tensor) -> None:
+        good = images.ndim == 4 and images.shape[1] == 3 and min(images.shape[2:]) >= self.patch
+        if not good or any(side % self.patch for side in images.shape[2:]):
+            raise UsageError(
+                f"images have the shape {tuple(images.shape)}",
+                whose="the backbone's input",
+                fix=f"give (B, 3, H, W) or (B, T, 3, H, W), H and W multiples of {self.patch}",
+            )

@@ -1,0 +1,1 @@
+"""What moekit itself provides, as an ordinary plugin: gates, the folder loader, common metrics."""

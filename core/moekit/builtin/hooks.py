@@ -1,0 +1,52 @@
+"""The hooks of the built-in plugin."""
+
+from __future__ import annotations
+
+from moekit.data.folder import FOLDER
+from moekit.evaluation.metrics import METRICS
+from moekit.moe.gates import ExpertChoice, TopKSigmoid, TopKSoftmax, UnitTopK
+from moekit.plugins.hookspecs import hookimpl
+from moekit.plugins.records import DatasetSpec, GateSpec, MetricSpec
+
+
+@hookimpl
+def moekit_gates() -> list[GateSpec]:
+    """The gates of the literature."""
+    return [
+        GateSpec(
+            name="unit_top_k",
+            build=UnitTopK,
+            summary="the k best experts, each with weight 1",
+            source="Zhang et al. 2022, arXiv:2110.01786",
+        ),
+        GateSpec(
+            name="top_k_softmax",
+            build=TopKSoftmax,
+            summary="the k best experts, softmax weights",
+            source="Shazeer et al. 2017, arXiv:1701.06538",
+        ),
+        GateSpec(
+            name="top_k_sigmoid",
+            build=TopKSigmoid,
+            summary="the k best experts by sigmoid affinity, balanced by a bias",
+            source="DeepSeek-V3, arXiv:2412.19437",
+        ),
+        GateSpec(
+            name="expert_choice",
+            build=ExpertChoice,
+            summary="each expert takes its best tokens of an image",
+            source="Zhou et al. 2022, arXiv:2202.09368",
+        ),
+    ]
+
+
+@hookimpl
+def moekit_datasets() -> list[DatasetSpec]:
+    """The loader of labelled image folders."""
+    return [FOLDER]
+
+
+@hookimpl
+def moekit_metrics() -> list[MetricSpec]:
+    """The metrics of two-class problems."""
+    return list(METRICS)

@@ -1,0 +1,162 @@
+"""`moekit adapt`: train a kit's specialists, gate and head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from moekit.cli.options import (
+    command_line,
+    data_option,
+    debug_option,
+    device_option,
+    json_option,
+    seed_option,
+    weights_option,
+    with_options,
+)
+from moekit.cli.output import Reporter, print_json, reporter, say
+
+_GIB = 2**30
+
+
+@click.command()
+@click.argument("kit")
+@with_options(
+    data_option,
+    click.option(
+        "--out",
+        "run_folder",
+        required=True,
+        type=click.Path(path_type=Path, file_okay=False),
+        help="The run folder to make.",
+    ),
+    seed_option,
+    click.option("--resume", is_flag=True, help="Go on with an interrupted run."),
+    click.option("--epochs", type=click.IntRange(1), help="Epochs, instead of the kit's recipe."),
+    click.option("--views", type=click.IntRange(1, 8), help="Views of each training image kept."),
+    click.option("--image-size", type=click.IntRange(14), help="Side of the input, in pixels."),
+    click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="Arithmetic."),
+    click.option("--top-k", type=click.IntRange(1), help="Generic experts a token has."),
+    click.option(
+        "--architecture", default=None, help="A timm vision transformer; the kit's backbone if not."
+    ),
+    weights_option,
+    device_option,
+    click.option("--devices", type=click.IntRange(1), default=1, help="Processes to train with."),
+    click.option(
+        "--cache-gib",
+        type=click.FloatRange(0, min_open=True),
+        default=16.0,
+        show_default=True,
+        help="Most disk space for frozen activations.",
+    ),
+    json_option,
+    debug_option,
+)
+def adapt(kit: str, data: str, run_folder: Path, as_json: bool, **options: Any) -> None:
+    """Train the specialists, router rows and head of KIT; the backbone stays as it is.
+
+    The same head is trained on the bare backbone too, as the baseline that a report shows.
+    """
+    with reporter() as report:
+        record = run_adaptation(kit, data=data, run_folder=run_folder, report=report, **options)
+    if record is None:
+        return
+    if as_json:
+        print_json(record)
+    else:
+        training = record["training"]["kit"]
+        say(
+            f"trained {record['parameters']['trained']:,} parameters in {training['epochs']} epochs"
+            f" and {training['seconds']:.0f} s; the run is in {run_folder}"
+        )
+
+
+def run_adaptation(
+    kit: str,
+    *,
+    data: str,
+    run_folder: Path,
+    report: Reporter,
+    seed: int = 0,
+    resume: bool = False,
+    epochs: int | None = None,
+    views: int | None = None,
+    image_size: int | None = None,
+    precision: str | None = None,
+    top_k: int | None = None,
+    architecture: str | None = None,
+    weights: str = "auto",
+    device: str = "auto",
+    devices: int = 1,
+    cache_gib: float = 16.0,
+) -> dict[str, Any] | None:
+    """Adapts a kit; returns the run's record, or None in all processes but the first."""
+    from moekit.backbone.sources import DEFAULT_ARCHITECTURE
+    from moekit.cli.session import open_backbone, quiet_libraries
+    from moekit.plugins.registry import Registry
+    from moekit.training.adapt import Adaptation
+    from moekit.training.adapt import adapt as train
+    from moekit.training.run import Run
+
+    quiet_libraries()
+    registry = Registry()
+    spec = registry.kit(kit)
+    changes = {
+        "epochs": epochs,
+        "views": views,
+        "image_size": image_size,
+        "precision": precision,
+    }
+    given = {name: value for name, value in changes.items() if value is not None}
+    recipe = type(spec.recipe).model_validate({**spec.recipe.model_dump(), **given})
+    dataset = registry.load_dataset(data, seed=seed)
+    fabric = open_fabric(device, devices, recipe.precision)
+    backbone = open_backbone(
+        device=str(fabric.device),
+        weights=weights,
+        architecture=architecture or DEFAULT_ARCHITECTURE,
+        top_k=top_k,
+    )
+    record = train(
+        Adaptation(
+            kit=spec,
+            dataset=dataset,
+            run=Run(run_folder),
+            seed=seed,
+            recipe=recipe,
+            resume=resume,
+            cache_limit=int(cache_gib * _GIB),
+            command=command_line(),
+        ),
+        backbone=backbone,
+        registry=registry,
+        fabric=fabric,
+        on_progress=report.update,
+        on_epoch=lambda part, figures: report.line(
+            f"{part} epoch {figures['epoch']:.0f}: training loss {figures['train_loss']:.4f}, "
+            f"validation loss {figures['val_loss']:.4f}, AUROC {figures['val_auroc']:.4f}"
+        ),
+    )
+    return record if fabric.is_global_zero else None
+
+
+def open_fabric(device: str, devices: int, precision: str) -> Any:
+    """A launched Lightning Fabric for the device, the processes and the arithmetic."""
+    from lightning.fabric import Fabric
+
+    from moekit.runtime.device import pick_arithmetic, pick_device
+
+    picked = pick_device(device)
+    arithmetic = pick_arithmetic(precision, picked)
+    fabric = Fabric(
+        accelerator=picked.type,
+        devices=[picked.index] if picked.index is not None else devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision="bf16-mixed" if arithmetic == "bf16" else "32-true",
+    )
+    fabric.launch()
+    return fabric

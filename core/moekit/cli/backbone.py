@@ -1,0 +1,38 @@
+"""`moekit backbone`: about the shared backbone."""
+
+from __future__ import annotations
+
+import click
+
+from moekit.cli.options import debug_option, json_option, weights_option, with_options
+from moekit.cli.output import print_json, print_table
+
+
+@click.group()
+def backbone() -> None:
+    """Tell about the shared backbone."""
+
+
+@backbone.command("info")
+@click.option("--architecture", default=None, help="A timm vision transformer.")
+@with_options(weights_option, json_option, debug_option)
+def info(architecture: str | None, weights: str, as_json: bool) -> None:
+    """Load the backbone and tell its size, its experts and where its weights come from."""
+    from moekit.backbone.sources import DEFAULT_ARCHITECTURE
+    from moekit.cli.session import open_backbone
+    from moekit.runtime.facts import backbone_facts
+
+    model = open_backbone(
+        device="cpu", weights=weights, architecture=architecture or DEFAULT_ARCHITECTURE
+    )
+    facts = {
+        **backbone_facts(model),
+        "blocks": len(model.blocks),
+        "width": model.width,
+        "patch": model.patch,
+        "parameters": sum(value.numel() for value in model.parameters()),
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        print_table("Backbone", ("", ""), [[key, str(value)] for key, value in facts.items()])

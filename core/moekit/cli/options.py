@@ -1,0 +1,66 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Command = Callable[..., Any]
+
+
+def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """One decorator from several, in the order in which help shows them."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
+)
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, help="Show the traceback of a failure."
+)
+data_option = click.option(
+    "--data", required=True, metavar="LOADER[=PATH]", help="The data, such as folder=PATH."
+)
+run_option = click.option(
+    "--run",
+    "run_folder",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The run folder that `moekit adapt` made.",
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Random seed."
+)
+batch_option = click.option(
+    "--batch-size",
+    type=click.IntRange(1, 4096),
+    default=16,
+    show_default=True,
+    help="Images a forward pass.",
+)
+device_option = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+)
+weights_option = click.option(
+    "--weights",
+    default="auto",
+    show_default=True,
+    metavar="SOURCE",
+    help="Backbone weights: auto, package, hub, or a safetensors file.",
+)
+
+
+def command_line() -> str:
+    """What was typed, less the folder of the program."""
+    return " ".join(["moekit", *sys.argv[1:]])

@@ -1,0 +1,80 @@
+"""Output: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+_STEPS = 4
+
+
+def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """One JSON value on standard output."""
+    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output."""
+    table = Table(title=title, title_justify="left", highlight=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(_plain(cell) for cell in row))
+    Console().print(table, markup=False) if rows else click.echo(f"{title}: none")
+
+
+def say(text: str) -> None:
+    """A line on standard error."""
+    click.echo(text, err=True)
+
+
+class Reporter:
+    """Progress: bars on a terminal, plain lines elsewhere. Made by `reporter`."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._tasks: dict[str, Any] = {}
+        self._told: dict[str, int] = {}
+
+    def update(self, what: str, done: int, total: int) -> None:
+        """Tells that `done` of `total` are done."""
+        if self._progress is not None:
+            if what not in self._tasks:
+                self._tasks[what] = self._progress.add_task(what, total=total)
+            self._progress.update(self._tasks[what], completed=done, total=total)
+            return
+        quarter = _STEPS * done // max(total, 1)
+        if quarter > self._told.get(what, 0):
+            self._told[what] = quarter
+            say(f"{what}: {done} of {total}")
+
+    def line(self, text: str) -> None:
+        """A line of text, above the bars."""
+        if self._progress is not None:
+            self._progress.console.print(text, markup=False, highlight=False)
+        else:
+            say(text)
+
+
+@contextmanager
+def reporter() -> Iterator[Reporter]:
+    """Yields a reporter for the length of a command."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Reporter(None)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        yield Reporter(progress)
+
+
+def _plain(text: str) -> str:
+    """Text of files and plugins as it is, less control characters."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)

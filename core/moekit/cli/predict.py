@@ -1,0 +1,125 @@
+"""`moekit predict`: score images of one's own."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import click
+
+from moekit.cli.options import (
+    batch_option,
+    debug_option,
+    device_option,
+    json_option,
+    run_option,
+    weights_option,
+    with_options,
+)
+from moekit.cli.output import print_json, reporter, say
+
+
+@click.command()
+@click.argument("kit")
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@with_options(
+    run_option,
+    click.option(
+        "--out",
+        required=True,
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder for predictions.csv and the overlays.",
+    ),
+    click.option(
+        "--threshold-rule",
+        default="accuracy",
+        show_default=True,
+        metavar="RULE",
+        help="How the threshold is chosen on the run's validation scores.",
+    ),
+    click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Arithmetic."),
+    batch_option,
+    weights_option,
+    device_option,
+    json_option,
+    debug_option,
+)
+def predict(
+    kit: str,
+    inputs: tuple[Path, ...],
+    run_folder: Path,
+    out: Path,
+    threshold_rule: str,
+    precision: str | None,
+    batch_size: int,
+    weights: str,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Score INPUT images, or folders of them, with a trained KIT.
+
+    The same command goes on where an interrupted one stopped.
+    """
+    from moekit.cli.session import open_backbone
+    from moekit.data.predictions import Predictions
+    from moekit.evaluation.evaluate import load_predictor, preprocess_of
+    from moekit.evaluation.predict import collect_inputs
+    from moekit.evaluation.predict import predict as score
+    from moekit.evaluation.threshold import choose_threshold
+    from moekit.plugins.registry import Registry
+    from moekit.training.run import Run
+
+    found = collect_inputs(inputs)
+    run = Run(run_folder)
+    record = run.read_finished()
+    registry = Registry()
+    spec = registry.kit(kit)
+    backbone = open_backbone(
+        device=device, weights=weights, architecture=record["backbone"]["architecture"]
+    )
+    predictor = load_predictor(
+        run, spec, backbone=backbone, registry=registry, with_baseline=False, precision=precision
+    )
+    validation = Predictions.read_csv(run.validation)
+    point = choose_threshold(validation.scores, validation.labels, rule=threshold_rule)
+    provenance = {
+        "kit": spec.name,
+        "kit_sha256": record["weights"]["kit_sha256"],
+        "backbone_sha256": backbone.provenance.sha256,
+        "threshold": point.threshold,
+        "rule": point.rule,
+        "precision": predictor.arithmetic,
+        "disclaimer": spec.disclaimer,
+    }
+    began = time.perf_counter()
+    with reporter() as report:
+        rows = score(
+            found,
+            predictor=predictor,
+            preprocess=preprocess_of(run, backbone),
+            threshold=point.threshold,
+            positive=spec.positive,
+            provenance=provenance,
+            out=out,
+            batch_size=batch_size,
+            on_progress=report.update,
+        )
+    seconds = time.perf_counter() - began
+    unreadable = sum(row.score is None for row in rows)
+    if as_json:
+        print_json(
+            {
+                **provenance,
+                "n": len(rows),
+                "unreadable": unreadable,
+                "seconds": seconds,
+                "predictions": [dataclasses.asdict(row) for row in rows],
+            }
+        )
+        return
+    positive = sum(row.verdict == spec.positive for row in rows)
+    say(f"{len(rows)} images, {positive} {spec.positive}, {unreadable} unreadable, {seconds:.1f} s")
+    say(f"rows and overlays are in {out}")
+    if spec.disclaimer:
+        say(spec.disclaimer)

@@ -1,0 +1,1 @@
+"""Images, labels and splits: what every domain has in common."""

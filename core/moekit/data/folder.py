@@ -1,0 +1,123 @@
+"""The neutral loader `folder=PATH`: class sub-folders, or a label table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from moekit.data.images import find_images, relative_id
+from moekit.data.labels import two_classes
+from moekit.data.samples import SPLITS, Dataset, Sample, Skipped
+from moekit.data.splits import (
+    carve_validation,
+    check_classes,
+    check_content,
+    check_groups,
+    check_splits,
+    split_dataset,
+)
+from moekit.data.table import read_table
+from moekit.errors import DataError
+from moekit.plugins.records import DatasetSpec
+
+TABLE = "labels.csv"
+
+
+def load_folder(path: Path | None, seed: int) -> Dataset:
+    """Reads labelled images and splits them, unless the data bring their own splits.
+
+    Three layouts are read: `PATH/CLASS/IMAGE`; `PATH/SPLIT/CLASS/IMAGE` with the splits train, test
+    and, optionally, val; and a table, `PATH/labels.csv` or PATH itself (see `read_table`).
+
+    Args:
+        path: Folder or table.
+        seed: Of the split.
+
+    Raises:
+        DataError: There is nothing to read, the classes are not two, or the splits leak.
+    """
+    if path is None or not path.exists():
+        raise DataError(
+            "there is no such folder or table",
+            whose=str(path),
+            fix="name a folder with one sub-folder a class, or a CSV with the columns path,label",
+        )
+    if path.is_file():
+        dataset = read_table(path)
+    elif (path / TABLE).is_file():
+        dataset = read_table(path / TABLE)
+    else:
+        dataset = _read_folders(path)
+    return _with_splits(dataset, seed)
+
+
+FOLDER = DatasetSpec(
+    name="folder",
+    load=load_folder,
+    summary="your own images: class sub-folders, or a CSV with path,label[,split,group,subtype]",
+    takes_path="required",
+    licence="yours",
+)
+
+
+def _read_folders(folder: Path) -> Dataset:
+    images = find_images(folder)
+    split_names = [name for name in SPLITS if (folder / name).is_dir()]
+    depth = 3 if split_names else 2
+    parts = {image: image.relative_to(folder).parts for image in images}
+    placed = {image: names for image, names in parts.items() if len(names) >= depth}
+    if not placed:
+        raise DataError(
+            "there is no image in a class sub-folder",
+            whose=str(folder),
+            fix="put the images into PATH/good and PATH/OTHER, or add a labels.csv",
+        )
+    classes = two_classes((names[depth - 2] for names in placed.values()), whose=str(folder))
+    samples: list[Sample] = []
+    skipped = [
+        Skipped(id=relative_id(image, folder), reason="it lies outside the class sub-folders")
+        for image in images
+        if image not in placed
+    ]
+    for image, names in placed.items():
+        name = relative_id(image, folder)
+        if split_names and names[0] not in split_names:
+            skipped.append(Skipped(id=name, reason="it lies outside the splits"))
+        elif not image.is_file() or not image.stat().st_size:
+            skipped.append(Skipped(id=name, reason="the file is missing or empty"))
+        else:
+            samples.append(
+                Sample(
+                    id=name,
+                    path=image,
+                    label=classes.index(names[depth - 2]),
+                    split=names[0] if split_names else None,
+                )
+            )
+    return Dataset(
+        name=folder.resolve().name,
+        samples=tuple(samples),
+        classes=classes,
+        source=f"a folder of {len(images)} images",
+        skipped=tuple(skipped),
+    )
+
+
+def _with_splits(dataset: Dataset, seed: int) -> Dataset:
+    check_classes(dataset)
+    names = dataset.split_names()
+    if not names:
+        done = split_dataset(dataset, seed=seed)
+    elif names == ("train", "test"):
+        check_groups(dataset)
+        done = carve_validation(dataset, seed=seed)
+    elif "train" in names and "val" in names:
+        done = dataset.with_samples(dataset.samples, split_note="as given")
+        check_splits(done)
+    else:
+        raise DataError(
+            f"the data bring the splits {', '.join(names)} alone",
+            whose=dataset.name,
+            fix="bring train and test (val is then made from train), all three, or none",
+        )
+    check_content(done.samples, whose=dataset.name)
+    return done

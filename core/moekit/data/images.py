@@ -1,0 +1,323 @@
+"""Reading images from files that nobody vouches for, and finding them in folders.
+
+One file is either an RGB image or an `ImageError` that names it: no other exception and none of
+Pillow's warnings leave `read_image`. The rules of conversion:
+
+| in the file | becomes |
+| --- | --- |
+| 8-bit gray, RGB, palette, 1-bit | the same brightness in RGB |
+| CMYK, YCbCr, LAB | RGB by Pillow's own conversion |
+| any kind of transparency | composited over black, the colour of no signal |
+| 16-bit gray | value / 65535 (12-bit TIFF: / 4095), never stretched to the image's own range |
+| 32-bit integer gray | as 16-bit if all values lie in 0..65535, otherwise refused |
+| float gray | as fractions if all lie in [0, 1], as 8-bit if in [0, 255], else refused |
+| 16-bit colour | the upper 8 bits |
+| several frames or pages | the first |
+| EXIF orientation | applied; an EXIF block that cannot be parsed counts as none |
+| ICC profile, EXIF, text | dropped; colours are not converted |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import threading
+import unicodedata
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import (  # each plugin that is imported here adds its format to Image.open
+    BmpImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from moekit.errors import DataError, ImageError
+
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
+"""Name endings, in lower case, that `find_images` takes for images."""
+
+_FORMATS = tuple(
+    plugin.format
+    for plugin in (
+        PngImagePlugin.PngImageFile,
+        JpegImagePlugin.JpegImageFile,
+        BmpImagePlugin.BmpImageFile,
+        TiffImagePlugin.TiffImageFile,
+        WebPImagePlugin.WebPImageFile,
+        PpmImagePlugin.PpmImageFile,
+    )
+    if plugin.format is not None
+)
+_FORMAT_WORDS = "PNG, JPEG, BMP, TIFF, WebP, PPM or PGM"
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_EXIF_ORIENTATION = 0x0112
+_TIFF_BITS_PER_SAMPLE = 258
+_TIFF_PHOTOMETRIC = 262
+_TIFF_WHITE_IS_ZERO = 0
+
+_guard = threading.Lock()
+_readers = 0
+_restore = contextlib.ExitStack()
+
+
+def read_image(path: Path, *, max_pixels: int = 100_000_000) -> Image.Image:
+    """Reads one image file completely. The content decides the format, not the name.
+
+    Args:
+        path: A PNG, JPEG, BMP, TIFF, WebP, PPM or PGM file.
+        max_pixels: Most pixels (width x height) that are decoded; larger images are refused from
+            their header alone. Pillow's own limit, twice `PIL.Image.MAX_IMAGE_PIXELS`, holds too.
+
+    Returns:
+        A fresh image in mode "RGB", upright, without metadata.
+
+    Raises:
+        ImageError: The file is missing, empty, a folder, not permitted, not an image of a known
+            format, damaged, truncated, of zero size, too large or of values without a scale.
+    """
+    check_file(path)
+    try:
+        with _strict_pillow(), path.open("rb") as file:
+            return _decode(file, path, max_pixels)
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            "the file is not an image, or its header is damaged",
+            whose=str(path),
+            fix=f"convert it to {_FORMAT_WORDS}, restore it, or leave it out",
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, "more pixels than Pillow opens") from error
+    except Exception as error:  # parsers of damaged bytes raise nearly anything
+        raise ImageError(
+            f"the image is truncated or damaged ({_plain(error)})",
+            whose=str(path),
+            fix="copy the file again from its source, or leave it out",
+        ) from error
+
+
+def check_file(path: Path) -> None:
+    """Checks at little cost that a file is there, is a plain file, can be opened and has bytes.
+
+    Raises:
+        ImageError: It does not.
+    """
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(
+                "this is a folder, not an image", whose=str(path), fix="name the image files in it"
+            )
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(
+                "this is a device or a pipe, not an image", whose=str(path), fix="leave it out"
+            )
+        if status.st_size == 0:
+            raise ImageError(
+                "the file is empty (0 bytes)",
+                whose=str(path),
+                fix="copy the file again from its source, or leave it out",
+            )
+        with path.open("rb"):
+            pass
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageError(
+            "the file does not exist", whose=str(path), fix="check the path, or leave it out"
+        ) from error
+    except PermissionError as error:
+        raise ImageError(
+            "the file may not be read (permission denied)",
+            whose=str(path),
+            fix="give this user the right to read it, or leave it out",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ImageError(
+            f"the file cannot be opened ({_plain(error)})",
+            whose=str(path),
+            fix="check the path and the disk, or leave it out",
+        ) from error
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Finds the image files below a folder by their names, `IMAGE_SUFFIXES` in any case.
+
+    Hidden files and folders (a leading dot) are ignored. Links to folders are followed, each real
+    folder once, so a loop of links ends.
+
+    Returns:
+        The paths, in the order of their `relative_id`, whatever the file system's own order is.
+        A name that leads nowhere (a broken link) is in the list: readers report it.
+
+    Raises:
+        DataError: The folder, or one below it, is missing or cannot be listed.
+    """
+    seen: set[str] = set()
+    found: list[Path] = []
+    for here, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [
+            Path(here, name)
+            for name in files
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
+        ]
+    return sorted(found, key=lambda path: (relative_id(path, folder), path.as_posix()))
+
+
+def relative_id(path: Path, folder: Path) -> str:
+    """A sample id that is the same on every machine: the path below `folder`.
+
+    With forward slashes, in Unicode form NFC (macOS hands out NFD), and with the bytes of a name
+    that is not valid text written as escapes, so that the id can be stored as UTF-8.
+    """
+    name = unicodedata.normalize("NFC", path.relative_to(folder).as_posix())
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise DataError(
+        f"the folder cannot be listed ({error.strerror or error})",
+        whose=str(error.filename),
+        fix="check that it exists, is a folder and may be read",
+    ) from error
+
+
+@contextlib.contextmanager
+def _strict_pillow() -> Iterator[None]:
+    """Silences Pillow's warnings and makes it refuse truncated files, whatever others have set.
+
+    Both are process-wide, so readers in several threads share one period: the first one in sets
+    them, the last one out restores them.
+    """
+    global _readers
+    with _guard:
+        if _readers == 0:
+            _restore.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            truncated_too = ImageFile.LOAD_TRUNCATED_IMAGES
+            _restore.callback(setattr, ImageFile, "LOAD_TRUNCATED_IMAGES", truncated_too)
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
+        _readers += 1
+    try:
+        yield
+    finally:
+        with _guard:
+            _readers -= 1
+            if _readers == 0:
+                _restore.close()
+
+
+def _decode(file: BinaryIO, path: Path, max_pixels: int) -> Image.Image:
+    with Image.open(file, formats=_FORMATS) as header:
+        width, height = header.size
+        if min(width, height) < 1:
+            raise ImageError(
+                f"the image has no pixels ({width} x {height})", whose=str(path), fix="leave it out"
+            )
+        if width * height > max_pixels:
+            raise _too_large(path, f"{width} x {height} pixels, the limit is {max_pixels:,}")
+        if isinstance(header, PngImagePlugin.PngImageFile):
+            header.verify()  # decoding alone skips the checksums of the pixel data
+    with Image.open(file, formats=_FORMATS) as image:
+        image.load()
+        upright = _to_rgb(image, path)
+        turn = _orientation(image)
+    if turn is not None:
+        upright = upright.transpose(turn)
+    upright.info = {}
+    return upright
+
+
+def _orientation(image: Image.Image) -> Image.Transpose | None:
+    try:
+        return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # a damaged EXIF block says nothing about the pixels
+        return None
+
+
+def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return _from_integers(np.asarray(image), *_tiff_scale(image))
+    if image.mode == "I":
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise _no_scale(path, "integers outside 0..65535", values)
+        return _from_integers(values, *_tiff_scale(image))
+    if image.mode == "F":
+        return _from_floats(np.asarray(image), path)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _tiff_scale(image: Image.Image) -> tuple[int, bool]:
+    """The value of full scale, and whether it means black (which Pillow ignores at 16 bits)."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 65535, False
+    bits = image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (16,))[0]
+    inverted = image.tag_v2.get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO
+    return (4095 if bits == 12 else 65535), inverted
+
+
+def _from_integers(values: np.ndarray, full_scale: int, inverted: bool) -> Image.Image:
+    levels = np.minimum(np.arange(65536), full_scale)
+    table = ((levels * 255 + full_scale // 2) // full_scale).astype(np.uint8)
+    return Image.fromarray((255 - table if inverted else table)[values]).convert("RGB")
+
+
+def _from_floats(values: np.ndarray, path: Path) -> Image.Image:
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 255):  # nan compares false
+        raise _no_scale(path, "floating-point values outside [0, 255] or not finite", values)
+    scale = 255.0 if high <= 1 else 1.0
+    return Image.fromarray(np.rint(values * scale).astype(np.uint8)).convert("RGB")
+
+
+def _no_scale(path: Path, found: str, values: np.ndarray) -> ImageError:
+    return ImageError(
+        f"the image holds {found} ({values.min():g} to {values.max():g}), which have no brightness",
+        whose=str(path),
+        fix="save it with a brightness scale you choose, as 8-bit or 16-bit integers",
+    )
+
+
+def _too_large(path: Path, found: str) -> ImageError:
+    return ImageError(
+        f"the image is too large to decode safely ({found})",
+        whose=str(path),
+        fix="cut it into tiles or reduce it, then use those",
+    )
+
+
+def _plain(error: Exception) -> str:
+    """An exception's message on one printable line."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return "".join(letter if letter.isprintable() else "?" for letter in words[:200])

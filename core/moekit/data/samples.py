@@ -1,0 +1,93 @@
+"""What a loader returns: labelled images with their groups and splits."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+from moekit.errors import DataError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One labelled image.
+
+    Attributes:
+        id: Unique in its data set and stable across machines (a relative path, no folder of this
+            machine in it).
+        path: Where the image lies.
+        label: Index into `Dataset.classes`.
+        target: Training target in [0, 1], the annotators' probability of the positive class. None
+            means the label itself.
+        group: Images of one patient, part or scan share a group; a group never spans two splits.
+        subtype: A stratum that is also reported alone (such as the make of the part).
+        split: `train`, `val` or `test`; None until the data set is split.
+    """
+
+    id: str
+    path: Path
+    label: int
+    target: float | None = None
+    group: str | None = None
+    subtype: str | None = None
+    split: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """An input that was left out, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A list of samples with the facts that a result must carry.
+
+    Attributes:
+        name: The loader's name and, where one was given, the folder's last part.
+        samples: In a fixed order that does not depend on the file system.
+        classes: Class names; `classes[1]` is the positive class of a two-class set.
+        licence: SPDX identifier or the words of the source; "unknown" where nobody said.
+        source: Where the data come from: a citation or a package with its version.
+        split_note: How the splits were made, with the seed.
+        skipped: Inputs that could not be used.
+    """
+
+    name: str
+    samples: tuple[Sample, ...]
+    classes: tuple[str, ...]
+    licence: str = "unknown"
+    source: str = "unknown"
+    split_note: str = "none"
+    skipped: tuple[Skipped, ...] = ()
+
+    def split(self, name: str) -> tuple[Sample, ...]:
+        """The samples of one split, in order.
+
+        Raises:
+            DataError: No sample carries that split.
+        """
+        chosen = tuple(sample for sample in self.samples if sample.split == name)
+        if not chosen:
+            raise DataError(
+                f"the data set has no images in its {name!r} split",
+                whose=self.name,
+                fix=f"use one of: {', '.join(self.split_names()) or 'none (the set is not split)'}",
+            )
+        return chosen
+
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that have samples, in the order train, val, test."""
+        present = {sample.split for sample in self.samples}
+        return tuple(name for name in SPLITS if name in present)
+
+    def with_samples(self, samples: Iterable[Sample], *, split_note: str | None = None) -> Dataset:
+        """A copy with other samples."""
+        return dataclasses.replace(
+            self, samples=tuple(samples), split_note=split_note or self.split_note
+        )

@@ -1,0 +1,211 @@
+"""Splits: stratified by class, whole groups on one side, the same on every machine."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from moekit.data.samples import SPLITS, Dataset, Sample
+from moekit.errors import DataError
+
+FRACTIONS = (0.60, 0.15, 0.25)
+Stratum = tuple[int, str, str]
+
+
+def split_dataset(
+    dataset: Dataset, *, seed: int, fractions: tuple[float, float, float] = FRACTIONS
+) -> Dataset:
+    """Splits a data set into train, val and test.
+
+    Each stratum (class, subtype and training target) is spread over the splits in proportion.
+    Where samples have groups, whole groups are placed, the largest first, each into the split that
+    then lacks most of its strata.
+
+    Args:
+        dataset: Any order of samples gives the same splits.
+        seed: Decides which samples go where.
+        fractions: Shares of train, val and test; they sum to 1.
+
+    Raises:
+        DataError: One class only, two samples of one id, or too few samples or groups.
+    """
+    check_classes(dataset)
+    samples = sorted(dataset.samples, key=lambda sample: sample.id)
+    generator = np.random.default_rng(seed)
+    grouped = any(sample.group is not None for sample in samples)
+    split_of = (
+        _place_groups(samples, generator, fractions)
+        if grouped
+        else _deal_strata(samples, generator, fractions)
+    )
+    placed = [dataclasses.replace(sample, split=split_of[sample.id]) for sample in dataset.samples]
+    shares = "/".join(f"{fraction:.0%}" for fraction in fractions)
+    unit = "whole groups" if grouped else "stratified by class, subtype and target"
+    done = dataset.with_samples(
+        placed, split_note=f"train/val/test {shares} by seed {seed}, {unit}"
+    )
+    check_splits(done)
+    return done
+
+
+def check_classes(dataset: Dataset) -> None:
+    """Checks that ids are unique and that each class has samples.
+
+    Raises:
+        DataError: They do not.
+    """
+    counts = collections.Counter(sample.id for sample in dataset.samples)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{len(twice)} images are listed twice, such as {twice[0]}",
+            whose=dataset.name,
+            fix="list each image once",
+        )
+    present = {sample.label for sample in dataset.samples}
+    missing = [name for label, name in enumerate(dataset.classes) if label not in present]
+    if missing:
+        raise DataError(
+            f"there is no image of the class {missing[0]!r}",
+            whose=dataset.name,
+            fix="training and evaluation need images of both classes; add some",
+        )
+
+
+def check_splits(dataset: Dataset) -> None:
+    """Checks that no group spans two splits and that train and val hold both classes.
+
+    Raises:
+        DataError: A group leaks, or a split cannot be used.
+    """
+    check_groups(dataset)
+    for name in ("train", "val"):
+        labels = {sample.label for sample in dataset.samples if sample.split == name}
+        if len(labels) < len(dataset.classes):
+            raise DataError(
+                f"the {name} split does not hold both classes",
+                whose=dataset.name,
+                fix="add images of the rarer class, or more groups of it",
+            )
+
+
+def check_groups(dataset: Dataset) -> None:
+    """Checks that no group spans two splits.
+
+    Raises:
+        DataError: One does.
+    """
+    homes: dict[str, set[str]] = {}
+    for sample in dataset.samples:
+        if sample.group is not None and sample.split is not None:
+            homes.setdefault(sample.group, set()).add(sample.split)
+    leaks = {group: splits for group, splits in homes.items() if len(splits) > 1}
+    if leaks:
+        group, splits = min(leaks.items())
+        raise DataError(
+            f"the group {group!r} lies in the splits {' and '.join(sorted(splits))} "
+            f"({len(leaks)} such groups)",
+            whose=dataset.name,
+            fix="put all images of a group into one split",
+        )
+
+
+def carve_validation(dataset: Dataset, *, seed: int, fraction: float = 0.2) -> Dataset:
+    """Makes a val split out of train, where a data set brings train and test alone.
+
+    The test split is left as it is.
+    """
+    train = dataset.with_samples(sample for sample in dataset.samples if sample.split == "train")
+    parts = split_dataset(train, seed=seed, fractions=(1 - fraction, fraction, 0.0))
+    split_of = {sample.id: sample.split for sample in parts.samples}
+    samples = [
+        dataclasses.replace(sample, split=split_of.get(sample.id, sample.split))
+        for sample in dataset.samples
+    ]
+    note = f"test as given; val is {fraction:.0%} of the given train split, by seed {seed}"
+    return dataset.with_samples(samples, split_note=note)
+
+
+def check_content(samples: Iterable[Sample], *, whose: str) -> None:
+    """Checks that no file lies in two splits under two names.
+
+    Raises:
+        DataError: The same bytes are in two splits.
+    """
+    first: dict[bytes, Sample] = {}
+    for sample in samples:
+        digest = hashlib.sha256(sample.path.read_bytes()).digest()
+        twin = first.setdefault(digest, sample)
+        if twin.split != sample.split:
+            raise DataError(
+                f"{twin.id} ({twin.split}) and {sample.id} ({sample.split}) are the same file",
+                whose=whose,
+                fix="keep one of them, or give both the same group",
+            )
+
+
+def _stratum(sample: Sample) -> Stratum:
+    return sample.label, sample.subtype or "", "" if sample.target is None else str(sample.target)
+
+
+def _deal_strata(
+    samples: Sequence[Sample], generator: np.random.Generator, fractions: Sequence[float]
+) -> dict[str, str]:
+    """Shuffles each stratum and cuts it; the cut points carry their remainders over."""
+    strata: dict[Stratum, list[str]] = {}
+    for sample in samples:
+        strata.setdefault(_stratum(sample), []).append(sample.id)
+    split_of: dict[str, str] = {}
+    before = 0
+    for _, names in sorted(strata.items()):
+        shuffled = generator.permutation(np.array(names, dtype=object))
+        ends = [
+            round((before + len(names)) * share) - round(before * share)
+            for share in np.cumsum(fractions)[:-1]
+        ]
+        for split, piece in zip(SPLITS, np.split(shuffled, ends), strict=True):
+            split_of |= dict.fromkeys(piece.tolist(), split)
+        before += len(names)
+    return split_of
+
+
+def _place_groups(
+    samples: Sequence[Sample], generator: np.random.Generator, fractions: Sequence[float]
+) -> dict[str, str]:
+    members: dict[str, list[Sample]] = {}
+    for sample in samples:
+        members.setdefault(sample.group or f"\0{sample.id}", []).append(sample)
+    order = generator.permutation(np.array(sorted(members), dtype=object)).tolist()
+    order.sort(key=lambda group: -len(members[group]))
+    totals = collections.Counter(_stratum(sample) for sample in samples)
+    held = {split: collections.Counter[Stratum]() for split in SPLITS}
+    split_of: dict[str, str] = {}
+    for group in order:
+        counts = collections.Counter(_stratum(sample) for sample in members[group])
+        open_splits = [split for split, share in zip(SPLITS, fractions, strict=True) if share > 0]
+        chosen = max(
+            open_splits,
+            key=lambda split: _need(counts, totals, held[split], fractions[SPLITS.index(split)]),
+        )
+        held[chosen] += counts
+        split_of |= {sample.id: chosen for sample in members[group]}
+    return split_of
+
+
+def _need(
+    counts: Mapping[Stratum, int],
+    totals: Mapping[Stratum, int],
+    held: Mapping[Stratum, int],
+    fraction: float,
+) -> float:
+    """How much of its due a split still lacks in the strata of a group, as a share of the due."""
+    lacks = [
+        1 - (held.get(stratum, 0) + count / 2) / (totals[stratum] * fraction)
+        for stratum, count in counts.items()
+    ]
+    weights = list(counts.values())
+    return float(np.average(lacks, weights=weights))

@@ -1,0 +1,114 @@
+"""Images decoded ahead of the model, in order, with the unreadable ones set aside.
+
+Shapes: B images, H = W the side of the input.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from moekit.data.images import read_image
+from moekit.data.samples import Skipped
+from moekit.data.tensors import image_tensor
+from moekit.errors import ImageError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """How an image becomes the backbone's input.
+
+    Attributes:
+        size: Side of the square input, in pixels.
+        mean: Per-channel mean.
+        std: Per-channel standard deviation.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, path: Path) -> Tensor:
+        """Reads one image: (3, size, size) float32, normalised.
+
+        Raises:
+            ImageError: It cannot be read.
+        """
+        pixels: Tensor = image_tensor(
+            read_image(path), size=self.size, mean=self.mean, std=self.std
+        )
+        return pixels
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageBatch:
+    """A batch as it comes from the disk.
+
+    Attributes:
+        rows: (B) positions in the sequence of inputs, in rising order.
+        images: (B, 3, H, W) float32, normalised; B is 0 where no input could be read.
+        skipped: The inputs of this piece of the sequence that could not be read.
+    """
+
+    rows: tuple[int, ...]
+    images: Tensor
+    skipped: tuple[Skipped, ...]
+
+
+def image_batches(
+    inputs: Sequence[tuple[str, Path]],
+    preprocess: Preprocess,
+    *,
+    batch_size: int,
+    threads: int = 2,
+) -> Iterator[ImageBatch]:
+    """Decodes images in threads, at most three batches ahead.
+
+    Args:
+        inputs: Id and path of each image.
+        preprocess: Reads one image.
+        batch_size: Inputs a batch; unreadable ones make it smaller.
+        threads: Decoding threads.
+
+    Yields:
+        Batches in the order of `inputs`.
+    """
+    pieces = collections.deque(
+        range(first, min(first + batch_size, len(inputs)))
+        for first in range(0, len(inputs), batch_size)
+    )
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        ahead: collections.deque[list[concurrent.futures.Future[Tensor]]] = collections.deque()
+        waiting = collections.deque(pieces)
+        for piece in pieces:
+            while waiting and len(ahead) < 3:
+                ahead.append([pool.submit(preprocess, inputs[row][1]) for row in waiting.popleft()])
+            yield _collect(inputs, piece, ahead.popleft(), preprocess.size)
+
+
+def _collect(
+    inputs: Sequence[tuple[str, Path]],
+    piece: range,
+    futures: list[concurrent.futures.Future[Tensor]],
+    size: int,
+) -> ImageBatch:
+    rows: list[int] = []
+    images: list[Tensor] = []
+    skipped: list[Skipped] = []
+    for row, future in zip(piece, futures, strict=True):
+        try:
+            images.append(future.result())
+            rows.append(row)
+        except ImageError as error:
+            skipped.append(Skipped(id=inputs[row][0], reason=error.what))
+    return ImageBatch(
+        rows=tuple(rows),
+        images=torch.stack(images) if images else torch.empty(0, 3, size, size),
+        skipped=tuple(skipped),
+    )

@@ -1,0 +1,1 @@
+"""From scores to results: thresholds, metrics, intervals, report."""

@@ -1,0 +1,324 @@
+"""Evaluation of a run on one split: scores, metrics with intervals, routing, worst misses."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from moekit._files import write_json
+from moekit.backbone.model import MoEBackbone
+from moekit.data.images import read_image
+from moekit.data.predictions import Predictions
+from moekit.data.samples import Dataset, Sample, Skipped
+from moekit.data.stream import Preprocess, image_batches
+from moekit.errors import DataError, WeightsError
+from moekit.evaluation.overlay import save_overlay
+from moekit.evaluation.routing import RoutingTable
+from moekit.evaluation.summary import summarise
+from moekit.evaluation.threshold import OperatingPoint, choose_threshold
+from moekit.moe.stats import RoutingTrace
+from moekit.plugins.records import KitSpec
+from moekit.plugins.registry import Registry
+from moekit.runtime.device import pick_arithmetic
+from moekit.runtime.facts import backbone_facts, machine, now, plugin_facts, versions
+from moekit.runtime.kit import KitModules
+from moekit.runtime.predictor import Predictor
+from moekit.training.adapt import baseline_of
+from moekit.training.recipe import Recipe
+from moekit.training.run import Run
+
+SCHEMA = 1
+TRACED_IMAGES = 128
+SHOWN_MISSES = 6
+DEFAULT_RULE = "accuracy"
+OnProgress = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What `evaluate` is asked to do.
+
+    Attributes:
+        kit: The kit.
+        dataset: Split data.
+        run: The run folder of its adaptation.
+        split: The split to score.
+        rule: How the operating threshold is chosen on the validation scores.
+        batch_size: Images a forward pass.
+        seed: Of the bootstrap.
+        precision: fp32, bf16, or that of the adaptation where None.
+        command: The command line, for the record.
+    """
+
+    kit: KitSpec
+    dataset: Dataset
+    run: Run
+    split: str = "test"
+    rule: str = DEFAULT_RULE
+    batch_size: int = 16
+    seed: int = 0
+    precision: str | None = None
+    command: str = ""
+
+
+def load_predictor(
+    run: Run,
+    kit: KitSpec,
+    *,
+    backbone: MoEBackbone,
+    registry: Registry,
+    with_baseline: bool,
+    precision: str | None = None,
+) -> Predictor:
+    """A run's trained kit on the backbone that it was trained on.
+
+    Raises:
+        DataError: The run is not finished or is of another kit.
+        WeightsError: The backbone is another one, or the trained weights are damaged.
+    """
+    record = run.read_finished()
+    request = record["request"]
+    if request["kit"] != kit.name:
+        raise DataError(
+            f"the run was made by the kit {request['kit']}, not {kit.name}",
+            whose=str(run.folder),
+            fix=f"name the kit {request['kit']}, or another run",
+        )
+    if request["backbone_sha256"] != backbone.provenance.sha256:
+        raise WeightsError(
+            f"the run was trained on other backbone weights ({record['backbone']['origin']})",
+            whose=str(run.folder),
+            fix="pass the weights that it was trained on with --weights",
+        )
+    backbone.top_k = request["top_k"]
+    parts = {"kit": kit, "baseline": baseline_of(kit)} if with_baseline else {"kit": kit}
+    loaded = {}
+    for name, spec in parts.items():
+        modules = KitModules(spec=spec, registry=registry, backbone=backbone)
+        run.load_weights(name, modules, expected=record["weights"][f"{name}_sha256"])
+        loaded[name] = modules.to(next(backbone.parameters()).device)
+    device = next(backbone.parameters()).device
+    return Predictor(
+        backbone=backbone,
+        kit=loaded["kit"],
+        baseline=loaded.get("baseline"),
+        arithmetic=pick_arithmetic(precision or record["arithmetic"], device),
+    )
+
+
+def preprocess_of(run: Run, backbone: MoEBackbone) -> Preprocess:
+    """How the run's images are read."""
+    recipe = Recipe.model_validate(run.read_finished()["request"]["recipe"])
+    return Preprocess(size=recipe.image_size, mean=backbone.mean, std=backbone.std)
+
+
+def evaluate(
+    task: Evaluation, *, backbone: MoEBackbone, registry: Registry, on_progress: OnProgress
+) -> dict[str, Any]:
+    """Scores one split with the trained kit and its baseline, and writes the result into the run.
+
+    Writes result.json, predictions.csv, routing.json and overlays/.
+
+    Returns:
+        The content of result.json.
+
+    Raises:
+        DataError: The split is empty, of one class or unreadable, or was trained on.
+        WeightsError: The run does not fit the backbone.
+    """
+    record = task.run.read_finished()
+    samples = task.dataset.split(task.split)
+    predictor = load_predictor(
+        task.run,
+        task.kit,
+        backbone=backbone,
+        registry=registry,
+        with_baseline=True,
+        precision=task.precision,
+    )
+    scored = _score(task, samples, predictor, preprocess_of(task.run, backbone), on_progress)
+    if not scored.samples:
+        raise DataError(
+            "not one image of the split could be read",
+            whose=task.dataset.name,
+            fix=f"check the images; the first fault: {scored.skipped[0].reason}",
+        )
+    predictions = Predictions.of(scored.samples, scored.scores, scored.baseline_scores)
+    validation = Predictions.read_csv(task.run.validation)
+    point = choose_threshold(validation.scores, validation.labels, rule=task.rule)
+    routing = _trace(task, scored, predictor, preprocess_of(task.run, backbone), backbone)
+    result = {
+        **_header(task, point),
+        **_summary(task, predictions, validation, point, registry),
+        "throughput": {
+            "images_per_s": len(scored.samples) / scored.seconds,
+            "batch_size": task.batch_size,
+            "precision": predictor.arithmetic,
+            "device": predictor.device.type,
+        },
+        "backbone": backbone_facts(backbone),
+        "weights": record["weights"],
+        "parameters": record["parameters"],
+        "training": record["training"],
+        "plugins": plugin_facts(registry.used()),
+        "skipped": [dataclasses.asdict(skip) for skip in (*task.dataset.skipped, *scored.skipped)],
+        "versions": versions(),
+        "machine": machine(),
+        "data": {"source": task.dataset.source, "licence": task.dataset.licence},
+        "created": now(),
+        "command": task.command,
+    }
+    predictions.write_csv(task.run.folder / "predictions.csv")
+    write_json(task.run.folder / "routing.json", routing)
+    _draw_misses(task, scored, predictions, point.threshold)
+    write_json(task.run.folder / "result.json", result)
+    return result
+
+
+@dataclasses.dataclass(kw_only=True)
+class _Scored:
+    samples: list[Sample]
+    scores: np.ndarray
+    baseline_scores: np.ndarray
+    maps: list[np.ndarray | None]
+    skipped: list[Skipped]
+    seconds: float
+
+
+def _score(
+    task: Evaluation,
+    samples: Sequence[Sample],
+    predictor: Predictor,
+    preprocess: Preprocess,
+    on_progress: OnProgress,
+) -> _Scored:
+    read: list[Sample] = []
+    scores: list[float] = []
+    baseline: list[float] = []
+    maps: list[np.ndarray | None] = []
+    skipped: list[Skipped] = []
+    seconds = 0.0
+    inputs = [(sample.id, sample.path) for sample in samples]
+    for batch in image_batches(inputs, preprocess, batch_size=task.batch_size):
+        skipped.extend(batch.skipped)
+        if batch.rows:
+            output = predictor(batch.images)
+            seconds += output.seconds
+            read.extend(samples[row] for row in batch.rows)
+            scores.extend(output.score_B.tolist())
+            baseline.extend(output.baseline_B.tolist() if output.baseline_B is not None else [])
+            evidence = output.map_BHW
+            maps.extend([None] * len(batch.rows) if evidence is None else evidence.numpy())
+        on_progress(f"scoring, {task.split}", len(read) + len(skipped), len(samples))
+    return _Scored(
+        samples=read,
+        scores=np.array(scores),
+        baseline_scores=np.array(baseline),
+        maps=maps,
+        skipped=skipped,
+        seconds=seconds,
+    )
+
+
+def _header(task: Evaluation, point: OperatingPoint) -> dict[str, Any]:
+    kit = task.kit
+    return {
+        "schema": SCHEMA,
+        "kit": kit.name,
+        "dataset": task.dataset.name,
+        "split": task.split,
+        "split_note": task.dataset.split_note,
+        "seed": task.run.read()["request"]["seed"],
+        "bootstrap_seed": task.seed,
+        "classes": list(task.dataset.classes),
+        "positive": kit.positive,
+        "outcome_names": dict(kit.outcome_names),
+        "disclaimer": kit.disclaimer,
+        "threshold": {
+            "value": point.threshold,
+            "rule": point.rule,
+            "split": point.split,
+            "n": point.n,
+        },
+    }
+
+
+def _summary(
+    task: Evaluation,
+    predictions: Predictions,
+    validation: Predictions,
+    point: OperatingPoint,
+    registry: Registry,
+) -> dict[str, Any]:
+    baseline_threshold = None
+    if validation.baseline_scores is not None:
+        baseline_threshold = choose_threshold(
+            validation.baseline_scores, validation.labels, rule=task.rule
+        ).threshold
+    return summarise(
+        predictions,
+        [registry.metric(name) for name in task.kit.metrics],
+        point.threshold,
+        seed=task.seed,
+        baseline_threshold=baseline_threshold,
+    )
+
+
+def _trace(
+    task: Evaluation,
+    scored: _Scored,
+    predictor: Predictor,
+    preprocess: Preprocess,
+    backbone: MoEBackbone,
+) -> dict[str, Any]:
+    """Routing of up to `TRACED_IMAGES` images, evenly spread over the split."""
+    rows = np.unique(np.linspace(0, len(scored.samples) - 1, TRACED_IMAGES).round().astype(int))
+    chosen = [scored.samples[row] for row in rows]
+    table = RoutingTable(classes=task.dataset.classes, kit=task.kit, depth=len(backbone.blocks))
+    inputs = [(sample.id, sample.path) for sample in chosen]
+    for batch in image_batches(inputs, preprocess, batch_size=task.batch_size):
+        if batch.rows:
+            trace = RoutingTrace()
+            predictor(batch.images, trace=trace)
+            table.add(trace, np.array([chosen[row].label for row in batch.rows]))
+    return {**table.as_json(), "n": len(chosen)}
+
+
+def _draw_misses(
+    task: Evaluation, scored: _Scored, predictions: Predictions, threshold: float
+) -> None:
+    folder = task.run.folder / "overlays"
+    index = []
+    for kind, rows in _worst(predictions, threshold).items():
+        for rank, row in enumerate(rows, start=1):
+            evidence = scored.maps[row]
+            if evidence is None:
+                continue
+            name = f"{kind}-{rank}.jpg"
+            save_overlay(folder / name, read_image(scored.samples[row].path), evidence)
+            index.append(
+                {
+                    "id": predictions.ids[row],
+                    "file": name,
+                    "score": float(predictions.scores[row]),
+                    "label": int(predictions.labels[row]),
+                    "kind": kind,
+                }
+            )
+    write_json(folder / "index.json", index)
+
+
+def _worst(predictions: Predictions, threshold: float) -> dict[str, np.ndarray]:
+    """Rows of the misses farthest from the threshold, the worst first."""
+    rejected = predictions.scores >= threshold
+    missed = np.flatnonzero((predictions.labels == 1) & ~rejected)
+    alarms = np.flatnonzero((predictions.labels == 0) & rejected)
+    return {
+        "missed": missed[np.argsort(predictions.scores[missed], kind="stable")][:SHOWN_MISSES],
+        "false_alarm": alarms[np.argsort(-predictions.scores[alarms], kind="stable")][
+            :SHOWN_MISSES
+        ],
+    }

@@ -1,0 +1,248 @@
+"""Scoring images of one's own: a row and a heatmap overlay each, resumable."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import csv
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from moekit._files import atomic_text
+from moekit.data.images import find_images, read_image
+from moekit.data.stream import Preprocess, image_batches
+from moekit.errors import DataError, StorageError, UsageError
+from moekit.evaluation.overlay import save_overlay
+from moekit.runtime.predictor import Predictor
+
+OnProgress = Callable[[str, int, int], None]
+_COLUMNS = ("file", "score", "verdict", "threshold", "overlay", "error")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """One row of the output.
+
+    Attributes:
+        file: The input, relative to the folder that was given.
+        score: Probability of the positive class; None where the image could not be read.
+        verdict: The kit's word for a positive, "pass", or "unreadable".
+        threshold: Operating threshold; a score at or above it is positive.
+        overlay: Name of the overlay file in the output folder; empty where there is none.
+        error: Why the image could not be read; empty otherwise.
+    """
+
+    file: str
+    score: float | None
+    verdict: str
+    threshold: float
+    overlay: str
+    error: str
+
+
+def collect_inputs(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Images named one by one or by folder, each once, with a name that is unique.
+
+    Raises:
+        DataError: A path does not exist, or there is no image at all.
+    """
+    found: dict[Path, str] = {}
+    for path in paths:
+        if path.is_dir():
+            for image in find_images(path):
+                found.setdefault(image.resolve(), image.relative_to(path).as_posix())
+        elif path.exists():
+            found.setdefault(path.resolve(), path.name)
+        else:
+            raise DataError(
+                "there is no such file or folder", whose=str(path), fix="check the path"
+            )
+    if not found:
+        raise DataError(
+            "there is no image to score",
+            whose=", ".join(str(path) for path in paths),
+            fix="name image files, or a folder that holds some (PNG, JPEG, BMP, TIFF, WebP, PNM)",
+        )
+    return _with_unique_names(found)
+
+
+def predict(
+    inputs: Sequence[tuple[str, Path]],
+    *,
+    predictor: Predictor,
+    preprocess: Preprocess,
+    threshold: float,
+    positive: str,
+    provenance: dict[str, Any],
+    out: Path,
+    batch_size: int,
+    on_progress: OnProgress,
+) -> list[Prediction]:
+    """Scores images; what an interrupted call with the same inputs has done is not done again.
+
+    Writes OUT/predictions.jsonl as it goes, OUT/predictions.csv at the end, and OUT/overlays/.
+
+    Args:
+        inputs: Name and path of each image, from `collect_inputs`.
+        predictor: The trained kit.
+        preprocess: How images are read.
+        threshold: Operating threshold.
+        positive: The kit's word for a score at or above the threshold.
+        provenance: What the scores depend on; a folder begun with another one is refused.
+        out: The output folder.
+        batch_size: Images a forward pass.
+        on_progress: Called with a description, the images done and their total.
+
+    Returns:
+        One prediction an input, in their order.
+
+    Raises:
+        UsageError: The folder holds predictions that were made otherwise.
+        StorageError: The output cannot be written.
+    """
+    journal = out / "predictions.jsonl"
+    done = _read_journal(journal, provenance)
+    waiting = [(name, path) for name, path in inputs if name not in done]
+    try:
+        with _open_journal(journal, provenance) as file:
+            for rows in _score(
+                waiting, predictor, preprocess, threshold, positive, out, batch_size
+            ):
+                file.writelines(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows)
+                file.flush()
+                done |= {row.file: row for row in rows}
+                on_progress("images", len(done), len(inputs))
+    except OSError as error:
+        raise StorageError(
+            f"the predictions cannot be written ({error.strerror or error})",
+            whose=str(journal),
+            fix="free space or choose another --out; the same command then goes on",
+        ) from error
+    rows = [done[name] for name, _ in inputs]
+    _write_csv(out / "predictions.csv", rows)
+    return rows
+
+
+def _score(
+    inputs: Sequence[tuple[str, Path]],
+    predictor: Predictor,
+    preprocess: Preprocess,
+    threshold: float,
+    positive: str,
+    out: Path,
+    batch_size: int,
+) -> Any:
+    """Yields the finished rows of one batch while the next one is computed."""
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        pending: list[concurrent.futures.Future[Prediction]] = []
+        for batch in image_batches(inputs, preprocess, batch_size=batch_size):
+            reasons = {skip.id: skip.reason for skip in batch.skipped}
+            rows = [
+                Prediction(
+                    file=name,
+                    score=None,
+                    verdict="unreadable",
+                    threshold=threshold,
+                    overlay="",
+                    error=reason,
+                )
+                for name, reason in reasons.items()
+            ]
+            started = []
+            if batch.rows:
+                output = predictor(batch.images)
+                for place, row in enumerate(batch.rows):
+                    evidence = None if output.map_BHW is None else output.map_BHW[place].numpy()
+                    score = float(output.score_B[place])
+                    started.append(
+                        pool.submit(_finish, inputs[row], score, evidence, threshold, positive, out)
+                    )
+            yield [*rows, *(future.result() for future in pending)]
+            pending = started
+        yield [future.result() for future in pending]
+
+
+def _finish(
+    given: tuple[str, Path],
+    score: float,
+    evidence: np.ndarray | None,
+    threshold: float,
+    positive: str,
+    out: Path,
+) -> Prediction:
+    name, path = given
+    overlay = ""
+    if evidence is not None:
+        overlay = f"overlays/{name}.jpg"
+        save_overlay(out / overlay, read_image(path), evidence)
+    return Prediction(
+        file=name,
+        score=score,
+        verdict=positive if score >= threshold else "pass",
+        threshold=threshold,
+        overlay=overlay,
+        error="",
+    )
+
+
+def _with_unique_names(found: dict[Path, str]) -> list[tuple[str, Path]]:
+    """A name that two inputs share gets a part of its path's hash."""
+    names = list(found.values())
+    unique = []
+    for path, name in found.items():
+        if names.count(name) > 1:
+            mark = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+            name = f"{mark}-{name}"
+        unique.append((name, path))
+    return unique
+
+
+def _read_journal(journal: Path, provenance: dict[str, Any]) -> dict[str, Prediction]:
+    """The finished rows; a last line that was cut off by a kill is not one of them."""
+    if not journal.exists():
+        return {}
+    lines = journal.read_text(encoding="utf-8").splitlines()
+    try:
+        first = json.loads(lines[0]) if lines else provenance
+    except json.JSONDecodeError:
+        first = None
+    if first != provenance:
+        raise UsageError(
+            "the folder holds predictions of another run, threshold or backbone",
+            whose=str(journal.parent),
+            fix="choose another --out",
+        )
+    rows: dict[str, Prediction] = {}
+    for line in lines[1:]:
+        try:
+            row = Prediction(**json.loads(line))
+        except (json.JSONDecodeError, TypeError):
+            continue
+        rows[row.file] = row
+    return rows
+
+
+def _open_journal(journal: Path, provenance: dict[str, Any]) -> IO[str]:
+    """Opens the journal to append whole lines, ending a line that was cut off."""
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    fresh = not journal.exists() or journal.stat().st_size == 0
+    cut = not fresh and not journal.read_bytes().endswith(b"\n")
+    file = journal.open("a", encoding="utf-8")
+    if fresh:
+        file.write(json.dumps(provenance) + "\n")
+    elif cut:
+        file.write("\n")
+    file.flush()
+    return file
+
+
+def _write_csv(path: Path, rows: Sequence[Prediction]) -> None:
+    with atomic_text(path) as file:
+        writer = csv.DictWriter(file, fieldnames=_COLUMNS)
+        writer.writeheader()
+        writer.writerows(dataclasses.asdict(row) for row in rows)

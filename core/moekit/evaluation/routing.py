@@ -1,0 +1,97 @@
+"""The routing page of a result: which experts fire for which class.
+
+Shapes: B images, E experts, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from moekit.moe.stats import BlockRouting, RoutingTrace
+from moekit.plugins.records import KitSpec
+
+NONE = "none"
+
+
+class RoutingTable:
+    """Adds up the routing of many batches.
+
+    Args:
+        classes: Class names, in the order of the labels.
+        kit: Names the specialists.
+        depth: Number of blocks of the backbone.
+    """
+
+    def __init__(self, *, classes: Sequence[str], kit: KitSpec, depth: int) -> None:
+        self._classes = tuple(classes)
+        self._options = {slot.block % depth: (*_numbered(slot.experts), NONE) for slot in kit.slots}
+        self._counts: dict[tuple[int, bool], np.ndarray] = {}
+        self._entropy: dict[tuple[int, bool], list[tuple[float, int]]] = {}
+
+    def add(self, trace: RoutingTrace, labels: np.ndarray) -> None:
+        """Adds one batch.
+
+        Args:
+            trace: What the batch's forward pass left.
+            labels: (B,) int.
+        """
+        for routed in trace.blocks:
+            key = (routed.block, routed.kit is not None)
+            counts_CE = self._per_class(routed, labels)
+            self._counts[key] = self._counts.get(key, 0) + counts_CE
+            self._entropy.setdefault(key, []).append((routed.entropy, len(labels)))
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of routing.json."""
+        return {
+            "classes": list(self._classes),
+            "specialists": [
+                {"block": block, "option": option, "load": load_CE[:, index].tolist()}
+                for (block, special), counts_CE in sorted(self._counts.items())
+                if special
+                for load_CE in [_shares(counts_CE)]
+                for index, option in enumerate(self._options[block])
+            ],
+            "generic": [
+                self._generic(block, counts_CE)
+                for (block, special), counts_CE in sorted(self._counts.items())
+                if not special
+            ],
+        }
+
+    def _per_class(self, routed: BlockRouting, labels: np.ndarray) -> np.ndarray:
+        counts_BE = np.asarray(routed.counts_BE.cpu())
+        if routed.kit is not None:
+            # A specialist set may give each option to every token, weighted: count the weight.
+            weight_TE = np.asarray(routed.routing.weight_TE().float().cpu())
+            counts_BE = weight_TE.reshape(len(labels), -1, weight_TE.shape[1]).sum(1)
+        shares: np.ndarray = np.stack(
+            [counts_BE[labels == label].sum(0) for label in range(len(self._classes))]
+        )
+        return shares.astype(np.float64)
+
+    def _generic(self, block: int, counts_CE: np.ndarray) -> dict[str, Any]:
+        load_E = counts_CE.sum(0) / max(counts_CE.sum(), 1)
+        weighed = self._entropy[block, False]
+        total = sum(images for _, images in weighed)
+        return {
+            "block": block,
+            "load": load_E.tolist(),
+            "entropy": sum(entropy * images for entropy, images in weighed) / total,
+            "maxvio": float(load_E.max() / load_E.mean() - 1),
+        }
+
+
+def _numbered(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, with a number behind those that appear more than once."""
+    if len(set(names)) == len(names):
+        return tuple(names)
+    return tuple(f"{name} {index + 1}" for index, name in enumerate(names))
+
+
+def _shares(counts_CE: np.ndarray) -> np.ndarray:
+    shares: np.ndarray = counts_CE / np.maximum(counts_CE.sum(1, keepdims=True), 1e-12)
+    return shares

@@ -1,0 +1,148 @@
+"""The operating threshold, chosen on validation scores and never on the split that is reported.
+
+A score at or above the threshold counts as positive.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from moekit.errors import DataError, UsageError
+
+RULES = ("accuracy", "f1", "youden", "max-escape=SHARE")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """A chosen threshold.
+
+    Attributes:
+        threshold: At or above it is positive.
+        rule: How it was chosen.
+        split: On which split.
+        n: From how many scores.
+        value: What the rule reached there.
+    """
+
+    threshold: float
+    rule: str
+    split: str
+    n: int
+    value: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """Confusion counts at each candidate threshold, all (m,)."""
+
+    true_positives: np.ndarray
+    false_positives: np.ndarray
+    positives: int
+    negatives: int
+
+
+def choose_threshold(
+    scores: np.ndarray, labels: np.ndarray, *, rule: str = "accuracy", split: str = "val"
+) -> OperatingPoint:
+    """Chooses the threshold that is best by a rule.
+
+    Candidates lie halfway between neighbouring scores, and beyond the least and the greatest. Of
+    equally good ones the middle of the longest run is taken, so that ties depend on nothing else.
+
+    Args:
+        scores: (n,) in [0, 1].
+        labels: (n,) in {0, 1}, both present.
+        rule: `accuracy`, `f1`, `youden` (sensitivity + specificity - 1; Youden 1950), or
+            `max-escape=SHARE`: the highest threshold at which at most that share of positives is
+            missed.
+        split: Name of the split, for the record.
+
+    Raises:
+        DataError: One class only, or no scores.
+        UsageError: The rule is unknown.
+    """
+    if len(np.unique(labels)) < 2:
+        raise DataError(
+            "a threshold needs scores of both classes",
+            whose=f"the {split} split",
+            fix="use a validation split that holds both",
+        )
+    candidates = _candidates(scores)
+    counts = _count(scores, labels, candidates)
+    values = _rule(rule)(counts)
+    best = _middle_of_best(values)
+    return OperatingPoint(
+        threshold=float(candidates[best]),
+        rule=rule,
+        split=split,
+        n=len(scores),
+        value=float(values[best]),
+    )
+
+
+def _candidates(scores: np.ndarray) -> np.ndarray:
+    unique = np.unique(scores)
+    between = (unique[1:] + unique[:-1]) / 2
+    return np.concatenate([[unique[0]], between, [np.nextafter(unique[-1], np.inf)]])
+
+
+def _count(scores: np.ndarray, labels: np.ndarray, candidates: np.ndarray) -> Counts:
+    positive, negative = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
+    return Counts(
+        true_positives=len(positive) - np.searchsorted(positive, candidates, side="left"),
+        false_positives=len(negative) - np.searchsorted(negative, candidates, side="left"),
+        positives=len(positive),
+        negatives=len(negative),
+    )
+
+
+def _rule(name: str) -> Callable[[Counts], np.ndarray]:
+    known = {"accuracy": _accuracy, "f1": _f1, "youden": _youden}
+    if name in known:
+        return known[name]
+    kind, _, text = name.partition("=")
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if kind != "max-escape" or not 0 <= share < 1:
+        raise UsageError(
+            f"there is no threshold rule {name!r}",
+            whose="--threshold-rule",
+            fix=f"use one of: {', '.join(RULES)}",
+        )
+    return lambda counts: _highest_with_escape(counts, share)
+
+
+def _accuracy(counts: Counts) -> np.ndarray:
+    true_negatives = counts.negatives - counts.false_positives
+    right = counts.true_positives + true_negatives
+    return np.asarray(right / (counts.positives + counts.negatives))
+
+
+def _f1(counts: Counts) -> np.ndarray:
+    called = counts.true_positives + counts.false_positives
+    return np.asarray(2 * counts.true_positives / np.maximum(called + counts.positives, 1))
+
+
+def _youden(counts: Counts) -> np.ndarray:
+    value: np.ndarray = (
+        counts.true_positives / counts.positives - counts.false_positives / counts.negatives
+    )
+    return value
+
+
+def _highest_with_escape(counts: Counts, share: float) -> np.ndarray:
+    """Specificity where the escape rate is kept, -1 elsewhere."""
+    missed = 1 - counts.true_positives / counts.positives
+    return np.where(missed <= share, 1 - counts.false_positives / counts.negatives, -1.0)
+
+
+def _middle_of_best(values: np.ndarray) -> int:
+    best = np.flatnonzero(values >= values.max() - 1e-12)
+    runs = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)
+    longest = max(runs, key=len)
+    return int(longest[len(longest) // 2])

@@ -1,0 +1,1 @@
+"""The MoE layer: router, gates, experts, dispatch, specialists, statistics."""

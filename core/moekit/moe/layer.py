@@ -1,0 +1,56 @@
+"""One MoE layer: router, gate, experts, in the place of a block's FFN.
+
+Shapes: B images, N tokens, D width, E experts.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from moekit.moe.dispatch import run_bank
+from moekit.moe.experts import ExpertBank
+from moekit.moe.gates import Gate
+from moekit.moe.router import Router
+from moekit.moe.stats import RoutingTrace
+
+
+class MoELayer(nn.Module):
+    """Computes, for each token, the experts that its router and gate choose.
+
+    Args:
+        router: Scores tokens against the bank's experts.
+        gate: Turns scores into choices.
+        bank: The experts.
+    """
+
+    def __init__(self, *, router: Router, gate: Gate, bank: ExpertBank) -> None:
+        super().__init__()
+        self.router = router
+        self.gate = gate
+        self.bank = bank
+
+    def forward(
+        self, x_BND: Tensor, *, top_k: int, trace: RoutingTrace | None = None, block: int = 0
+    ) -> Tensor:
+        """(B, N, D) to (B, N, D).
+
+        Args:
+            x_BND: Normalised tokens.
+            top_k: Experts a token has, 1 to E. With E and a gate of unit weights the layer is the
+                dense FFN and runs as such.
+            trace: Collects the routing where one is given.
+            block: The number under which the trace files it.
+
+        Raises:
+            UsageError: `top_k` is out of range.
+        """
+        exact = top_k == self.bank.experts and self.gate.unit_weights
+        if exact and trace is None:
+            return self.bank.all_experts(x_BND)
+        scores_BNE = self.router(x_BND)
+        routing = self.gate(scores_BNE, k=top_k, bias_E=self.router.bias_E)
+        if trace is not None:
+            trace.add(block=block, kit=None, routing=routing, scores_BNE=scores_BNE)
+        if exact:
+            return self.bank.all_experts(x_BND)
+        return run_bank(x_BND.flatten(0, 1), routing, self.bank).view_as(x_BND)

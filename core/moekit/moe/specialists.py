@@ -1,0 +1,103 @@
+"""Specialists: the experts that a kit adds to a block, beside the generic ones.
+
+A set of specialists has a router of its own, whose rows compete among themselves and with a learned
+"none". Its output is added to the block's, so no generic expert is evicted and, since every
+specialist starts with zero output, nothing changes before training.
+
+Shapes: B images, N tokens an image (class tokens first, then the patch grid row by row), D width,
+S specialists, T dispatched tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, cast, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from moekit.moe.dispatch import dispatch_loop
+from moekit.moe.gates import Gate
+from moekit.moe.router import Router
+from moekit.moe.routing import Routing
+from moekit.moe.stats import RoutingTrace
+
+
+class Grid(NamedTuple):
+    """Rows and columns of the patch grid."""
+
+    rows: int
+    columns: int
+
+
+@runtime_checkable
+class SpecialistExpert(Protocol):
+    """A module that a kit places in a block.
+
+    Attributes:
+        reads_map: False: it is called as `expert(x_TD)` with just the tokens routed to it. True:
+            it needs the neighbours of a token, is called as `expert(x_BND, grid)` with whole
+            images, and its output counts only for the tokens routed to it.
+    """
+
+    reads_map: bool
+
+    def __call__(self, *inputs: Tensor | Grid) -> Tensor:
+        """Returns a tensor of the shape of its first input; zero before training."""
+        ...
+
+
+class SpecialistSet(nn.Module):
+    """The specialists of one kit in one block.
+
+    Args:
+        width: D.
+        experts: The specialists, as modules that satisfy `SpecialistExpert`.
+        gate: Chooses among the S specialists and "none", the last option.
+        top_k: Options a token may take, 1 to S + 1. S + 1 is soft routing: each specialist runs on
+            every token, weighted.
+        kit: Name under which a trace files the routing.
+    """
+
+    def __init__(
+        self, *, width: int, experts: Sequence[nn.Module], gate: Gate, top_k: int, kit: str
+    ) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(experts)
+        self.router = Router(width, len(experts) + 1)
+        self.gate = gate
+        self.top_k = top_k
+        self.kit = kit
+
+    def forward(
+        self, x_BND: Tensor, grid: Grid, *, trace: RoutingTrace | None = None, block: int = 0
+    ) -> Tensor:
+        """The branch's output (B, N, D), to be added to the block's."""
+        scores_BNE = self.router(x_BND)
+        routing = self.gate(scores_BNE, k=self.top_k, bias_E=self.router.bias_E)
+        if trace is not None:
+            trace.add(block=block, kit=self.kit, routing=routing, scores_BNE=scores_BNE)
+        whole = [index for index in range(len(self.experts)) if self._sees_all_tokens(index)]
+        output_BND = self._sparse(x_BND, routing, skip=whole)
+        weight_BNE = routing.weight_TE().view_as(scores_BNE)
+        for index in whole:
+            expert = self.experts[index]
+            reads_map = cast(SpecialistExpert, expert).reads_map
+            y_BND = expert(x_BND, grid) if reads_map else expert(x_BND.flatten(0, 1)).view_as(x_BND)
+            output_BND = output_BND + y_BND * weight_BNE[..., index, None].to(y_BND.dtype)
+        return output_BND
+
+    def _sees_all_tokens(self, index: int) -> bool:
+        soft = self.top_k == len(self.experts) + 1
+        return soft or cast(SpecialistExpert, self.experts[index]).reads_map
+
+    def _sparse(self, x_BND: Tensor, routing: Routing, *, skip: Sequence[int]) -> Tensor:
+        chosen = [index for index in range(len(self.experts)) if index not in skip]
+        if not chosen:
+            return torch.zeros_like(x_BND)
+        y_TD = dispatch_loop(
+            x_BND.flatten(0, 1),
+            routing.restricted_to(chosen),
+            lambda index, x_TD: self.experts[index](x_TD),
+        )
+        return y_TD.view_as(x_BND)

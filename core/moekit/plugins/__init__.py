@@ -1,0 +1,1 @@
+"""Plugins: manifests, discovery, hooks, records, registry."""

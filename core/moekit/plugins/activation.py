@@ -1,0 +1,135 @@
+"""Activating one plugin: import its hooks, register them alone, collect and check what they return.
+
+Whatever a plugin does wrong, at import or in a hook, becomes a `PluginError` that names it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from moekit.errors import PluginError
+from moekit.plugins import hookspecs
+from moekit.plugins.discovery import Plugin
+from moekit.plugins.manifest import NAME, Manifest
+from moekit.plugins.records import DatasetSpec, ExpertSpec, GateSpec, KitSpec, MetricSpec
+
+RECORDS: Mapping[str, type] = {
+    "kits": KitSpec,
+    "experts": ExpertSpec,
+    "gates": GateSpec,
+    "datasets": DatasetSpec,
+    "metrics": MetricSpec,
+}
+
+
+def activate(plugin: Plugin) -> dict[tuple[str, str], Any]:
+    """Imports a plugin and collects its records.
+
+    Returns:
+        The records by (kind, short name), such as ("metrics", "auroc").
+
+    Raises:
+        PluginError: The plugin cannot be imported, has an unknown hook, raises, returns something
+            other than records, or something other than its manifest promises.
+    """
+    manifest = plugin.manifest
+    if manifest is None:
+        raise _fault(plugin, plugin.reason)
+    records = collect(plugin, _import_hooks(plugin, manifest))
+    for kind in RECORDS:
+        _check_promise(plugin, kind, getattr(manifest.provides, kind), records)
+    return records
+
+
+def collect(plugin: Plugin, hooks: object) -> dict[tuple[str, str], Any]:
+    """The records of a plugin's hooks.
+
+    Args:
+        plugin: Whom an error names.
+        hooks: A module or an object that implements hooks.
+
+    Raises:
+        PluginError: A hook is unknown, raises, or returns something other than records.
+    """
+    manager = _register_alone(plugin, hooks)
+    records: dict[tuple[str, str], Any] = {}
+    for kind, record_type in RECORDS.items():
+        for record in _collect(plugin, manager, kind, record_type):
+            if (kind, record.name) in records:
+                raise _fault(plugin, f"moekit_{kind} returns {record.name!r} twice")
+            records[kind, record.name] = record
+    return records
+
+
+def _import_hooks(plugin: Plugin, manifest: Manifest) -> ModuleType:
+    try:
+        return importlib.import_module(manifest.hooks)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may raise anything, SystemExit included
+        raise _fault(plugin, f"importing {manifest.hooks} failed: {_describe(error)}") from error
+
+
+def _register_alone(plugin: Plugin, hooks: object) -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(hooks, name=plugin.distribution)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise _fault(plugin, f"its hooks are refused: {error}") from error
+    return manager
+
+
+def _collect(
+    plugin: Plugin, manager: pluggy.PluginManager, kind: str, record_type: type
+) -> list[Any]:
+    caller = getattr(manager.hook, f"moekit_{kind}")
+    records: list[Any] = []
+    for implementation in caller.get_hookimpls():
+        try:
+            returned = implementation.function()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # as at import
+            raise _fault(plugin, f"moekit_{kind} raised {_describe(error)}") from error
+        if not isinstance(returned, list) or not all(
+            isinstance(record, record_type) for record in returned
+        ):
+            raise _fault(plugin, f"moekit_{kind} must return a list of {record_type.__name__}")
+        for record in returned:
+            if not isinstance(record.name, str) or not re.fullmatch(NAME, record.name):
+                raise _fault(plugin, f"moekit_{kind} returns the improper name {record.name!r}")
+        records.extend(returned)
+    return records
+
+
+def _check_promise(
+    plugin: Plugin, kind: str, promised: tuple[str, ...], records: Mapping[tuple[str, str], Any]
+) -> None:
+    returned = {name for record_kind, name in records if record_kind == kind}
+    if returned != set(promised):
+        raise _fault(
+            plugin,
+            f"the {kind} of its manifest are {sorted(promised)}, those of its hook "
+            f"{sorted(returned)}",
+        )
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _fault(plugin: Plugin, what: str) -> PluginError:
+    return PluginError(
+        f"the plugin cannot be used: {what}",
+        whose=f"{plugin.distribution} {plugin.version}",
+        fix=f"replace or uninstall it, or set MOEKIT_DISABLE_PLUGINS={plugin.distribution}; "
+        "everything else works without it",
+    )

@@ -1,0 +1,193 @@
+"""Finding plugins without importing them: entry points name manifests, manifests name the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+from collections.abc import Collection, Iterable
+from importlib.metadata import Distribution
+from pathlib import Path
+
+from moekit.plugins.manifest import API_VERSION, Manifest, is_compatible, parse_manifest
+
+GROUP = "moekit.plugins"
+DISABLE_VARIABLE = "MOEKIT_DISABLE_PLUGINS"
+_UNKNOWN = "unknown"
+
+
+class State(enum.StrEnum):
+    """What became of a plugin."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    INVALID = "invalid"
+    INCOMPATIBLE = "incompatible"
+    MISSING_DEPS = "missing-deps"
+    CONFLICT = "conflict"
+    BROKEN = "broken"
+
+
+@dataclasses.dataclass(kw_only=True)
+class Plugin:
+    """One installed plugin.
+
+    Attributes:
+        distribution: Name of the distribution that brings it.
+        version: Version of the distribution.
+        entry: Name of its entry point.
+        manifest: None where it could not be read.
+        manifest_sha256: Hash of the manifest's bytes; empty where it could not be found.
+        state: What became of it.
+        reason: Why it is not active, and what to do; empty for an active plugin.
+    """
+
+    distribution: str
+    version: str
+    entry: str
+    manifest: Manifest | None = None
+    manifest_sha256: str = ""
+    state: State = State.ACTIVE
+    reason: str = ""
+
+    def fail(self, state: State, reason: str) -> None:
+        """Records why the plugin cannot be used."""
+        self.state, self.reason = state, reason
+
+
+def discover(disabled: Iterable[str] = ()) -> list[Plugin]:
+    """All installed plugins, sorted by distribution and entry point. No plugin is imported.
+
+    Args:
+        disabled: Names of distributions that are not to be used, beside those of the environment
+            variable MOEKIT_DISABLE_PLUGINS (comma-separated).
+    """
+    named = {*disabled, *os.environ.get(DISABLE_VARIABLE, "").split(",")}
+    off = {_canonical(name) for name in named}
+    plugins = [
+        plugin for distribution in _distributions() for plugin in _plugins_of(distribution, off)
+    ]
+    plugins.sort(key=lambda plugin: (plugin.distribution, plugin.entry))
+    _mark_conflicts(plugins)
+    return plugins
+
+
+def _distributions() -> Collection[Distribution]:
+    """The distributions that name a plugin; the first of a name on the path hides the others."""
+    found: dict[str, Distribution] = {}
+    for distribution in importlib.metadata.distributions():
+        try:
+            text = distribution.read_text("entry_points.txt") or ""
+        except UnicodeDecodeError:
+            continue
+        if GROUP in text:
+            found.setdefault(_canonical(distribution.name or _UNKNOWN), distribution)
+    return found.values()
+
+
+def _plugins_of(distribution: Distribution, off: Collection[str]) -> list[Plugin]:
+    def plugin_of(entry: str) -> Plugin:
+        return Plugin(
+            distribution=distribution.name or _UNKNOWN,
+            version=distribution.version or _UNKNOWN,
+            entry=entry,
+        )
+
+    try:
+        entries = distribution.entry_points.select(group=GROUP)
+    except (TypeError, ValueError):  # raised for a line that is not `name = value`
+        damaged = plugin_of(_UNKNOWN)
+        damaged.fail(State.INVALID, "its entry_points.txt is damaged; reinstall it")
+        return [damaged]
+    return [_read(plugin_of(entry.name), entry.value, off) for entry in entries]
+
+
+def _read(plugin: Plugin, value: str, off: Collection[str]) -> Plugin:
+    _read_manifest(plugin, value)
+    if _canonical(plugin.distribution) in off:
+        plugin.fail(State.DISABLED, f"switched off by configuration or {DISABLE_VARIABLE}")
+    elif plugin.manifest is not None:
+        _judge(plugin, plugin.manifest)
+    return plugin
+
+
+def _read_manifest(plugin: Plugin, value: str) -> None:
+    path = _manifest_path(value)
+    if path is None:
+        plugin.fail(State.INVALID, f"its manifest {value} is not in the package; reinstall it")
+        return
+    try:
+        text = path.read_bytes()
+        plugin.manifest_sha256 = hashlib.sha256(text).hexdigest()
+        plugin.manifest = parse_manifest(text.decode("utf-8"))
+    except (OSError, ValueError) as error:
+        plugin.fail(State.INVALID, f"its plugin.toml is refused ({error}); correct it")
+
+
+def _judge(plugin: Plugin, manifest: Manifest) -> None:
+    if not is_compatible(manifest.api):
+        plugin.fail(
+            State.INCOMPATIBLE,
+            f"it is made for plugin API {manifest.api}, moekit has {API_VERSION}; "
+            "install a release of it or of moekit that fits",
+        )
+    else:
+        missing = [need for need in manifest.requires if not _can_import(need.module)]
+        if missing:
+            names = ", ".join(need.module for need in missing)
+            plugin.fail(State.MISSING_DEPS, f"it needs {names}: {missing[0].install}")
+
+
+def _manifest_path(value: str) -> Path | None:
+    """Where the manifest `package:plugin.toml` lies; the package is located, not imported."""
+    package, _, file = value.partition(":")
+    top, *inner = package.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    for folder in spec.submodule_search_locations:
+        path = Path(folder).joinpath(*inner, file.strip())
+        if path.is_file():
+            return path
+    return None
+
+
+def _can_import(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module.partition(".")[0]) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _mark_conflicts(plugins: list[Plugin]) -> None:
+    """Two entries of one qualified name: neither is used, since either choice would be a guess."""
+    claims: dict[tuple[str, str], list[Plugin]] = {}
+    for plugin in plugins:
+        if plugin.state is State.ACTIVE and plugin.manifest:
+            for claim in _claims(plugin.manifest):
+                claims.setdefault((plugin.distribution, claim), []).append(plugin)
+    for (distribution, claim), twins in claims.items():
+        if len(twins) > 1:
+            for plugin in twins:
+                plugin.fail(
+                    State.CONFLICT,
+                    f"{distribution} registers the {claim} {len(twins)} times; reinstall it",
+                )
+
+
+def _claims(manifest: Manifest) -> set[str]:
+    """What must be unique in a distribution: the plugin's name and each name that it provides."""
+    provided = {f"{kind[:-1]} {name}" for kind, names in manifest.provides for name in names}
+    return {f"plugin {manifest.name}", *provided}
+
+
+def _canonical(name: str) -> str:
+    """A distribution's name as packaging tools compare it: `My_Kit` and `my-kit` are one."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()

@@ -1,0 +1,118 @@
+"""The hooks, all on one page. A plugin implements those it needs with `moekit.hookimpl`.
+
+A hook returns a list of frozen records. It is called at most once in a process, when something that
+the plugin's manifest promises is first asked for; it should build nothing heavy itself.
+"""
+
+from __future__ import annotations
+
+import pluggy
+
+from moekit.plugins.records import DatasetSpec, ExpertSpec, GateSpec, KitSpec, MetricSpec
+
+PROJECT = "moekit"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def moekit_experts() -> list[ExpertSpec]:  # type: ignore[empty-body]
+    """Specialists that kits can place in the backbone's blocks.
+
+    Example:
+        >>> import torch, moekit
+        >>> class Shift(torch.nn.Module):
+        ...     reads_map = False
+        ...     def __init__(self, width):
+        ...         super().__init__()
+        ...         self.offset = torch.nn.Parameter(torch.zeros(width))
+        ...     def forward(self, x_TD):
+        ...         return self.offset.expand_as(x_TD)
+        >>> @moekit.hookimpl
+        ... def moekit_experts():
+        ...     return [moekit.ExpertSpec(
+        ...         name="shift", build=Shift, summary="a learned vector", source="an example")]
+        >>> moekit_experts()[0].build(4)(torch.ones(2, 4)).tolist()
+        [[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
+    """
+
+
+@hookspec
+def moekit_gates() -> list[GateSpec]:  # type: ignore[empty-body]
+    """Gating policies.
+
+    Example:
+        >>> import torch, moekit
+        >>> class Cautious:
+        ...     unit_weights = False
+        ...     def __call__(self, scores_BNE, *, k, bias_E=None):
+        ...         return moekit.TopKSoftmax()(scores_BNE, k=min(k + 1, scores_BNE.shape[-1]))
+        >>> @moekit.hookimpl
+        ... def moekit_gates():
+        ...     return [moekit.GateSpec(
+        ...         name="cautious", build=Cautious, summary="one more", source="an example")]
+        >>> moekit_gates()[0].build()(torch.zeros(1, 3, 4), k=1).counts_E().sum().item()
+        6
+    """
+
+
+@hookspec
+def moekit_datasets() -> list[DatasetSpec]:  # type: ignore[empty-body]
+    """Loaders for `--data NAME` and `--data NAME=PATH`.
+
+    Example:
+        >>> import moekit
+        >>> from moekit.data.samples import Dataset
+        >>> def load(path, seed):
+        ...     return Dataset(name="nothing", samples=(), classes=("good", "bad"))
+        >>> @moekit.hookimpl
+        ... def moekit_datasets():
+        ...     return [moekit.DatasetSpec(
+        ...         name="nothing", load=load, summary="an empty set", takes_path="refused",
+        ...         licence="CC0-1.0")]
+        >>> moekit_datasets()[0].load(None, 0).classes
+        ('good', 'bad')
+    """
+
+
+@hookspec
+def moekit_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
+    """Numbers computed from scores and labels.
+
+    Example:
+        >>> import numpy as np, moekit
+        >>> def base_rate(scores, labels, threshold):
+        ...     return float(labels.mean())
+        >>> @moekit.hookimpl
+        ... def moekit_metrics():
+        ...     return [moekit.MetricSpec(
+        ...         name="base_rate", compute=base_rate, higher_is_better=False, bounds=(0.0, 1.0),
+        ...         summary="share of positives", source="an example")]
+        >>> moekit_metrics()[0].compute(np.array([0.2, 0.9]), np.array([0, 1]), 0.5)
+        0.5
+    """
+
+
+@hookspec
+def moekit_kits() -> list[KitSpec]:  # type: ignore[empty-body]
+    """Domain kits: specialists, head, recipe and metrics under one name.
+
+    Example:
+        >>> import torch, moekit
+        >>> class Mean(torch.nn.Module):
+        ...     def __init__(self, width, blocks):
+        ...         super().__init__()
+        ...         self.linear = torch.nn.Linear(width * blocks, 1)
+        ...     def forward(self, tokens, grid):
+        ...         pooled = torch.cat([x_BND.mean(1) for x_BND in tokens], dim=1)
+        ...         return moekit.HeadOutput(logit_B=self.linear(pooled)[:, 0], map_BHW=None)
+        >>> @moekit.hookimpl
+        ... def moekit_kits():
+        ...     return [moekit.KitSpec(
+        ...         name="tiny", summary="a linear probe", slots=(), head_blocks=(-1,),
+        ...         build_head=Mean, recipe=moekit.Recipe(), metrics=("auroc",), positive="odd",
+        ...         outcome_names={"missed": "miss", "false_alarm": "false alarm"},
+        ...         demo_dataset="folder")]
+        >>> moekit_kits()[0].metrics
+        ('auroc',)
+    """

@@ -1,0 +1,144 @@
+"""The frozen records that plugins return from their hooks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from moekit.data.samples import Dataset
+    from moekit.moe.gates import Gate
+    from moekit.moe.specialists import SpecialistExpert
+    from moekit.training.recipe import Recipe
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExpertSpec:
+    """A specialist that kits can place in the backbone's blocks.
+
+    Attributes:
+        name: Short name, unique in its distribution.
+        build: Makes one expert for tokens of the given width; its output must be zero at the start.
+        summary: One line for lists.
+        source: Paper or standard.
+    """
+
+    name: str
+    build: Callable[[int], SpecialistExpert]
+    summary: str
+    source: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GateSpec:
+    """A gating policy: how scores become chosen experts and weights.
+
+    Attributes:
+        name: Short name, unique in its distribution.
+        build: Makes the gate.
+        summary: One line for lists.
+        source: Paper or standard.
+    """
+
+    name: str
+    build: Callable[[], Gate]
+    summary: str
+    source: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """A loader, named on the command line as `--data NAME` or `--data NAME=PATH`.
+
+    Attributes:
+        name: Short name, unique in its distribution.
+        load: Called with the path (None where none was given) and the seed; returns samples that
+            are already split. A set that brings its own splits keeps them.
+        summary: One line for lists.
+        takes_path: Whether a path is `required`, `optional` or `refused`.
+        licence: Terms of the data.
+    """
+
+    name: str
+    load: Callable[[Path | None, int], Dataset]
+    summary: str
+    takes_path: Literal["required", "optional", "refused"]
+    licence: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MetricSpec:
+    """A number computed from scores and labels.
+
+    Attributes:
+        name: Short name, unique in its distribution.
+        compute: Called with scores (n,) float64 in [0, 1], labels (n,) int64 in {0, 1} and the
+            operating threshold (a score at or above it is positive); returns the value, or nan
+            where it is undefined (one class only, nothing there).
+        higher_is_better: The direction of improvement.
+        bounds: Least and greatest value.
+        summary: One line for lists and reports.
+        source: Paper, standard or library.
+    """
+
+    name: str
+    compute: Callable[[np.ndarray, np.ndarray, float], float]
+    higher_is_better: bool
+    bounds: tuple[float, float]
+    summary: str
+    source: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpecialistSlot:
+    """Where a kit puts specialists: one set of experts, with its own router rows, in one block.
+
+    Attributes:
+        block: Index of the backbone's block; negative counts from the end.
+        experts: Names of registered experts; the same name twice makes two experts.
+        gate: Name of a registered gate.
+        top_k: How many of the set's options (its experts and "none") a token may take.
+    """
+
+    block: int
+    experts: tuple[str, ...]
+    gate: str
+    top_k: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KitSpec:
+    """A domain kit.
+
+    Attributes:
+        name: Short name, the KIT of the command line.
+        summary: One line for lists.
+        slots: The specialists.
+        head_blocks: Blocks whose output the head reads; negative counts from the end.
+        build_head: Makes the task head from the width and the number of head blocks; called as
+            `head(tokens, grid)` with one (B, N, D) tensor per head block, it returns a
+            `moekit.runtime.HeadOutput`.
+        recipe: How `moekit adapt` trains.
+        metrics: Names of the metrics that an evaluation reports, the headline first.
+        positive: What a high score means, in one word (such as "defective").
+        outcome_names: The field's words for `missed` positives and `false_alarm`s.
+        demo_dataset: The `--data` value of `moekit demo`.
+        disclaimer: A sentence for every output; empty for none.
+    """
+
+    name: str
+    summary: str
+    slots: tuple[SpecialistSlot, ...]
+    head_blocks: tuple[int, ...]
+    build_head: Callable[[int, int], nn.Module]
+    recipe: Recipe
+    metrics: tuple[str, ...]
+    positive: str
+    outcome_names: Mapping[str, str]
+    demo_dataset: str
+    disclaimer: str = ""

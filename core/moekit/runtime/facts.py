@@ -1,0 +1,72 @@
+"""Facts that every result carries: versions, machine, plugins, backbone."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from moekit.backbone.model import MoEBackbone
+from moekit.plugins.discovery import Plugin
+
+_NAMED = ("moekit", "torch", "timm", "lightning", "torchmetrics", "safetensors", "numpy", "pillow")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that a figure depends on."""
+    found = {"python": platform.python_version()}
+    for name in _NAMED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were made on; no host name, user or path."""
+    facts: dict[str, Any] = {
+        "system": platform.system(),
+        "architecture": platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+    if torch.cuda.is_available():
+        facts["cuda_device"] = torch.cuda.get_device_name()
+    return facts
+
+
+def plugin_facts(plugins: Iterable[Plugin]) -> list[dict[str, str]]:
+    """Name, distribution, version and manifest hash of each plugin."""
+    return [
+        {
+            "name": plugin.manifest.name if plugin.manifest else plugin.entry,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "manifest_sha256": plugin.manifest_sha256,
+        }
+        for plugin in plugins
+    ]
+
+
+def backbone_facts(backbone: MoEBackbone) -> dict[str, Any]:
+    """Provenance of the backbone's weights, and how many experts a token has."""
+    provenance = dataclasses.asdict(backbone.provenance)
+    return {
+        **provenance,
+        "provenance": f"{backbone.provenance.origin}. {backbone.provenance.note}",
+        "top_k": backbone.top_k,
+        "experts": backbone.experts,
+    }
+
+
+def now() -> str:
+    """The time, in UTC, as ISO 8601."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,122 @@
+"""A kit's modules for one backbone: its specialists by block, and its task head.
+
+Shapes: B images, N tokens, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from torch import Tensor, nn
+
+from moekit.backbone.model import MoEBackbone
+from moekit.errors import UsageError
+from moekit.moe.specialists import Grid, SpecialistSet
+from moekit.moe.stats import RoutingTrace
+from moekit.plugins.records import KitSpec, SpecialistSlot
+from moekit.plugins.registry import Registry
+from moekit.runtime.output import HeadOutput
+
+
+class KitModules(nn.Module):
+    """What a kit trains: specialist sets with their routers, and a head.
+
+    Before training the specialists put out zero. The blocks before the first specialist are the
+    kit's frozen prefix: their activations depend on the backbone alone and can be kept.
+
+    Args:
+        spec: The kit.
+        registry: Provides the experts and gates that the kit names.
+        backbone: Gives the width and the number of blocks; it is not kept.
+
+    Raises:
+        UsageError: The kit names a block that the backbone does not have, or one block twice.
+    """
+
+    def __init__(self, *, spec: KitSpec, registry: Registry, backbone: MoEBackbone) -> None:
+        super().__init__()
+        depth = len(backbone.blocks)
+        self.name = spec.name
+        self.head_blocks = sorted(_resolve(block, depth, spec.name) for block in spec.head_blocks)
+        self.sets = nn.ModuleDict()
+        for slot in spec.slots:
+            key = str(_resolve(slot.block, depth, spec.name))
+            if key in self.sets:
+                raise UsageError(
+                    f"two specialist slots lie in block {key}",
+                    whose=f"kit {spec.name}",
+                    fix="put all experts of a block into one slot",
+                )
+            self.sets[key] = _build_set(slot, spec.name, registry, backbone.width)
+        self.head = spec.build_head(backbone.width, len(self.head_blocks))
+
+    @property
+    def branches(self) -> dict[int, SpecialistSet]:
+        """The specialist sets by block."""
+        return {int(block): cast(SpecialistSet, chosen) for block, chosen in self.sets.items()}
+
+    @property
+    def prefix_end(self) -> int:
+        """Number of blocks in the frozen prefix."""
+        return min(self.branches, default=self.head_blocks[-1] + 1)
+
+    @property
+    def prefix_keep(self) -> list[int]:
+        """The head's blocks inside the prefix, less its last one, which ends it anyway."""
+        return [block for block in self.head_blocks if block < self.prefix_end - 1]
+
+    def forward(
+        self,
+        backbone: MoEBackbone,
+        x_BND: Tensor,
+        kept: Mapping[int, Tensor],
+        grid: Grid,
+        *,
+        start: int | None = None,
+        trace: RoutingTrace | None = None,
+    ) -> HeadOutput:
+        """Runs the blocks after the prefix, with the specialists, and the head.
+
+        Args:
+            backbone: The shared backbone.
+            x_BND: Tokens before block `start`.
+            kept: The outputs of the head's blocks before that, less the last.
+            grid: Rows and columns of the patch tokens.
+            start: First block to run; the end of the prefix where None. An earlier start than the
+                prefix's end gives the same result.
+            trace: Collects the routing where one is given.
+        """
+        first = self.prefix_end if start is None else start
+        _, later = backbone.run_blocks(
+            x_BND,
+            grid,
+            start=first,
+            stop=self.head_blocks[-1] + 1,
+            branches=self.branches,
+            keep=self.head_blocks,
+            trace=trace,
+        )
+        outputs = {**kept, first - 1: x_BND, **later}
+        return cast(HeadOutput, self.head([outputs[block] for block in self.head_blocks], grid))
+
+
+def _build_set(slot: SpecialistSlot, kit: str, registry: Registry, width: int) -> SpecialistSet:
+    return SpecialistSet(
+        width=width,
+        experts=[cast(nn.Module, registry.expert(name).build(width)) for name in slot.experts],
+        gate=registry.gate(slot.gate).build(),
+        top_k=slot.top_k,
+        kit=kit,
+    )
+
+
+def _resolve(block: int, depth: int, kit: str) -> int:
+    resolved = block + depth if block < 0 else block
+    if not 0 <= resolved < depth:
+        raise UsageError(
+            f"block {block} does not exist: the backbone has {depth} blocks",
+            whose=f"kit {kit}",
+            fix="choose a backbone of the depth that the kit is made for",
+        )
+    return resolved

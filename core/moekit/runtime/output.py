@@ -1,0 +1,40 @@
+"""What a task head and a kit return.
+
+Shapes: B images, h and w rows and columns of the patch grid.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import Tensor
+
+from moekit.moe.stats import RoutingTrace
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeadOutput:
+    """What a task head returns.
+
+    Attributes:
+        logit_B: (B,) log-odds of the positive class.
+        map_BHW: (B, h, w) log-odds evidence of each patch for the positive class, or None.
+    """
+
+    logit_B: Tensor
+    map_BHW: Tensor | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KitOutput:
+    """What a kit returns for a batch.
+
+    Attributes:
+        score_B: (B,) float32 probability of the positive class.
+        map_BHW: (B, h, w) float32 in [0, 1], evidence of each patch, or None.
+        trace: The routing, where it was asked for.
+    """
+
+    score_B: Tensor
+    map_BHW: Tensor | None
+    trace: RoutingTrace | None

@@ -1,0 +1,1 @@
+"""The gating fine-tune."""

@@ -1,0 +1,228 @@
+"""The gating fine-tune, whole: prefix, baseline, specialists, what the run keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from torch import nn
+
+from moekit.backbone.model import MoEBackbone
+from moekit.backbone.sources import cache_folder
+from moekit.data.predictions import Predictions
+from moekit.data.samples import Dataset
+from moekit.plugins.records import KitSpec
+from moekit.plugins.registry import Registry
+from moekit.runtime.device import Arithmetic, pick_arithmetic
+from moekit.runtime.facts import backbone_facts, machine, now, plugin_facts, versions
+from moekit.runtime.kit import KitModules
+from moekit.training.checkpoint import Progress
+from moekit.training.fit import Fit
+from moekit.training.prefix import PrefixPlan, PrefixStore, open_prefix
+from moekit.training.recipe import Recipe
+from moekit.training.run import Run
+from moekit.training.storage import DEFAULT_LIMIT, Shelf
+
+OnProgress = Callable[[str, int, int], None]
+OnEpoch = Callable[[str, Mapping[str, float]], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """What `adapt` is asked to do.
+
+    Attributes:
+        kit: The kit.
+        dataset: Split data.
+        run: Where everything goes.
+        seed: Decides initial weights, order, views and dropout.
+        recipe: How to train; the kit's own where None.
+        resume: Whether to go on with a run that is there.
+        cache_limit: Greatest size of the stored prefixes, in bytes.
+        command: The command line, for the record.
+    """
+
+    kit: KitSpec
+    dataset: Dataset
+    run: Run
+    seed: int
+    recipe: Recipe
+    resume: bool = False
+    cache_limit: int = DEFAULT_LIMIT
+    command: str = ""
+
+
+def adapt(
+    task: Adaptation,
+    *,
+    backbone: MoEBackbone,
+    registry: Registry,
+    fabric: Fabric,
+    on_progress: OnProgress,
+    on_epoch: OnEpoch,
+) -> dict[str, Any]:
+    """Trains a kit's specialists, router rows and head; and the same head on the bare backbone.
+
+    Args:
+        task: What to do.
+        backbone: The shared backbone, on the device of `fabric`; it is not changed.
+        registry: Provides the experts and gates that the kit names.
+        fabric: Launched.
+        on_progress: Called with a description, the images done and their total.
+        on_epoch: Called with the part ("kit" or "baseline") and the epoch's figures.
+
+    Returns:
+        The run's record.
+
+    Raises:
+        UsageError: The run folder is taken, or the kit does not fit the backbone.
+        DataError: The data cannot be used.
+        StorageError: No space for the prefix or the run.
+    """
+    task.run.begin(_request(task, backbone), resume=task.resume)
+    if task.run.read()["done"]:
+        return task.run.read()
+    arithmetic = pick_arithmetic(task.recipe.precision, fabric.device)
+    outcomes: dict[str, _Outcome] = {}
+    shorter: dict[str, PrefixStore] = {}
+    for part, spec in {"kit": task.kit, "baseline": baseline_of(task.kit)}.items():
+        torch.manual_seed(task.seed)
+        kit = KitModules(spec=spec, registry=registry, backbone=backbone).to(fabric.device)
+        stores = {
+            split: _store(
+                task, kit, backbone, fabric, arithmetic, split, shorter.get(split), on_progress
+            )
+            for split in ("train", "val")
+        }
+        fit = Fit(
+            kit=kit,
+            backbone=backbone,
+            fabric=fabric,
+            train=stores["train"],
+            val=stores["val"],
+            recipe=task.recipe,
+            seed=task.seed,
+            checkpoint=task.run.checkpoints / f"{part}.safetensors",
+            on_epoch=functools.partial(on_epoch, part),
+        )
+        progress = fit.run()
+        outcomes[part] = _Outcome(
+            kit=kit,
+            progress=progress,
+            scores=fit.scores(stores["val"]),
+            train=stores["train"],
+            val=stores["val"],
+        )
+        shorter = stores
+    if fabric.is_global_zero:
+        _keep(task, outcomes, backbone, registry, arithmetic)
+    fabric.barrier()
+    return task.run.read()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Outcome:
+    kit: KitModules
+    progress: Progress
+    scores: np.ndarray
+    train: PrefixStore
+    val: PrefixStore
+
+
+def baseline_of(kit: KitSpec) -> KitSpec:
+    """The same head on the bare backbone."""
+    return dataclasses.replace(kit, slots=())
+
+
+def _request(task: Adaptation, backbone: MoEBackbone) -> dict[str, Any]:
+    return {
+        "kit": task.kit.name,
+        "dataset": task.dataset.name,
+        "samples": len(task.dataset.samples),
+        "split_note": task.dataset.split_note,
+        "seed": task.seed,
+        "recipe": task.recipe.model_dump(),
+        "backbone_sha256": backbone.provenance.sha256,
+        "top_k": backbone.top_k,
+    }
+
+
+def _store(
+    task: Adaptation,
+    kit: KitModules,
+    backbone: MoEBackbone,
+    fabric: Fabric,
+    arithmetic: Arithmetic,
+    split: str,
+    shorter: PrefixStore | None,
+    on_progress: OnProgress,
+) -> PrefixStore:
+    plan = PrefixPlan.of(
+        kit,
+        backbone,
+        views=task.recipe.views if split == "train" else 1,
+        arithmetic=arithmetic,
+        size=task.recipe.image_size,
+    )
+    name = f"blocks 1 to {plan.end} of the backbone, {split}"
+    with fabric.rank_zero_first():
+        return open_prefix(
+            shorter.samples if shorter else task.dataset.split(split),
+            backbone=backbone,
+            plan=plan,
+            shelf=Shelf(cache_folder() / "prefix", limit=task.cache_limit),
+            source=shorter,
+            progress=functools.partial(on_progress, name),
+        )
+
+
+def _keep(
+    task: Adaptation,
+    outcomes: Mapping[str, _Outcome],
+    backbone: MoEBackbone,
+    registry: Registry,
+    arithmetic: Arithmetic,
+) -> None:
+    run, kit, baseline = task.run, outcomes["kit"], outcomes["baseline"]
+    hashes = {part: run.save_weights(part, outcome.kit) for part, outcome in outcomes.items()}
+    scores = Predictions.of(kit.val.samples, kit.scores, baseline.scores)
+    scores.write_csv(run.validation)
+    run.write_history(kit.progress.history)
+    unread = (*task.dataset.skipped, *kit.train.skipped, *kit.val.skipped)
+    skipped = {skip.id: skip for skip in unread}
+    run.finish(
+        {
+            "weights": {f"{part}_sha256": value for part, value in hashes.items()},
+            "arithmetic": arithmetic,
+            "parameters": {
+                "trained": _count(kit.kit),
+                "baseline": _count(baseline.kit),
+                "backbone": _count(backbone),
+            },
+            "training": {
+                part: {
+                    "epochs": outcome.progress.epoch,
+                    "best_epoch": outcome.progress.best_epoch,
+                    "seconds": round(outcome.progress.seconds, 1),
+                }
+                for part, outcome in outcomes.items()
+            },
+            "images": {"train": len(kit.train), "val": len(kit.val)},
+            "skipped": [dataclasses.asdict(skip) for skip in skipped.values()],
+            "backbone": backbone_facts(backbone),
+            "plugins": plugin_facts(registry.used()),
+            "versions": versions(),
+            "machine": machine(),
+            "created": now(),
+            "command": task.command,
+        }
+    )
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,108 @@
+"""Checkpoints of a training: tensors in safetensors, the rest in its JSON header; no pickle.
+
+One file holds everything, so that it is either the old state or the new one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn, optim
+
+from moekit._files import atomic_path
+from moekit.errors import DataError
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a training stands.
+
+    Attributes:
+        epoch: Finished epochs.
+        step: Finished steps of the epoch that follows.
+        loss_sum: Sum of the training losses of those steps.
+        best_loss: Lowest validation loss yet.
+        best_epoch: The epoch that reached it, counted from 1; 0 for none yet.
+        seconds: Time spent training, over all sessions.
+        done: Whether the training ended.
+        history: One entry a finished epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    best_loss: float = float("inf")
+    best_epoch: int = 0
+    seconds: float = 0.0
+    done: bool = False
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+
+def save_checkpoint(
+    path: Path,
+    *,
+    modules: dict[str, nn.Module],
+    optimizer: optim.Optimizer,
+    progress: Progress,
+) -> None:
+    """Writes the state of a training, atomically.
+
+    Args:
+        path: The checkpoint file.
+        modules: Modules by a name that is unique in the file.
+        optimizer: Its state per parameter must be tensors, as AdamW's is.
+        progress: Where the training stands.
+    """
+    tensors = {
+        f"{name}/{key}": tensor.detach().cpu().contiguous()
+        for name, module in modules.items()
+        for key, tensor in module.state_dict().items()
+    }
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{key}": value.cpu() for key, value in state.items()}
+    header = {"progress": json.dumps(dataclasses.asdict(progress))}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=header)
+
+
+def load_checkpoint(
+    path: Path, *, modules: dict[str, nn.Module], optimizer: optim.Optimizer
+) -> Progress:
+    """Restores what `save_checkpoint` wrote.
+
+    Raises:
+        DataError: The file is damaged or belongs to another training.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.offset_keys()}
+            progress = Progress(**json.loads(file.metadata()["progress"]))
+        for name, module in modules.items():
+            module.load_state_dict(_below(tensors, name))
+        _restore_optimizer(optimizer, _below(tensors, "optimizer"))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"the checkpoint cannot be used ({str(error).splitlines()[0]})",
+            whose=str(path),
+            fix="delete it to train this part again, or start a new run",
+        ) from error
+    return progress
+
+
+def _below(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    start = f"{name}/"
+    return {key[len(start) :]: value for key, value in tensors.items() if key.startswith(start)}
+
+
+def _restore_optimizer(optimizer: optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    whole = optimizer.state_dict()
+    state: dict[int, dict[str, Any]] = {}
+    for key, tensor in tensors.items():
+        index, _, name = key.partition("/")
+        state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({**whole, "state": state})

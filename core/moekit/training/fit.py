@@ -1,0 +1,271 @@
+"""The loop of the gating fine-tune: trains a kit's modules on stored prefixes.
+
+Any step depends on the seed and its own number alone, so a training that was stopped and resumed
+ends with the same weights as one that was not.
+
+Shapes: B images, N tokens, D width.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torchmetrics.functional.classification import binary_auroc
+
+from moekit.backbone.model import MoEBackbone
+from moekit.moe.specialists import Grid
+from moekit.moe.stats import RoutingTrace
+from moekit.runtime.kit import KitModules
+from moekit.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from moekit.training.prefix import PrefixStore
+from moekit.training.recipe import Recipe
+
+OnEpoch = Callable[[Mapping[str, float]], None]
+_CHECKPOINT_SECONDS = 45.0
+_LEAST_RATE = 0.01
+
+
+class Trainee(nn.Module):
+    """A kit on its backbone, from the end of the prefix to the logits.
+
+    Args:
+        kit: What is trained.
+        backbone: Frozen; it is used but is no part of this module's state.
+    """
+
+    def __init__(self, kit: KitModules, backbone: MoEBackbone) -> None:
+        super().__init__()
+        self.kit = kit
+        self._backbone = (backbone,)
+
+    def forward(
+        self,
+        x_BND: Tensor,
+        kept: dict[int, Tensor],
+        grid: Grid,
+        trace: RoutingTrace | None = None,
+    ) -> Tensor:
+        """(B,) logits from the stored tokens at the end of the prefix."""
+        stored = {block: value.float() for block, value in kept.items()}
+        output = self.kit(self._backbone[0], x_BND.float(), stored, grid, trace=trace)
+        return cast(Tensor, output.logit_B)
+
+
+class Fit:
+    """One training of one kit.
+
+    Args:
+        kit: Its modules; at the end they hold the averaged weights of the best epoch.
+        backbone: The frozen trunk, on the device of `fabric`.
+        fabric: Launched; decides device, arithmetic and processes.
+        train: Stored prefix of the training split.
+        val: Stored prefix of the validation split, one view.
+        recipe: What to do.
+        seed: Decides order, views and dropout.
+        checkpoint: The checkpoint file; a training found there goes on.
+        on_epoch: Called after each epoch with its figures.
+    """
+
+    def __init__(
+        self,
+        *,
+        kit: KitModules,
+        backbone: MoEBackbone,
+        fabric: Fabric,
+        train: PrefixStore,
+        val: PrefixStore,
+        recipe: Recipe,
+        seed: int,
+        checkpoint: Path,
+        on_epoch: OnEpoch,
+    ) -> None:
+        self.kit = kit
+        self.fabric = fabric
+        self.train = train
+        self.val = val
+        self.recipe = recipe
+        self.seed = seed
+        self.checkpoint = checkpoint
+        self.on_epoch = on_epoch
+        self._targets = _targets(train, soft=recipe.soft_targets)
+        self._optimizer = torch.optim.AdamW(
+            _parameter_groups(kit, recipe.weight_decay), lr=recipe.learning_rate
+        )
+        self._average = copy.deepcopy(kit).requires_grad_(False)
+        self._best = copy.deepcopy(self._average)
+        self._scorer = Trainee(self._average, backbone)
+        self._trainee, self._stepper = fabric.setup(Trainee(kit, backbone), self._optimizer)
+        self._state = self._resume()
+        self._saved_at = time.monotonic()
+        self._began = time.monotonic() - self._state.seconds
+
+    def run(self) -> Progress:
+        """Trains to the last epoch, or until the validation loss no longer falls."""
+        state = self._state
+        while not state.done:
+            self._epoch()
+            if self._finish_epoch() or state.epoch == self.recipe.epochs:
+                state.done = True
+            self._save()
+        for module in (self.kit, self._average):
+            module.load_state_dict(self._best.state_dict())
+        self.kit.eval()
+        return state
+
+    def scores(self, store: PrefixStore) -> np.ndarray:
+        """(n,) float64 probabilities of the positive class, in the order of the store."""
+        return self._score(store).double().sigmoid().numpy()
+
+    def _epoch(self) -> None:
+        state = self._state
+        batches = self._batches(state.epoch)
+        self.kit.train()
+        while state.step < len(batches):
+            rows, views = batches[state.step]
+            number = state.epoch * len(batches) + state.step
+            rate = _rate(number / (len(batches) * self.recipe.epochs), self.recipe)
+            for group in self._optimizer.param_groups:
+                group["lr"] = rate
+            torch.manual_seed((self.seed << 32) + number)
+            state.loss_sum += self._step(rows, views, number)
+            state.step += 1
+            if time.monotonic() - self._saved_at > _CHECKPOINT_SECONDS:
+                self._save()
+
+    def _step(self, rows: np.ndarray, views: np.ndarray, number: int) -> float:
+        mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
+        x_BND, kept = self.fabric.to_device(self.train.read(rows[mine], views[mine]))
+        target_B = self.fabric.to_device(self._targets[torch.from_numpy(rows[mine])])
+        trace = RoutingTrace() if self.recipe.balance_rate else None
+        logit_B = self._trainee(x_BND, kept, self.train.grid, trace)
+        loss = nn.functional.binary_cross_entropy_with_logits(logit_B.float(), target_B)
+        self.fabric.backward(loss)
+        self._stepper.step()
+        self._stepper.zero_grad()
+        if trace is not None:
+            self._balance(trace)
+        self._update_average(number)
+        return float(cast(Tensor, self.fabric.all_reduce(loss.detach(), reduce_op="mean")))
+
+    def _batches(self, epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Rows and views of each step; a last piece with fewer rows than processes is left out."""
+        generator = np.random.default_rng([self.seed, epoch])
+        rows = generator.permutation(len(self.train))
+        views = generator.integers(self.train.plan.views, size=len(rows))
+        size = self.recipe.batch_size
+        starts = range(0, len(rows), size)
+        pieces = [(rows[start : start + size], views[start : start + size]) for start in starts]
+        return [piece for piece in pieces if len(piece[0]) >= self.fabric.world_size]
+
+    def _balance(self, trace: RoutingTrace) -> None:
+        branches = self.kit.branches
+        for routed in trace.blocks:
+            if routed.kit is not None:
+                counts_E = self.fabric.all_reduce(routed.counts_BE.sum(0), reduce_op="sum")
+                branches[routed.block].router.balance(
+                    cast(Tensor, counts_E), rate=self.recipe.balance_rate
+                )
+
+    @torch.no_grad()
+    def _update_average(self, number: int) -> None:
+        decay = min(self.recipe.average, (1 + number) / (10 + number))
+        pairs = zip(self._average.parameters(), self.kit.parameters(), strict=True)
+        for average, current in pairs:
+            average.lerp_(current, 1 - decay)
+        buffers = zip(self._average.buffers(), self.kit.buffers(), strict=True)
+        for average_buffer, buffer in buffers:
+            average_buffer.copy_(buffer)
+
+    def _finish_epoch(self) -> bool:
+        """Validates, keeps the best weights; returns whether patience has run out."""
+        state = self._state
+        logit_B = self._score(self.val)
+        soft_B = _targets(self.val, soft=self.recipe.soft_targets)
+        loss = float(nn.functional.binary_cross_entropy_with_logits(logit_B, soft_B))
+        label_B = torch.tensor([sample.label for sample in self.val.samples])
+        steps, state.step = state.step, 0
+        state.epoch += 1
+        state.seconds = time.monotonic() - self._began
+        figures = {
+            "epoch": state.epoch,
+            "train_loss": state.loss_sum / max(steps, 1),
+            "val_loss": loss,
+            "val_auroc": float(binary_auroc(logit_B.double().sigmoid(), label_B)),
+            "lr": self._optimizer.param_groups[0]["lr"],
+            "seconds": state.seconds,
+        }
+        state.loss_sum = 0.0
+        state.history.append(figures)
+        if loss < state.best_loss:
+            state.best_loss, state.best_epoch = loss, state.epoch
+            self._best.load_state_dict(self._average.state_dict())
+        self.on_epoch(figures)
+        return state.epoch - state.best_epoch >= self.recipe.patience
+
+    @torch.inference_mode()
+    def _score(self, store: PrefixStore) -> Tensor:
+        """(n,) float32 logits of the averaged weights, in the order of the store."""
+        self._average.eval()
+        logits = []
+        for start in range(0, len(store), self.recipe.batch_size):
+            rows = np.arange(start, min(start + self.recipe.batch_size, len(store)))
+            x_BND, kept = self.fabric.to_device(store.read(rows, np.zeros_like(rows)))
+            with self.fabric.autocast():
+                logit_B = self._scorer(x_BND, kept, store.grid)
+            logits.append(logit_B.float().cpu())
+        return torch.cat(logits)
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"kit": self.kit, "average": self._average, "best": self._best}
+
+    def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        self._state.seconds = self._saved_at - self._began
+        if self.fabric.is_global_zero:
+            save_checkpoint(
+                self.checkpoint,
+                modules=self._modules(),
+                optimizer=self._optimizer,
+                progress=self._state,
+            )
+        self.fabric.barrier()
+
+    def _resume(self) -> Progress:
+        if not self.checkpoint.exists():
+            return Progress()
+        return load_checkpoint(self.checkpoint, modules=self._modules(), optimizer=self._optimizer)
+
+
+def _targets(store: PrefixStore, *, soft: bool) -> Tensor:
+    values = [
+        sample.target if soft and sample.target is not None else float(sample.label)
+        for sample in store.samples
+    ]
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def _parameter_groups(kit: KitModules, weight_decay: float) -> list[dict[str, object]]:
+    """Matrices decay; vectors (biases, norms) do not."""
+    trained = [parameter for parameter in kit.parameters() if parameter.requires_grad]
+    return [
+        {"params": [value for value in trained if value.ndim > 1], "weight_decay": weight_decay},
+        {"params": [value for value in trained if value.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _rate(done: float, recipe: Recipe) -> float:
+    """Linear warm-up, then a half cosine down to a hundredth of the peak rate."""
+    if done < recipe.warmup:
+        return recipe.learning_rate * max(done / recipe.warmup, _LEAST_RATE)
+    after = (done - recipe.warmup) / (1 - recipe.warmup)
+    cosine = 0.5 * (1 + math.cos(math.pi * after))
+    return recipe.learning_rate * (_LEAST_RATE + (1 - _LEAST_RATE) * cosine)

@@ -1,0 +1,120 @@
+"""Where the activations of a prefix come from: the images, or a shorter stored prefix.
+
+Shapes: B images, M maps (the kept blocks, then the last), N tokens, D width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moekit.backbone.model import MoEBackbone
+from moekit.data.samples import Sample, Skipped
+from moekit.data.stream import Preprocess, image_batches
+from moekit.data.views import view
+from moekit.moe.specialists import Grid
+from moekit.runtime.device import Arithmetic, autocast
+
+BATCH = 16
+ReadStored = Callable[[np.ndarray, np.ndarray], tuple[Tensor, Mapping[int, Tensor]]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A batch of samples whose activations can be computed view by view.
+
+    Attributes:
+        rows: (B,) positions of the samples.
+        skipped: Samples of this stretch whose image could not be read.
+        maps_BMND: Given the number of a view, the activations, in bfloat16 on the CPU.
+    """
+
+    rows: np.ndarray
+    skipped: tuple[Skipped, ...]
+    maps_BMND: Callable[[int], Tensor]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """The blocks to run.
+
+    Attributes:
+        start: First block; 0 begins with the images.
+        stop: The block after the last.
+        keep: Blocks whose output is wanted beside that of the last.
+        arithmetic: Arithmetic of the forward pass.
+    """
+
+    start: int
+    stop: int
+    keep: tuple[int, ...]
+    arithmetic: Arithmetic
+
+
+def image_pieces(
+    samples: Sequence[Sample],
+    *,
+    first: int,
+    backbone: MoEBackbone,
+    stretch: Stretch,
+    preprocess: Preprocess,
+) -> Iterator[Piece]:
+    """Pieces that are computed from the images of `samples[first:]`."""
+    device = next(backbone.parameters()).device
+    inputs = [(sample.id, sample.path) for sample in samples[first:]]
+    for batch in image_batches(inputs, preprocess, batch_size=BATCH):
+
+        def maps(number: int, images: Tensor = batch.images) -> Tensor:
+            with autocast(device, stretch.arithmetic):
+                x_BND, grid = backbone.embed(view(images, number).to(device))
+            return _run(x_BND, {}, grid, backbone, stretch)
+
+        yield Piece(
+            rows=first + np.asarray(batch.rows, dtype=np.int64),
+            skipped=batch.skipped,
+            maps_BMND=maps,
+        )
+
+
+def stored_pieces(
+    read: ReadStored,
+    *,
+    first: int,
+    total: int,
+    grid: Grid,
+    backbone: MoEBackbone,
+    stretch: Stretch,
+) -> Iterator[Piece]:
+    """Pieces that go on from the stored activations of the rows `first` to `total`."""
+    device = next(backbone.parameters()).device
+    for start in range(first, total, BATCH):
+        rows = np.arange(start, min(start + BATCH, total))
+
+        def maps(number: int, rows: np.ndarray = rows) -> Tensor:
+            x_BND, kept = read(rows, np.full_like(rows, number))
+            outputs = {**kept, stretch.start - 1: x_BND}
+            moved = {block: value.to(device).float() for block, value in outputs.items()}
+            return _run(moved[stretch.start - 1], moved, grid, backbone, stretch)
+
+        yield Piece(rows=rows, skipped=(), maps_BMND=maps)
+
+
+@torch.inference_mode()
+def _run(
+    x_BND: Tensor,
+    known: Mapping[int, Tensor],
+    grid: Grid,
+    backbone: MoEBackbone,
+    stretch: Stretch,
+) -> Tensor:
+    with autocast(x_BND.device, stretch.arithmetic):
+        x_BND, later = backbone.run_blocks(
+            x_BND, grid, start=stretch.start, stop=stretch.stop, keep=stretch.keep
+        )
+    outputs = {**known, **later}
+    maps_BMND = torch.stack([*(outputs[block] for block in stretch.keep), x_BND], dim=1)
+    return maps_BMND.bfloat16().cpu()

@@ -1,0 +1,49 @@
+"""The recipe of a gating fine-tune: every number that decides what is trained, and how."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class Recipe(BaseModel):
+    """How `moekit adapt` trains a kit. Stored in every run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image_size: int = Field(default=224, gt=0, description="Side of the square input, in pixels.")
+    precision: Precision = Field(
+        default="auto",
+        description="fp32, bf16 (autocast), or auto: bf16 where the device computes it natively.",
+    )
+    views: int = Field(
+        default=4,
+        ge=1,
+        le=8,
+        description="Flipped and rotated views kept of each training image (dihedral group).",
+    )
+    epochs: int = Field(default=12, ge=1, description="Passes over the training split.")
+    batch_size: int = Field(default=32, ge=1, description="Images a step, over all processes.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Peak rate of AdamW.")
+    weight_decay: float = Field(default=0.05, ge=0, description="Decoupled weight decay of AdamW.")
+    warmup: float = Field(
+        default=0.1, ge=0, lt=1, description="Share of the steps with a linearly rising rate."
+    )
+    average: float = Field(
+        default=0.99,
+        ge=0,
+        lt=1,
+        description="Decay of the moving average of the weights, which is what is kept.",
+    )
+    soft_targets: bool = Field(
+        default=True, description="Train on the annotators' probabilities where the data have them."
+    )
+    patience: int = Field(
+        default=4, ge=1, description="Epochs without a better validation loss before the end."
+    )
+    balance_rate: float = Field(
+        default=0.0, ge=0, description="Step of the routers' balancing bias; 0 leaves it alone."
+    )

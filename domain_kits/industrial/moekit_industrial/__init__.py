@@ -1,0 +1,1 @@
+"""The industrial inspection kit of moekit."""

@@ -1,0 +1,40 @@
+"""The hooks of the industrial kit."""
+
+from __future__ import annotations
+
+from moekit import DatasetSpec, ExpertSpec, KitSpec, MetricSpec, hookimpl
+from moekit_industrial.defect import DefectExpert
+from moekit_industrial.elpv import ELPV
+from moekit_industrial.kit import INDUSTRIAL
+from moekit_industrial.metrics import METRICS
+
+
+@hookimpl
+def moekit_experts() -> list[ExpertSpec]:
+    """The defect expert."""
+    return [
+        ExpertSpec(
+            name="defect",
+            build=DefectExpert,
+            summary="a bottleneck that compares each patch with its neighbours",
+            source="in the line of Convpass, Jie and Deng 2022, arXiv:2207.07039",
+        )
+    ]
+
+
+@hookimpl
+def moekit_datasets() -> list[DatasetSpec]:
+    """Loaders of inspection data."""
+    return [ELPV]
+
+
+@hookimpl
+def moekit_metrics() -> list[MetricSpec]:
+    """Metrics of inspection."""
+    return list(METRICS)
+
+
+@hookimpl
+def moekit_kits() -> list[KitSpec]:
+    """The industrial kit."""
+    return [INDUSTRIAL]

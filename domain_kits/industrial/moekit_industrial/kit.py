@@ -1,0 +1,40 @@
+"""The industrial kit: where its specialists sit, what its head reads, how it is trained."""
+
+from __future__ import annotations
+
+from moekit import KitSpec, Recipe, SpecialistSlot
+from moekit_industrial.head import InspectionHead
+
+_BLOCKS = (6, 7, 8, 9)
+
+INDUSTRIAL = KitSpec(
+    name="industrial",
+    summary="tells defective parts from good ones and shows where",
+    slots=tuple(
+        SpecialistSlot(block=block, experts=("defect", "defect"), gate="top_k_softmax", top_k=3)
+        for block in _BLOCKS
+    ),
+    head_blocks=(5, 7, 9),
+    build_head=InspectionHead,
+    recipe=Recipe(
+        image_size=224,
+        views=2,
+        epochs=5,
+        batch_size=32,
+        learning_rate=1e-3,
+        weight_decay=0.05,
+        average=0.99,
+        patience=3,
+    ),
+    metrics=(
+        "auroc",
+        "average_precision",
+        "accuracy",
+        "f1",
+        "escape_rate",
+        "overkill_rate",
+    ),
+    positive="defective",
+    outcome_names={"missed": "escape", "false_alarm": "overkill"},
+    demo_dataset="elpv",
+)

@@ -1,0 +1,86 @@
+"""Splits: in proportion, whole groups on one side, the same in any order."""
+
+import collections
+
+import pytest
+
+from moekit import DataError, Dataset, Sample
+from moekit.data.splits import check_groups, split_dataset
+
+
+def make(tmp_path, n=400, groups=None):
+    return Dataset(
+        name="made",
+        classes=("good", "bad"),
+        samples=tuple(
+            Sample(
+                id=f"{row:04d}",
+                path=tmp_path / str(row),
+                label=int(row % 3 == 0),
+                subtype="ab"[row % 2],
+                group=None if groups is None else f"g{row % groups}",
+            )
+            for row in range(n)
+        ),
+    )
+
+
+def test_each_stratum_is_spread_in_proportion(tmp_path):
+    done = split_dataset(make(tmp_path), seed=0)
+    for label in (0, 1):
+        for subtype in "ab":
+            part = [s for s in done.samples if (s.label, s.subtype) == (label, subtype)]
+            counts = collections.Counter(sample.split for sample in part)
+            for split, share in (("train", 0.6), ("val", 0.15), ("test", 0.25)):
+                assert abs(counts[split] - share * len(part)) <= 1.5
+
+
+def test_the_order_of_the_samples_changes_nothing(tmp_path):
+    given = make(tmp_path)
+    turned = given.with_samples(reversed(given.samples))
+    first = {s.id: s.split for s in split_dataset(given, seed=3).samples}
+    assert first == {s.id: s.split for s in split_dataset(turned, seed=3).samples}
+
+
+def test_seeds_differ(tmp_path):
+    one, two = (split_dataset(make(tmp_path), seed=seed).samples for seed in (0, 1))
+    assert [s.split for s in one] != [s.split for s in two]
+
+
+def test_a_group_never_spans_two_splits_and_shares_stay_close(tmp_path):
+    done = split_dataset(make(tmp_path, groups=60), seed=0)
+    homes = collections.defaultdict(set)
+    for sample in done.samples:
+        homes[sample.group].add(sample.split)
+    assert all(len(splits) == 1 for splits in homes.values())
+    counts = collections.Counter(sample.split for sample in done.samples)
+    assert counts["train"] == pytest.approx(240, abs=25)
+    assert counts["test"] == pytest.approx(100, abs=25)
+
+
+def test_a_leaking_group_is_named(tmp_path):
+    samples = [
+        Sample(id="1", path=tmp_path, label=0, group="part 7", split="train"),
+        Sample(id="2", path=tmp_path, label=1, group="part 7", split="test"),
+    ]
+    with pytest.raises(DataError, match="part 7"):
+        check_groups(Dataset(name="leak", classes=("a", "b"), samples=tuple(samples)))
+
+
+def test_one_class_is_refused_by_the_name_of_the_missing_one(tmp_path):
+    given = make(tmp_path)
+    alone = given.with_samples(s for s in given.samples if s.label == 0)
+    with pytest.raises(DataError, match="'bad'"):
+        split_dataset(alone, seed=0)
+
+
+def test_an_id_that_stands_twice_is_refused(tmp_path):
+    given = make(tmp_path)
+    with pytest.raises(DataError, match="twice"):
+        split_dataset(given.with_samples([*given.samples, given.samples[0]]), seed=0)
+
+
+def test_too_few_images_are_refused(tmp_path):
+    given = make(tmp_path, n=4)
+    with pytest.raises(DataError, match="both classes"):
+        split_dataset(given, seed=0)

@@ -1,0 +1,53 @@
+"""The operating threshold: best by its rule, from validation scores, the same on ties."""
+
+import numpy as np
+import pytest
+
+from moekit import DataError, UsageError
+from moekit.evaluation.metrics import accuracy, f1
+from moekit.evaluation.threshold import choose_threshold
+
+SCORES = np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9])
+LABELS = np.array([0, 0, 0, 1, 0, 1, 1, 1])
+
+
+@pytest.mark.parametrize(("rule", "metric"), [("accuracy", accuracy), ("f1", f1)])
+def test_no_other_threshold_is_better_by_the_rule(rule, metric):
+    generator = np.random.default_rng(1)
+    labels = generator.integers(0, 2, 80)
+    scores = np.clip(labels * 0.2 + generator.random(80), 0, 1)
+    point = choose_threshold(scores, labels, rule=rule)
+    best = max(metric(scores, labels, threshold) for threshold in np.linspace(0, 1.2, 2000))
+    assert metric(scores, labels, point.threshold) >= best - 1e-12
+    assert point.value == pytest.approx(best)
+
+
+def test_the_threshold_lies_between_scores_not_on_one():
+    point = choose_threshold(SCORES, LABELS, rule="accuracy")
+    assert point.threshold not in SCORES
+
+
+def test_max_escape_is_the_highest_threshold_that_keeps_its_promise():
+    point = choose_threshold(SCORES, LABELS, rule="max-escape=0")
+    assert 0.3 < point.threshold <= 0.4
+    looser = choose_threshold(SCORES, LABELS, rule="max-escape=0.25")
+    assert 0.6 < looser.threshold <= 0.7
+
+
+def test_the_order_of_the_scores_changes_nothing():
+    order = np.random.default_rng(0).permutation(len(SCORES))
+    for rule in ("accuracy", "f1", "youden"):
+        assert choose_threshold(SCORES, LABELS, rule=rule) == choose_threshold(
+            SCORES[order], LABELS[order], rule=rule
+        )
+
+
+def test_one_class_cannot_choose():
+    with pytest.raises(DataError, match="both classes"):
+        choose_threshold(SCORES, np.zeros(8, dtype=int))
+
+
+@pytest.mark.parametrize("rule", ["best", "max-escape", "max-escape=two", "max-escape=1.5"])
+def test_an_unknown_rule_is_told_with_the_known_ones(rule):
+    with pytest.raises(UsageError, match="youden"):
+        choose_threshold(SCORES, LABELS, rule=rule)

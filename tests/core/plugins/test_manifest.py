@@ -1,0 +1,98 @@
+"""The manifest: what `plugin.toml` may say."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pydantic import ValidationError
+
+from moekit.plugins.manifest import API_VERSION, is_compatible, parse_manifest
+
+GOOD = """
+name = "sample"
+api = "1.0"
+summary = "a plugin of the tests"
+domain = "any"
+hooks = "sample.hooks"
+
+[provides]
+kits = ["sample"]
+metrics = ["one", "two_three-4"]
+
+[[requires]]
+module = "torch.nn"
+install = "pip install torch"
+"""
+
+
+def test_a_manifest_says_what_a_plugin_provides_and_needs() -> None:
+    manifest = parse_manifest(GOOD)
+    assert manifest.name == "sample"
+    assert manifest.hooks == "sample.hooks"
+    assert manifest.provides.kits == ("sample",)
+    assert manifest.provides.metrics == ("one", "two_three-4")
+    assert manifest.provides.gates == ()
+    assert [need.install for need in manifest.requires] == ["pip install torch"]
+
+
+def test_a_manifest_cannot_be_changed() -> None:
+    manifest = parse_manifest(GOOD)
+    with pytest.raises(ValidationError):
+        manifest.name = "other"  # type: ignore[misc]
+
+
+def changed(old: str, new: str) -> str:
+    assert GOOD.count(old) == 1
+    return GOOD.replace(old, new)
+
+
+REFUSED = {
+    "name in capitals": ('name = "sample"', 'name = "Sample"', "name: "),
+    "name too long": ('name = "sample"', f'name = "{"x" * 41}"', "name: "),
+    "no summary": ('summary = "a plugin of the tests"\n', "", "summary: Field required"),
+    "empty summary": ('"a plugin of the tests"', '""', "summary: "),
+    "summary of a page": ('"a plugin of the tests"', f'"{"x" * 121}"', "summary: "),
+    "api of one number": ('api = "1.0"', 'api = "1"', "api: "),
+    "api as a number": ('api = "1.0"', "api = 1.0", "api: "),
+    "endless api": ('api = "1.0"', f'api = "{"1" * 5000}.0"', "api: "),
+    "api of other digits": ('api = "1.0"', 'api = "\u0661.\u0660"', "api: "),
+    "hooks with a path": ('"sample.hooks"', '"../sample"', "hooks: "),
+    "unknown key": ("[provides]", 'colour = "red"\n[provides]', "colour: Extra inputs"),
+    "unknown kind": ("kits =", "kitts =", "provides.kitts: Extra inputs"),
+    "bad provided name": ('kits = ["sample"]', 'kits = ["a/b"]', "provides.kits.0: "),
+    "text for a list": ('kits = ["sample"]', 'kits = "sample"', "provides.kits: "),
+    "requirement without a command": (
+        'install = "pip install torch"\n',
+        "",
+        "requires.0.install: Field required",
+    ),
+    "not TOML": ("[provides]", "[provides", "not TOML: "),
+    "the same key twice": ("[provides]", 'name = "again"\n[provides]', "not TOML: "),
+    "too deep": ("[provides]", f"deep = {'[' * 9000}\n[provides]", "not TOML: "),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_wrong_manifest_is_refused_with_the_name_of_the_field(
+    old: str, new: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_manifest(changed(old, new))
+
+
+def test_all_faults_are_told_at_once() -> None:
+    with pytest.raises(ValueError, match="api: .*; summary: ") as caught:
+        parse_manifest('name = "sample"\napi = "one"\nsummary = ""\n')
+    assert "provides: Field required" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("api", "compatible"),
+    [("1.0", True), ("1.1", False), ("0.9", False), ("2.0", False), ("0.0", False)],
+)
+def test_a_plugin_of_the_same_major_and_no_newer_minor_is_compatible(
+    api: str, compatible: bool
+) -> None:
+    assert API_VERSION == "1.0", "the cases belong to this version"
+    assert is_compatible(api) == compatible

@@ -1,0 +1,196 @@
+"""The runtime: attaching, detaching, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from moekit import (
+    KitSpec,
+    MoEBackbone,
+    PluginError,
+    Registry,
+    Runtime,
+    SpecialistSlot,
+    UsageError,
+)
+from moekit.plugins.discovery import Plugin, State
+
+MakeKit = Callable[..., KitSpec]
+
+
+@pytest.fixture
+def runtime(tiny_backbone: MoEBackbone, registry: Registry) -> Runtime:
+    return Runtime(tiny_backbone, registry=registry)
+
+
+@pytest.fixture
+def images(generator: torch.Generator) -> Tensor:
+    return torch.randn(2, 3, 32, 40, generator=generator)
+
+
+def slot(block: int, **changes: object) -> SpecialistSlot:
+    options = {"block": block, "experts": ("token",), "gate": "best", "top_k": 1, **changes}
+    return SpecialistSlot(**options)  # type: ignore[arg-type]
+
+
+def test_kits_are_attached_by_name_or_by_record(runtime: Runtime, make_kit: MakeKit) -> None:
+    runtime.attach("first")
+    runtime.attach(make_kit("second"))
+    assert runtime.kits == ("first", "second")
+
+
+def test_a_qualified_name_attaches_the_kit_under_its_short_name(runtime: Runtime) -> None:
+    runtime.attach("fake/first")
+    assert runtime.kits == ("first",)
+
+
+def test_a_kit_is_attached_once(runtime: Runtime) -> None:
+    runtime.attach("first")
+    with pytest.raises(UsageError, match="kit first is attached already"):
+        runtime.attach("first")
+
+
+def test_a_detached_kit_may_be_attached_again(runtime: Runtime) -> None:
+    runtime.attach("first")
+    runtime.detach("first")
+    assert runtime.kits == ()
+    runtime.attach("first")
+    assert runtime.kits == ("first",)
+
+
+def test_a_kit_that_is_not_attached_can_do_nothing(runtime: Runtime, images: Tensor) -> None:
+    runtime.attach("first")
+    for refused in (
+        lambda: runtime.detach("other"),
+        lambda: runtime.predict(images, kit="other"),
+        lambda: runtime.features(images, kit="other"),
+    ):
+        with pytest.raises(UsageError, match="kit other is not attached") as caught:
+            refused()
+        assert "attached: first" in caught.value.fix
+
+
+def test_an_unknown_kit_is_refused_with_a_suggestion(runtime: Runtime) -> None:
+    with pytest.raises(UsageError, match="no kit has the name 'frist'") as caught:
+        runtime.attach("frist")
+    assert "did you mean first?" in caught.value.fix
+    assert runtime.kits == ()
+
+
+def test_a_kit_of_an_unusable_plugin_is_the_plugins_fault(
+    tiny_backbone: MoEBackbone, registry: Registry
+) -> None:
+    broken: Plugin = registry.plugins[0]
+    broken.fail(State.BROKEN, "it fell apart")
+    with pytest.raises(PluginError, match="its plugin is broken"):
+        Runtime(tiny_backbone, registry=registry).attach("first")
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (2, 1, 32, 32), (2, 3, 30, 32), (2, 2, 3, 32, 32)])
+def test_predictions_want_a_batch_of_images(shape: tuple[int, ...], runtime: Runtime) -> None:
+    runtime.attach("first")
+    with pytest.raises(UsageError, match="images have the shape"):
+        runtime.predict(torch.zeros(shape), kit="first")
+
+
+def test_features_take_clips_too(runtime: Runtime, images: Tensor) -> None:
+    runtime.attach("first")
+    clip = runtime.features(images[None], kit="first")
+    assert clip.frames == 2
+    assert torch.equal(clip.final_BND, runtime.features(images, kit="first").final_BND)
+
+
+@pytest.mark.parametrize("block", [3, -4, 100])
+def test_a_slot_in_a_block_that_does_not_exist_is_refused(
+    block: int, runtime: Runtime, make_kit: MakeKit
+) -> None:
+    with pytest.raises(UsageError, match=f"block {block} does not exist: the backbone has 3"):
+        runtime.attach(make_kit("other", slots=(slot(block),)))
+    assert runtime.kits == ()
+
+
+def test_a_head_on_a_block_that_does_not_exist_is_refused(
+    runtime: Runtime, make_kit: MakeKit
+) -> None:
+    with pytest.raises(UsageError, match="block 7 does not exist"):
+        runtime.attach(make_kit("other", head_blocks=(7,)))
+
+
+@pytest.mark.parametrize("blocks", [(1, 1), (2, -1)])
+def test_two_slots_in_one_block_are_refused(
+    blocks: tuple[int, int], runtime: Runtime, make_kit: MakeKit
+) -> None:
+    with pytest.raises(UsageError, match="two specialist slots lie in block") as caught:
+        runtime.attach(make_kit("other", slots=tuple(map(slot, blocks))))
+    assert caught.value.whose == "kit other"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"experts": ("tokken",)}, "no expert has the name 'tokken'"),
+        ({"gate": "worst"}, "no gate has the name 'worst'"),
+    ],
+)
+def test_a_slot_of_unknown_parts_is_refused(
+    changes: dict[str, object], message: str, runtime: Runtime, make_kit: MakeKit
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        runtime.attach(make_kit("other", slots=(slot(1, **changes),)))
+
+
+def test_the_same_expert_twice_makes_two_experts(runtime: Runtime, make_kit: MakeKit) -> None:
+    modules = runtime.attach(make_kit("twins", slots=(slot(1, experts=("token", "token")),)))
+    first, second = modules.branches[1].experts
+    assert first is not second
+    assert first.down.weight.data_ptr() != second.down.weight.data_ptr()
+
+
+SHAPES = {
+    "specialists in the first block": {"slots": (slot(0),), "head_blocks": (0, -1)},
+    "specialists after the head": {"slots": (slot(2),), "head_blocks": (0,)},
+    "no specialists": {"slots": (), "head_blocks": (0, 1)},
+    "the head in the prefix": {"slots": (slot(2),), "head_blocks": (0, 1, 2)},
+}
+
+
+@pytest.mark.parametrize("changes", SHAPES.values(), ids=SHAPES.keys())
+def test_a_prediction_equals_the_head_on_the_features_of_all_blocks(
+    changes: dict[str, object],
+    runtime: Runtime,
+    images: Tensor,
+    make_kit: MakeKit,
+    randomise: Callable[..., None],
+) -> None:
+    modules = runtime.attach(make_kit("other", **changes))
+    randomise(modules)
+    with torch.inference_mode():
+        features = runtime.backbone(images, branches=modules.branches, keep=range(3))
+        tokens = [features.blocks[block] for block in modules.head_blocks]
+        expected = modules.head(tokens, features.grid)
+    found = runtime.predict(images, kit="other")
+    assert torch.equal(found.score_B, expected.logit_B.sigmoid())
+    assert found.map_BHW is not None
+    assert torch.equal(found.map_BHW, expected.map_BHW.sigmoid())
+
+
+def test_scores_and_maps_are_probabilities(
+    runtime: Runtime, images: Tensor, randomise: Callable[..., None]
+) -> None:
+    randomise(runtime.attach("first"))
+    output = runtime.predict(images, kit="first")
+    assert output.map_BHW is not None
+    assert output.score_B.shape == (2,)
+    assert output.map_BHW.shape == (2, 4, 5)
+    for values in (output.score_B, output.map_BHW):
+        assert values.dtype == torch.float32
+        assert ((values >= 0) & (values <= 1)).all()
+    assert not output.score_B.requires_grad
+
+
+def test_attached_modules_are_in_eval_mode(runtime: Runtime) -> None:
+    assert not any(module.training for module in runtime.attach("first").modules())

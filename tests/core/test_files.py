@@ -1,0 +1,173 @@
+"""Files are whole or absent, whatever happens while they are written (law 7)."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import resource
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from moekit import DataError, StorageError
+from moekit._files import atomic_path, atomic_text, read_json, sha256, write_json
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A file that is there already."""
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    return path
+
+
+def write(path: Path) -> None:
+    with atomic_text(path) as file:
+        file.write("new" * 100_000)
+
+
+def test_a_block_that_succeeds_replaces_the_file(old: Path) -> None:
+    with atomic_text(old) as file:
+        file.write("größer\n")
+        file.flush()
+        assert old.read_text() == "old"
+    assert old.read_bytes() == "größer\n".encode()
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    path = tmp_path / "some" / "inner" / "folder" / "file.txt"
+    write(path)
+    assert path.is_file()
+
+
+def test_the_file_may_be_read_by_those_whom_the_umask_allows(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "file.txt")
+    finally:
+        assert os.umask(before) == 0o027
+    assert stat.S_IMODE((tmp_path / "file.txt").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, MemoryError])
+def test_an_interrupted_block_leaves_the_old_file_and_nothing_else(
+    error: type[BaseException], old: Path
+) -> None:
+    with pytest.raises(error), atomic_text(old) as file:
+        file.write("half of it")
+        raise error
+    assert old.read_text() == "old"
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_a_temporary_file_that_was_replaced_by_the_writer_is_taken(old: Path) -> None:
+    with atomic_path(old) as temporary:
+        assert temporary.parent == old.parent
+        beside = temporary.with_suffix(".other")
+        beside.write_text("new")
+        beside.replace(temporary)
+    assert old.read_text() == "new"
+    assert list(old.parent.iterdir()) == [old]
+
+
+def disk_is_full_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def file_system_becomes_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def replace(self: Path, target: Path) -> Path:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "replace", replace)
+
+
+@pytest.mark.parametrize("fault", [disk_is_full_at_the_end, file_system_becomes_read_only])
+def test_a_write_that_fails_at_its_end_leaves_the_old_file_and_nothing_else(
+    fault: Callable[[pytest.MonkeyPatch], None], old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault(monkeypatch)
+    with pytest.raises(StorageError, match="cannot write the file") as caught:
+        write(old)
+    assert caught.value.whose == str(old)
+    assert "free space" in caught.value.fix
+    assert old.read_text() == "old"
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_a_write_that_fails_in_its_middle_leaves_the_old_file_and_nothing_else(old: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(StorageError, match="File too large"):
+            write(old)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert old.read_text() == "old"
+    assert list(old.parent.iterdir()) == [old]
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="this system has no such folder")
+def test_a_folder_that_refuses_files_is_a_storage_error() -> None:
+    with pytest.raises(StorageError, match="cannot write the file"):
+        write(Path("/sys/kernel/moekit-test.txt"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_a_read_only_folder_is_a_storage_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StorageError, match="Permission denied"):
+        write(tmp_path / "file.txt")
+
+
+def test_a_file_in_the_place_of_the_folder_is_a_storage_error(old: Path) -> None:
+    with pytest.raises(StorageError):
+        write(old / "inner" / "file.txt")
+    assert old.read_text() == "old"
+
+
+def test_a_folder_in_the_place_of_the_file_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "taken" / "inner").mkdir(parents=True)
+    with pytest.raises(StorageError):
+        write(tmp_path / "taken")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
+    value = {"größe": [1, 2.5, None, True], "inner": {"a": "b"}}
+    write_json(tmp_path / "value.json", value)
+    assert read_json(tmp_path / "value.json") == value
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"bytes"])
+def test_what_json_cannot_hold_leaves_the_old_file(value: object, old: Path) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        write_json(old, {"value": value})
+    assert old.read_text() == "old"
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_a_missing_json_file_is_bad_data(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the file does not exist") as caught:
+        read_json(tmp_path / "absent.json")
+    assert caught.value.whose == str(tmp_path / "absent.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"\xff\xfe"])
+def test_a_damaged_json_file_is_bad_data(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.json"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="not readable JSON"):
+        read_json(path)
+
+
+def test_a_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "bytes.bin"
+    path.write_bytes(bytes(range(256)) * 1000)
+    assert sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
