@@ -18,7 +18,8 @@ class HeadOutput:
 
     Attributes:
         logit_B: (B,) log-odds of the positive class.
-        map_BHW: (B, h, w) log-odds evidence of each patch for the positive class, or None.
+        map_BHW: (B, h, w) in [0, 1], how strongly each patch speaks for the positive class, or
+            None.
     """
 
     logit_B: Tensor

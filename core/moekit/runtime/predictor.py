@@ -83,7 +83,7 @@ class Predictor:
         evidence = output.map_BHW
         return Scores(
             score_B=score_B,
-            map_BHW=None if evidence is None else evidence.float().sigmoid().cpu(),
+            map_BHW=None if evidence is None else evidence.float().cpu(),
             baseline_B=baseline_B,
             seconds=seconds,
         )

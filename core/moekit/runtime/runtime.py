@@ -97,7 +97,7 @@ class Runtime:
         evidence = output.map_BHW
         return KitOutput(
             score_B=output.logit_B.float().sigmoid(),
-            map_BHW=None if evidence is None else evidence.float().sigmoid(),
+            map_BHW=None if evidence is None else evidence.float(),
             trace=trace,
         )
 

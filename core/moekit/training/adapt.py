@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,10 +27,11 @@ from moekit.training.fit import Fit
 from moekit.training.prefix import PrefixPlan, PrefixStore, open_prefix
 from moekit.training.recipe import Recipe
 from moekit.training.run import Run
-from moekit.training.storage import DEFAULT_LIMIT, Shelf
+from moekit.training.storage import DEFAULT_LIMIT
 
 OnProgress = Callable[[str, int, int], None]
 OnEpoch = Callable[[str, Mapping[str, float]], None]
+KIT, BASELINE = "kit", "baseline"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,10 @@ def adapt(
     on_progress: OnProgress,
     on_epoch: OnEpoch,
 ) -> dict[str, Any]:
-    """Trains a kit's specialists, router rows and head; and the same head on the bare backbone.
+    """Trains a head on the bare backbone, then, beginning with it, a kit's specialists.
+
+    The first is the baseline. Since fresh specialists change no feature, the second begins where
+    the first ended (linear probing before fine-tuning: Kumar et al. 2022, arXiv:2202.10054).
 
     Args:
         task: What to do.
@@ -88,39 +93,45 @@ def adapt(
     if task.run.read()["done"]:
         return task.run.read()
     arithmetic = pick_arithmetic(task.recipe.precision, fabric.device)
-    outcomes: dict[str, _Outcome] = {}
-    shorter: dict[str, PrefixStore] = {}
-    for part, spec in {"kit": task.kit, "baseline": baseline_of(task.kit)}.items():
+    parts: dict[str, KitModules] = {}
+    stores: dict[str, dict[str, PrefixStore]] = {}
+    for part, spec in {KIT: task.kit, BASELINE: baseline_of(task.kit)}.items():
         torch.manual_seed(task.seed)
         kit = KitModules(spec=spec, registry=registry, backbone=backbone).to(fabric.device)
-        stores = {
+        parts[part] = kit
+        stores[part] = {
             split: _store(
-                task, kit, backbone, fabric, arithmetic, split, shorter.get(split), on_progress
+                task, kit, backbone, fabric, arithmetic, split, stores.get(KIT), on_progress
             )
             for split in ("train", "val")
         }
+    outcomes: dict[str, _Outcome] = {}
+    for part, epochs in {BASELINE: task.recipe.head_epochs, KIT: task.recipe.epochs}.items():
+        if part == KIT:
+            parts[KIT].head.load_state_dict(parts[BASELINE].head.state_dict())
         fit = Fit(
-            kit=kit,
+            kit=parts[part],
             backbone=backbone,
             fabric=fabric,
-            train=stores["train"],
-            val=stores["val"],
+            train=stores[part]["train"],
+            val=stores[part]["val"],
             recipe=task.recipe,
+            epochs=epochs,
             seed=task.seed,
             checkpoint=task.run.checkpoints / f"{part}.safetensors",
             on_epoch=functools.partial(on_epoch, part),
         )
         progress = fit.run()
         outcomes[part] = _Outcome(
-            kit=kit,
+            kit=parts[part],
             progress=progress,
-            scores=fit.scores(stores["val"]),
-            train=stores["train"],
-            val=stores["val"],
+            scores=fit.scores(stores[part]["val"]),
+            train=stores[part]["train"],
+            val=stores[part]["val"],
         )
-        shorter = stores
     if fabric.is_global_zero:
         _keep(task, outcomes, backbone, registry, arithmetic)
+        shutil.rmtree(task.run.checkpoints, ignore_errors=True)
     fabric.barrier()
     return task.run.read()
 
@@ -159,7 +170,7 @@ def _store(
     fabric: Fabric,
     arithmetic: Arithmetic,
     split: str,
-    shorter: PrefixStore | None,
+    shorter: Mapping[str, PrefixStore] | None,
     on_progress: OnProgress,
 ) -> PrefixStore:
     plan = PrefixPlan.of(
@@ -172,11 +183,12 @@ def _store(
     name = f"blocks 1 to {plan.end} of the backbone, {split}"
     with fabric.rank_zero_first():
         return open_prefix(
-            shorter.samples if shorter else task.dataset.split(split),
+            shorter[split].samples if shorter else task.dataset.split(split),
             backbone=backbone,
             plan=plan,
-            shelf=Shelf(cache_folder() / "prefix", limit=task.cache_limit),
-            source=shorter,
+            folder=cache_folder() / "prefix",
+            limit=task.cache_limit,
+            source=shorter[split] if shorter else None,
             progress=functools.partial(on_progress, name),
         )
 
@@ -188,7 +200,7 @@ def _keep(
     registry: Registry,
     arithmetic: Arithmetic,
 ) -> None:
-    run, kit, baseline = task.run, outcomes["kit"], outcomes["baseline"]
+    run, kit, baseline = task.run, outcomes[KIT], outcomes[BASELINE]
     hashes = {part: run.save_weights(part, outcome.kit) for part, outcome in outcomes.items()}
     scores = Predictions.of(kit.val.samples, kit.scores, baseline.scores)
     scores.write_csv(run.validation)

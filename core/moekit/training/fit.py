@@ -70,6 +70,7 @@ class Fit:
         train: Stored prefix of the training split.
         val: Stored prefix of the validation split, one view.
         recipe: What to do.
+        epochs: Passes over the training split.
         seed: Decides order, views and dropout.
         checkpoint: The checkpoint file; a training found there goes on.
         on_epoch: Called after each epoch with its figures.
@@ -84,6 +85,7 @@ class Fit:
         train: PrefixStore,
         val: PrefixStore,
         recipe: Recipe,
+        epochs: int,
         seed: int,
         checkpoint: Path,
         on_epoch: OnEpoch,
@@ -93,13 +95,12 @@ class Fit:
         self.train = train
         self.val = val
         self.recipe = recipe
+        self.epochs = epochs
         self.seed = seed
         self.checkpoint = checkpoint
         self.on_epoch = on_epoch
         self._targets = _targets(train, soft=recipe.soft_targets)
-        self._optimizer = torch.optim.AdamW(
-            _parameter_groups(kit, recipe.weight_decay), lr=recipe.learning_rate
-        )
+        self._optimizer = torch.optim.AdamW(_parameter_groups(kit, recipe), lr=recipe.learning_rate)
         self._average = copy.deepcopy(kit).requires_grad_(False)
         self._best = copy.deepcopy(self._average)
         self._scorer = Trainee(self._average, backbone)
@@ -109,11 +110,16 @@ class Fit:
         self._began = time.monotonic() - self._state.seconds
 
     def run(self) -> Progress:
-        """Trains to the last epoch, or until the validation loss no longer falls."""
+        """Trains to the last epoch, or until the validation loss no longer falls.
+
+        The weights it begins with count as epoch 0: if no epoch is better, they are what is kept.
+        """
         state = self._state
+        if state.epoch == state.step == 0:
+            state.best_loss = self._validate()[0]
         while not state.done:
             self._epoch()
-            if self._finish_epoch() or state.epoch == self.recipe.epochs:
+            if self._finish_epoch() or state.epoch == self.epochs:
                 state.done = True
             self._save()
         for module in (self.kit, self._average):
@@ -132,9 +138,9 @@ class Fit:
         while state.step < len(batches):
             rows, views = batches[state.step]
             number = state.epoch * len(batches) + state.step
-            rate = _rate(number / (len(batches) * self.recipe.epochs), self.recipe)
+            rate = _rate(number / (len(batches) * self.epochs), self.recipe)
             for group in self._optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["factor"]
             torch.manual_seed((self.seed << 32) + number)
             state.loss_sum += self._step(rows, views, number)
             state.step += 1
@@ -188,10 +194,7 @@ class Fit:
     def _finish_epoch(self) -> bool:
         """Validates, keeps the best weights; returns whether patience has run out."""
         state = self._state
-        logit_B = self._score(self.val)
-        soft_B = _targets(self.val, soft=self.recipe.soft_targets)
-        loss = float(nn.functional.binary_cross_entropy_with_logits(logit_B, soft_B))
-        label_B = torch.tensor([sample.label for sample in self.val.samples])
+        loss, auroc = self._validate()
         steps, state.step = state.step, 0
         state.epoch += 1
         state.seconds = time.monotonic() - self._began
@@ -199,8 +202,8 @@ class Fit:
             "epoch": state.epoch,
             "train_loss": state.loss_sum / max(steps, 1),
             "val_loss": loss,
-            "val_auroc": float(binary_auroc(logit_B.double().sigmoid(), label_B)),
-            "lr": self._optimizer.param_groups[0]["lr"],
+            "val_auroc": auroc,
+            "lr": max(group["lr"] for group in self._optimizer.param_groups),
             "seconds": state.seconds,
         }
         state.loss_sum = 0.0
@@ -210,6 +213,14 @@ class Fit:
             self._best.load_state_dict(self._average.state_dict())
         self.on_epoch(figures)
         return state.epoch - state.best_epoch >= self.recipe.patience
+
+    def _validate(self) -> tuple[float, float]:
+        """Loss and AUROC of the averaged weights on the validation split."""
+        logit_B = self._score(self.val)
+        soft_B = _targets(self.val, soft=self.recipe.soft_targets)
+        label_B = torch.tensor([sample.label for sample in self.val.samples])
+        loss = nn.functional.binary_cross_entropy_with_logits(logit_B, soft_B)
+        return float(loss), float(binary_auroc(logit_B.double().sigmoid(), label_B))
 
     @torch.inference_mode()
     def _score(self, store: PrefixStore) -> Tensor:
@@ -253,13 +264,18 @@ def _targets(store: PrefixStore, *, soft: bool) -> Tensor:
     return torch.tensor(values, dtype=torch.float32)
 
 
-def _parameter_groups(kit: KitModules, weight_decay: float) -> list[dict[str, object]]:
-    """Matrices decay; vectors (biases, norms) do not."""
-    trained = [parameter for parameter in kit.parameters() if parameter.requires_grad]
-    return [
-        {"params": [value for value in trained if value.ndim > 1], "weight_decay": weight_decay},
-        {"params": [value for value in trained if value.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _parameter_groups(kit: KitModules, recipe: Recipe) -> list[dict[str, object]]:
+    """Matrices decay, vectors (biases, norms) do not; beside specialists the head moves slowly."""
+    groups: list[dict[str, object]] = []
+    factor = recipe.head_factor if kit.branches else 1.0
+    for module, share in ((kit.sets, 1.0), (kit.head, factor)):
+        values = [value for value in module.parameters() if value.requires_grad]
+        for chosen, decay in (
+            ([value for value in values if value.ndim > 1], recipe.weight_decay),
+            ([value for value in values if value.ndim <= 1], 0.0),
+        ):
+            groups.append({"params": chosen, "weight_decay": decay, "factor": share})
+    return [group for group in groups if group["params"]]
 
 
 def _rate(done: float, recipe: Recipe) -> float:

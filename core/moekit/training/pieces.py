@@ -28,7 +28,7 @@ class Piece:
     """A batch of samples whose activations can be computed view by view.
 
     Attributes:
-        rows: (B,) positions of the samples.
+        rows: (B,) positions among the samples asked for.
         skipped: Samples of this stretch whose image could not be read.
         maps_BMND: Given the number of a view, the activations, in bfloat16 on the CPU.
     """
@@ -58,14 +58,13 @@ class Stretch:
 def image_pieces(
     samples: Sequence[Sample],
     *,
-    first: int,
     backbone: MoEBackbone,
     stretch: Stretch,
     preprocess: Preprocess,
 ) -> Iterator[Piece]:
-    """Pieces that are computed from the images of `samples[first:]`."""
+    """Pieces that are computed from the images of the samples."""
     device = next(backbone.parameters()).device
-    inputs = [(sample.id, sample.path) for sample in samples[first:]]
+    inputs = [(sample.id, sample.path) for sample in samples]
     for batch in image_batches(inputs, preprocess, batch_size=BATCH):
 
         def maps(number: int, images: Tensor = batch.images) -> Tensor:
@@ -74,7 +73,7 @@ def image_pieces(
             return _run(x_BND, {}, grid, backbone, stretch)
 
         yield Piece(
-            rows=first + np.asarray(batch.rows, dtype=np.int64),
+            rows=np.asarray(batch.rows, dtype=np.int64),
             skipped=batch.skipped,
             maps_BMND=maps,
         )
@@ -83,24 +82,24 @@ def image_pieces(
 def stored_pieces(
     read: ReadStored,
     *,
-    first: int,
-    total: int,
+    rows: Sequence[int],
     grid: Grid,
     backbone: MoEBackbone,
     stretch: Stretch,
 ) -> Iterator[Piece]:
-    """Pieces that go on from the stored activations of the rows `first` to `total`."""
+    """Pieces that go on from stored activations, those of the given rows of their store."""
     device = next(backbone.parameters()).device
-    for start in range(first, total, BATCH):
-        rows = np.arange(start, min(start + BATCH, total))
+    for start in range(0, len(rows), BATCH):
+        chosen = np.asarray(rows[start : start + BATCH])
 
-        def maps(number: int, rows: np.ndarray = rows) -> Tensor:
-            x_BND, kept = read(rows, np.full_like(rows, number))
+        def maps(number: int, chosen: np.ndarray = chosen) -> Tensor:
+            x_BND, kept = read(chosen, np.full_like(chosen, number))
             outputs = {**kept, stretch.start - 1: x_BND}
             moved = {block: value.to(device).float() for block, value in outputs.items()}
             return _run(moved[stretch.start - 1], moved, grid, backbone, stretch)
 
-        yield Piece(rows=rows, skipped=(), maps_BMND=maps)
+        places = np.arange(start, start + len(chosen))
+        yield Piece(rows=places, skipped=(), maps_BMND=maps)
 
 
 @torch.inference_mode()

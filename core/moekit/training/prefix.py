@@ -1,8 +1,9 @@
-"""The frozen prefix of a kit, computed once and kept on disk.
+"""The frozen prefix of a kit, computed once an image and kept on disk.
 
 A kit's specialists begin at some block; what the blocks before it compute never changes while the
 kit is trained. Their activations are stored in bfloat16 for each image and view, so that an epoch
-runs only the blocks after it. An interrupted computation goes on where it stopped.
+runs only the blocks after it. An interrupted computation goes on where it stopped, and another seed
+or recipe finds what is there.
 
 Shapes: B rows read, M stored maps, N tokens, D width.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,10 @@ from moekit.errors import DataError
 from moekit.moe.specialists import Grid
 from moekit.runtime.device import Arithmetic
 from moekit.runtime.kit import KitModules
-from moekit.training.pieces import BATCH, Stretch, image_pieces, stored_pieces
-from moekit.training.storage import Shelf, StoredMaps
+from moekit.training.pieces import Piece, Stretch, image_pieces, stored_pieces
+from moekit.training.storage import Shelf
 
 Progress = Callable[[int, int], None]
-_SAVE_EVERY = 16 * BATCH
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,18 +76,17 @@ class PrefixPlan:
             top_k=backbone.top_k,
         )
 
-    def key(self, samples: Sequence[Sample]) -> str:
-        """Names the prefix of these samples: a hash of the plan and of each image's bytes."""
-        digest = hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode())
-        for sample in samples:
-            digest.update(sample.id.encode() + b"\0" + _content(sample.path))
-        return digest.hexdigest()[:32]
-
-    def maps_shape(self, backbone: MoEBackbone) -> tuple[int, int, int]:
-        """(M, N, D) of one image in one view."""
+    def shelf(self, folder: Path, backbone: MoEBackbone, *, limit: int) -> Shelf:
+        """Where activations of this plan lie."""
+        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
         grid = self.grid(backbone)
         tokens = backbone.prefix_tokens + grid.rows * grid.columns
-        return len(self.keep) + 1, tokens, backbone.width
+        return Shelf(
+            folder,
+            hashlib.sha256(text.encode()).hexdigest()[:32],
+            (self.views, len(self.keep) + 1, tokens, backbone.width),
+            limit=limit,
+        )
 
     def grid(self, backbone: MoEBackbone) -> Grid:
         """Rows and columns of the patch tokens."""
@@ -106,16 +105,19 @@ class PrefixStore:
     """
 
     def __init__(
-        self, *, maps: StoredMaps, plan: PrefixPlan, samples: Sequence[Sample], grid: Grid
+        self,
+        *,
+        shelf: Shelf,
+        plan: PrefixPlan,
+        images: Sequence[tuple[Sample, str]],
+        skipped: Sequence[Skipped],
+        grid: Grid,
     ) -> None:
-        readable = [row for row in range(len(samples)) if row not in maps.unreadable]
-        self._maps = maps
-        self._readable = np.array(readable, dtype=np.int64)
+        self._shelf = shelf
+        self._images = tuple(image for _, image in images)
         self.plan = plan
-        self.samples = tuple(samples[row] for row in readable)
-        self.skipped = tuple(
-            Skipped(id=samples[row].id, reason=reason) for row, reason in maps.unreadable.items()
-        )
+        self.samples = tuple(sample for sample, _ in images)
+        self.skipped = tuple(skipped)
         self.grid = grid
 
     def __len__(self) -> int:
@@ -131,8 +133,9 @@ class PrefixStore:
         Returns:
             (B, N, D) bfloat16 tokens at the end of the prefix, and the kept blocks' outputs.
         """
-        stored = self._maps.array[self._readable[rows] * self.plan.views + views]
-        maps_BMND = torch.from_numpy(np.ascontiguousarray(stored)).view(torch.bfloat16)
+        pairs = zip(rows, views, strict=True)
+        stored = np.stack([self._shelf.read(self._images[row], int(view)) for row, view in pairs])
+        maps_BMND = torch.from_numpy(stored).view(torch.bfloat16)
         kept = {block: maps_BMND[:, index] for index, block in enumerate(self.plan.keep)}
         return maps_BMND[:, -1], kept
 
@@ -142,7 +145,8 @@ def open_prefix(
     *,
     backbone: MoEBackbone,
     plan: PrefixPlan,
-    shelf: Shelf,
+    folder: Path,
+    limit: int,
     source: PrefixStore | None = None,
     progress: Progress,
 ) -> PrefixStore:
@@ -152,37 +156,51 @@ def open_prefix(
         samples: In a fixed order.
         backbone: Computes it, on its device.
         plan: Made by `PrefixPlan.of`.
-        shelf: Holds all stored prefixes.
+        folder: Holds all stored prefixes.
+        limit: Greatest size of the folder, in bytes.
         source: A shorter prefix of the same samples and views that keeps the same blocks, to go on
             from; the images are read where None.
         progress: Called with the images done and their total.
 
     Raises:
         DataError: No image could be read.
-        StorageError: The prefix does not fit the shelf or the disk.
+        StorageError: The prefix does not fit the limit or the disk.
     """
-    shape = (len(samples) * plan.views, *plan.maps_shape(backbone))
-    maps = shelf.open(plan.key(samples), shape)
-    if maps.done < len(samples):
-        _compute(maps, samples, backbone, plan, source, progress)
-    if len(maps.unreadable) == len(samples):
+    shelf = plan.shelf(folder, backbone, limit=limit)
+    named = [(sample, _content(sample.path)) for sample in samples]
+    shelf.make_room(image for _, image in named)
+    missing = [row for row, (_, image) in enumerate(named) if not shelf.has(image)]
+    skipped: list[Skipped] = []
+    done = len(samples) - len(missing)
+    for piece in _pieces(samples, missing, backbone, plan, source):
+        if len(piece.rows):
+            views = [piece.maps_BMND(number) for number in range(plan.views)]
+            values = torch.stack(views, dim=1).view(torch.int16).numpy()
+            for row, value in zip(piece.rows, values, strict=True):
+                shelf.write(named[missing[row]][1], value)
+        skipped.extend(piece.skipped)
+        done += len(piece.rows) + len(piece.skipped)
+        progress(done, len(samples))
+    left_out = {skip.id for skip in skipped}
+    images = [(sample, image) for sample, image in named if sample.id not in left_out]
+    if not images:
         raise DataError(
             "not one image could be read",
             whose=samples[0].id,
-            fix="check the data set; the first fault: " + next(iter(maps.unreadable.values())),
+            fix=f"check the data set; the first fault: {skipped[0].reason}",
         )
-    return PrefixStore(maps=maps, plan=plan, samples=samples, grid=plan.grid(backbone))
+    return PrefixStore(
+        shelf=shelf, plan=plan, images=images, skipped=skipped, grid=plan.grid(backbone)
+    )
 
 
-def _compute(
-    maps: StoredMaps,
+def _pieces(
     samples: Sequence[Sample],
+    missing: Sequence[int],
     backbone: MoEBackbone,
     plan: PrefixPlan,
     source: PrefixStore | None,
-    progress: Progress,
-) -> None:
-    row_of = {sample.id: row for row, sample in enumerate(samples)}
+) -> Iterator[Piece]:
     stretch = Stretch(
         start=source.plan.end if source else 0,
         stop=plan.end,
@@ -190,36 +208,20 @@ def _compute(
         arithmetic=plan.arithmetic,
     )
     if source is None:
-        pieces = image_pieces(
-            samples,
-            first=maps.done,
+        return image_pieces(
+            [samples[row] for row in missing],
             backbone=backbone,
             stretch=stretch,
             preprocess=plan.preprocess,
         )
-    else:
-        pieces = stored_pieces(
-            source.read,
-            first=maps.done,
-            total=len(samples),
-            grid=source.grid,
-            backbone=backbone,
-            stretch=stretch,
-        )
-    for piece in pieces:
-        for number in range(plan.views if len(piece.rows) else 0):
-            values = piece.maps_BMND(number).view(torch.int16).numpy()
-            maps.array[piece.rows * plan.views + number] = values
-        maps.unreadable |= {row_of[skip.id]: skip.reason for skip in piece.skipped}
-        maps.done += len(piece.rows) + len(piece.skipped)
-        progress(maps.done, len(samples))
-        if maps.done % _SAVE_EVERY == 0:
-            maps.save()
-    maps.save()
+    return stored_pieces(
+        source.read, rows=missing, grid=source.grid, backbone=backbone, stretch=stretch
+    )
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path) -> str:
+    """The hash of the file's bytes; of its name where it cannot be read, which fails later."""
     try:
-        return hashlib.sha256(path.read_bytes()).digest()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
-        return b"unreadable"
+        return hashlib.sha256(b"unreadable" + str(path).encode()).hexdigest()

@@ -1,107 +1,135 @@
-"""Arrays on disk that outlive the process, within a bound on their total size."""
+"""Activations on disk, one file an image, within a bound on their total size.
+
+A file is named by the hash of the image's bytes, so any data set that holds the image finds it.
+"""
 
 from __future__ import annotations
 
 import math
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from moekit._files import read_json, write_json
-from moekit.errors import DataError, StorageError
+from moekit.errors import StorageError
 
 DEFAULT_LIMIT = 16 * 2**30
 _BYTES = 2
 
 
-class StoredMaps:
-    """One array of bfloat16 bit patterns, and how much of it is done. Made by `Shelf.open`.
-
-    Attributes:
-        array: int16, the bit patterns.
-        done: Samples that are finished.
-        unreadable: Why a sample could not be computed, by its position.
-    """
-
-    def __init__(self, folder: Path, shape: tuple[int, ...]) -> None:
-        self._record = folder / "record.json"
-        self.done = 0
-        self.unreadable: dict[int, str] = {}
-        file = folder / "maps.bin"
-        if file.exists() and file.stat().st_size == math.prod(shape) * _BYTES:
-            self._read_record()
-        mode: Literal["r+", "w+"] = "r+" if self.done else "w+"
-        self.array = np.memmap(file, dtype=np.int16, mode=mode, shape=shape)
-
-    def save(self) -> None:
-        """Makes what was computed so far outlive the process."""
-        self.array.flush()
-        unreadable = {str(row): reason for row, reason in self.unreadable.items()}
-        write_json(self._record, {"done": self.done, "unreadable": unreadable})
-
-    def _read_record(self) -> None:
-        try:
-            record = read_json(self._record)
-            self.unreadable = {int(row): reason for row, reason in record["unreadable"].items()}
-            self.done = int(record["done"])
-        except (DataError, KeyError, TypeError, ValueError):
-            self.done, self.unreadable = 0, {}
-
-
 class Shelf:
-    """A folder of stored arrays; the least recently used make room for new ones.
+    """The stored activations of one plan. Other plans in the same folder make room for it.
 
     Args:
-        folder: Where they lie.
-        limit: Greatest total size, in bytes.
+        folder: Holds a sub-folder a plan.
+        plan: Name of the plan.
+        shape: Of one image: (views, maps, tokens, width).
+        limit: Greatest total size of `folder`, in bytes.
     """
 
-    def __init__(self, folder: Path, *, limit: int = DEFAULT_LIMIT) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Path, plan: str, shape: tuple[int, int, int, int], *, limit: int
+    ) -> None:
+        self._root = folder
+        self._folder = folder / plan
+        self._shape = shape
         self._limit = limit
+        self._size = math.prod(shape) * _BYTES
+        self._view_values = math.prod(shape[1:])
 
-    def open(self, key: str, shape: tuple[int, ...]) -> StoredMaps:
-        """Opens the array of that key, or makes room for it.
+    def has(self, image: str) -> bool:
+        """Whether the image of that hash is stored, whole."""
+        try:
+            return self._path(image).stat().st_size == self._size
+        except OSError:
+            return False
+
+    def read(self, image: str, view: int) -> np.ndarray:
+        """One view: (maps, tokens, width) int16, the bit patterns of bfloat16.
 
         Raises:
-            StorageError: It is larger than the limit or than the space on the disk.
+            StorageError: The file has gone since it was stored.
         """
-        entry = self._folder / key
-        needed = math.prod(shape) * _BYTES
         try:
-            entry.mkdir(parents=True, exist_ok=True)
-            os.utime(entry)
-            self._make_room(entry, needed)
-            self._check_disk(entry, needed)
-            return StoredMaps(entry, shape)
+            values = np.fromfile(
+                self._path(image),
+                dtype=np.int16,
+                count=self._view_values,
+                offset=view * self._view_values * _BYTES,
+            )
+            return values.reshape(self._shape[1:])
+        except (OSError, ValueError) as error:
+            raise StorageError(
+                f"stored activations are gone ({error})",
+                whose=str(self._path(image)),
+                fix="run the command again with --resume; they are computed anew",
+            ) from error
+
+    def write(self, image: str, values: np.ndarray) -> None:
+        """Stores all views of an image; the file is whole or absent.
+
+        Raises:
+            StorageError: The disk is full or cannot be written.
+        """
+        path = self._path(image)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            values.tofile(temporary)
+            temporary.replace(path)
         except OSError as error:
+            temporary.unlink(missing_ok=True)
             raise self._no_space(str(error.strerror or error)) from error
 
-    def _make_room(self, entry: Path, needed: int) -> None:
+    def make_room(self, wanted: Iterable[str]) -> None:
+        """Sees that the images of these hashes fit; deletes what was used least recently.
+
+        Raises:
+            StorageError: They pass the limit by themselves, or the space on the disk.
+        """
+        wanted = set(wanted)
+        needed = len(wanted) * self._size
         if needed > self._limit:
             raise self._no_space(f"{_gib(needed)} needed, the limit is {_gib(self._limit)}")
-        others = [path for path in self._folder.iterdir() if path.is_dir() and path != entry]
-        sizes = {path: sum(file.stat().st_size for file in path.glob("*")) for path in others}
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            os.utime(self._folder)
+            self._delete_others(needed)
+            self._delete_unwanted(wanted, needed)
+            missing = sum(not self.has(image) for image in wanted) * self._size
+            free = shutil.disk_usage(self._root).free
+        except OSError as error:
+            raise self._no_space(str(error.strerror or error)) from error
+        if free < missing:
+            raise self._no_space(f"{_gib(missing)} needed, {_gib(free)} free")
+
+    def _delete_others(self, needed: int) -> None:
+        others = [path for path in self._root.iterdir() if path.is_dir() and path != self._folder]
+        sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in others}
         used = sum(sizes.values())
         for path in sorted(others, key=lambda path: path.stat().st_mtime):
             if used + needed <= self._limit:
-                break
+                return
             shutil.rmtree(path, ignore_errors=True)
             used -= sizes[path]
 
-    def _check_disk(self, entry: Path, needed: int) -> None:
-        present = sum(file.stat().st_blocks * 512 for file in entry.glob("*"))
-        free = shutil.disk_usage(self._folder).free
-        if free < needed - present:
-            raise self._no_space(f"{_gib(needed - present)} needed, {_gib(free)} free")
+    def _delete_unwanted(self, wanted: set[str], needed: int) -> None:
+        spare = [path for path in self._folder.iterdir() if path.stem not in wanted]
+        used = sum(path.stat().st_size for path in spare)
+        for path in sorted(spare, key=lambda path: path.stat().st_mtime):
+            if used + needed <= self._limit:
+                return
+            used -= path.stat().st_size
+            path.unlink(missing_ok=True)
+
+    def _path(self, image: str) -> Path:
+        return self._folder / f"{image}.bf16"
 
     def _no_space(self, why: str) -> StorageError:
         return StorageError(
             f"the frozen activations cannot be stored: {why}",
-            whose=str(self._folder),
+            whose=str(self._root),
             fix="free space, use fewer --views or a smaller --image-size, raise --cache-gib, or "
             "name another cache folder with XDG_CACHE_HOME",
         )

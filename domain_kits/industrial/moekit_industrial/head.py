@@ -1,11 +1,12 @@
 """The inspection head: from tokens of several depths to one score and a map of evidence.
 
 Shapes: B images, N tokens (prefix tokens first, then the patch grid row by row), P patches, D
-width, L blocks that the head reads.
+width, L blocks that the head reads, F = 4 * D * L pooled features, H hidden width.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,34 +16,75 @@ from moekit import Grid, HeadOutput
 
 
 class InspectionHead(nn.Module):
-    """Pools the tokens of several blocks and adds up their evidence.
+    """Scores pooled tokens by a small network, and says which patches the score rests on.
 
-    For each block, the class token and the patches' mean, maximum and standard deviation are
-    normalised and scored linearly.
+    Of each block the class token and the patches' mean, maximum and standard deviation are taken: a
+    mean alone hides a crack that fills two patches of 256.
 
     Args:
         width: D.
         blocks: L.
+        hidden: H.
+        dropout: Share of the pooled and of the hidden features left out in training.
     """
 
-    def __init__(self, width: int, blocks: int, *, dropout: float = 0.5, hidden: int = 64) -> None:
+    def __init__(self, width: int, blocks: int, *, hidden: int = 64, dropout: float = 0.5) -> None:
         super().__init__()
-        pooled = 4 * width * blocks
-        self.norm = nn.BatchNorm1d(pooled, affine=False, momentum=0.05)
-        self.score = nn.Sequential(
-            nn.Dropout(dropout),
-            nn.Linear(pooled, hidden),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, 1),
-        )
+        self.norm = nn.BatchNorm1d(4 * width * blocks, affine=False, momentum=0.05)
+        self.hidden = nn.Linear(4 * width * blocks, hidden)
+        self.score = nn.Linear(hidden, 1)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Sequence[Tensor], grid: Grid) -> HeadOutput:
-        """One (B, N, D) tensor a block to (B,) logits."""
-        pooled = []
-        for x_BND in tokens:
-            x_BND = x_BND.float()
-            prefix = x_BND.shape[1] - grid.rows * grid.columns
-            patches_BPD = x_BND[:, prefix:]
-            pooled += [x_BND[:, 0], patches_BPD.mean(1), patches_BPD.amax(1), patches_BPD.std(1)]
-        return HeadOutput(logit_B=self.score(self.norm(torch.cat(pooled, 1)))[:, 0], map_BHW=None)
+        """One (B, N, D) tensor a block to (B,) logits and, in eval mode, (B, h, w) evidence."""
+        with torch.autocast(tokens[0].device.type, enabled=False):
+            pooled_BF = torch.cat([_pool(x_BND.float(), grid) for x_BND in tokens], dim=1)
+            hidden_BH = self.hidden(self.dropout(self.norm(pooled_BF)))
+            logit_B = self.score(self.dropout(nn.functional.gelu(hidden_BH)))[:, 0]
+            if self.training:
+                return HeadOutput(logit_B=logit_B, map_BHW=None)
+            gradient_BF = self._gradient(hidden_BH)
+            return HeadOutput(
+                logit_B=logit_B,
+                map_BHW=_evidence(tokens, gradient_BF, grid) * logit_B.sigmoid()[:, None, None],
+            )
+
+    def _gradient(self, hidden_BH: Tensor) -> Tensor:
+        """(B, F) gradient of the logit with respect to the pooled features."""
+        density_BH = torch.exp(-hidden_BH.square() / 2) / math.sqrt(2 * math.pi)
+        slope_BH = torch.special.ndtr(hidden_BH) + hidden_BH * density_BH
+        gradient_BF = (slope_BH * self.score.weight) @ self.hidden.weight
+        variance: Tensor = self.norm.running_var  # type: ignore[assignment]
+        return gradient_BF / torch.sqrt(variance + self.norm.eps)
+
+
+def _pool(x_BND: Tensor, grid: Grid) -> Tensor:
+    patches_BPD = _patches(x_BND, grid)
+    return torch.cat(
+        [x_BND[:, 0], patches_BPD.mean(1), patches_BPD.amax(1), patches_BPD.std(1)], dim=1
+    )
+
+
+def _patches(x_BND: Tensor, grid: Grid) -> Tensor:
+    return x_BND[:, x_BND.shape[1] - grid.rows * grid.columns :]
+
+
+def _evidence(tokens: Sequence[Tensor], gradient_BF: Tensor, grid: Grid) -> Tensor:
+    """(B, h, w) in [0, 1]: each patch's part in raising the score, the greatest being 1.
+
+    The first-order part of a patch in the mean, and in each maximum that it holds; what lowers the
+    score counts as nothing (as in Grad-CAM, Selvaraju et al. 2017, arXiv:1610.02391), neighbours
+    are averaged.
+    """
+    parts_BP = torch.zeros(())
+    for x_BND, of_block in zip(tokens, gradient_BF.chunk(len(tokens), dim=1), strict=True):
+        _, of_mean, of_maximum, _ = of_block.chunk(4, dim=1)
+        patches_BPD = _patches(x_BND.float(), grid)
+        offset_BPD = patches_BPD - patches_BPD.mean(1, keepdim=True)
+        parts_BP = parts_BP + torch.einsum("bpd,bd->bp", offset_BPD, of_mean) / offset_BPD.shape[1]
+        top = patches_BPD.max(1)
+        share_BD = of_maximum * (top.values - patches_BPD.mean(1))
+        parts_BP = parts_BP + torch.zeros_like(parts_BP).scatter_add(1, top.indices, share_BD)
+    plane = parts_BP.clamp_min(0).unflatten(1, grid)[:, None]
+    smooth_BHW = nn.functional.avg_pool2d(plane, 3, stride=1, padding=1)[:, 0]
+    return smooth_BHW / smooth_BHW.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)

@@ -19,11 +19,12 @@ INDUSTRIAL = KitSpec(
     recipe=Recipe(
         image_size=224,
         views=2,
-        epochs=5,
+        head_epochs=10,
+        epochs=4,
         batch_size=32,
         learning_rate=1e-3,
         weight_decay=0.05,
-        average=0.99,
+        average=0.98,
         patience=3,
     ),
     metrics=(

@@ -66,7 +66,13 @@ def registry():
 @pytest.fixture
 def recipe():
     return moekit.Recipe(
-        image_size=SIDE, precision="fp32", views=2, epochs=3, batch_size=8, learning_rate=1e-2
+        image_size=SIDE,
+        precision="fp32",
+        views=2,
+        head_epochs=3,
+        epochs=3,
+        batch_size=8,
+        learning_rate=1e-2,
     )
 
 

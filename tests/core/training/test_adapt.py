@@ -135,7 +135,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path, run_adapt):
 
     with pytest.raises(Killed):
         run_adapt(tmp_path / "run", on_epoch=kill)
-    checkpoint = tmp_path / "run/checkpoints/kit.safetensors"
+    checkpoint = tmp_path / "run/checkpoints/baseline.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:200])
-    with pytest.raises(DataError, match=r"kit\.safetensors"):
+    with pytest.raises(DataError, match=r"baseline\.safetensors"):
         run_adapt(tmp_path / "run", resume=True)

@@ -1,0 +1,134 @@
+"""Adapt, evaluate, report and predict on real solar cells, with real weights, on a small scale."""
+
+import json
+import re
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from moekit.cli.main import main
+
+ADAPT = ("--epochs", "2", "--views", "1", "--precision", "bf16")
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """48 functional and 48 defective cells in class folders, and a broken file."""
+    source = Path(str(files("elpv_dataset"))) / "data"
+    folder = tmp_path_factory.mktemp("cells")
+    counts = {"0.0": 0, "1.0": 0}
+    for line in (source / "labels.csv").read_text().splitlines():
+        name, probability, _ = line.split()
+        if counts.get(probability, 48) < 48:
+            counts[probability] += 1
+            target = folder / ("good" if probability == "0.0" else "cracked") / Path(name).name
+            target.parent.mkdir(exist_ok=True)
+            shutil.copy(source / name, target)
+    whole = next((folder / "good").glob("*.png"))
+    (folder / "good" / "broken.png").write_bytes(whole.read_bytes()[:500])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(cells, tmp_path_factory):
+    """An adapted run."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    arguments = ["adapt", "industrial", "--data", f"folder={cells}", "--out", str(folder), *ADAPT]
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(cells, run):
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "industrial", "--data", f"folder={cells}", "--run", str(run)])
+    assert stop.value.code == 0
+    return json.loads((run / "result.json").read_text())
+
+
+def test_the_specialist_learns_something(result):
+    assert result["metrics"]["auroc"]["value"] > 0.75
+    assert result["n"] + len([s for s in result["skipped"]]) in (24, 25)
+
+
+def test_every_metric_has_an_interval_and_the_result_its_provenance(result):
+    names = {"auroc", "average_precision", "accuracy", "f1", "escape_rate", "overkill_rate"}
+    assert set(result["metrics"]) == names == set(result["baseline"]["metrics"])
+    for entry in result["metrics"].values():
+        assert entry["ci95"][0] <= entry["value"] <= entry["ci95"][1]
+    assert result["threshold"]["split"] == "val"
+    assert {"moekit", "moekit-industrial"} <= {p["distribution"] for p in result["plugins"]}
+    assert len(result["backbone"]["sha256"]) == len(result["weights"]["kit_sha256"]) == 64
+    assert 0 <= result["comparison"]["delong_p"] <= 1
+
+
+def test_evaluating_again_gives_the_same_scores(moekit, cells, run, result):
+    before = (run / "predictions.csv").read_bytes()
+    outcome = moekit("evaluate", "industrial", "--data", f"folder={cells}", "--run", run, "--json")
+    assert outcome.code == 0
+    assert (run / "predictions.csv").read_bytes() == before
+    assert outcome.json["metrics"] == result["metrics"]
+
+
+def test_the_broken_image_is_counted_wherever_it_falls(run, result):
+    record = json.loads((run / "run.json").read_text())
+    skipped = [*record["skipped"], *result["skipped"]]
+    assert [skip["id"] for skip in skipped] == ["good/broken.png"]
+
+
+def test_the_report_is_one_small_file_that_loads_nothing(moekit, run, result):
+    assert moekit("report", run).code == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert len(page.encode()) < 2_000_000
+    assert "<script" not in page
+    assert not re.search(r"(src|href)=[\"']?(?!data:)", page)
+    for words in ("Worst misses", "Routing", "ROC curve", "Provenance", "frozen backbone"):
+        assert words in page
+
+
+def test_predict_writes_a_row_and_an_overlay_an_image_and_goes_on(
+    moekit, cells, run, result, tmp_path
+):
+    out = tmp_path / "scored"
+    arguments = ("predict", "industrial", cells, "--run", run, "--out", out)
+    first = moekit(*arguments, "--json")
+    assert first.code == 0, first.err
+    assert first.json["n"] == 97
+    assert first.json["unreadable"] == 1
+    rows = {row["file"]: row for row in first.json["predictions"]}
+    assert rows["good/broken.png"]["verdict"] == "unreadable"
+    assert {row["verdict"] for row in rows.values()} <= {"defective", "pass", "unreadable"}
+    assert len(list((out / "overlays").rglob("*.jpg"))) == 96
+    journal = out / "predictions.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:50]) + lines[50][:20])
+    again = moekit(*arguments, "--json")
+    assert again.json["predictions"] == first.json["predictions"]
+    assert (out / "predictions.csv").read_text().count("\n") == 98
+
+
+def test_predict_refuses_a_folder_of_another_run(moekit, cells, run, result, tmp_path):
+    out = tmp_path / "scored"
+    image = next((cells / "good").glob("cell*.png"))
+    arguments = ("predict", "industrial", image, "--run", run, "--out", out)
+    assert moekit(*arguments).code == 0
+    refused = moekit(*arguments, "--threshold-rule", "max-escape=0.3", "--precision", "fp32")
+    assert refused.code == 2
+    assert "another run, threshold" in refused.err
+
+
+def test_changed_weights_are_refused(moekit, cells, run, result, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    path = copy / "kit.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x00\x01"[:1])
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 0xFF
+    path.write_bytes(data)
+    refused = moekit("evaluate", "industrial", "--data", f"folder={cells}", "--run", copy)
+    assert refused.code == 1
+    assert "SHA-256" in refused.err

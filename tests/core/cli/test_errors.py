@@ -1,0 +1,48 @@
+"""Every foreseen failure is three lines and an exit code, never a traceback."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["adapt"], 2, "Missing argument"),
+        (["evaluate", "industrial", "--data", "elpv", "--run", "none"], 4, "holds no run"),
+        (["report", "none"], 4, "no result yet"),
+        (["predict", "industrial", "none.png", "--run", "r", "--out", "o"], 4, "no such file"),
+        (["adapt", "nonesuch", "--data", "elpv", "--out", "o"], 2, "no kit"),
+        (["adapt", "industrial", "--data", "nonesuch", "--out", "o"], 2, "no dataset"),
+        (["adapt", "industrial", "--data", "folder", "--out", "o"], 2, "needs a path"),
+        (["adapt", "industrial", "--data", "folder=none", "--out", "o"], 4, "no such folder"),
+        (["backbone", "info", "--weights", "none.safetensors"], 1, "no safetensors file"),
+        (["backbone", "info", "--architecture", "resnet18"], 1, "weights"),
+        (["backbone", "info", "--architecture", "nonesuch"], 2, "no model of the name"),
+        (["plugins", "info", "nonesuch"], 2, "no plugin"),
+        (["nonesuch"], 2, "No such command"),
+    ],
+)
+def test_a_failure_has_its_code_and_says_what_to_do(
+    moekit, tmp_path, monkeypatch, arguments, code, words
+):
+    monkeypatch.chdir(tmp_path)
+    outcome = moekit(*arguments)
+    assert outcome.code == code, outcome.err
+    assert words in outcome.err
+    assert "Traceback" not in outcome.err
+    assert "to do:" in outcome.err or code == 2
+
+
+def test_debug_adds_the_traceback(moekit, tmp_path):
+    assert "Traceback" in moekit("report", tmp_path, "--debug").err
+
+
+def test_an_empty_folder_is_refused(moekit, tmp_path):
+    (tmp_path / "empty").mkdir()
+    outcome = moekit("adapt", "industrial", "--data", f"folder={tmp_path / 'empty'}", "--out", "o")
+    assert (outcome.code, "sub-folder" in outcome.err) == (4, True)
+
+
+def test_a_device_that_is_not_there_is_told(moekit):
+    outcome = moekit("adapt", "industrial", "--data", "elpv", "--out", "o", "--device", "cuda:7")
+    assert outcome.code == 2
+    assert "--device" in outcome.err

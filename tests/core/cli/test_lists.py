@@ -1,0 +1,30 @@
+"""What is installed, as tables and as JSON."""
+
+
+def test_kits_datasets_and_metrics_are_listed(moekit):
+    for kind, name in (("kits", "industrial"), ("datasets", "elpv"), ("metrics", "escape_rate")):
+        outcome = moekit(kind, "--json")
+        assert outcome.code == 0
+        assert name in [entry["name"] for entry in outcome.json[kind]]
+        assert name in moekit(kind).out
+
+
+def test_plugins_are_listed_with_their_states(moekit):
+    plugins = moekit("plugins", "list", "--json").json["plugins"]
+    states = {plugin["distribution"]: plugin["state"] for plugin in plugins}
+    assert states["moekit"] == states["moekit-industrial"] == "active"
+
+
+def test_a_plugin_that_is_switched_off_takes_its_kit_along(moekit, monkeypatch):
+    monkeypatch.setenv("MOEKIT_DISABLE_PLUGINS", "moekit-industrial")
+    assert moekit("kits", "--json").json == {"kits": []}
+    outcome = moekit("adapt", "industrial", "--data", "elpv", "--out", "o")
+    assert outcome.code == 3
+    assert "disabled" in outcome.err
+
+
+def test_the_backbone_tells_where_its_weights_come_from(moekit):
+    facts = moekit("backbone", "info", "--json").json
+    assert facts["experts"] == facts["top_k"] == 16
+    assert len(facts["sha256"]) == 64
+    assert "not the original DINOv2" in facts["note"]
