@@ -40,7 +40,7 @@ from moekit.cli.output import Reporter, print_json, print_table, reporter
         show_default=True,
         metavar="RULE",
         help="How the threshold is chosen on validation scores: accuracy, f1, youden, or "
-        "max-escape=0.02.",
+        "max-miss=0.02.",
     ),
     click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Arithmetic."),
     seed_option,

@@ -6,7 +6,7 @@ import numpy as np
 
 Points = list[tuple[float, float]]
 MOST_POINTS = 200
-TABLE_ESCAPES = (0.0, 0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30)
+TABLE_MISSES = (0.0, 0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30)
 
 
 def roc_points(scores: np.ndarray, labels: np.ndarray) -> Points:
@@ -30,7 +30,7 @@ def threshold_table(scores: np.ndarray, labels: np.ndarray) -> list[dict[str, fl
     """
     positive, negative = np.sort(scores[labels == 1]), scores[labels == 0]
     rows = []
-    for share in TABLE_ESCAPES:
+    for share in TABLE_MISSES:
         threshold = float(positive[int(share * len(positive))])
         rows.append(counts_at(threshold, positive, negative))
     return rows

@@ -12,7 +12,7 @@ import numpy as np
 
 from moekit.errors import DataError, UsageError
 
-RULES = ("accuracy", "f1", "youden", "max-escape=SHARE")
+RULES = ("accuracy", "f1", "youden", "max-miss=SHARE")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def choose_threshold(
         scores: (n,) in [0, 1].
         labels: (n,) in {0, 1}, both present.
         rule: `accuracy`, `f1`, `youden` (sensitivity + specificity - 1; Youden 1950), or
-            `max-escape=SHARE`: the highest threshold at which at most that share of positives is
+            `max-miss=SHARE`: the highest threshold at which at most that share of positives is
             missed.
         split: Name of the split, for the record.
 
@@ -108,13 +108,13 @@ def _rule(name: str) -> Callable[[Counts], np.ndarray]:
         share = float(text)
     except ValueError:
         share = -1.0
-    if kind != "max-escape" or not 0 <= share < 1:
+    if kind != "max-miss" or not 0 <= share < 1:
         raise UsageError(
             f"there is no threshold rule {name!r}",
             whose="--threshold-rule",
             fix=f"use one of: {', '.join(RULES)}",
         )
-    return lambda counts: _highest_with_escape(counts, share)
+    return lambda counts: _highest_with_misses(counts, share)
 
 
 def _accuracy(counts: Counts) -> np.ndarray:
@@ -135,7 +135,7 @@ def _youden(counts: Counts) -> np.ndarray:
     return value
 
 
-def _highest_with_escape(counts: Counts, share: float) -> np.ndarray:
+def _highest_with_misses(counts: Counts, share: float) -> np.ndarray:
     """Specificity where the escape rate is kept, -1 elsewhere."""
     missed = 1 - counts.true_positives / counts.positives
     return np.where(missed <= share, 1 - counts.false_positives / counts.negatives, -1.0)

@@ -52,7 +52,7 @@ def result(cells, run):
 
 def test_the_specialist_learns_something(result):
     assert result["metrics"]["auroc"]["value"] > 0.75
-    assert result["n"] + len([s for s in result["skipped"]]) in (24, 25)
+    assert result["n"] + len(result["skipped"]) in (24, 25)
 
 
 def test_every_metric_has_an_interval_and_the_result_its_provenance(result):
@@ -116,7 +116,7 @@ def test_predict_refuses_a_folder_of_another_run(moekit, cells, run, result, tmp
     image = next((cells / "good").glob("cell*.png"))
     arguments = ("predict", "industrial", image, "--run", run, "--out", out)
     assert moekit(*arguments).code == 0
-    refused = moekit(*arguments, "--threshold-rule", "max-escape=0.3", "--precision", "fp32")
+    refused = moekit(*arguments, "--threshold-rule", "max-miss=0.3", "--precision", "fp32")
     assert refused.code == 2
     assert "another run, threshold" in refused.err
 

@@ -28,9 +28,9 @@ def test_the_threshold_lies_between_scores_not_on_one():
 
 
 def test_max_escape_is_the_highest_threshold_that_keeps_its_promise():
-    point = choose_threshold(SCORES, LABELS, rule="max-escape=0")
+    point = choose_threshold(SCORES, LABELS, rule="max-miss=0")
     assert 0.3 < point.threshold <= 0.4
-    looser = choose_threshold(SCORES, LABELS, rule="max-escape=0.25")
+    looser = choose_threshold(SCORES, LABELS, rule="max-miss=0.25")
     assert 0.6 < looser.threshold <= 0.7
 
 
@@ -47,7 +47,7 @@ def test_one_class_cannot_choose():
         choose_threshold(SCORES, np.zeros(8, dtype=int))
 
 
-@pytest.mark.parametrize("rule", ["best", "max-escape", "max-escape=two", "max-escape=1.5"])
+@pytest.mark.parametrize("rule", ["best", "max-miss", "max-miss=two", "max-miss=1.5"])
 def test_an_unknown_rule_is_told_with_the_known_ones(rule):
     with pytest.raises(UsageError, match="youden"):
         choose_threshold(SCORES, LABELS, rule=rule)

@@ -82,7 +82,7 @@ def test_a_wrong_manifest_is_refused_with_the_name_of_the_field(
 
 
 def test_all_faults_are_told_at_once() -> None:
-    with pytest.raises(ValueError, match="api: .*; summary: ") as caught:
+    with pytest.raises(ValueError, match=r"api: .*; summary: ") as caught:
         parse_manifest('name = "sample"\napi = "one"\nsummary = ""\n')
     assert "provides: Field required" in str(caught.value)
 

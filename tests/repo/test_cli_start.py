@@ -1,0 +1,83 @@
+"""The command starts fast and imports nothing heavy before it must."""
+
+import subprocess
+import sys
+import time
+
+import click
+import pytest
+
+START = "import sys; sys.argv[0] = 'moekit'; from moekit.cli.main import main; "
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_help_takes_less_than_a_third_of_a_second():
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        assert run(START + "main(['--help'])").returncode == 0
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.3
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["plugins", "list"], ["kits"], ["--version"]])
+def test_lists_and_help_import_neither_torch_nor_a_plugin(arguments):
+    code = (
+        START + "import atexit; atexit.register(lambda: print('LOADED', *sorted(sys.modules))); "
+        f"main({arguments!r})"
+    )
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+    loaded = done.stdout.rpartition("LOADED")[2].split()
+    assert "moekit.cli.main" in loaded
+    assert not {"torch", "timm", "numpy", "moekit_industrial", "moekit.builtin.hooks"} & set(loaded)
+
+
+FLAGS = {
+    "demo": "--debug --device --json --out --seed --weights",
+    "adapt": "--architecture --cache-gib --data --debug --device --devices --epochs --image-size "
+    "--json --out --precision --resume --seed --top-k --views --weights",
+    "evaluate": "--batch-size --data --debug --device --json --precision --run --seed --split "
+    "--threshold-rule --weights",
+    "predict": "--batch-size --debug --device --json --out --precision --run --threshold-rule "
+    "--weights",
+    "report": "--debug --json",
+    "kits": "--debug --json",
+    "datasets": "--debug --json",
+    "metrics": "--debug --json",
+    "plugins list": "--debug --json",
+    "plugins info": "--debug --json",
+    "backbone info": "--architecture --debug --json --weights",
+}
+
+
+def commands(group, prefix=""):
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{prefix}{name} ")
+        else:
+            yield prefix + name, command
+
+
+def test_commands_and_flags_are_frozen():
+    from moekit.cli.main import cli
+
+    found = {
+        name: " ".join(
+            sorted(
+                option
+                for parameter in command.params
+                if isinstance(parameter, click.Option)
+                for option in parameter.opts
+            )
+        )
+        for name, command in commands(cli)
+    }
+    assert found == FLAGS

@@ -1,0 +1,71 @@
+"""The public names are these and no others."""
+
+import importlib
+
+import moekit
+
+PUBLIC = [
+    "BlockRouting",
+    "DataError",
+    "Dataset",
+    "DatasetSpec",
+    "ExpertChoice",
+    "ExpertSpec",
+    "Features",
+    "Gate",
+    "GateSpec",
+    "Grid",
+    "HeadOutput",
+    "ImageError",
+    "KitOutput",
+    "KitSpec",
+    "MetricSpec",
+    "MoEBackbone",
+    "MoekitError",
+    "PluginError",
+    "Provenance",
+    "Recipe",
+    "Registry",
+    "Routing",
+    "RoutingTrace",
+    "Runtime",
+    "Sample",
+    "Skipped",
+    "SpecialistExpert",
+    "SpecialistSlot",
+    "StorageError",
+    "TopKSigmoid",
+    "TopKSoftmax",
+    "UnitTopK",
+    "UsageError",
+    "WeightsError",
+    "build_backbone",
+    "carve",
+    "hookimpl",
+]
+
+
+def test_the_public_names_are_frozen():
+    assert sorted(moekit.__all__) == sorted(PUBLIC)
+
+
+def test_each_public_name_is_there_documented_and_at_home_where_it_says():
+    for name in PUBLIC:
+        value = getattr(moekit, name)
+        if name != "hookimpl":
+            assert value.__doc__, name
+            assert value.__module__.startswith("moekit."), name
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    assert not hasattr(moekit, "nonesuch")
+    assert set(dir(moekit)) == set(PUBLIC)
+
+
+def test_each_error_is_in_the_drawn_tree():
+    errors = importlib.import_module("moekit.errors")
+    drawn = errors.__doc__
+    for name, value in vars(errors).items():
+        if isinstance(value, type) and issubclass(value, Exception):
+            assert f"{name} " in drawn, name
+            assert f"exit {value.exit_code}" in drawn

@@ -1,0 +1,76 @@
+"""What the README says can be typed can be typed."""
+
+import re
+import runpy
+import shlex
+import tomllib
+
+import click
+import pytest
+
+from moekit.plugins.manifest import parse_manifest
+
+
+@pytest.fixture(scope="module")
+def blocks(root):
+    """The fenced code blocks of the README, by language."""
+    text = (root / "README.md").read_text(encoding="utf-8")
+    found = {}
+    for language, body in re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL):
+        found.setdefault(language, []).append(body)
+    return found
+
+
+def test_each_command_exists_with_its_options(blocks):
+    from moekit.cli.main import cli
+
+    lines = [line for body in blocks["bash"] for line in body.splitlines()]
+    typed = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("moekit ")]
+    assert len(typed) >= 5
+    for arguments in typed:
+        name, *rest = arguments
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None, name
+        command.make_parser(click.Context(command)).parse_args(list(rest))
+
+
+def test_the_python_of_the_readme_runs(blocks, tmp_path):
+    (first, *_) = blocks["python"]
+    script = tmp_path / "readme.py"
+    script.write_text(first)
+    values = runpy.run_path(str(script))
+    assert values["features"].final_BND.shape == (2, 257, 384)
+
+
+def test_the_plugin_of_the_readme_is_valid(blocks):
+    entry, manifest = (tomllib.loads(body) for body in blocks["toml"])
+    assert entry["project"]["entry-points"]["moekit.plugins"]
+    assert parse_manifest(blocks["toml"][1]).provides.metrics == ("base_rate",)
+    assert manifest["hooks"] == "my_lab.hooks"
+
+
+def test_the_hooks_of_the_readme_work_in_a_registry(blocks):
+    from moekit import Registry
+
+    namespace = {}
+    code = compile(blocks["python"][1], "readme", "exec")
+    import types
+
+    module = types.ModuleType("my_lab_hooks")
+    exec(code, module.__dict__)
+    namespace.update(module.__dict__)
+    registry = Registry()
+    registry.register(module, distribution="my-lab")
+    assert registry.metric("my-lab/base_rate").summary == "share of positives"
+
+
+def test_what_the_readme_links_to_is_there(root):
+    text = (root / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert (root / target).exists(), target
+
+
+@pytest.mark.parametrize("name", ["01_backbone_and_routing", "02_own_expert_and_gate"])
+def test_the_example_runs(root, capsys, name):
+    runpy.run_path(str(root / "examples" / f"{name}.py"))
+    assert "experts" in capsys.readouterr().out or name.startswith("02")
