@@ -63,7 +63,7 @@ class Head(nn.Module):
         patches = grid.rows * grid.columns
         joined = torch.cat([x_BND[:, -patches:] for x_BND in tokens], dim=2)
         map_BHW = self.linear(joined)[..., 0].unflatten(1, grid)
-        return moekit.HeadOutput(logit_B=map_BHW.mean((1, 2)), map_BHW=map_BHW)
+        return moekit.HeadOutput(logit_B=map_BHW.mean((1, 2)), map_BHW=map_BHW.sigmoid())
 
 
 class Hooks:
