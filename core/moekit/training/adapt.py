@@ -68,10 +68,9 @@ def adapt(
     on_progress: OnProgress,
     on_epoch: OnEpoch,
 ) -> dict[str, Any]:
-    """Trains a head on the bare backbone, then, beginning with it, a kit's specialists.
+    """Trains a kit's specialists, router rows and head; before them the same head alone.
 
-    The first is the baseline. Since fresh specialists change no feature, the second begins where
-    the first ended (linear probing before fine-tuning: Kumar et al. 2022, arXiv:2202.10054).
+    The head alone, on the bare backbone, is the baseline that results are shown beside.
 
     Args:
         task: What to do.
@@ -106,9 +105,7 @@ def adapt(
             for split in ("train", "val")
         }
     outcomes: dict[str, _Outcome] = {}
-    for part, epochs in {BASELINE: task.recipe.head_epochs, KIT: task.recipe.epochs}.items():
-        if part == KIT:
-            parts[KIT].head.load_state_dict(parts[BASELINE].head.state_dict())
+    for part, epochs in {BASELINE: task.recipe.baseline_epochs, KIT: task.recipe.epochs}.items():
         fit = Fit(
             kit=parts[part],
             backbone=backbone,

@@ -100,7 +100,9 @@ class Fit:
         self.checkpoint = checkpoint
         self.on_epoch = on_epoch
         self._targets = _targets(train, soft=recipe.soft_targets)
-        self._optimizer = torch.optim.AdamW(_parameter_groups(kit, recipe), lr=recipe.learning_rate)
+        self._optimizer = torch.optim.AdamW(
+            _parameter_groups(kit, recipe.weight_decay), lr=recipe.learning_rate
+        )
         self._average = copy.deepcopy(kit).requires_grad_(False)
         self._best = copy.deepcopy(self._average)
         self._scorer = Trainee(self._average, backbone)
@@ -140,7 +142,7 @@ class Fit:
             number = state.epoch * len(batches) + state.step
             rate = _rate(number / (len(batches) * self.epochs), self.recipe)
             for group in self._optimizer.param_groups:
-                group["lr"] = rate * group["factor"]
+                group["lr"] = rate
             torch.manual_seed((self.seed << 32) + number)
             state.loss_sum += self._step(rows, views, number)
             state.step += 1
@@ -203,7 +205,7 @@ class Fit:
             "train_loss": state.loss_sum / max(steps, 1),
             "val_loss": loss,
             "val_auroc": auroc,
-            "lr": max(group["lr"] for group in self._optimizer.param_groups),
+            "lr": self._optimizer.param_groups[0]["lr"],
             "seconds": state.seconds,
         }
         state.loss_sum = 0.0
@@ -264,18 +266,13 @@ def _targets(store: PrefixStore, *, soft: bool) -> Tensor:
     return torch.tensor(values, dtype=torch.float32)
 
 
-def _parameter_groups(kit: KitModules, recipe: Recipe) -> list[dict[str, object]]:
-    """Matrices decay, vectors (biases, norms) do not; beside specialists the head moves slowly."""
-    groups: list[dict[str, object]] = []
-    factor = recipe.head_factor if kit.branches else 1.0
-    for module, share in ((kit.sets, 1.0), (kit.head, factor)):
-        values = [value for value in module.parameters() if value.requires_grad]
-        for chosen, decay in (
-            ([value for value in values if value.ndim > 1], recipe.weight_decay),
-            ([value for value in values if value.ndim <= 1], 0.0),
-        ):
-            groups.append({"params": chosen, "weight_decay": decay, "factor": share})
-    return [group for group in groups if group["params"]]
+def _parameter_groups(kit: KitModules, weight_decay: float) -> list[dict[str, object]]:
+    """Matrices decay, vectors (biases, norms) do not."""
+    values = [value for value in kit.parameters() if value.requires_grad]
+    return [
+        {"params": [value for value in values if value.ndim > 1], "weight_decay": weight_decay},
+        {"params": [value for value in values if value.ndim <= 1], "weight_decay": 0.0},
+    ]
 
 
 def _rate(done: float, recipe: Recipe) -> float:

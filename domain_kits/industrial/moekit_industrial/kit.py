@@ -5,7 +5,7 @@ from __future__ import annotations
 from moekit import KitSpec, Recipe, SpecialistSlot
 from moekit_industrial.head import InspectionHead
 
-_BLOCKS = (6, 7, 8, 9)
+_BLOCKS = (7, 8, 9)
 
 INDUSTRIAL = KitSpec(
     name="industrial",
@@ -19,12 +19,12 @@ INDUSTRIAL = KitSpec(
     recipe=Recipe(
         image_size=224,
         views=2,
-        head_epochs=10,
         epochs=4,
+        baseline_epochs=10,
         batch_size=32,
         learning_rate=1e-3,
         weight_decay=0.05,
-        average=0.98,
+        average=0.99,
         patience=3,
     ),
     metrics=(

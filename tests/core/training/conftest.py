@@ -69,7 +69,7 @@ def recipe():
         image_size=SIDE,
         precision="fp32",
         views=2,
-        head_epochs=3,
+        baseline_epochs=3,
         epochs=3,
         batch_size=8,
         learning_rate=1e-2,
