@@ -55,7 +55,7 @@ class InspectionHead(nn.Module):
         slope_BH = torch.special.ndtr(hidden_BH) + hidden_BH * density_BH
         gradient_BF = (slope_BH * self.score.weight) @ self.hidden.weight
         variance: Tensor = self.norm.running_var  # type: ignore[assignment]
-        return gradient_BF / torch.sqrt(variance + self.norm.eps)
+        return torch.div(gradient_BF, torch.sqrt(variance + self.norm.eps))
 
 
 def _pool(x_BND: Tensor, grid: Grid) -> Tensor:
@@ -85,6 +85,6 @@ def _evidence(tokens: Sequence[Tensor], gradient_BF: Tensor, grid: Grid) -> Tens
         top = patches_BPD.max(1)
         share_BD = of_maximum * (top.values - patches_BPD.mean(1))
         parts_BP = parts_BP + torch.zeros_like(parts_BP).scatter_add(1, top.indices, share_BD)
-    plane = parts_BP.clamp_min(0).unflatten(1, grid)[:, None]
+    plane = parts_BP.clamp_min(0).reshape(-1, 1, grid.rows, grid.columns)
     smooth_BHW = nn.functional.avg_pool2d(plane, 3, stride=1, padding=1)[:, 0]
     return smooth_BHW / smooth_BHW.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
