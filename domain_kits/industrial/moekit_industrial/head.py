@@ -1,7 +1,7 @@
 """The inspection head: from tokens of several depths to one score and a map of evidence.
 
 Shapes: B images, N tokens (prefix tokens first, then the patch grid row by row), P patches, D
-width, L blocks that the head reads, F = 4 * D * L pooled features, H hidden width.
+width, L blocks that the head reads, F = 3 * D * L pooled features, H hidden width.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from moekit import Grid, HeadOutput
 class InspectionHead(nn.Module):
     """Scores pooled tokens by a small network, and says which patches the score rests on.
 
-    Of each block the class token and the patches' mean, maximum and standard deviation are taken: a
-    mean alone hides a crack that fills two patches of 256.
+    Of each block the class token and the patches' mean and maximum are taken: a mean alone hides a
+    crack that fills two patches of 256.
 
     Args:
         width: D.
@@ -30,8 +30,8 @@ class InspectionHead(nn.Module):
 
     def __init__(self, width: int, blocks: int, *, hidden: int = 64, dropout: float = 0.5) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(4 * width * blocks, affine=False, momentum=0.05)
-        self.hidden = nn.Linear(4 * width * blocks, hidden)
+        self.norm = nn.BatchNorm1d(3 * width * blocks, affine=False, momentum=0.05)
+        self.hidden = nn.Linear(3 * width * blocks, hidden)
         self.score = nn.Linear(hidden, 1)
         self.dropout = nn.Dropout(dropout)
 
@@ -60,9 +60,7 @@ class InspectionHead(nn.Module):
 
 def _pool(x_BND: Tensor, grid: Grid) -> Tensor:
     patches_BPD = _patches(x_BND, grid)
-    return torch.cat(
-        [x_BND[:, 0], patches_BPD.mean(1), patches_BPD.amax(1), patches_BPD.std(1)], dim=1
-    )
+    return torch.cat([x_BND[:, 0], patches_BPD.mean(1), patches_BPD.amax(1)], dim=1)
 
 
 def _patches(x_BND: Tensor, grid: Grid) -> Tensor:
@@ -78,7 +76,7 @@ def _evidence(tokens: Sequence[Tensor], gradient_BF: Tensor, grid: Grid) -> Tens
     """
     parts_BP = torch.zeros(())
     for x_BND, of_block in zip(tokens, gradient_BF.chunk(len(tokens), dim=1), strict=True):
-        _, of_mean, of_maximum, _ = of_block.chunk(4, dim=1)
+        _, of_mean, of_maximum = of_block.chunk(3, dim=1)
         patches_BPD = _patches(x_BND.float(), grid)
         offset_BPD = patches_BPD - patches_BPD.mean(1, keepdim=True)
         parts_BP = parts_BP + torch.einsum("bpd,bd->bp", offset_BPD, of_mean) / offset_BPD.shape[1]

@@ -24,6 +24,7 @@ INDUSTRIAL = KitSpec(
         batch_size=32,
         learning_rate=1e-3,
         weight_decay=0.05,
+        soft_targets=False,
         average=0.99,
         patience=3,
     ),

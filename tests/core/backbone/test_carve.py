@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 from timm.layers import SwiGLUPacked
 from timm.models.vision_transformer import ParallelScalingBlock, VisionTransformer
 from torch import Tensor, nn
@@ -62,6 +65,17 @@ def test_all_experts_are_the_dense_model_with_its_real_weights(
     expected = dense.forward_features(images)
     assert expected.std() > 0.5
     assert largest_difference(features.final_BND, expected) <= 1e-4
+
+
+@torch.inference_mode()
+def test_all_experts_are_the_dense_model_on_everyday_photographs(
+    dense: VisionTransformer, backbone: MoEBackbone, shared: Path
+) -> None:
+    files = sorted((shared / "data" / "photos_1k").glob("*.jpg"))[:2]
+    pixels = [np.asarray(Image.open(file).convert("RGB").resize((224, 224))) for file in files]
+    images = (torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2) / 255 - 0.45) / 0.225
+    found: Features = backbone(images)
+    assert largest_difference(found.final_BND, dense.forward_features(images)) <= 1e-4
 
 
 @torch.inference_mode()
