@@ -5,8 +5,9 @@ from importlib.resources import files
 import onnx
 import onnxruntime
 import torch
-from moekit.backbone.positions import embed_positions
 from timm.models.vision_transformer import VisionTransformer
+
+from moekit.backbone.positions import embed_positions
 
 EMBEDDED = "/backbone/embeddings/Add_output_0"
 
