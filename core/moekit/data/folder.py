@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from moekit.data.images import find_images, relative_id
+from moekit.data.images import check_file, find_images, relative_id
 from moekit.data.labels import two_classes
 from moekit.data.samples import SPLITS, Dataset, Sample, Skipped
 from moekit.data.splits import (
@@ -16,7 +16,7 @@ from moekit.data.splits import (
     split_dataset,
 )
 from moekit.data.table import read_table
-from moekit.errors import DataError
+from moekit.errors import DataError, ImageError
 from moekit.plugins.records import DatasetSpec
 
 TABLE = "labels.csv"
@@ -82,17 +82,20 @@ def _read_folders(folder: Path) -> Dataset:
         name = relative_id(image, folder)
         if split_names and names[0] not in split_names:
             skipped.append(Skipped(id=name, reason="it lies outside the splits"))
-        elif not image.is_file() or not image.stat().st_size:
-            skipped.append(Skipped(id=name, reason="the file is missing or empty"))
-        else:
-            samples.append(
-                Sample(
-                    id=name,
-                    path=image,
-                    label=classes.index(names[depth - 2]),
-                    split=names[0] if split_names else None,
-                )
+            continue
+        try:
+            check_file(image)
+        except ImageError as error:
+            skipped.append(Skipped(id=name, reason=error.what))
+            continue
+        samples.append(
+            Sample(
+                id=name,
+                path=image,
+                label=classes.index(names[depth - 2]),
+                split=names[0] if split_names else None,
             )
+        )
     return Dataset(
         name=folder.resolve().name,
         samples=tuple(samples),

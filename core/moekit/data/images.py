@@ -319,5 +319,6 @@ def _too_large(path: Path, found: str) -> ImageError:
 
 def _plain(error: Exception) -> str:
     """An exception's message on one printable line."""
-    words = " ".join(str(error).split()) or type(error).__name__
+    message = getattr(error, "strerror", None) or str(error)  # an OSError's str holds the path
+    words = " ".join(message.split()) or type(error).__name__
     return "".join(letter if letter.isprintable() else "?" for letter in words[:200])

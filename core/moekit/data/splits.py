@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from moekit._files import sha256
 from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.errors import DataError
 
@@ -21,9 +21,10 @@ def split_dataset(
 ) -> Dataset:
     """Splits a data set into train, val and test.
 
-    Each stratum (class, subtype and training target) is spread over the splits in proportion.
-    Where samples have groups, whole groups are placed, the largest first, each into the split that
-    then lacks most of its strata.
+    Each stratum (class, subtype and training target to one decimal) is spread over the splits in
+    proportion. Where samples have groups, whole groups are placed, the largest first, each into the
+    split that then lacks most of its strata; the last groups of a class go to the splits that have
+    none of it.
 
     Args:
         dataset: Any order of samples gives the same splits.
@@ -48,7 +49,7 @@ def split_dataset(
     done = dataset.with_samples(
         placed, split_note=f"train/val/test {shares} by seed {seed}, {unit}"
     )
-    check_splits(done)
+    check_splits(done, names=[s for s, share in zip(SPLITS, fractions, strict=True) if share > 0])
     return done
 
 
@@ -76,14 +77,14 @@ def check_classes(dataset: Dataset) -> None:
         )
 
 
-def check_splits(dataset: Dataset) -> None:
-    """Checks that no group spans two splits and that train and val hold both classes.
+def check_splits(dataset: Dataset, *, names: Sequence[str] = ("train", "val")) -> None:
+    """Checks that no group spans two splits and that each split in `names` holds both classes.
 
     Raises:
         DataError: A group leaks, or a split cannot be used.
     """
     check_groups(dataset)
-    for name in ("train", "val"):
+    for name in names:
         labels = {sample.label for sample in dataset.samples if sample.split == name}
         if len(labels) < len(dataset.classes):
             raise DataError(
@@ -131,45 +132,58 @@ def carve_validation(dataset: Dataset, *, seed: int, fraction: float = 0.2) -> D
 
 
 def check_content(samples: Iterable[Sample], *, whose: str) -> None:
-    """Checks that no file lies in two splits under two names.
+    """Checks that no file lies in two splits or in two classes under two names.
+
+    Only files of the same length are hashed.
 
     Raises:
-        DataError: The same bytes are in two splits.
+        DataError: The same bytes are in two splits or two classes, or a file cannot be read.
     """
-    first: dict[bytes, Sample] = {}
-    for sample in samples:
-        digest = hashlib.sha256(sample.path.read_bytes()).digest()
-        twin = first.setdefault(digest, sample)
-        if twin.split != sample.split:
-            raise DataError(
-                f"{twin.id} ({twin.split}) and {sample.id} ({sample.split}) are the same file",
-                whose=whose,
-                fix="keep one of them, or give both the same group",
-            )
+    by_length: dict[int, list[Sample]] = {}
+    first: dict[str, Sample] = {}
+    try:
+        for sample in samples:
+            by_length.setdefault(sample.path.stat().st_size, []).append(sample)
+        for sample in (one for many in by_length.values() if len(many) > 1 for one in many):
+            twin = first.setdefault(sha256(sample.path), sample)
+            if (twin.split, twin.label) != (sample.split, sample.label):
+                raise DataError(
+                    f"{twin.id} ({twin.split}) and {sample.id} ({sample.split}) are the same file",
+                    whose=whose,
+                    fix="keep one of them, or give both the same class, split and group",
+                )
+    except OSError as error:
+        raise DataError(
+            f"a file cannot be read ({error.strerror or error})",
+            whose=str(error.filename or whose),
+            fix="check the disk and the file's permissions, or leave it out",
+        ) from error
 
 
 def _stratum(sample: Sample) -> Stratum:
-    return sample.label, sample.subtype or "", "" if sample.target is None else str(sample.target)
+    target = "" if sample.target is None else f"{sample.target:.1f}"
+    return sample.label, sample.subtype or "", target
 
 
 def _deal_strata(
     samples: Sequence[Sample], generator: np.random.Generator, fractions: Sequence[float]
 ) -> dict[str, str]:
-    """Shuffles each stratum and cuts it; the cut points carry their remainders over."""
+    """Shuffles each stratum and cuts it; the next one makes up for what a cut was short of."""
     strata: dict[Stratum, list[str]] = {}
     for sample in samples:
         strata.setdefault(_stratum(sample), []).append(sample.id)
     split_of: dict[str, str] = {}
-    before = 0
+    shares = np.cumsum(fractions)[:-1]
+    seen, cut = 0, [0] * len(shares)
     for _, names in sorted(strata.items()):
         shuffled = generator.permutation(np.array(names, dtype=object))
-        ends = [
-            round((before + len(names)) * share) - round(before * share)
-            for share in np.cumsum(fractions)[:-1]
-        ]
+        seen += len(names)
+        ends, limit = [0] * len(shares), len(names)
+        for place in reversed(range(len(shares))):  # a cut never lies behind the next one
+            limit = ends[place] = min(limit, round(seen * shares[place]) - cut[place])
+            cut[place] += limit
         for split, piece in zip(SPLITS, np.split(shuffled, ends), strict=True):
             split_of |= dict.fromkeys(piece.tolist(), split)
-        before += len(names)
     return split_of
 
 
@@ -183,16 +197,26 @@ def _place_groups(
     order.sort(key=lambda group: -len(members[group]))
     totals = collections.Counter(_stratum(sample) for sample in samples)
     held = {split: collections.Counter[Stratum]() for split in SPLITS}
+    open_splits = [split for split, share in zip(SPLITS, fractions, strict=True) if share > 0]
+    labels_of = {group: {sample.label for sample in members[group]} for group in order}
+    left = collections.Counter(label for labels in labels_of.values() for label in labels)
+    lacking = {label: set(open_splits) for label in left}
     split_of: dict[str, str] = {}
     for group in order:
         counts = collections.Counter(_stratum(sample) for sample in members[group])
-        open_splits = [split for split, share in zip(SPLITS, fractions, strict=True) if share > 0]
+        scarce = [label for label in labels_of[group] if left[label] <= len(lacking[label])]
         chosen = max(
             open_splits,
-            key=lambda split: _need(counts, totals, held[split], fractions[SPLITS.index(split)]),
+            key=lambda split: (
+                sum(split in lacking[label] for label in scarce),
+                _need(counts, totals, held[split], fractions[SPLITS.index(split)]),
+            ),
         )
         held[chosen] += counts
         split_of |= {sample.id: chosen for sample in members[group]}
+        left.subtract(labels_of[group])
+        for label in labels_of[group]:
+            lacking[label].discard(chosen)
     return split_of
 
 

@@ -7,10 +7,10 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from moekit.data.images import relative_id
+from moekit.data.images import check_file, relative_id
 from moekit.data.labels import two_classes
 from moekit.data.samples import SPLITS, Dataset, Sample, Skipped
-from moekit.errors import DataError
+from moekit.errors import DataError, ImageError
 
 _KNOWN = ("path", "label", "split", "group", "target", "subtype")
 _LARGEST = 200 * 2**20
@@ -40,10 +40,12 @@ def read_table(table: Path) -> Dataset:
         sample = _sample(row, table, line, classes)
         if sample.id in samples:
             raise _fault(table, line, f"{sample.id} is listed twice")
-        if sample.path.is_file() and sample.path.stat().st_size:
-            samples[sample.id] = sample
+        try:
+            check_file(sample.path)
+        except ImageError as error:
+            skipped.append(Skipped(id=sample.id, reason=error.what))
         else:
-            skipped.append(Skipped(id=sample.id, reason="the file is missing or empty"))
+            samples[sample.id] = sample
     _check_filled(list(samples.values()), table)
     return Dataset(
         name=table.parent.name if table.name == "labels.csv" else table.stem,
@@ -70,7 +72,10 @@ def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     header = text.split("\n", 1)[0]
     delimiter = ";" if header.count(";") > header.count(",") else ","
     reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, strict=True)
-    columns = [name.strip().lower() for name in reader.fieldnames or ()]
+    try:
+        columns = [name.strip().lower() for name in reader.fieldnames or ()]
+    except csv.Error as error:
+        raise _fault(table, 1, str(error)) from error
     missing = [name for name in ("path", "label") if name not in columns]
     if missing or len(set(columns)) < len(columns):
         what = f"no column {missing[0]!r}" if missing else "a column twice"
@@ -84,14 +89,17 @@ def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         for row in reader:
             if None in row or None in row.values():
                 raise _fault(table, reader.line_num, "it has another number of columns")
-            yield reader.line_num, {name: value.strip() for name, value in row.items()}
+            cells = {name: value.strip() for name, value in row.items()}
+            if not cells["label"]:
+                raise _fault(table, reader.line_num, "it has no label")
+            yield reader.line_num, cells
     except csv.Error as error:
         raise _fault(table, reader.line_num, str(error)) from error
 
 
 def _sample(row: Mapping[str, str], table: Path, line: int, classes: tuple[str, str]) -> Sample:
     path = PurePosixPath(row["path"].replace("\\", "/"))
-    if not row["path"] or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise _fault(table, line, f"the path {row['path']!r} is empty or leaves the folder")
     target = row.get("target") or None
     split = row.get("split") or None

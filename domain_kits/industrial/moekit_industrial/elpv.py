@@ -14,7 +14,8 @@ import importlib.metadata
 import importlib.util
 from pathlib import Path
 
-from moekit import DataError, Dataset, DatasetSpec, Sample, Skipped
+from moekit import DataError, Dataset, DatasetSpec, ImageError, Sample, Skipped
+from moekit.data.images import check_file
 from moekit.data.splits import split_dataset
 
 PACKAGE = "elpv-dataset"
@@ -88,10 +89,12 @@ def _read_labels(folder: Path) -> tuple[list[Sample], list[Skipped]]:
     for number, line in enumerate(lines, start=1):
         if line.strip():
             sample = _read_line(line, folder, f"{labels}, line {number}")
-            if sample.path.is_file() and sample.path.stat().st_size:
-                samples.append(sample)
+            try:
+                check_file(sample.path)
+            except ImageError as error:
+                skipped.append(Skipped(id=sample.id, reason=error.what))
             else:
-                skipped.append(Skipped(id=sample.id, reason="the file is missing or empty"))
+                samples.append(sample)
     return samples, skipped
 
 

@@ -1,6 +1,7 @@
 """The loader of one's own images, and what it refuses."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,9 @@ def test_a_path_that_leaves_the_folder_is_refused_with_its_line(two_class_folder
         ("path,label\na.png,cat\nb.png,dog", "not clear"),
         ("path,label\na.png,good\nb.png,dent\nc.png,scratch", "3 classes"),
         ("path,label\na.png,good\nb.png,good", "1 classes"),
+        ("path,label\na.png,good\nb.png,", "line 3"),
+        ("path,label\na.png,good\n.,bad", "line 3"),
+        ('path,"label\na.png,good', "line 1"),
     ],
 )
 def test_a_table_that_cannot_be_meant_is_refused(two_class_folder, text, message):
@@ -140,3 +144,34 @@ def test_an_empty_folder_and_a_missing_one_say_what_to_do(tmp_path):
         load_folder(tmp_path / "empty", 0)
     with pytest.raises(DataError, match="no such folder"):
         load_folder(tmp_path / "none", 0)
+
+
+def test_a_name_too_long_for_the_file_system_is_skipped_and_counted(two_class_folder):
+    write_table(two_class_folder, [*all_lines(two_class_folder), f"{'a' * 5000}.png,good"])
+    dataset = load_folder(two_class_folder, 0)
+    assert len(dataset.samples) == 32
+    assert [str(two_class_folder) in skip.reason for skip in dataset.skipped] == [False]
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_an_image_that_may_not_be_read_is_skipped_and_counted(two_class_folder, monkeypatch, table):
+    if table:
+        write_table(two_class_folder, all_lines(two_class_folder))
+    open_path = Path.open
+
+    def guarded(path, *arguments, **options):
+        if path.name == "003.png" and path.parent.name == "good":
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_path(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", guarded)
+    dataset = load_folder(two_class_folder, 0)
+    assert [skip.id for skip in dataset.skipped] == ["good/003.png"]
+    assert len(dataset.samples) == 31
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_file_in_both_classes_is_refused_whatever_the_seed(two_class_folder, seed):
+    shutil.copy(two_class_folder / "good/000.png", two_class_folder / "scratched/copy.png")
+    with pytest.raises(DataError, match="same file"):
+        load_folder(two_class_folder, seed)

@@ -1,6 +1,7 @@
 """Splits: in proportion, whole groups on one side, the same in any order."""
 
 import collections
+import dataclasses
 
 import pytest
 
@@ -84,3 +85,41 @@ def test_too_few_images_are_refused(tmp_path):
     given = make(tmp_path, n=4)
     with pytest.raises(DataError, match="both classes"):
         split_dataset(given, seed=0)
+
+
+def test_targets_that_all_differ_keep_the_shares_and_follow_the_seed(tmp_path):
+    given = make(tmp_path, n=300)
+    given = given.with_samples(
+        dataclasses.replace(sample, target=row / 300) for row, sample in enumerate(given.samples)
+    )
+    one, two = ([s.split for s in split_dataset(given, seed=seed).samples] for seed in (0, 1))
+    assert one != two
+    assert collections.Counter(one) == {"train": 180, "val": 45, "test": 75}
+
+
+def test_strata_of_four_images_keep_the_shares(tmp_path):
+    given = make(tmp_path)
+    given = given.with_samples(
+        dataclasses.replace(sample, subtype=f"make {row // 4}")
+        for row, sample in enumerate(given.samples)
+    )
+    counts = collections.Counter(s.split for s in split_dataset(given, seed=1).samples)
+    assert counts == {"train": 240, "val": 60, "test": 100}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_three_groups_of_the_rarer_class_reach_all_three_splits(tmp_path, seed):
+    samples = [
+        Sample(
+            id=f"{group}-{row}",
+            path=tmp_path,
+            label=int(group < 3 and row == 0),
+            group=f"part {group}",
+        )
+        for group in range(10)
+        for row in range(2 + (group * 7 + seed) % 5)
+    ]
+    done = split_dataset(
+        Dataset(name="few", classes=("good", "bad"), samples=tuple(samples)), seed=seed
+    )
+    assert {sample.split for sample in done.samples if sample.label} == {"train", "val", "test"}
