@@ -7,11 +7,14 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from moekit.errors import DataError, StorageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextlib.contextmanager
@@ -22,6 +25,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         StorageError: The folder cannot be written or the disk is full. `path` is untouched.
     """
     temporary: Path | None = None
+    if path.exists() and not path.is_file():
+        raise StorageError(
+            "this is a folder or a device, not a file",
+            whose=str(path),
+            fix="choose another name for the output",
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -47,6 +56,24 @@ def atomic_text(path: Path) -> Iterator[IO[str]]:
     """Like `atomic_path`, but yields an open UTF-8 text file."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         yield file
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], *, header: Mapping[str, str] | None = None
+) -> None:
+    """Writes a safetensors file, atomically.
+
+    Raises:
+        StorageError: It cannot be written. safetensors wraps the system's error in its own.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as temporary:
+        try:
+            save_file(dict(tensors), temporary, metadata=dict(header) if header else None)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -171,3 +171,11 @@ def test_a_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / "bytes.bin"
     path.write_bytes(bytes(range(256)) * 1000)
     assert sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_device_or_a_folder_is_never_replaced(tmp_path: Path) -> None:
+    for target in (Path(os.devnull), tmp_path):
+        with pytest.raises(StorageError, match="not a file"), atomic_text(target) as file:
+            file.write("x")
+    assert Path(os.devnull).is_char_device()
+    assert tmp_path.is_dir()

