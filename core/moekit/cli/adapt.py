@@ -150,12 +150,14 @@ def open_fabric(device: str, devices: int, precision: str) -> Any:
 
     from moekit.runtime.device import pick_arithmetic, pick_device
 
+    # A specialist that no token of a process chose has no gradient in that step.
+    strategy = "ddp_find_unused_parameters_true" if devices > 1 else "auto"
     picked = pick_device(device)
     arithmetic = pick_arithmetic(precision, picked)
     fabric = Fabric(
         accelerator=picked.type,
         devices=[picked.index] if picked.index is not None else devices,
-        strategy="ddp" if devices > 1 else "auto",
+        strategy=strategy,
         precision="bf16-mixed" if arithmetic == "bf16" else "32-true",
     )
     fabric.launch()

@@ -68,9 +68,11 @@ def adapt(
     on_progress: OnProgress,
     on_epoch: OnEpoch,
 ) -> dict[str, Any]:
-    """Trains a kit's specialists, router rows and head; before them the same head alone.
+    """Trains a head on the bare backbone, then, beginning with it, a kit's specialists.
 
-    The head alone, on the bare backbone, is the baseline that results are shown beside.
+    The first is the baseline that results are shown beside. Since fresh specialists change no
+    feature, the second begins where the first ended (linear probing before fine-tuning: Kumar et
+    al. 2022, arXiv:2202.10054) and keeps only what lowers the validation loss.
 
     Args:
         task: What to do.
@@ -108,6 +110,10 @@ def adapt(
         }
     outcomes: dict[str, _Outcome] = {}
     for part, epochs in {BASELINE: task.recipe.baseline_epochs, KIT: task.recipe.epochs}.items():
+        rate = task.recipe.learning_rate
+        if part == KIT:
+            parts[KIT].head.load_state_dict(parts[BASELINE].head.state_dict())
+            rate = task.recipe.specialist_rate
         fit = Fit(
             kit=parts[part],
             backbone=backbone,
@@ -116,6 +122,7 @@ def adapt(
             val=stores[part]["val"],
             recipe=task.recipe,
             epochs=epochs,
+            rate=rate,
             seed=task.seed,
             checkpoint=task.run.checkpoints / f"{part}.safetensors",
             on_epoch=functools.partial(on_epoch, part),

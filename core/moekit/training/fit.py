@@ -71,6 +71,7 @@ class Fit:
         val: Stored prefix of the validation split, one view.
         recipe: What to do.
         epochs: Passes over the training split.
+        rate: Peak learning rate.
         seed: Decides order, views and dropout.
         checkpoint: The checkpoint file; a training found there goes on.
         on_epoch: Called after each epoch with its figures.
@@ -86,6 +87,7 @@ class Fit:
         val: PrefixStore,
         recipe: Recipe,
         epochs: int,
+        rate: float,
         seed: int,
         checkpoint: Path,
         on_epoch: OnEpoch,
@@ -96,13 +98,12 @@ class Fit:
         self.val = val
         self.recipe = recipe
         self.epochs = epochs
+        self.rate = rate
         self.seed = seed
         self.checkpoint = checkpoint
         self.on_epoch = on_epoch
         self._targets = _targets(train, soft=recipe.soft_targets)
-        self._optimizer = torch.optim.AdamW(
-            _parameter_groups(kit, recipe.weight_decay), lr=recipe.learning_rate
-        )
+        self._optimizer = torch.optim.AdamW(_parameter_groups(kit, recipe.weight_decay), lr=rate)
         self._average = copy.deepcopy(kit).requires_grad_(False)
         self._best = copy.deepcopy(self._average)
         self._scorer = Trainee(self._average, backbone)
@@ -140,7 +141,8 @@ class Fit:
         while state.step < len(batches):
             rows, views = batches[state.step]
             number = state.epoch * len(batches) + state.step
-            rate = _rate(number / (len(batches) * self.epochs), self.recipe)
+            done = number / (len(batches) * self.epochs)
+            rate = self.rate * _share_of_rate(done, self.recipe.warmup)
             for group in self._optimizer.param_groups:
                 group["lr"] = rate
             torch.manual_seed((self.seed << 32) + number)
@@ -275,10 +277,9 @@ def _parameter_groups(kit: KitModules, weight_decay: float) -> list[dict[str, ob
     ]
 
 
-def _rate(done: float, recipe: Recipe) -> float:
+def _share_of_rate(done: float, warmup: float) -> float:
     """Linear warm-up, then a half cosine down to a hundredth of the peak rate."""
-    if done < recipe.warmup:
-        return recipe.learning_rate * max(done / recipe.warmup, _LEAST_RATE)
-    after = (done - recipe.warmup) / (1 - recipe.warmup)
-    cosine = 0.5 * (1 + math.cos(math.pi * after))
-    return recipe.learning_rate * (_LEAST_RATE + (1 - _LEAST_RATE) * cosine)
+    if done < warmup:
+        return max(done / warmup, _LEAST_RATE)
+    cosine = 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+    return _LEAST_RATE + (1 - _LEAST_RATE) * cosine

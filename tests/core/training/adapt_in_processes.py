@@ -18,7 +18,7 @@ def main(folder: Path, processes: int) -> None:
     fabric = Fabric(
         accelerator="cpu",
         devices=processes,
-        strategy="ddp" if processes > 1 else "auto",
+        strategy="ddp_find_unused_parameters_true" if processes > 1 else "auto",
         precision="32-true",
     )
     fabric.launch()

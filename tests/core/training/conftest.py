@@ -73,6 +73,7 @@ def recipe():
         epochs=3,
         batch_size=8,
         learning_rate=1e-2,
+        specialist_rate=1e-2,
     )
 
 

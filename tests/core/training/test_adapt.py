@@ -103,7 +103,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path, run_adapt):
 
 
 def test_training_stops_when_the_validation_loss_no_longer_falls(tmp_path, run_adapt, recipe):
-    stubborn = recipe.model_copy(update={"learning_rate": 3.0, "epochs": 30, "patience": 2})
+    stubborn = recipe.model_copy(update={"specialist_rate": 3.0, "epochs": 30, "patience": 2})
     record = run_adapt(tmp_path / "run", recipe=stubborn)
     training = record["training"]["kit"]
     assert training["epochs"] == training["best_epoch"] + 2 < 30
