@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import json
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,40 @@ from markupsafe import Markup
 from moekit._files import atomic_text, read_json
 from moekit.data.predictions import Predictions
 from moekit.errors import DataError
+from moekit.evaluation.bootstrap import Resamples
 from moekit.evaluation.curves import (
     counts_at,
+    precision_recall_band,
     precision_recall_points,
+    roc_band,
     roc_points,
     threshold_table,
 )
-from moekit.evaluation.svg import Axis, Line, line_chart
+from moekit.evaluation.run_files import (
+    Epoch,
+    Shots,
+    naming,
+    read_history,
+    read_predictions,
+    read_routing,
+    read_shots,
+)
+from moekit.evaluation.svg import Axis, Line, interval_chart, line_chart
 
 LARGEST = 2_000_000
-_IMAGE_BUDGET = 1_200_000
+_MARGIN = 20_000
+_LONGEST_TEXT = 500
+_BAND_RESAMPLES = 300
 _UNIT = {"low": 0.0, "high": 1.0}
+_KIT, _BARE = "curve-a", "curve-b"
+_TURNING = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def render_report(run: Path) -> Path:
     """Writes RUN/report.html.
 
-    Sections whose file is missing are left out, and the page says which command makes it.
+    Sections whose file is missing are left out, and the page says which command makes it. Pictures
+    are left out, and counted, where the page would pass `LARGEST` bytes.
 
     Args:
         run: A run folder with result.json.
@@ -42,141 +59,187 @@ def render_report(run: Path) -> Path:
         DataError: result.json is missing, or a file is damaged.
         StorageError: The report cannot be written.
     """
-    if not (run / "result.json").exists():
+    source = run / "result.json"
+    if not source.exists():
         raise DataError(
             "the run has no result yet",
             whose=str(run),
             fix="evaluate it first: moekit evaluate KIT --data D --run RUN",
         )
-    try:
-        context = _context(run)
-        page = _environment().get_template("report.html.j2").render(context)
-    except (KeyError, TypeError, ValueError, AttributeError, jinja2.UndefinedError) as error:
-        raise DataError(
-            f"a file of the run is damaged ({type(error).__name__}: {error})",
-            whose=str(run),
-            fix="run `moekit evaluate` again",
-        ) from error
+    result = read_json(source)
+    with naming(source):
+        context = {
+            "result": result,
+            "headline": next(iter(result["metrics"])),
+            "rows": _metric_rows(result),
+            "facts": _facts(result),
+        }
+    context |= {
+        "curves": _curves(run, result),
+        "routing": read_routing(run),
+        "history": _history(read_history(run)),
+    }
+    with naming(source):
+        bare = _render(context, None)
+        shots = read_shots(run, budget=LARGEST - _MARGIN - len(bare.encode("utf-8")))
+        page = _render(context, shots)
     path = run / "report.html"
     with atomic_text(path) as file:
         file.write(page)
     return path
 
 
-def _environment() -> jinja2.Environment:
+def _render(context: dict[str, Any], shots: Shots | None) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("moekit.evaluation"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_readable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": _figure, "interval": _interval, "percent": _percent}
-    return environment
-
-
-def _context(run: Path) -> dict[str, Any]:
-    result = read_json(run / "result.json")
-    return {
-        "result": result,
-        "headline": next(iter(result["metrics"])),
-        "curves": _curves(run, result),
-        "misses": _misses(run),
-        "routing": _routing(run),
-        "history": _history(run),
-        "facts": _facts(result),
+    environment.filters |= {
+        "figure": _figure,
+        "signed": lambda value: f"{value:+.4f}",
+        "interval": _interval,
+        "percent": lambda value: f"{value:.1%}",
     }
+    return environment.get_template("report.html.j2").render(context, shots=shots)
+
+
+def _readable(value: Any) -> Any:
+    """Text that cannot disguise itself: control and direction signs are spelt out, length cut."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    if len(value) > _LONGEST_TEXT:
+        value = f"{value[:_LONGEST_TEXT]} ..."
+    return "".join(
+        f"<U+{ord(sign):04X}>"
+        if sign in _TURNING or (unicodedata.category(sign) in ("Cc", "Cs") and sign not in "\n\t")
+        else sign
+        for sign in value
+    )
+
+
+def _metric_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each metric: the kit, the baseline, a drawing of both, and what the difference says."""
+    baseline = (result["baseline"] or {}).get("metrics", {})
+    differences = (result["comparison"] or {}).get("metrics", {})
+    rows = []
+    for name, entry in result["metrics"].items():
+        pair = [(_KIT, entry), (_BARE, baseline.get(name))]
+        drawn = [
+            (style, shown["value"], *shown["ci95"])
+            for style, shown in pair
+            if shown is not None and shown["value"] is not None and shown["ci95"] is not None
+        ]
+        gap = differences.get(name)
+        rows.append(
+            {
+                "name": name,
+                "kit": entry,
+                "baseline": baseline.get(name),
+                "drawing": interval_chart(f"Intervals of {name}", drawn) if drawn else None,
+                "difference": gap,
+                "better": _better(gap, up=entry["higher_is_better"]),
+            }
+        )
+    return rows
+
+
+def _better(gap: dict[str, Any] | None, *, up: bool) -> str | None:
+    """`kit` or `baseline` where the interval of the difference leaves out 0; None elsewhere."""
+    if gap is None or gap["ci95"] is None:
+        return None
+    low, high = gap["ci95"]
+    if low <= 0 <= high:
+        return None
+    return "kit" if (low > 0) == up else "baseline"
 
 
 def _curves(run: Path, result: dict[str, Any]) -> dict[str, Any] | None:
-    if not (run / "predictions.csv").exists():
+    with naming(run / "result.json"):
+        threshold, seed, n = result["threshold"]["value"], result["bootstrap_seed"], result["n"]
+    predictions = read_predictions(run, n=n)
+    if predictions is None or len(np.unique(predictions.labels)) < 2:
         return None
-    predictions = Predictions.read_csv(run / "predictions.csv")
     labels, scores = predictions.labels, predictions.scores
-    if len(np.unique(labels)) < 2:
-        return None
-    named = {"specialist": scores, "frozen backbone": predictions.baseline_scores}
-    styles = {"specialist": "curve-a", "frozen backbone": "curve-b"}
-    present = {name: values for name, values in named.items() if values is not None}
-    chosen = counts_at(result["threshold"]["value"], scores[labels == 1], scores[labels == 0])
+    chosen = counts_at(threshold, scores[labels == 1], scores[labels == 0])
     at = (chosen["false_alarm_rate"], 1 - chosen["missed_rate"], "the chosen threshold")
+    called = len(labels[labels == 1]) - chosen["missed"]
+    precise = (
+        [(at[1], called / (called + chosen["false_alarms"]), "the chosen threshold")]
+        if called
+        else []
+    )
+    drawn = Resamples(predictions, seed=seed, count=_BAND_RESAMPLES)
     return {
         "roc": line_chart(
             "ROC curve",
-            [
-                Line(name=name, points=roc_points(values, labels), style=styles[name])
-                for name, values in present.items()
-            ],
+            _lines(predictions, roc_points, roc_band, drawn),
             x=Axis(label="false positive rate", **_UNIT),
             y=Axis(label="true positive rate", **_UNIT),
             marks=[at],
         ),
         "pr": line_chart(
             "Precision-recall curve",
-            [
-                Line(name=name, points=precision_recall_points(values, labels), style=styles[name])
-                for name, values in present.items()
-            ],
+            _lines(predictions, precision_recall_points, precision_recall_band, drawn),
             x=Axis(label="recall", **_UNIT),
             y=Axis(label="precision", **_UNIT),
+            marks=precise,
         ),
         "chosen": chosen,
         "table": threshold_table(scores, labels),
     }
 
 
-def _misses(run: Path) -> dict[str, Any] | None:
-    index = run / "overlays" / "index.json"
-    if not index.exists():
-        return None
-    shown: list[dict[str, Any]] = []
-    left_out, used = 0, 0
-    for entry in read_json(index):
-        path = run / "overlays" / Path(entry["file"]).name
-        data = path.read_bytes() if path.is_file() else b""
-        used += len(data) * 4 // 3
-        if not data or used > _IMAGE_BUDGET:
-            left_out += 1
-            continue
-        source = "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
-        shown.append({**entry, "source": source})
-    return {"shown": shown, "left_out": left_out}
+def _lines(
+    predictions: Predictions, points: Callable[..., Any], band: Callable[..., Any], drawn: Resamples
+) -> list[Line]:
+    named = (
+        ("specialist", _KIT, predictions.scores),
+        ("frozen backbone", _BARE, predictions.baseline_scores),
+    )
+    return [
+        Line(
+            name=name,
+            points=points(scores, predictions.labels),
+            style=style,
+            band=band(scores, predictions.labels, drawn),
+        )
+        for name, style, scores in named
+        if scores is not None
+    ]
 
 
-def _routing(run: Path) -> dict[str, Any] | None:
-    path = run / "routing.json"
-    return read_json(path) if path.exists() else None
-
-
-def _history(run: Path) -> Markup | None:
-    path = run / "history.jsonl"
-    if not path.exists():
-        return None
-    try:
-        epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, json.JSONDecodeError) as error:
-        raise DataError(
-            f"the history cannot be read ({error})", whose=str(path), fix="delete the file"
-        ) from error
+def _history(epochs: list[Epoch] | None) -> list[Markup] | None:
+    """Loss and validation AUROC against the epoch."""
     if not epochs:
         return None
-    losses = [epoch[name] for epoch in epochs for name in ("train_loss", "val_loss")]
-    return line_chart(
-        "Training history",
-        [
-            Line(
-                name=label,
-                points=[(epoch["epoch"], epoch[name]) for epoch in epochs],
-                style=style,
-            )
-            for name, label, style in (
-                ("train_loss", "training loss", "curve-a"),
-                ("val_loss", "validation loss", "curve-b"),
-            )
-        ],
-        x=Axis(label="epoch", low=epochs[0]["epoch"], high=epochs[-1]["epoch"]),
-        y=Axis(label="loss", low=min(losses), high=max(losses)),
-    )
+    x = Axis.around("epoch", [epoch.epoch for epoch in epochs])
+
+    def chart(title: str, label: str, *figures: tuple[str, str, list[float]]) -> Markup:
+        y = Axis.around(label, [value for *_, values in figures for value in values])
+        numbers = [epoch.epoch for epoch in epochs]
+        lines = [
+            Line(name=name, points=list(zip(numbers, values, strict=True)), style=style)
+            for name, style, values in figures
+        ]
+        return line_chart(title, lines, x=x, y=y)
+
+    return [
+        chart(
+            "Loss",
+            "loss",
+            ("training", _KIT, [epoch.train_loss for epoch in epochs]),
+            ("validation", _BARE, [epoch.val_loss for epoch in epochs]),
+        ),
+        chart(
+            "Validation AUROC",
+            "AUROC",
+            ("validation", _BARE, [epoch.val_auroc for epoch in epochs]),
+        ),
+    ]
 
 
 def _facts(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -228,10 +291,5 @@ def _figure(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4f}"
 
 
-def _interval(entry: dict[str, Any]) -> str:
-    bounds = entry["ci95"]
+def _interval(bounds: list[float] | None) -> str:
     return "no interval" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"
-
-
-def _percent(value: float) -> str:
-    return f"{value:.1%}"

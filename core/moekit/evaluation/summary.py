@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from moekit.data.predictions import Predictions
-from moekit.errors import PluginError
-from moekit.evaluation.bootstrap import RESAMPLES, Resamples
+from moekit.errors import DataError, PluginError
+from moekit.evaluation.bootstrap import RESAMPLES, Resamples, percentile_interval
 from moekit.evaluation.delong import delong_test
 from moekit.plugins.records import MetricSpec
 
 BASELINE = "frozen backbone, same head"
+_ROUNDING = 1e-9
 
 
 def summarise(
@@ -37,36 +39,102 @@ def summarise(
         resamples: Bootstrap samples.
 
     Returns:
-        n, positives, metrics, subsets, baseline and comparison, ready for JSON; an undefined value
-        is None.
+        n, positives, metrics, subsets, interval, baseline and comparison, ready for JSON; an
+        undefined value is None. `comparison` holds the paired test of the AUROCs and, for each
+        metric, kit minus baseline with the interval of that difference on the same resamples.
 
     Raises:
+        DataError: A score is not a number in [0, 1], or a label is neither 0 nor 1.
         PluginError: A metric raises, or leaves its bounds.
     """
+    _check(predictions)
     drawn = Resamples(predictions, seed=seed, count=resamples)
-    labels, scores = predictions.labels, predictions.scores
+    labels, bare = predictions.labels, predictions.baseline_scores
+    kit = _measure(metrics, predictions.scores, labels, threshold, drawn)
     result: dict[str, Any] = {
         "n": len(predictions),
         "positives": int(labels.sum()),
-        "metrics": _figures(metrics, scores, labels, threshold, drawn),
+        "metrics": _figures(kit, len(labels)),
         "subsets": _subsets(predictions, metrics, threshold, seed, resamples),
         "interval": {
             "level": 0.95,
             "method": f"percentile bootstrap {'by group' if drawn.clustered else 'within classes'}",
-            "resamples": len(drawn.rows),
+            "resamples": drawn.count,
+            "redrawn": drawn.redrawn,
         },
         "baseline": None,
         "comparison": None,
     }
-    bare = predictions.baseline_scores
     if bare is not None and baseline_threshold is not None:
+        baseline = _measure(metrics, bare, labels, baseline_threshold, drawn)
         result["baseline"] = {
             "name": BASELINE,
             "threshold": baseline_threshold,
-            "metrics": _figures(metrics, bare, labels, baseline_threshold, drawn),
+            "metrics": _figures(baseline, len(labels)),
         }
-        result["comparison"] = _comparison(scores, bare, labels)
+        result["comparison"] = _comparison(predictions, kit, baseline)
     return result
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """A metric's value on the split, and on each resample of it."""
+
+    spec: MetricSpec
+    value: float
+    resampled: np.ndarray
+
+
+def _check(predictions: Predictions) -> None:
+    bare = predictions.baseline_scores
+    for name, scores in (("kit", predictions.scores), ("baseline", bare)):
+        # Written so that not-a-number fails it too.
+        if scores is not None and not ((scores >= 0) & (scores <= 1)).all():
+            row = int(np.flatnonzero(~((scores >= 0) & (scores <= 1)))[0])
+            raise DataError(
+                f"the {name} scores an image {scores[row]}, which is not a number from 0 to 1",
+                whose=predictions.ids[row],
+                fix="check that training did not diverge, or evaluate with --precision fp32",
+            )
+    odd = np.flatnonzero(~np.isin(predictions.labels, (0, 1)))
+    if odd.size:
+        raise DataError(
+            f"an image has the label {predictions.labels[odd[0]]}; these figures know 0 and 1",
+            whose=predictions.ids[odd[0]],
+            fix="check the labels of the data set",
+        )
+
+
+def _measure(
+    metrics: Sequence[MetricSpec],
+    scores: np.ndarray,
+    labels: np.ndarray,
+    threshold: float,
+    drawn: Resamples,
+) -> list[_Measured]:
+    measured = []
+    for metric in metrics:
+
+        def of_rows(rows: np.ndarray, metric: MetricSpec = metric) -> float:
+            return _compute(metric, scores[rows], labels[rows], threshold)
+
+        # Copies, so that a metric that writes into its input spoils no other.
+        value = _compute(metric, scores.copy(), labels.copy(), threshold)
+        resampled = drawn.values(of_rows) if math.isfinite(value) else np.full(drawn.count, np.nan)
+        measured.append(_Measured(spec=metric, value=value, resampled=resampled))
+    return measured
+
+
+def _figures(measured: Sequence[_Measured], n: int) -> dict[str, Any]:
+    return {
+        entry.spec.name: {
+            "value": _number(entry.value),
+            "ci95": _interval(entry.resampled),
+            "higher_is_better": entry.spec.higher_is_better,
+            "n": n,
+        }
+        for entry in measured
+    }
 
 
 def _subsets(
@@ -76,42 +144,41 @@ def _subsets(
     seed: int,
     resamples: int,
 ) -> dict[str, Any]:
+    subtypes = np.array(predictions.subtypes or (), dtype=object)
     subsets = {}
-    for name in sorted(set(predictions.subtypes or ())):
-        rows = np.array([row for row, of in enumerate(predictions.subtypes or ()) if of == name])
-        part = predictions.take(rows)
+    for name in sorted(set(subtypes) - {""}):
+        part = predictions.take(np.flatnonzero(subtypes == name))
         drawn = Resamples(part, seed=seed, count=resamples)
+        measured = _measure(metrics, part.scores, part.labels, threshold, drawn)
         subsets[name] = {
             "n": len(part),
             "positives": int(part.labels.sum()),
-            "metrics": _figures(metrics, part.scores, part.labels, threshold, drawn),
+            "metrics": _figures(measured, len(part)),
         }
     return subsets
 
 
-def _figures(
-    metrics: Sequence[MetricSpec],
-    scores: np.ndarray,
-    labels: np.ndarray,
-    threshold: float,
-    drawn: Resamples,
-) -> dict[str, Any]:
-    figures = {}
-    for metric in metrics:
-
-        def of_rows(rows: np.ndarray, metric: MetricSpec = metric) -> float:
-            return _compute(metric, scores[rows], labels[rows], threshold)
-
-        value = _compute(metric, scores, labels, threshold)
-        defined = math.isfinite(value)
-        interval = drawn.interval(of_rows) if defined else None
-        figures[metric.name] = {
-            "value": value if defined else None,
-            "ci95": None if interval is None else list(interval),
-            "higher_is_better": metric.higher_is_better,
-            "n": len(labels),
-        }
-    return figures
+def _comparison(
+    predictions: Predictions, kit: Sequence[_Measured], baseline: Sequence[_Measured]
+) -> dict[str, Any] | None:
+    labels, bare = predictions.labels, predictions.baseline_scores
+    if bare is None or len(np.unique(labels)) < 2:
+        return None
+    test = delong_test(predictions.scores, bare, labels, predictions.groups)
+    if math.isnan(test.p):
+        return None
+    return {
+        "auroc_difference": test.difference,
+        "ci95": list(test.ci95),
+        "delong_p": test.p,
+        "metrics": {
+            ours.spec.name: {
+                "difference": _number(ours.value - theirs.value),
+                "ci95": _interval(ours.resampled - theirs.resampled),
+            }
+            for ours, theirs in zip(kit, baseline, strict=True)
+        },
+    }
 
 
 def _compute(metric: MetricSpec, scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
@@ -120,7 +187,7 @@ def _compute(metric: MetricSpec, scores: np.ndarray, labels: np.ndarray, thresho
     except Exception as error:  # a plugin's metric may raise anything
         raise _fault(metric, f"raised {type(error).__name__}: {error}") from error
     low, high = metric.bounds
-    if not math.isnan(value) and not low <= value <= high:
+    if not math.isnan(value) and not low - _ROUNDING <= value <= high + _ROUNDING:
         raise _fault(metric, f"returned {value}, outside its bounds {low} to {high}")
     return value
 
@@ -133,8 +200,10 @@ def _fault(metric: MetricSpec, what: str) -> PluginError:
     )
 
 
-def _comparison(scores: np.ndarray, bare: np.ndarray, labels: np.ndarray) -> dict[str, Any] | None:
-    if len(np.unique(labels)) < 2:
-        return None
-    test = delong_test(scores, bare, labels)
-    return {"auroc_difference": test.difference, "ci95": list(test.ci95), "delong_p": test.p}
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _interval(resampled: np.ndarray) -> list[float] | None:
+    interval = percentile_interval(resampled)
+    return None if interval is None else list(interval)

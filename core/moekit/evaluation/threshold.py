@@ -6,7 +6,6 @@ A score at or above the threshold counts as positive.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 
@@ -24,7 +23,7 @@ class OperatingPoint:
         rule: How it was chosen.
         split: On which split.
         n: From how many scores.
-        value: What the rule reached there.
+        value: What the rule reached there: its figure, or for `max-miss` the share missed.
     """
 
     threshold: float
@@ -49,8 +48,9 @@ def choose_threshold(
 ) -> OperatingPoint:
     """Chooses the threshold that is best by a rule.
 
-    Candidates lie halfway between neighbouring scores, and beyond the least and the greatest. Of
-    equally good ones the middle of the longest run is taken, so that ties depend on nothing else.
+    Candidates lie halfway between neighbouring scores, on the least, and beyond the greatest. Of
+    equally good ones the middle of the longest run is taken, so that ties depend on nothing else;
+    `max-miss` takes the highest that keeps its promise.
 
     Args:
         scores: (n,) in [0, 1].
@@ -72,8 +72,7 @@ def choose_threshold(
         )
     candidates = _candidates(scores)
     counts = _count(scores, labels, candidates)
-    values = _rule(rule)(counts)
-    best = _middle_of_best(values)
+    values, best = _judge(counts, rule)
     return OperatingPoint(
         threshold=float(candidates[best]),
         rule=rule,
@@ -99,22 +98,31 @@ def _count(scores: np.ndarray, labels: np.ndarray, candidates: np.ndarray) -> Co
     )
 
 
-def _rule(name: str) -> Callable[[Counts], np.ndarray]:
+def _judge(counts: Counts, rule: str) -> tuple[np.ndarray, int]:
+    """What the rule says of each candidate, and the candidate that it chooses."""
     known = {"accuracy": _accuracy, "f1": _f1, "youden": _youden}
-    if name in known:
-        return known[name]
-    kind, _, text = name.partition("=")
+    if rule in known:
+        values = known[rule](counts)
+        return values, _middle_of_best(values)
+    share = _most_missed(rule)
+    # Divided like the share was written, so that 2 of 100 is exactly 0.02.
+    missed = (counts.positives - counts.true_positives) / counts.positives
+    return missed, int(np.flatnonzero(missed <= share)[-1])
+
+
+def _most_missed(rule: str) -> float:
+    kind, _, text = rule.partition("=")
     try:
         share = float(text)
     except ValueError:
         share = -1.0
     if kind != "max-miss" or not 0 <= share < 1:
         raise UsageError(
-            f"there is no threshold rule {name!r}",
+            f"there is no threshold rule {rule!r}",
             whose="--threshold-rule",
             fix=f"use one of: {', '.join(RULES)}",
         )
-    return lambda counts: _highest_with_misses(counts, share)
+    return share
 
 
 def _accuracy(counts: Counts) -> np.ndarray:
@@ -133,12 +141,6 @@ def _youden(counts: Counts) -> np.ndarray:
         counts.true_positives / counts.positives - counts.false_positives / counts.negatives
     )
     return value
-
-
-def _highest_with_misses(counts: Counts, share: float) -> np.ndarray:
-    """Specificity where the escape rate is kept, -1 elsewhere."""
-    missed = 1 - counts.true_positives / counts.positives
-    return np.where(missed <= share, 1 - counts.false_positives / counts.negatives, -1.0)
 
 
 def _middle_of_best(values: np.ndarray) -> int:

@@ -4,7 +4,9 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from sklearn import metrics as reference
+from torchmetrics.functional import classification as other
 
 from moekit.evaluation.metrics import METRICS, accuracy, auroc, average_precision, f1, midranks
 
@@ -27,6 +29,15 @@ def test_values_are_those_of_scikit_learn(drawn):
     called = scores >= 0.5
     assert accuracy(scores, labels, 0.5) == reference.accuracy_score(labels, called)
     assert f1(scores, labels, 0.5) == pytest.approx(reference.f1_score(labels, called))
+
+
+def test_values_are_those_of_torchmetrics_to_single_precision(drawn):
+    scores, labels = drawn
+    given = torch.from_numpy(scores), torch.from_numpy(labels)
+    assert auroc(scores, labels) == pytest.approx(other.binary_auroc(*given).item(), abs=1e-6)
+    assert average_precision(scores, labels) == pytest.approx(
+        other.binary_average_precision(*given).item(), abs=1e-6
+    )
 
 
 def test_a_score_at_the_threshold_counts_as_positive():

@@ -1,6 +1,7 @@
 """The report: complete, self-contained, safe against what files say."""
 
 import json
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -64,9 +65,13 @@ def write_run(folder, *, text="part", images=2):
         "generic": [{"block": 3, "load": [1 / 16] * 16, "entropy": 2.0, "maxvio": 0.0}],
     }
     (folder / "routing.json").write_text(json.dumps(routing), encoding="utf-8")
-    epochs = [{"epoch": n, "train_loss": 1 / n, "val_loss": 1.2 / n} for n in (1, 2)]
+    epochs = [
+        {"epoch": n, "train_loss": 1 / n, "val_loss": 1.2 / n, "val_auroc": 1 - 1 / n}
+        for n in (1, 2, 3)
+    ]
     (folder / "history.jsonl").write_text("\n".join(map(json.dumps, epochs)))
     index = []
+    (folder / "overlays").mkdir(exist_ok=True)
     for number in range(images):
         pixels = generator.integers(0, 255, (480, 480, 3)).astype(np.uint8)
         save_overlay(folder / "overlays" / f"{number}.jpg", Image.fromarray(pixels), np.eye(4))
@@ -99,7 +104,9 @@ def test_a_report_holds_every_section(tmp_path):
         *("Training", "Skipped inputs", "Provenance"),
     ):
         assert f"<h2>{title}</h2>" in page
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4 + len(METRICS)
+    for label in ("false positive rate", "precision", "epoch", "AUROC"):
+        assert f">{label}</text>" in page
     assert page.count("data:image/jpeg;base64,") == 2
 
 
@@ -113,6 +120,8 @@ def test_text_of_files_is_shown_and_never_run(tmp_path):
     assert len(loaded.addresses) == 2
     assert all(address.startswith("data:image/jpeg") for address in loaded.addresses)
     assert "default-src 'none'" in page
+    assert "\u202e" not in page
+    assert "&lt;U+202E&gt;" in page
 
 
 def test_a_report_stays_below_its_limit_and_says_what_it_left_out(tmp_path):
@@ -141,7 +150,11 @@ def test_a_missing_file_costs_its_section_only(tmp_path, name):
         ("predictions.csv", "id,label\n1"),
         ("routing.json", "nonsense"),
         ("history.jsonl", "{"),
+        ("routing.json", '{"n": 1}'),
+        ("history.jsonl", "[]"),
         ("overlays/index.json", '[{"id": "x"}]'),
+        ("overlays/index.json", "{}"),
+        ("overlays/1.jpg", "no picture"),
     ],
 )
 def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path, name, content):
@@ -149,6 +162,7 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path, name, content
     (run / name).write_text(content)
     with pytest.raises(DataError) as caught:
         render_report(run)
+    assert caught.value.whose == str(run / name)
     assert "to do:" in str(caught.value)
 
 
@@ -164,3 +178,74 @@ def test_an_overlay_outside_the_folder_is_not_read(tmp_path):
     entry = {**json.loads(index.read_text())[0], "file": "../../secret.jpg"}
     index.write_text(json.dumps([entry]))
     assert "c2VjcmV0" not in render_report(run).read_text(encoding="utf-8")
+
+
+def edit(run, change):
+    """Rewrites result.json."""
+    path = run / "result.json"
+    result = json.loads(path.read_text(encoding="utf-8"))
+    change(result)
+    path.write_text(json.dumps(result), encoding="utf-8")
+
+
+def test_predictions_of_another_result_are_refused(tmp_path):
+    run = write_run(tmp_path / "run")
+    edit(run, lambda result: result.update(n=79))
+    with pytest.raises(DataError, match=r"80 images and result\.json counts 79"):
+        render_report(run)
+
+
+def test_a_picture_that_is_gone_is_not_said_to_have_lacked_room(tmp_path):
+    run = write_run(tmp_path / "run")
+    (run / "overlays" / "1.jpg").unlink()
+    page = render_report(run).read_text(encoding="utf-8")
+    assert "1 named in overlays/index.json are no longer" in page
+    assert "did not fit" not in page
+
+
+@pytest.mark.parametrize("text", ["x" * 40_000, "<" * 40_000, "\ud800 broken \x00"])
+def test_no_text_makes_the_page_too_large_or_unwritable(tmp_path, text):
+    run = write_run(tmp_path / "run", images=30)
+    edit(run, lambda result: result.update(skipped=[{"id": "i", "reason": text}] * 150))
+    path = render_report(run)
+    assert path.stat().st_size < LARGEST
+    assert "The first 100 are shown" in path.read_text(encoding="utf-8")
+
+
+def test_an_undefined_epoch_is_left_out_of_the_chart(tmp_path):
+    run = write_run(tmp_path / "run", images=0)
+    line = '{"epoch": 4, "train_loss": NaN, "val_loss": 0.2, "val_auroc": NaN}'
+    with (run / "history.jsonl").open("a") as file:
+        file.write(f"\n{line}")
+    assert re.search(r"\bnan\b", render_report(run).read_text(encoding="utf-8")) is None
+
+
+@pytest.mark.parametrize(
+    ("interval", "up", "said"),
+    [
+        ([0.01, 0.2], True, '<span class="better">specialist</span>'),
+        ([0.01, 0.2], False, '<span class="worse">frozen backbone</span>'),
+        ([-0.2, -0.01], True, '<span class="worse">frozen backbone</span>'),
+        ([-0.01, 0.2], True, '<span class="soft">not told apart</span>'),
+        (None, True, '<span class="soft">not told apart</span>'),
+    ],
+)
+def test_one_is_called_better_only_where_the_difference_leaves_out_zero(
+    tmp_path, interval, up, said
+):
+    run = write_run(tmp_path / "run")
+
+    def change(result):
+        result["metrics"] = {"auroc": {**result["metrics"]["auroc"], "higher_is_better": up}}
+        result["comparison"]["metrics"]["auroc"]["ci95"] = interval
+
+    edit(run, change)
+    page = render_report(run).read_text(encoding="utf-8")
+    assert said in page
+    assert page.count('class="better"') + page.count('class="worse"') <= 1
+
+
+def test_a_result_without_a_baseline_has_no_comparison(tmp_path):
+    run = write_run(tmp_path / "run")
+    edit(run, lambda result: result.update(baseline=None, comparison=None))
+    assert "not told apart" not in render_report(run).read_text(encoding="utf-8")

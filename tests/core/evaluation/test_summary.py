@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from moekit import MetricSpec, PluginError
+from moekit import DataError, MetricSpec, PluginError
 from moekit.data.predictions import Predictions
-from moekit.evaluation.bootstrap import Resamples
+from moekit.evaluation.bootstrap import Resamples, percentile_interval
 from moekit.evaluation.metrics import METRICS, auroc
 from moekit.evaluation.summary import summarise
 
@@ -114,3 +114,104 @@ def test_the_figures_of_a_real_evaluation_take_seconds():
     began = time.perf_counter()
     summarise(given, METRICS, 0.5, seed=0, baseline_threshold=0.5)
     assert time.perf_counter() - began < 20
+
+
+def test_a_metric_that_writes_into_its_input_spoils_no_other():
+    def compute(scores, labels, threshold):
+        scores[:] = 0
+        labels[:] = 0
+        return 0.0
+
+    greedy = MetricSpec(
+        name="greedy", compute=compute, higher_is_better=True, bounds=(0, 1), summary="", source=""
+    )
+    alone = summarise(make(), METRICS, 0.5, seed=0, resamples=20)["metrics"]
+    beside = summarise(make(), [greedy, *METRICS], 0.5, seed=0, resamples=20)["metrics"]
+    assert {name: beside[name] for name in alone} == alone
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), 1.01, -0.01])
+@pytest.mark.parametrize("field", ["scores", "baseline_scores"])
+def test_a_score_that_is_no_probability_is_named_by_its_image(score, field):
+    drawn = make()
+    scores = getattr(drawn, field).copy()
+    scores[7] = score
+    with pytest.raises(DataError) as caught:
+        summarise(dataclasses.replace(drawn, **{field: scores}), METRICS, 0.5, seed=0, resamples=10)
+    assert caught.value.whose == "7"
+
+
+def test_a_label_of_a_third_class_is_refused():
+    drawn = make()
+    labels = drawn.labels.copy()
+    labels[3] = 2
+    with pytest.raises(DataError, match="label 2"):
+        summarise(dataclasses.replace(drawn, labels=labels), METRICS, 0.5, seed=0, resamples=10)
+
+
+def test_differences_are_paired_on_the_same_resamples():
+    drawn = make(strength=0.3)
+    near = dataclasses.replace(drawn, baseline_scores=np.clip(drawn.scores - 0.01, 0, 1))
+    result = summarise(near, METRICS, 0.5, seed=0, baseline_threshold=0.49, resamples=200)
+    own = result["metrics"]["accuracy"]["ci95"]
+    gap = result["comparison"]["metrics"]["accuracy"]
+    assert gap["difference"] == pytest.approx(
+        result["metrics"]["accuracy"]["value"] - result["baseline"]["metrics"]["accuracy"]["value"]
+    )
+    assert gap["ci95"][1] - gap["ci95"][0] < (own[1] - own[0]) / 4
+
+
+def test_the_comparison_counts_groups_not_images():
+    single = make(40, strength=0.1)
+    groups = tuple(str(row) for row in np.repeat(np.arange(40), 10))
+    repeated = Predictions(
+        ids=tuple(str(row) for row in range(400)),
+        labels=np.repeat(single.labels, 10),
+        scores=np.repeat(single.scores, 10),
+        baseline_scores=np.repeat(single.baseline_scores, 10),
+        groups=groups,
+    )
+    once, tenfold = (
+        summarise(given, METRICS, 0.5, seed=0, baseline_threshold=0.5, resamples=20)["comparison"]
+        for given in (single, repeated)
+    )
+    assert tenfold["delong_p"] == pytest.approx(once["delong_p"])
+
+
+def test_images_without_a_group_are_drawn_alone():
+    drawn = make(groups=("",) * 200)
+    lone = dataclasses.replace(drawn, groups=None)
+    assert [rows.tolist() for rows in Resamples(drawn, seed=0, count=3)] == [
+        rows.tolist() for rows in Resamples(lone, seed=0, count=3)
+    ]
+
+
+def test_every_pass_draws_the_same_samples_and_counts_those_drawn_again():
+    drawn = make(40, groups=tuple(str(row // 2) for row in range(40)))
+    rare = dataclasses.replace(drawn, labels=np.array([1, 1] + [0] * 38))
+    resamples = Resamples(rare, seed=0, count=50)
+    first = [rows.tolist() for rows in resamples]
+    redrawn = resamples.redrawn
+    assert first == [rows.tolist() for rows in resamples]
+    assert redrawn == resamples.redrawn > 0
+    assert all({0, 1} <= set(rows) for rows in first)
+
+
+def test_one_group_alone_has_no_interval():
+    drawn = make(groups=("same patient",) * 200)
+    entry = summarise(drawn, METRICS, 0.5, seed=0, resamples=20)["metrics"]["auroc"]
+    assert entry["ci95"] is None
+    assert entry["value"] is not None
+
+
+def test_an_interval_is_not_drawn_from_the_few_samples_that_define_it():
+    values = np.arange(100.0)
+    values[:5] = np.nan
+    assert percentile_interval(values) is not None
+    values[5] = np.nan
+    assert percentile_interval(values) is None
+
+
+def test_images_without_a_subtype_make_no_subset():
+    given = make(subtypes=tuple(["mono", ""] * 100))
+    assert list(summarise(given, METRICS, 0.5, seed=0, resamples=20)["subsets"]) == ["mono"]

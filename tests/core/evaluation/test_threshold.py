@@ -27,7 +27,7 @@ def test_the_threshold_lies_between_scores_not_on_one():
     assert point.threshold not in SCORES
 
 
-def test_max_escape_is_the_highest_threshold_that_keeps_its_promise():
+def test_max_miss_is_the_highest_threshold_that_keeps_its_promise():
     point = choose_threshold(SCORES, LABELS, rule="max-miss=0")
     assert 0.3 < point.threshold <= 0.4
     looser = choose_threshold(SCORES, LABELS, rule="max-miss=0.25")
@@ -51,3 +51,12 @@ def test_one_class_cannot_choose():
 def test_an_unknown_rule_is_told_with_the_known_ones(rule):
     with pytest.raises(UsageError, match="youden"):
         choose_threshold(SCORES, LABELS, rule=rule)
+
+
+@pytest.mark.parametrize("allowed", range(1, 30))
+def test_a_share_that_is_a_whole_number_of_images_is_used_up(allowed):
+    scores = np.concatenate([np.linspace(0.5, 0.99, 100), np.linspace(0, 0.4, 20)])
+    labels = np.repeat([1, 0], [100, 20])
+    point = choose_threshold(scores, labels, rule=f"max-miss={allowed / 100}")
+    assert (scores[:100] < point.threshold).sum() == allowed
+    assert point.value == allowed / 100
