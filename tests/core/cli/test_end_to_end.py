@@ -108,8 +108,8 @@ def test_predict_writes_a_row_and_an_overlay_an_image_and_goes_on(
     journal.write_text("".join(lines[:50]) + lines[50][:20])
     again = moekit(*arguments, "--json")
     for before, after in zip(first.json["predictions"], again.json["predictions"], strict=True):
-        # Other batches may round otherwise, in bfloat16 as in float32.
-        assert after.pop("score") == pytest.approx(before.pop("score"), abs=1e-3)
+        # Batches of another make-up may round otherwise (row independence holds to 1e-5).
+        assert after.pop("score") == pytest.approx(before.pop("score"), abs=1e-5)
         assert after == before
     assert (out / "predictions.csv").read_text().count("\n") == 98
 
