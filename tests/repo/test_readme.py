@@ -4,10 +4,12 @@ import re
 import runpy
 import shlex
 import tomllib
+import types
 
 import click
 import pytest
 
+from moekit import Registry
 from moekit.plugins.manifest import parse_manifest
 
 
@@ -50,15 +52,8 @@ def test_the_plugin_of_the_readme_is_valid(blocks):
 
 
 def test_the_hooks_of_the_readme_work_in_a_registry(blocks):
-    from moekit import Registry
-
-    namespace = {}
-    code = compile(blocks["python"][1], "readme", "exec")
-    import types
-
     module = types.ModuleType("my_lab_hooks")
-    exec(code, module.__dict__)
-    namespace.update(module.__dict__)
+    exec(compile(blocks["python"][1], "readme", "exec"), module.__dict__)
     registry = Registry()
     registry.register(module, distribution="my-lab")
     assert registry.metric("my-lab/base_rate").summary == "share of positives"

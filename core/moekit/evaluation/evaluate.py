@@ -94,13 +94,13 @@ def load_predictor(
             fix="pass the weights that it was trained on with --weights",
         )
     backbone.top_k = request["top_k"]
+    device = next(backbone.parameters()).device
     parts = {"kit": kit, "baseline": baseline_of(kit)} if with_baseline else {"kit": kit}
     loaded = {}
     for name, spec in parts.items():
         modules = KitModules(spec=spec, registry=registry, backbone=backbone)
         run.load_weights(name, modules, expected=record["weights"][f"{name}_sha256"])
-        loaded[name] = modules.to(next(backbone.parameters()).device)
-    device = next(backbone.parameters()).device
+        loaded[name] = modules.to(device)
     return Predictor(
         backbone=backbone,
         kit=loaded["kit"],
@@ -139,7 +139,8 @@ def evaluate(
         with_baseline=True,
         precision=task.precision,
     )
-    scored = _score(task, samples, predictor, preprocess_of(task.run, backbone), on_progress)
+    preprocess = preprocess_of(task.run, backbone)
+    scored = _score(task, samples, predictor, preprocess, on_progress)
     if not scored.samples:
         raise DataError(
             "not one image of the split could be read",
@@ -149,9 +150,9 @@ def evaluate(
     predictions = Predictions.of(scored.samples, scored.scores, scored.baseline_scores)
     validation = Predictions.read_csv(task.run.validation)
     point = choose_threshold(validation.scores, validation.labels, rule=task.rule)
-    routing = _trace(task, scored, predictor, preprocess_of(task.run, backbone), backbone)
+    routing = _trace(task, scored, predictor, preprocess, backbone)
     result = {
-        **_header(task, point),
+        **_header(task, point, seed=record["request"]["seed"]),
         **_summary(task, predictions, validation, point, registry),
         "throughput": {
             "images_per_s": len(scored.samples) / scored.seconds,
@@ -223,7 +224,7 @@ def _score(
     )
 
 
-def _header(task: Evaluation, point: OperatingPoint) -> dict[str, Any]:
+def _header(task: Evaluation, point: OperatingPoint, *, seed: int) -> dict[str, Any]:
     kit = task.kit
     return {
         "schema": SCHEMA,
@@ -231,7 +232,7 @@ def _header(task: Evaluation, point: OperatingPoint) -> dict[str, Any]:
         "dataset": task.dataset.name,
         "split": task.split,
         "split_note": task.dataset.split_note,
-        "seed": task.run.read()["request"]["seed"],
+        "seed": seed,
         "bootstrap_seed": task.seed,
         "classes": list(task.dataset.classes),
         "positive": kit.positive,

@@ -43,7 +43,7 @@ class Adaptation:
         dataset: Split data.
         run: Where everything goes.
         seed: Decides initial weights, order, views and dropout.
-        recipe: How to train; the kit's own where None.
+        recipe: How to train.
         resume: Whether to go on with a run that is there.
         cache_limit: Greatest size of the stored prefixes, in bytes.
         command: The command line, for the record.
@@ -93,8 +93,9 @@ def adapt(
     if fabric.is_global_zero:
         task.run.begin(_request(task, backbone), resume=task.resume)
     fabric.barrier()
-    if task.run.read()["done"]:
-        return task.run.read()
+    record = task.run.read()
+    if record["done"]:
+        return record
     arithmetic = pick_arithmetic(task.recipe.precision, fabric.device)
     parts: dict[str, KitModules] = {}
     stores: dict[str, dict[str, PrefixStore]] = {}

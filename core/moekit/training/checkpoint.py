@@ -26,7 +26,7 @@ class Progress:
         step: Finished steps of the epoch that follows.
         loss_sum: Sum of the training losses of those steps.
         best_loss: Lowest validation loss yet.
-        best_epoch: The epoch that reached it, counted from 1; 0 for none yet.
+        best_epoch: The epoch that reached it, counted from 1; 0 is the weights at the start.
         seconds: Time spent training, over all sessions.
         done: Whether the training ended.
         history: One entry a finished epoch.

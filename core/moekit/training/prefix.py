@@ -104,6 +104,7 @@ class PrefixStore:
     Attributes:
         plan: What is stored.
         samples: Those whose image could be read, in order.
+        images: The hash of each one's image, which names it on the shelf.
         skipped: Those whose image could not.
         grid: Rows and columns of the patch tokens.
     """
@@ -118,9 +119,9 @@ class PrefixStore:
         grid: Grid,
     ) -> None:
         self._shelf = shelf
-        self._images = tuple(image for _, image in images)
         self.plan = plan
         self.samples = tuple(sample for sample, _ in images)
+        self.images = tuple(image for _, image in images)
         self.skipped = tuple(skipped)
         self.grid = grid
 
@@ -138,7 +139,7 @@ class PrefixStore:
             (B, N, D) bfloat16 tokens at the end of the prefix, and the kept blocks' outputs.
         """
         pairs = zip(rows, views, strict=True)
-        stored = np.stack([self._shelf.read(self._images[row], int(view)) for row, view in pairs])
+        stored = np.stack([self._shelf.read(self.images[row], int(view)) for row, view in pairs])
         maps_BMND = torch.from_numpy(stored).view(torch.bfloat16)
         kept = {block: maps_BMND[:, index] for index, block in enumerate(self.plan.keep)}
         return maps_BMND[:, -1], kept
@@ -171,7 +172,8 @@ def open_prefix(
         StorageError: The prefix does not fit the limit or the disk.
     """
     shelf = plan.shelf(folder, backbone, limit=limit)
-    named = [(sample, _content(sample.path)) for sample in samples]
+    hashes = source.images if source else [_content(sample.path) for sample in samples]
+    named = list(zip(samples, hashes, strict=True))
     shelf.make_room(image for _, image in named)
     missing = [row for row, (_, image) in enumerate(named) if not shelf.has(image)]
     skipped: list[Skipped] = []

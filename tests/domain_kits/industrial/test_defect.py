@@ -16,6 +16,13 @@ def tokens(blocks=2, images=3, width=8):
     return [torch.randn(images, 21, width, generator=generator) for _ in range(blocks)]
 
 
+def trained_expert():
+    torch.manual_seed(0)
+    expert = DefectExpert(8)
+    torch.nn.init.normal_(expert.up.weight)
+    return expert
+
+
 def trained_head():
     torch.manual_seed(0)
     head = InspectionHead(8, 2)
@@ -31,9 +38,7 @@ def test_a_fresh_expert_puts_out_zero_and_satisfies_the_protocol():
 
 
 def test_the_expert_compares_a_patch_with_its_neighbours_and_no_farther():
-    torch.manual_seed(0)
-    expert = DefectExpert(8)
-    torch.nn.init.normal_(expert.up.weight)
+    expert = trained_expert()
     x_BND = tokens(blocks=1)[0]
     changed = x_BND.clone()
     changed[:, 1] += 1
@@ -43,9 +48,7 @@ def test_the_expert_compares_a_patch_with_its_neighbours_and_no_farther():
 
 
 def test_the_class_token_passes_the_expert_without_neighbours():
-    torch.manual_seed(0)
-    expert = DefectExpert(8)
-    torch.nn.init.normal_(expert.up.weight)
+    expert = trained_expert()
     x_BND = tokens(blocks=1)[0]
     changed = x_BND.clone()
     changed[:, 1:] = 0
