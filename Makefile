@@ -6,10 +6,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-MEMBERS := -e "core[weights]" -e "domain_kits/industrial[elpv]"
-TOOLS := mypy pytest ruff scikit-learn
-DEFINITIONS := Makefile constraints.txt pyproject.toml core/pyproject.toml \
-	domain_kits/industrial/pyproject.toml
+PACKAGES := $(wildcard domain_kits/*/moekit_* plugins/*/moekit_*)
+MEMBERS := -e "core[weights]" -e "domain_kits/industrial[elpv]" -e domain_kits/medical \
+	-e plugins/entropy_gate -e plugins/tensorboard -e plugins/texture
+TOOLS := deid-data hatchling mypy pydicom-data pytest ruff scikit-learn
+DEFINITIONS := Makefile constraints.txt $(wildcard *pyproject.toml */pyproject.toml */*/pyproject.toml)
 
 .PHONY: demo test lint bench clean
 
@@ -23,7 +24,8 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd core && ../$(BIN)/mypy --config-file ../pyproject.toml moekit
-	cd domain_kits/industrial && ../../$(BIN)/mypy --config-file ../../pyproject.toml moekit_industrial
+	for package in $(PACKAGES); do (cd $$(dirname $$package) && \
+		../../$(BIN)/mypy --config-file ../../pyproject.toml $$(basename $$package)) || exit 1; done
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m pytest -m bench -s tests/benchmarks

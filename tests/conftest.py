@@ -112,6 +112,14 @@ def tiny_backbone(
     return carve(make_vit())
 
 
+@pytest.fixture(autouse=True)
+def _settings_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the user's settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOEKIT_CONFIG_DIR", str(tmp_path_factory.mktemp("settings")))
+        yield
+
+
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
     """Writes a distribution with a plugin to a folder on the path, as pip would install it.
@@ -181,7 +189,7 @@ def _toml(manifest: Mapping[str, Any]) -> str:
     return "\n".join(plain) + "\n"
 
 
-_PLAIN = ("name", "api", "summary", "domain", "hooks", "colour")
+_PLAIN = ("name", "api", "summary", "domain", "hooks", "colour", "listens")
 
 
 def _metric_hooks(metrics: tuple[str, ...]) -> str:

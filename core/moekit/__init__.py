@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from moekit.backbone.features import Features
     from moekit.backbone.model import MoEBackbone, Provenance
     from moekit.data.samples import Dataset, Sample, Skipped
+    from moekit.data.splits import split_dataset
     from moekit.errors import (
         DataError,
         ImageError,
@@ -33,8 +34,11 @@ if TYPE_CHECKING:
         DatasetSpec,
         ExpertSpec,
         GateSpec,
+        HealthCheckSpec,
         KitSpec,
+        MetricExample,
         MetricSpec,
+        RunEvent,
         SpecialistSlot,
     )
     from moekit.plugins.registry import Registry
@@ -48,6 +52,7 @@ _HOMES = {
     "backbone.features": ("Features",),
     "backbone.model": ("MoEBackbone", "Provenance"),
     "data.samples": ("Dataset", "Sample", "Skipped"),
+    "data.splits": ("split_dataset",),
     "errors": (
         "DataError",
         "ImageError",
@@ -66,8 +71,11 @@ _HOMES = {
         "DatasetSpec",
         "ExpertSpec",
         "GateSpec",
+        "HealthCheckSpec",
         "KitSpec",
+        "MetricExample",
         "MetricSpec",
+        "RunEvent",
         "SpecialistSlot",
     ),
     "plugins.registry": ("Registry",),
@@ -89,9 +97,11 @@ __all__ = [
     "GateSpec",
     "Grid",
     "HeadOutput",
+    "HealthCheckSpec",
     "ImageError",
     "KitOutput",
     "KitSpec",
+    "MetricExample",
     "MetricSpec",
     "MoEBackbone",
     "MoekitError",
@@ -101,6 +111,7 @@ __all__ = [
     "Registry",
     "Routing",
     "RoutingTrace",
+    "RunEvent",
     "Runtime",
     "Sample",
     "Skipped",
@@ -115,6 +126,7 @@ __all__ = [
     "build_backbone",
     "carve",
     "hookimpl",
+    "split_dataset",
 ]
 
 

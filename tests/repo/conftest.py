@@ -33,5 +33,6 @@ def sources(tracked):
     return [
         path
         for path in tracked
-        if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in ("core", "domain_kits")
+        if path.suffix == ".py"
+        and path.relative_to(ROOT).parts[0] in ("core", "domain_kits", "plugins")
     ]

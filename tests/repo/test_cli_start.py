@@ -40,8 +40,8 @@ def test_lists_and_help_import_neither_torch_nor_a_plugin(arguments):
 
 FLAGS = {
     "demo": "--debug --device --json --out --seed --weights",
-    "adapt": "--architecture --cache-gib --data --debug --device --devices --epochs --image-size "
-    "--json --out --precision --resume --seed --top-k --views --weights",
+    "adapt": "--architecture --cache-gib --data --debug --device --devices --epochs --expert "
+    "--gate --image-size --json --out --precision --resume --seed --top-k --views --weights",
     "evaluate": "--batch-size --data --debug --device --json --precision --run --seed --split "
     "--threshold-rule --weights",
     "predict": "--batch-size --debug --device --json --out --precision --run --threshold-rule "
@@ -52,6 +52,13 @@ FLAGS = {
     "metrics": "--debug --json",
     "plugins list": "--debug --json",
     "plugins info": "--debug --json",
+    "plugins enable": "--debug",
+    "plugins disable": "--debug",
+    "plugins lock": "--debug --json --out",
+    "plugins verify": "--debug --json",
+    "plugins check": "--debug --expect-failure --json",
+    "plugins doctor": "--debug --json",
+    "plugins new": "--debug --json --kind --out",
     "backbone info": "--architecture --debug --json --weights",
 }
 

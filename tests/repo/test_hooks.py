@@ -9,7 +9,13 @@ from moekit import hookimpl
 from moekit.plugins import hookspecs
 
 HOOKS = [name for name in vars(hookspecs) if name.startswith("moekit_")]
-PLUGINS = ["moekit.builtin.hooks", "moekit_industrial.hooks"]
+PLUGINS = [
+    "moekit.builtin.hooks",
+    "moekit_entropy_gate.hooks",
+    "moekit_industrial.hooks",
+    "moekit_tensorboard.hooks",
+    "moekit_texture.hooks",
+]
 
 
 @pytest.mark.parametrize("name", HOOKS)

@@ -7,6 +7,7 @@ import pytest
 
 LAYERS = [
     "cli",
+    "testing",
     "builtin",
     "evaluation",
     "training",

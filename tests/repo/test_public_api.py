@@ -16,9 +16,11 @@ PUBLIC = [
     "GateSpec",
     "Grid",
     "HeadOutput",
+    "HealthCheckSpec",
     "ImageError",
     "KitOutput",
     "KitSpec",
+    "MetricExample",
     "MetricSpec",
     "MoEBackbone",
     "MoekitError",
@@ -28,6 +30,7 @@ PUBLIC = [
     "Registry",
     "Routing",
     "RoutingTrace",
+    "RunEvent",
     "Runtime",
     "Sample",
     "Skipped",
@@ -42,6 +45,7 @@ PUBLIC = [
     "build_backbone",
     "carve",
     "hookimpl",
+    "split_dataset",
 ]
 
 

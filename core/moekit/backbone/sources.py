@@ -7,6 +7,7 @@ whether the network answers.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -45,8 +46,8 @@ class WeightFile:
 
 
 def cache_folder() -> Path:
-    """Where converted weights are kept: the platform's cache folder for moekit."""
-    return Path(platformdirs.user_cache_dir("moekit"))
+    """The cache: MOEKIT_CACHE_DIR, else the platform's cache folder for moekit."""
+    return Path(os.environ.get("MOEKIT_CACHE_DIR") or platformdirs.user_cache_dir("moekit"))
 
 
 def find_weights(architecture: str, weights: str = "auto") -> WeightFile:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from moekit.builtin.health import HEALTH_CHECKS
 from moekit.data.folder import FOLDER
 from moekit.evaluation.metrics import METRICS
 from moekit.moe.gates import ExpertChoice, TopKSigmoid, TopKSoftmax, UnitTopK
 from moekit.plugins.hookspecs import hookimpl
-from moekit.plugins.records import DatasetSpec, GateSpec, MetricSpec
+from moekit.plugins.records import DatasetSpec, GateSpec, HealthCheckSpec, MetricSpec
 
 
 @hookimpl
@@ -18,6 +19,7 @@ def moekit_gates() -> list[GateSpec]:
             build=UnitTopK,
             summary="the k best experts, each with weight 1",
             source="Zhang et al. 2022, arXiv:2110.01786",
+            weights="unit",
         ),
         GateSpec(
             name="top_k_softmax",
@@ -36,6 +38,8 @@ def moekit_gates() -> list[GateSpec]:
             build=ExpertChoice,
             summary="each expert takes its best tokens of an image",
             source="Zhou et al. 2022, arXiv:2202.09368",
+            weights="free",
+            count="mean",
         ),
     ]
 
@@ -50,3 +54,9 @@ def moekit_datasets() -> list[DatasetSpec]:
 def moekit_metrics() -> list[MetricSpec]:
     """The metrics of two-class problems."""
     return list(METRICS)
+
+
+@hookimpl
+def moekit_health_checks() -> list[HealthCheckSpec]:
+    """Whether the weights are found and the cache can be written."""
+    return list(HEALTH_CHECKS)

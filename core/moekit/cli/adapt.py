@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ _GIB = 2**30
     ),
     seed_option,
     click.option("--resume", is_flag=True, help="Go on with an interrupted run."),
+    click.option(
+        "--expert",
+        "experts",
+        multiple=True,
+        metavar="NAME",
+        help="Add a registered expert beside the kit's own; may be given several times.",
+    ),
+    click.option("--gate", metavar="NAME", help="Use a registered gate instead of the kit's."),
     click.option("--epochs", type=click.IntRange(1), help="Epochs, instead of the kit's recipe."),
     click.option("--views", type=click.IntRange(1, 8), help="Views of each training image kept."),
     click.option("--image-size", type=click.IntRange(14), help="Side of the input, in pixels."),
@@ -83,6 +92,8 @@ def run_adaptation(
     report: Reporter,
     seed: int = 0,
     resume: bool = False,
+    experts: Sequence[str] = (),
+    gate: str | None = None,
     epochs: int | None = None,
     views: int | None = None,
     image_size: int | None = None,
@@ -97,6 +108,7 @@ def run_adaptation(
     """Adapts a kit; returns the run's record, or None in all processes but the first."""
     from moekit.backbone.sources import DEFAULT_ARCHITECTURE
     from moekit.cli.session import open_backbone, quiet_libraries
+    from moekit.plugins.changes import KitChanges, changed
     from moekit.plugins.registry import Registry
     from moekit.training.adapt import Adaptation
     from moekit.training.adapt import adapt as train
@@ -104,7 +116,8 @@ def run_adaptation(
 
     quiet_libraries()
     registry = Registry()
-    spec = registry.kit(kit)
+    kit_changes = KitChanges(experts=experts, gate=gate)
+    spec = changed(registry.kit(kit), kit_changes, registry)
     changes = {
         "epochs": epochs,
         "views": views,
@@ -129,6 +142,7 @@ def run_adaptation(
             seed=seed,
             recipe=recipe,
             resume=resume,
+            changes=kit_changes,
             cache_limit=int(cache_gib * _GIB),
             command=command_line(),
         ),

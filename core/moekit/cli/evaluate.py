@@ -81,13 +81,14 @@ def run_evaluation(
     from moekit.cli.session import open_backbone
     from moekit.evaluation.evaluate import Evaluation
     from moekit.evaluation.evaluate import evaluate as score
+    from moekit.plugins.changes import kit_of_run
     from moekit.plugins.registry import Registry
     from moekit.training.run import Run
 
     run = Run(run_folder)
     record = run.read_finished()
     registry = Registry()
-    spec = registry.kit(kit)
+    spec = kit_of_run(registry, kit, record)
     dataset = registry.load_dataset(data, seed=record["request"]["seed"])
     backbone = open_backbone(
         device=device, weights=weights, architecture=record["backbone"]["architecture"]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from moekit.errors import MoekitError
+from moekit.plugins.settings import DISABLE_VARIABLE, STRICT_VARIABLE
 
 _COMMANDS = {
     "demo": "moekit.cli.demo:demo",
@@ -33,7 +34,7 @@ _SUMMARIES = {
     "kits": "List the installed kits.",
     "datasets": "List the installed loaders.",
     "metrics": "List the installed metrics.",
-    "plugins": "List the installed plugins, or tell about one.",
+    "plugins": "List, check, make and switch plugins.",
     "backbone": "Tell about the shared backbone.",
 }
 
@@ -57,9 +58,23 @@ class _LazyGroup(click.Group):
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--disable-plugin",
+    "disabled",
+    multiple=True,
+    metavar="NAME",
+    help="Leave a plugin out of this command, by its distribution.",
+)
+@click.option("--strict", is_flag=True, help="Fail if any installed plugin is not usable.")
 @click.version_option(package_name="moekit")
-def cli() -> None:
+def cli(disabled: Sequence[str], strict: bool) -> None:
     """Vision specialists on one shared mixture-of-experts backbone."""
+    # The variables reach the processes of a parallel training too.
+    if disabled:
+        named = os.environ.get(DISABLE_VARIABLE, "")
+        os.environ[DISABLE_VARIABLE] = ",".join(filter(None, [named, *disabled]))
+    if strict:
+        os.environ[STRICT_VARIABLE] = "1"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

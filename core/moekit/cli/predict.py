@@ -67,6 +67,7 @@ def predict(
     from moekit.evaluation.predict import collect_inputs
     from moekit.evaluation.predict import predict as score
     from moekit.evaluation.threshold import choose_threshold
+    from moekit.plugins.changes import kit_of_run
     from moekit.plugins.registry import Registry
     from moekit.training.run import Run
 
@@ -74,7 +75,7 @@ def predict(
     run = Run(run_folder)
     record = run.read_finished()
     registry = Registry()
-    spec = registry.kit(kit)
+    spec = kit_of_run(registry, kit, record)
     backbone = open_backbone(
         device=device, weights=weights, architecture=record["backbone"]["architecture"]
     )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from moekit.data.images import check_file, find_images, relative_id
 from moekit.data.labels import two_classes
 from moekit.data.samples import SPLITS, Dataset, Sample, Skipped
@@ -50,12 +53,24 @@ def load_folder(path: Path | None, seed: int) -> Dataset:
     return _with_splits(dataset, seed)
 
 
+def write_example(folder: Path) -> Path:
+    """Writes 24 small images of two classes, as conformance checks need them."""
+    generator = np.random.default_rng(0)
+    for name, offset in {"good": 0, "odd": 100}.items():
+        (folder / name).mkdir()
+        for number in range(12):
+            pixels = offset + generator.integers(0, 100, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number:02}.png")
+    return folder
+
+
 FOLDER = DatasetSpec(
     name="folder",
     load=load_folder,
     summary="your own images: class sub-folders, or a CSV with path,label[,split,group,subtype]",
     takes_path="required",
     licence="yours",
+    example=write_example,
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from moekit.evaluation.routing import RoutingTable
 from moekit.evaluation.summary import summarise
 from moekit.evaluation.threshold import OperatingPoint, choose_threshold
 from moekit.moe.stats import RoutingTrace
-from moekit.plugins.records import KitSpec
+from moekit.plugins.records import KitSpec, RunEvent
 from moekit.plugins.registry import Registry
 from moekit.runtime.device import pick_arithmetic
 from moekit.runtime.facts import backbone_facts, machine, now, plugin_facts, versions
@@ -130,6 +130,7 @@ def evaluate(
         WeightsError: The run does not fit the backbone.
     """
     record = task.run.read_finished()
+    registry.tell("run_started", _event(task, record["request"]))
     samples = task.dataset.split(task.split)
     predictor = load_predictor(
         task.run,
@@ -176,7 +177,18 @@ def evaluate(
     write_json(task.run.folder / "routing.json", routing)
     _draw_misses(task, scored, predictions, point.threshold)
     write_json(task.run.folder / "result.json", result)
+    registry.tell("run_finished", _event(task, result))
     return result
+
+
+def _event(task: Evaluation, record: Mapping[str, Any]) -> RunEvent:
+    return RunEvent(
+        command="evaluate",
+        folder=task.run.folder,
+        kit=task.kit.name,
+        dataset=task.dataset.name,
+        record=record,
+    )
 
 
 @dataclasses.dataclass(kw_only=True)

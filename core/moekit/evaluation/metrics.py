@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from moekit.plugins.records import MetricSpec
+from moekit.plugins.records import MetricExample, MetricSpec
 
 Compute = Callable[[np.ndarray, np.ndarray, float], float]
 
@@ -71,7 +71,7 @@ def specificity(scores: np.ndarray, labels: np.ndarray, threshold: float) -> flo
     return _share(scores[labels == 0] < threshold)
 
 
-def _spec(name: str, compute: Compute, summary: str, source: str) -> MetricSpec:
+def _spec(name: str, compute: Compute, summary: str, source: str, answer: float) -> MetricSpec:
     return MetricSpec(
         name=name,
         compute=compute,
@@ -79,16 +79,31 @@ def _spec(name: str, compute: Compute, summary: str, source: str) -> MetricSpec:
         bounds=(0.0, 1.0),
         summary=summary,
         source=source,
+        examples=(
+            MetricExample(
+                scores=(0.1, 0.4, 0.35, 0.8),
+                labels=(0, 0, 1, 1),
+                threshold=0.5,
+                value=answer,
+                source="scikit-learn 1.8 on the same four scores",
+            ),
+        ),
     )
 
 
 METRICS = (
-    _spec("auroc", auroc, "area under the ROC curve", "Hanley and McNeil 1982"),
-    _spec("average_precision", average_precision, "average precision", "scikit-learn's definition"),
-    _spec("accuracy", accuracy, "share of right decisions", "definition"),
-    _spec("f1", f1, "harmonic mean of precision and recall", "van Rijsbergen 1979"),
-    _spec("sensitivity", sensitivity, "share of positives found", "definition"),
-    _spec("specificity", specificity, "share of negatives passed", "definition"),
+    _spec("auroc", auroc, "area under the ROC curve", "Hanley and McNeil 1982", 3 / 4),
+    _spec(
+        "average_precision",
+        average_precision,
+        "average precision",
+        "scikit-learn's definition",
+        5 / 6,
+    ),
+    _spec("accuracy", accuracy, "share of right decisions", "definition", 3 / 4),
+    _spec("f1", f1, "harmonic mean of precision and recall", "van Rijsbergen 1979", 2 / 3),
+    _spec("sensitivity", sensitivity, "share of positives found", "definition", 1 / 2),
+    _spec("specificity", specificity, "share of negatives passed", "definition", 1.0),
 )
 
 

@@ -5,6 +5,7 @@ Shapes: B images, E experts, C classes.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,9 +88,12 @@ class RoutingTable:
 
 def _numbered(names: Sequence[str]) -> tuple[str, ...]:
     """The names, with a number behind those that appear more than once."""
-    if len(set(names)) == len(names):
-        return tuple(names)
-    return tuple(f"{name} {index + 1}" for index, name in enumerate(names))
+    seen: collections.Counter[str] = collections.Counter()
+    numbered = []
+    for name in names:
+        seen[name] += 1
+        numbered.append(f"{name} {seen[name]}" if names.count(name) > 1 else name)
+    return tuple(numbered)
 
 
 def _shares(counts_CE: np.ndarray) -> np.ndarray:

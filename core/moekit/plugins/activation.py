@@ -5,6 +5,7 @@ Whatever a plugin does wrong, at import or in a hook, becomes a `PluginError` th
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import re
 from collections.abc import Mapping
@@ -17,7 +18,15 @@ from moekit.errors import PluginError
 from moekit.plugins import hookspecs
 from moekit.plugins.discovery import Plugin
 from moekit.plugins.manifest import NAME, Manifest
-from moekit.plugins.records import DatasetSpec, ExpertSpec, GateSpec, KitSpec, MetricSpec
+from moekit.plugins.records import (
+    DatasetSpec,
+    ExpertSpec,
+    GateSpec,
+    HealthCheckSpec,
+    KitSpec,
+    MetricSpec,
+    RunEvent,
+)
 
 RECORDS: Mapping[str, type] = {
     "kits": KitSpec,
@@ -25,14 +34,26 @@ RECORDS: Mapping[str, type] = {
     "gates": GateSpec,
     "datasets": DatasetSpec,
     "metrics": MetricSpec,
+    "health_checks": HealthCheckSpec,
 }
+EVENTS = ("run_started", "run_finished")
 
 
-def activate(plugin: Plugin) -> dict[tuple[str, str], Any]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Activated:
+    """A plugin whose hooks were imported and asked.
+
+    Attributes:
+        records: What they returned, by (kind, short name), such as ("metrics", "auroc").
+        manager: The manager in which the plugin is registered alone.
+    """
+
+    records: Mapping[tuple[str, str], Any]
+    manager: pluggy.PluginManager
+
+
+def activate(plugin: Plugin) -> Activated:
     """Imports a plugin and collects its records.
-
-    Returns:
-        The records by (kind, short name), such as ("metrics", "auroc").
 
     Raises:
         PluginError: The plugin cannot be imported, has an unknown hook, raises, returns something
@@ -41,13 +62,14 @@ def activate(plugin: Plugin) -> dict[tuple[str, str], Any]:
     manifest = plugin.manifest
     if manifest is None:
         raise _fault(plugin, plugin.reason)
-    records = collect(plugin, _import_hooks(plugin, manifest))
+    activated = collect(plugin, _import_hooks(plugin, manifest))
     for kind in RECORDS:
-        _check_promise(plugin, kind, getattr(manifest.provides, kind), records)
-    return records
+        _check_promise(plugin, kind, getattr(manifest.provides, kind), activated.records)
+    _check_listens(plugin, manifest, activated.manager)
+    return activated
 
 
-def collect(plugin: Plugin, hooks: object) -> dict[tuple[str, str], Any]:
+def collect(plugin: Plugin, hooks: object) -> Activated:
     """The records of a plugin's hooks.
 
     Args:
@@ -64,7 +86,29 @@ def collect(plugin: Plugin, hooks: object) -> dict[tuple[str, str], Any]:
             if (kind, record.name) in records:
                 raise _fault(plugin, f"moekit_{kind} returns {record.name!r} twice")
             records[kind, record.name] = record
-    return records
+    return Activated(records=records, manager=manager)
+
+
+def tell(plugin: Plugin, activated: Activated, event: str, about: RunEvent) -> None:
+    """Calls a plugin's listeners to one event.
+
+    Args:
+        plugin: Whom an error names.
+        activated: Its hooks.
+        event: `run_started` or `run_finished`.
+        about: The run.
+
+    Raises:
+        PluginError: A listener raised.
+    """
+    for implementation in getattr(activated.manager.hook, f"moekit_{event}").get_hookimpls():
+        try:
+            given = {"event": about} if "event" in implementation.argnames else {}
+            implementation.function(**given)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # as at import
+            raise _fault(plugin, f"moekit_{event} raised {_describe(error)}") from error
 
 
 def _import_hooks(plugin: Plugin, manifest: Manifest) -> ModuleType:
@@ -119,6 +163,15 @@ def _check_promise(
             plugin,
             f"the {kind} of its manifest are {sorted(promised)}, those of its hook "
             f"{sorted(returned)}",
+        )
+
+
+def _check_listens(plugin: Plugin, manifest: Manifest, manager: pluggy.PluginManager) -> None:
+    heard = {event for event in EVENTS if getattr(manager.hook, f"moekit_{event}").get_hookimpls()}
+    if heard != set(manifest.listens):
+        raise _fault(
+            plugin,
+            f"its manifest listens to {sorted(manifest.listens)}, its hooks to {sorted(heard)}",
         )
 
 

@@ -7,16 +7,14 @@ import enum
 import hashlib
 import importlib.metadata
 import importlib.util
-import os
-import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import Distribution
 from pathlib import Path
 
 from moekit.plugins.manifest import API_VERSION, Manifest, is_compatible, parse_manifest
+from moekit.plugins.settings import canonical, switched_off
 
 GROUP = "moekit.plugins"
-DISABLE_VARIABLE = "MOEKIT_DISABLE_PLUGINS"
 _UNKNOWN = "unknown"
 
 
@@ -42,6 +40,7 @@ class Plugin:
         entry: Name of its entry point.
         manifest: None where it could not be read.
         manifest_sha256: Hash of the manifest's bytes; empty where it could not be found.
+        folder: Where the manifest lies; None where it could not be found.
         state: What became of it.
         reason: Why it is not active, and what to do; empty for an active plugin.
     """
@@ -51,6 +50,7 @@ class Plugin:
     entry: str
     manifest: Manifest | None = None
     manifest_sha256: str = ""
+    folder: Path | None = None
     state: State = State.ACTIVE
     reason: str = ""
 
@@ -63,11 +63,10 @@ def discover(disabled: Iterable[str] = ()) -> list[Plugin]:
     """All installed plugins, sorted by distribution and entry point. No plugin is imported.
 
     Args:
-        disabled: Names of distributions that are not to be used, beside those of the environment
-            variable MOEKIT_DISABLE_PLUGINS (comma-separated).
+        disabled: Names of distributions that are not to be used, beside those that the environment
+            or the settings switch off (see `moekit.plugins.settings`).
     """
-    named = {*disabled, *os.environ.get(DISABLE_VARIABLE, "").split(",")}
-    off = {_canonical(name) for name in named}
+    off = {**switched_off(), **{canonical(name): "this call" for name in disabled}}
     plugins = [
         plugin for distribution in _distributions() for plugin in _plugins_of(distribution, off)
     ]
@@ -85,11 +84,11 @@ def _distributions() -> Collection[Distribution]:
         except UnicodeDecodeError:
             continue
         if GROUP in text:
-            found.setdefault(_canonical(distribution.name or _UNKNOWN), distribution)
+            found.setdefault(canonical(distribution.name or _UNKNOWN), distribution)
     return found.values()
 
 
-def _plugins_of(distribution: Distribution, off: Collection[str]) -> list[Plugin]:
+def _plugins_of(distribution: Distribution, off: Mapping[str, str]) -> list[Plugin]:
     def plugin_of(entry: str) -> Plugin:
         return Plugin(
             distribution=distribution.name or _UNKNOWN,
@@ -106,10 +105,11 @@ def _plugins_of(distribution: Distribution, off: Collection[str]) -> list[Plugin
     return [_read(plugin_of(entry.name), entry.value, off) for entry in entries]
 
 
-def _read(plugin: Plugin, value: str, off: Collection[str]) -> Plugin:
+def _read(plugin: Plugin, value: str, off: Mapping[str, str]) -> Plugin:
     _read_manifest(plugin, value)
-    if _canonical(plugin.distribution) in off:
-        plugin.fail(State.DISABLED, f"switched off by configuration or {DISABLE_VARIABLE}")
+    by = off.get(canonical(plugin.distribution))
+    if by is not None:
+        plugin.fail(State.DISABLED, f"switched off by {by}")
     elif plugin.manifest is not None:
         _judge(plugin, plugin.manifest)
     return plugin
@@ -120,6 +120,7 @@ def _read_manifest(plugin: Plugin, value: str) -> None:
     if path is None:
         plugin.fail(State.INVALID, f"its manifest {value} is not in the package; reinstall it")
         return
+    plugin.folder = path.parent
     try:
         text = path.read_bytes()
         plugin.manifest_sha256 = hashlib.sha256(text).hexdigest()
@@ -171,7 +172,7 @@ def _mark_conflicts(plugins: list[Plugin]) -> None:
     claims: dict[tuple[str, str], list[Plugin]] = {}
     for plugin in plugins:
         if plugin.state is State.ACTIVE and plugin.manifest:
-            for claim in _claims(plugin.manifest):
+            for claim in sorted(_claims(plugin.manifest)):
                 claims.setdefault((plugin.distribution, claim), []).append(plugin)
     for (distribution, claim), twins in claims.items():
         if len(twins) > 1:
@@ -186,8 +187,3 @@ def _claims(manifest: Manifest) -> set[str]:
     """What must be unique in a distribution: the plugin's name and each name that it provides."""
     provided = {f"{kind[:-1]} {name}" for kind, names in manifest.provides for name in names}
     return {f"plugin {manifest.name}", *provided}
-
-
-def _canonical(name: str) -> str:
-    """A distribution's name as packaging tools compare it: `My_Kit` and `my-kit` are one."""
-    return re.sub(r"[-_.]+", "-", name.strip()).lower()

@@ -1,14 +1,25 @@
 """The hooks, all on one page. A plugin implements those it needs with `moekit.hookimpl`.
 
-A hook returns a list of frozen records. It is called at most once in a process, when something that
-the plugin's manifest promises is first asked for; it should build nothing heavy itself.
+Most hooks return a list of frozen records. They are called at most once in a process, when
+something that the plugin's manifest promises is first asked for, and should build nothing heavy.
+The two hooks on runs are told of an event and return nothing; a plugin whose manifest names the
+event under `listens` hears of each such event. A listener that fails is named in a warning, and the
+run goes on.
 """
 
 from __future__ import annotations
 
 import pluggy
 
-from moekit.plugins.records import DatasetSpec, ExpertSpec, GateSpec, KitSpec, MetricSpec
+from moekit.plugins.records import (
+    DatasetSpec,
+    ExpertSpec,
+    GateSpec,
+    HealthCheckSpec,
+    KitSpec,
+    MetricSpec,
+    RunEvent,
+)
 
 PROJECT = "moekit"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -115,4 +126,54 @@ def moekit_kits() -> list[KitSpec]:  # type: ignore[empty-body]
         ...         demo_dataset="folder")]
         >>> moekit_kits()[0].metrics
         ('auroc',)
+    """
+
+
+@hookspec
+def moekit_health_checks() -> list[HealthCheckSpec]:  # type: ignore[empty-body]
+    """Questions for `moekit plugins doctor`.
+
+    Example:
+        >>> import shutil, moekit
+        >>> def enough_space():
+        ...     free = shutil.disk_usage(".").free
+        ...     return None if free > 2**20 else "the disk is full; free some space"
+        >>> @moekit.hookimpl
+        ... def moekit_health_checks():
+        ...     return [moekit.HealthCheckSpec(
+        ...         name="space", run=enough_space, summary="is there space on the disk?")]
+        >>> moekit_health_checks()[0].run() is None
+        True
+    """
+
+
+@hookspec
+def moekit_run_started(event: RunEvent) -> None:
+    """A run begins or goes on. Called once, in the first of several processes.
+
+    Example:
+        >>> import pathlib, moekit
+        >>> @moekit.hookimpl
+        ... def moekit_run_started(event):
+        ...     print(event.command, event.kit, "on", event.dataset)
+        >>> moekit_run_started(moekit.RunEvent(
+        ...     command="adapt", folder=pathlib.Path("run"), kit="tiny", dataset="folder",
+        ...     record={}))
+        adapt tiny on folder
+    """
+
+
+@hookspec
+def moekit_run_finished(event: RunEvent) -> None:
+    """A run is finished and all of its files are written. Called once.
+
+    Example:
+        >>> import pathlib, moekit
+        >>> @moekit.hookimpl
+        ... def moekit_run_finished(event):
+        ...     print(event.record["n"], "images")
+        >>> moekit_run_finished(moekit.RunEvent(
+        ...     command="evaluate", folder=pathlib.Path("run"), kit="tiny", dataset="folder",
+        ...     record={"n": 12}))
+        12 images
     """

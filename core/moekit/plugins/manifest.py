@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +14,10 @@ API_VERSION = "1.0"
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 NAME = r"^[a-z][a-z0-9_-]{0,39}$"
 Name = Annotated[str, Field(pattern=NAME)]
+
+
+SHA256 = r"^[0-9a-f]{64}$"
+Event = Literal["run_started", "run_finished"]
 
 
 class Provides(BaseModel):
@@ -26,6 +30,9 @@ class Provides(BaseModel):
     gates: tuple[Name, ...] = Field(default=(), description="Gating policies.")
     datasets: tuple[Name, ...] = Field(default=(), description="Loaders.")
     metrics: tuple[Name, ...] = Field(default=(), description="Metrics.")
+    health_checks: tuple[Name, ...] = Field(
+        default=(), description="Checks that `moekit plugins doctor` runs."
+    )
 
 
 class Requirement(BaseModel):
@@ -35,6 +42,51 @@ class Requirement(BaseModel):
 
     module: str = Field(description="Name of the module as it is imported.", min_length=1)
     install: str = Field(description="The command that installs it.", min_length=1)
+
+
+class Input(BaseModel):
+    """What a kit or an expert expects to see; conformance checks make synthetic inputs from it."""
+
+    model_config = _STRICT
+
+    name: Name = Field(description="What the input is called, such as `image`.")
+    kind: Literal["image", "stack"] = Field(
+        description="`image` is one picture, `stack` a sequence of frames or slices."
+    )
+    channels: Literal[1, 3] = Field(description="1 for grey values, 3 for colour.")
+    unit: str = Field(description="Unit of the values, such as `HU`; `1` for none.", min_length=1)
+    low: float = Field(description="Least value.", allow_inf_nan=False)
+    high: float = Field(description="Greatest value.", allow_inf_nan=False)
+
+    @pydantic.model_validator(mode="after")
+    def _range_is_not_empty(self) -> Input:
+        if self.low >= self.high:
+            raise ValueError("low must be less than high")
+        return self
+
+
+class Weights(BaseModel):
+    """A file of weights that the package brings."""
+
+    model_config = _STRICT
+
+    file: str = Field(
+        description="Path of the safetensors file, from the folder of the manifest.",
+        pattern=r"^([\w-]+/)*\w[\w.-]*\.safetensors$",
+    )
+    sha256: str = Field(description="SHA-256 of the file.", pattern=SHA256)
+    licence: str = Field(description="SPDX identifier, or the words of the source.", min_length=1)
+    source: str = Field(description="Data and command that made them, or paper.", min_length=1)
+
+
+class Card(BaseModel):
+    """What a user must know before relying on the plugin (model card, arXiv:1810.03993)."""
+
+    model_config = _STRICT
+
+    intended_use: str = Field(description="What it is made for.", min_length=1)
+    not_for: str = Field(description="What it must not be used for.", min_length=1)
+    limitations: str = Field(description="Where it is known to fail or untested.", min_length=1)
 
 
 class Manifest(BaseModel):
@@ -55,6 +107,14 @@ class Manifest(BaseModel):
     provides: Provides = Field(description="What the hooks return.")
     requires: tuple[Requirement, ...] = Field(
         default=(), description="Modules it needs, with the command that installs each."
+    )
+    listens: tuple[Event, ...] = Field(
+        default=(), description="Events of runs that it is told of, while it is not disabled."
+    )
+    inputs: tuple[Input, ...] = Field(default=(), description="What its kits and experts see.")
+    weights: tuple[Weights, ...] = Field(default=(), description="Weights that it brings.")
+    card: Card | None = Field(
+        default=None, description="Intended use and limits; needed by kits and experts."
     )
 
 
@@ -81,3 +141,8 @@ def is_compatible(api: str) -> bool:
     major, minor = (int(part) for part in re.split(r"\.", api))
     own_major, own_minor = (int(part) for part in API_VERSION.split("."))
     return major == own_major and minor <= own_minor
+
+
+def json_schema() -> dict[str, object]:
+    """The JSON schema of `plugin.toml`, for editors and other tools."""
+    return Manifest.model_json_schema()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,12 +43,17 @@ class GateSpec:
         build: Makes the gate.
         summary: One line for lists.
         source: Paper or standard.
+        weights: `unit`: each chosen expert has weight 1. `normalised`: the weights of a token sum
+            to 1. `free`: neither, but none is negative.
+        count: Experts that a token gets: `exact` k, `at_most` k, or k in the `mean`.
     """
 
     name: str
     build: Callable[[], Gate]
     summary: str
     source: str
+    weights: Literal["unit", "normalised", "free"] = "normalised"
+    count: Literal["exact", "at_most", "mean"] = "exact"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,8 @@ class DatasetSpec:
         summary: One line for lists.
         takes_path: Whether a path is `required`, `optional` or `refused`.
         licence: Terms of the data.
+        example: Writes a small set that the loader can read into an empty folder and returns the
+            path to load; conformance checks need it of loaders that take a path.
     """
 
     name: str
@@ -69,6 +76,26 @@ class DatasetSpec:
     summary: str
     takes_path: Literal["required", "optional", "refused"]
     licence: str
+    example: Callable[[Path], Path] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MetricExample:
+    """An answer that is known from elsewhere, against which a metric is checked.
+
+    Attributes:
+        scores: Scores in [0, 1].
+        labels: Labels, 0 or 1.
+        threshold: The operating threshold.
+        value: What the metric must give, to 1e-9.
+        source: Who says so: a library with its version, a paper, or the arithmetic itself.
+    """
+
+    scores: tuple[float, ...]
+    labels: tuple[int, ...]
+    threshold: float
+    value: float
+    source: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,6 +111,7 @@ class MetricSpec:
         bounds: Least and greatest value.
         summary: One line for lists and reports.
         source: Paper, standard or library.
+        examples: Known answers; conformance checks need at least one.
     """
 
     name: str
@@ -92,6 +120,7 @@ class MetricSpec:
     bounds: tuple[float, float]
     summary: str
     source: str
+    examples: tuple[MetricExample, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,3 +171,39 @@ class KitSpec:
     outcome_names: Mapping[str, str]
     demo_dataset: str
     disclaimer: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HealthCheckSpec:
+    """A question that `moekit plugins doctor` asks: is what the plugin needs there, and sound?
+
+    Attributes:
+        name: Short name, unique in its distribution.
+        run: Returns None when all is well, else one sentence that says what is wrong and what to
+            do. It changes nothing and takes seconds at most.
+        summary: The question, in one line.
+    """
+
+    name: str
+    run: Callable[[], str | None]
+    summary: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunEvent:
+    """What a listener is told of a run.
+
+    Attributes:
+        command: `adapt` or `evaluate`.
+        folder: The run folder. A listener writes into a folder of its own in it.
+        kit: Name of the kit.
+        dataset: Name of the data set.
+        record: Of a started run the request; of a finished one the content of run.json or
+            result.json.
+    """
+
+    command: Literal["adapt", "evaluate"]
+    folder: Path
+    kit: str
+    dataset: str
+    record: Mapping[str, Any]

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from moekit.errors import MoekitError, PluginError, UsageError
-from moekit.plugins.activation import RECORDS, activate, collect
+from moekit.plugins.activation import EVENTS, RECORDS, Activated, activate, collect, tell
 from moekit.plugins.discovery import Plugin, State, discover
-from moekit.plugins.manifest import API_VERSION, Manifest, Provides
-from moekit.plugins.records import DatasetSpec, ExpertSpec, GateSpec, KitSpec, MetricSpec
+from moekit.plugins.manifest import API_VERSION, Event, Manifest, Provides
+from moekit.plugins.records import (
+    DatasetSpec,
+    ExpertSpec,
+    GateSpec,
+    HealthCheckSpec,
+    KitSpec,
+    MetricSpec,
+    RunEvent,
+)
+from moekit.plugins.settings import is_strict
 
 if TYPE_CHECKING:
     from moekit.data.samples import Dataset
 
-Kind = Literal["kits", "experts", "gates", "datasets", "metrics"]
+_logger = logging.getLogger(__name__)
+Kind = Literal["kits", "experts", "gates", "datasets", "metrics", "health_checks"]
 
 
 class Registry:
@@ -28,13 +39,26 @@ class Registry:
     Args:
         plugins: The plugins to look in; those that are installed where None.
         disabled: Distributions that are not to be used.
+        strict: Whether an installed plugin that is neither usable nor disabled is an error, and a
+            failing listener too; as the variable MOEKIT_STRICT says where None.
+
+    Raises:
+        PluginError: In strict mode, a plugin is not usable.
     """
 
     def __init__(
-        self, plugins: Iterable[Plugin] | None = None, *, disabled: Iterable[str] = ()
+        self,
+        plugins: Iterable[Plugin] | None = None,
+        *,
+        disabled: Iterable[str] = (),
+        strict: bool | None = None,
     ) -> None:
         self.plugins = list(discover(disabled) if plugins is None else plugins)
-        self._records: dict[str, dict[tuple[str, str], Any]] = {}
+        self.strict = is_strict() if strict is None else strict
+        self._activated: dict[str, Activated] = {}
+        if self.strict:
+            for plugin in self.plugins:
+                refuse_unusable(plugin)
 
     def register(self, hooks: object, *, distribution: str) -> None:
         """Adds hooks of this process that no installed package brings: for notebooks and tests.
@@ -54,8 +78,10 @@ class Registry:
                 fix="choose another name",
             )
         plugin = Plugin(distribution=distribution, version="0", entry="in-process")
-        records = collect(plugin, hooks)
-        provides = {kind: tuple(name for of, name in records if of == kind) for kind in RECORDS}
+        activated = collect(plugin, hooks)
+        provides = {
+            kind: tuple(name for of, name in activated.records if of == kind) for kind in RECORDS
+        }
         plugin.manifest = Manifest(
             name="in-process",
             api=API_VERSION,
@@ -63,8 +89,13 @@ class Registry:
             domain="any",
             hooks="__main__",
             provides=Provides.model_validate(provides),
+            listens=tuple(
+                cast(Event, event)
+                for event in EVENTS
+                if getattr(activated.manager.hook, f"moekit_{event}").get_hookimpls()
+            ),
         )
-        self._records[_key(plugin)] = records
+        self._activated[_key(plugin)] = activated
         self.plugins.append(plugin)
 
     def kit(self, name: str) -> KitSpec:
@@ -87,9 +118,37 @@ class Registry:
         """The metric of that name."""
         return cast(MetricSpec, self._get("metrics", name))
 
+    def health_check(self, name: str) -> HealthCheckSpec:
+        """The health check of that name."""
+        return cast(HealthCheckSpec, self._get("health_checks", name))
+
     def used(self) -> list[Plugin]:
         """The plugins that something was taken from so far."""
-        return [plugin for plugin in self.plugins if _key(plugin) in self._records]
+        return [plugin for plugin in self.plugins if _key(plugin) in self._activated]
+
+    def tell(self, event: Event, about: RunEvent) -> None:
+        """Tells every plugin that listens to an event of it, one at a time.
+
+        A listener that fails is logged as a warning, and the others are told still.
+
+        Args:
+            event: `run_started` or `run_finished`.
+            about: The run.
+
+        Raises:
+            PluginError: In strict mode, a listener failed.
+        """
+        for plugin in self.plugins:
+            if plugin.state is not State.ACTIVE or not plugin.manifest:
+                continue
+            if event not in plugin.manifest.listens:
+                continue
+            try:
+                tell(plugin, self.activated(plugin), event, about)
+            except PluginError as error:
+                if self.strict:
+                    raise
+                _logger.warning("%s", error)
 
     def load_dataset(self, data: str, *, seed: int) -> Dataset:
         """Loads `LOADER` or `LOADER=PATH`.
@@ -139,17 +198,22 @@ class Registry:
 
     def _get(self, kind: Kind, name: str) -> Any:
         plugin = self.owner(kind, name)
-        return self._activated(plugin)[kind, name.rpartition("/")[2]]
+        return self.activated(plugin).records[kind, name.rpartition("/")[2]]
 
-    def _activated(self, plugin: Plugin) -> dict[tuple[str, str], Any]:
+    def activated(self, plugin: Plugin) -> Activated:
+        """A plugin's hooks, imported when they are first asked for.
+
+        Raises:
+            PluginError: It cannot be used; its state becomes `broken`.
+        """
         key = _key(plugin)
-        if key not in self._records:
+        if key not in self._activated:
             try:
-                self._records[key] = activate(plugin)
+                self._activated[key] = activate(plugin)
             except PluginError as error:
                 plugin.fail(State.BROKEN, error.what)
                 raise
-        return self._records[key]
+        return self._activated[key]
 
     def _not_found(self, kind: Kind, name: str, names: Iterable[str]) -> MoekitError:
         for plugin in self.plugins:
@@ -167,6 +231,20 @@ class Registry:
             f"no {kind[:-1]} has the name {name!r}",
             whose=name,
             fix=f"{hint}installed: {', '.join(shorts) or 'none; install a kit'}",
+        )
+
+
+def refuse_unusable(plugin: Plugin) -> None:
+    """What strict mode does.
+
+    Raises:
+        PluginError: The plugin is neither active nor disabled.
+    """
+    if plugin.state not in (State.ACTIVE, State.DISABLED):
+        raise PluginError(
+            f"a plugin is {plugin.state.value}, and strict mode allows none that is",
+            whose=f"{plugin.distribution} {plugin.version}",
+            fix=plugin.reason,
         )
 
 

@@ -14,6 +14,7 @@ import torch
 
 from moekit.backbone.model import MoEBackbone
 from moekit.plugins.discovery import Plugin
+from moekit.plugins.lock import lock_plugin
 
 _NAMED = ("moekit", "torch", "timm", "lightning", "torchmetrics", "safetensors", "numpy", "pillow")
 
@@ -43,17 +44,9 @@ def machine() -> dict[str, Any]:
     return facts
 
 
-def plugin_facts(plugins: Iterable[Plugin]) -> list[dict[str, str]]:
-    """Name, distribution, version and manifest hash of each plugin."""
-    return [
-        {
-            "name": plugin.manifest.name if plugin.manifest else plugin.entry,
-            "distribution": plugin.distribution,
-            "version": plugin.version,
-            "manifest_sha256": plugin.manifest_sha256,
-        }
-        for plugin in plugins
-    ]
+def plugin_facts(plugins: Iterable[Plugin]) -> list[dict[str, Any]]:
+    """The lock of each plugin: name, distribution, version, hashes of manifest and weights."""
+    return [lock_plugin(plugin).model_dump() for plugin in plugins]
 
 
 def backbone_facts(backbone: MoEBackbone) -> dict[str, Any]:

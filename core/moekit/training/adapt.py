@@ -17,7 +17,8 @@ from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sources import cache_folder
 from moekit.data.predictions import Predictions
 from moekit.data.samples import Dataset
-from moekit.plugins.records import KitSpec
+from moekit.plugins.changes import KitChanges
+from moekit.plugins.records import KitSpec, RunEvent
 from moekit.plugins.registry import Registry
 from moekit.runtime.device import Arithmetic, pick_arithmetic
 from moekit.runtime.facts import backbone_facts, machine, now, plugin_facts, versions
@@ -45,6 +46,7 @@ class Adaptation:
         seed: Decides initial weights, order, views and dropout.
         recipe: How to train.
         resume: Whether to go on with a run that is there.
+        changes: What was changed in the kit; `kit` has the changes already.
         cache_limit: Greatest size of the stored prefixes, in bytes.
         command: The command line, for the record.
     """
@@ -55,6 +57,7 @@ class Adaptation:
     seed: int
     recipe: Recipe
     resume: bool = False
+    changes: KitChanges = dataclasses.field(default_factory=KitChanges)
     cache_limit: int = DEFAULT_LIMIT
     command: str = ""
 
@@ -68,11 +71,11 @@ def adapt(
     on_progress: OnProgress,
     on_epoch: OnEpoch,
 ) -> dict[str, Any]:
-    """Trains a head on the bare backbone, then, beginning with it, a kit's specialists.
+    """Trains a head on the bare backbone, the baseline, and a kit's specialists with their head.
 
-    The first is the baseline that results are shown beside. Since fresh specialists change no
-    feature, the second begins where the first ended (linear probing before fine-tuning: Kumar et
-    al. 2022, arXiv:2202.10054) and keeps only what lowers the validation loss.
+    Both heads begin alike and are trained on the same images in the same order. The kit's head does
+    not begin where the baseline's ended: that head has learned its training images by heart, and
+    specialists that follow it learn to please it on those.
 
     Args:
         task: What to do.
@@ -96,6 +99,8 @@ def adapt(
     record = task.run.read()
     if record["done"]:
         return record
+    if fabric.is_global_zero:
+        registry.tell("run_started", _event(task, record["request"]))
     arithmetic = pick_arithmetic(task.recipe.precision, fabric.device)
     parts: dict[str, KitModules] = {}
     stores: dict[str, dict[str, PrefixStore]] = {}
@@ -111,10 +116,6 @@ def adapt(
         }
     outcomes: dict[str, _Outcome] = {}
     for part, epochs in {BASELINE: task.recipe.baseline_epochs, KIT: task.recipe.epochs}.items():
-        rate = task.recipe.learning_rate
-        if part == KIT:
-            parts[KIT].head.load_state_dict(parts[BASELINE].head.state_dict())
-            rate = task.recipe.specialist_rate
         fit = Fit(
             kit=parts[part],
             backbone=backbone,
@@ -123,7 +124,6 @@ def adapt(
             val=stores[part]["val"],
             recipe=task.recipe,
             epochs=epochs,
-            rate=rate,
             seed=task.seed,
             checkpoint=task.run.checkpoints / f"{part}.safetensors",
             on_epoch=functools.partial(on_epoch, part),
@@ -139,6 +139,7 @@ def adapt(
     if fabric.is_global_zero:
         _keep(task, outcomes, backbone, registry, arithmetic)
         shutil.rmtree(task.run.checkpoints, ignore_errors=True)
+        registry.tell("run_finished", _event(task, task.run.read()))
     fabric.barrier()
     return task.run.read()
 
@@ -152,6 +153,16 @@ class _Outcome:
     val: PrefixStore
 
 
+def _event(task: Adaptation, record: Mapping[str, Any]) -> RunEvent:
+    return RunEvent(
+        command="adapt",
+        folder=task.run.folder,
+        kit=task.kit.name,
+        dataset=task.dataset.name,
+        record=record,
+    )
+
+
 def baseline_of(kit: KitSpec) -> KitSpec:
     """The same head on the bare backbone."""
     return dataclasses.replace(kit, slots=())
@@ -160,6 +171,7 @@ def baseline_of(kit: KitSpec) -> KitSpec:
 def _request(task: Adaptation, backbone: MoEBackbone) -> dict[str, Any]:
     return {
         "kit": task.kit.name,
+        "changes": task.changes.as_json(),
         "dataset": task.dataset.name,
         "samples": len(task.dataset.samples),
         "split_note": task.dataset.split_note,

@@ -71,7 +71,6 @@ class Fit:
         val: Stored prefix of the validation split, one view.
         recipe: What to do.
         epochs: Passes over the training split.
-        rate: Peak learning rate.
         seed: Decides order, views and dropout.
         checkpoint: The checkpoint file; a training found there goes on.
         on_epoch: Called after each epoch with its figures.
@@ -87,7 +86,6 @@ class Fit:
         val: PrefixStore,
         recipe: Recipe,
         epochs: int,
-        rate: float,
         seed: int,
         checkpoint: Path,
         on_epoch: OnEpoch,
@@ -98,12 +96,11 @@ class Fit:
         self.val = val
         self.recipe = recipe
         self.epochs = epochs
-        self.rate = rate
         self.seed = seed
         self.checkpoint = checkpoint
         self.on_epoch = on_epoch
         self._targets = _targets(train, soft=recipe.soft_targets)
-        self._optimizer = torch.optim.AdamW(_parameter_groups(kit, recipe.weight_decay), lr=rate)
+        self._optimizer = torch.optim.AdamW(_parameter_groups(kit, recipe))
         self._average = copy.deepcopy(kit).requires_grad_(False)
         self._best = copy.deepcopy(self._average)
         self._scorer = Trainee(self._average, backbone)
@@ -142,9 +139,9 @@ class Fit:
             rows, views = batches[state.step]
             number = state.epoch * len(batches) + state.step
             done = number / (len(batches) * self.epochs)
-            rate = self.rate * _share_of_rate(done, self.recipe.warmup)
+            share = _share_of_rate(done, self.recipe.warmup)
             for group in self._optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = group["peak"] * share
             torch.manual_seed((self.seed << 32) + number)
             state.loss_sum += self._step(rows, views, number)
             state.step += 1
@@ -268,13 +265,18 @@ def _targets(store: PrefixStore, *, soft: bool) -> Tensor:
     return torch.tensor(values, dtype=torch.float32)
 
 
-def _parameter_groups(kit: KitModules, weight_decay: float) -> list[dict[str, object]]:
-    """Matrices decay, vectors (biases, norms) do not."""
-    values = [value for value in kit.parameters() if value.requires_grad]
-    return [
-        {"params": [value for value in values if value.ndim > 1], "weight_decay": weight_decay},
-        {"params": [value for value in values if value.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _parameter_groups(kit: KitModules, recipe: Recipe) -> list[dict[str, object]]:
+    """The head and the specialists at their own rates; matrices decay, vectors do not."""
+    groups: list[dict[str, object]] = []
+    for part, rate in ((kit.head, recipe.learning_rate), (kit.sets, recipe.specialist_rate)):
+        values = [value for value in part.parameters() if value.requires_grad]
+        for decay, chosen in (
+            (recipe.weight_decay, [value for value in values if value.ndim > 1]),
+            (0.0, [value for value in values if value.ndim <= 1]),
+        ):
+            if chosen:
+                groups.append({"params": chosen, "weight_decay": decay, "peak": rate})
+    return groups
 
 
 def _share_of_rate(done: float, warmup: float) -> float:

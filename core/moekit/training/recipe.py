@@ -25,14 +25,16 @@ class Recipe(BaseModel):
         le=8,
         description="Flipped and rotated views kept of each training image (dihedral group).",
     )
-    epochs: int = Field(default=4, ge=1, description="Passes in which the specialists are trained.")
+    epochs: int = Field(
+        default=4, ge=1, description="Passes in which the specialists and their head are trained."
+    )
     baseline_epochs: int = Field(
         default=10, ge=1, description="Passes in which the baseline's head is trained."
     )
     batch_size: int = Field(default=32, ge=1, description="Images a step, over all processes.")
-    learning_rate: float = Field(default=1e-3, gt=0, description="Peak rate of the head alone.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Peak rate of a head.")
     specialist_rate: float = Field(
-        default=3e-4, gt=0, description="Peak rate of the specialists and the head with them."
+        default=3e-4, gt=0, description="Peak rate of the specialists and their router rows."
     )
     weight_decay: float = Field(default=0.05, ge=0, description="Decoupled weight decay of AdamW.")
     warmup: float = Field(

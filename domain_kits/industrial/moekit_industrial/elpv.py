@@ -14,9 +14,11 @@ import importlib.metadata
 import importlib.util
 from pathlib import Path
 
-from moekit import DataError, Dataset, DatasetSpec, ImageError, Sample, Skipped
+import numpy as np
+from PIL import Image
+
+from moekit import DataError, Dataset, DatasetSpec, ImageError, Sample, Skipped, split_dataset
 from moekit.data.images import check_file
-from moekit.data.splits import split_dataset
 
 PACKAGE = "elpv-dataset"
 _CITATION = "Deitsch et al. 2019 and Buerhop-Lutz et al. 2018"
@@ -48,12 +50,27 @@ def load_elpv(path: Path | None, seed: int) -> Dataset:
     return split_dataset(dataset, seed=seed)
 
 
+def write_example(folder: Path) -> Path:
+    """Writes 48 small made-up cells in the layout of the set."""
+    generator = np.random.default_rng(0)
+    (folder / "images").mkdir()
+    lines = []
+    for number in range(48):
+        name = f"images/cell{number:04}.png"
+        pixels = generator.integers(0, 256, (32, 32), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+        lines.append(f"{name} {number % 2:.1f} {('mono', 'poly')[number // 2 % 2]}\n")
+    (folder / "labels.csv").write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
 ELPV = DatasetSpec(
     name="elpv",
     load=load_elpv,
     summary="2,624 solar cells in electroluminescence, functional or defective",
     takes_path="optional",
     licence="CC-BY-NC-SA-4.0",
+    example=write_example,
 )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from moekit import MetricSpec
+from moekit import MetricExample, MetricSpec
 
 
 def escape_rate(scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
@@ -22,6 +22,16 @@ def overkill_rate(scores: np.ndarray, labels: np.ndarray, threshold: float) -> f
     return float((good >= threshold).mean()) if len(good) else float("nan")
 
 
+def _example(value: float) -> MetricExample:
+    return MetricExample(
+        scores=(0.1, 0.6, 0.35, 0.8),
+        labels=(0, 0, 1, 1),
+        threshold=0.5,
+        value=value,
+        source="counted by hand: one of two good parts is rejected, one of two defective passes",
+    )
+
+
 METRICS = (
     MetricSpec(
         name="escape_rate",
@@ -30,6 +40,7 @@ METRICS = (
         bounds=(0.0, 1.0),
         summary="share of defective parts that pass",
         source="usage of automated inspection: the miss rate, 1 - sensitivity",
+        examples=(_example(1 / 2),),
     ),
     MetricSpec(
         name="overkill_rate",
@@ -38,5 +49,6 @@ METRICS = (
         bounds=(0.0, 1.0),
         summary="share of good parts that are rejected",
         source="usage of automated inspection: the false alarm rate, 1 - specificity",
+        examples=(_example(1 / 2),),
     ),
 )

@@ -1,0 +1,78 @@
+"""`moekit plugins check`: does a plugin keep the contract?"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from moekit.cli.options import debug_option, json_option, with_options
+from moekit.cli.output import print_json, say
+from moekit.errors import PluginError, UsageError
+
+
+@click.command()
+@click.argument("name")
+@with_options(
+    click.option(
+        "--expect-failure",
+        "expected",
+        multiple=True,
+        metavar="CHECK=REASON",
+        help="A check that is known to fail; it is a failure if it passes all the same.",
+    ),
+    json_option,
+    debug_option,
+)
+def check(name: str, expected: tuple[str, ...], as_json: bool) -> None:
+    """Check whether an installed plugin keeps the contract."""
+    from moekit.cli.session import quiet_libraries
+    from moekit.testing import Outcome, run_checks
+
+    quiet_libraries()
+
+    def tell(outcome: Outcome) -> None:
+        if not as_json:
+            reason = f": {outcome.reason}" if outcome.reason else ""
+            click.echo(f"{outcome.verdict:16} {outcome.id}{reason}")
+
+    report = run_checks(name, expected_failures=_expectations(expected), on_outcome=tell)
+    count = {
+        verdict: sum(outcome.verdict == verdict for outcome in report.outcomes)
+        for verdict in ("passed", "failed", "not applicable", "expected failure", "not run")
+    }
+    if as_json:
+        print_json(
+            {
+                "plugin": report.plugin,
+                "expected": report.expected,
+                "ran": report.ran,
+                "conforms": report.conforms,
+                "counts": count,
+                "outcomes": [dataclasses.asdict(outcome) for outcome in report.outcomes],
+            }
+        )
+    else:
+        parts = ", ".join(f"{number} {verdict}" for verdict, number in count.items() if number)
+        say(f"{report.plugin}: {report.ran} of {report.expected} checks ran ({parts})")
+    if not report.conforms:
+        ids = [outcome.id for outcome in report.failures]
+        raise PluginError(
+            f"the plugin does not conform: {len(ids)} checks failed"
+            f"{' (' + ', '.join(ids[:5]) + ')' if ids else ''}, "
+            f"{report.expected - report.ran} did not run",
+            whose=report.plugin,
+            fix="mend what the lines above name and check again",
+        )
+
+
+def _expectations(given: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given]
+    for identity, _, reason in pairs:
+        if not reason:
+            raise UsageError(
+                "an expected failure needs a reason",
+                whose=f"--expect-failure {identity}",
+                fix="write --expect-failure CHECK=REASON",
+            )
+    return {identity: reason for identity, _, reason in pairs}

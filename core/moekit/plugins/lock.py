@@ -1,0 +1,125 @@
+"""The lock: which plugins, of which bytes, a result was made with; no addresses in it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pydantic
+from pydantic import BaseModel, ConfigDict
+
+from moekit._files import read_json, sha256
+from moekit.errors import DataError
+from moekit.plugins.discovery import Plugin
+from moekit.plugins.manifest import API_VERSION
+from moekit.plugins.settings import canonical
+
+SCHEMA = 1
+
+
+class LockedWeights(BaseModel):
+    """One file of weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    sha256: str
+
+
+class LockedPlugin(BaseModel):
+    """One plugin as it was."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    distribution: str
+    version: str
+    manifest_sha256: str
+    weights: tuple[LockedWeights, ...] = ()
+
+
+def lock_plugin(plugin: Plugin) -> LockedPlugin:
+    """A plugin as it is now. The weights' hashes are those of the files, not of the manifest."""
+    declared = plugin.manifest.weights if plugin.manifest else ()
+    return LockedPlugin(
+        name=plugin.manifest.name if plugin.manifest else plugin.entry,
+        distribution=plugin.distribution,
+        version=plugin.version,
+        manifest_sha256=plugin.manifest_sha256,
+        weights=tuple(
+            LockedWeights(file=entry.file, sha256=_hash(plugin.folder, entry.file))
+            for entry in declared
+        ),
+    )
+
+
+def lock(plugins: Iterable[Plugin]) -> dict[str, Any]:
+    """The lock of plugins, as JSON."""
+    return {
+        "schema": SCHEMA,
+        "moekit": importlib.metadata.version("moekit"),
+        "api": API_VERSION,
+        "plugins": [lock_plugin(plugin).model_dump() for plugin in plugins],
+    }
+
+
+def read_lock(path: Path) -> list[LockedPlugin]:
+    """The plugins of a lock, of a run.json or of a result.json.
+
+    Raises:
+        DataError: The file is missing, damaged, or holds no plugins.
+    """
+    if not path.is_file():
+        raise DataError(
+            "there is no such file",
+            whose=str(path),
+            fix="name a lock of `moekit plugins lock`, a run.json or a result.json",
+        )
+    content = read_json(path)
+    entries = content.get("plugins") if isinstance(content, dict) else None
+    try:
+        if not isinstance(entries, list):
+            raise TypeError('there is no list "plugins" in it')
+        return [LockedPlugin.model_validate(entry) for entry in entries]
+    except (TypeError, pydantic.ValidationError) as error:
+        raise DataError(
+            f"the file names no plugins ({str(error).splitlines()[0]})",
+            whose=str(path),
+            fix="name a lock of `moekit plugins lock`, a run.json or a result.json",
+        ) from error
+
+
+def differences(locked: Iterable[LockedPlugin], plugins: Iterable[Plugin]) -> Iterator[str]:
+    """What differs between a lock and the installed plugins, one sentence each.
+
+    Plugins that the lock does not name are no difference: they cannot have had a part in it.
+    """
+    installed = {
+        (canonical(plugin.distribution), lock_plugin(plugin).name): plugin for plugin in plugins
+    }
+    for was in locked:
+        plugin = installed.get((canonical(was.distribution), was.name))
+        if plugin is None:
+            yield f"{was.distribution} {was.version} is not installed"
+            continue
+        yield from _changes(was, lock_plugin(plugin), plugin)
+
+
+def _changes(was: LockedPlugin, now: LockedPlugin, plugin: Plugin) -> Iterator[str]:
+    if plugin.state.value != "active":
+        yield f"{was.distribution} is {plugin.state.value}: {plugin.reason}"
+    if was.version != now.version:
+        yield f"{was.distribution} was {was.version} and is {now.version}"
+    elif was.manifest_sha256 != now.manifest_sha256:
+        yield f"{was.distribution} {was.version} has another manifest"
+    hashes: Mapping[str, str] = {entry.file: entry.sha256 for entry in now.weights}
+    for entry in was.weights:
+        if hashes.get(entry.file) != entry.sha256:
+            yield f"{was.distribution} has other weights in {entry.file}"
+
+
+def _hash(folder: Path | None, file: str) -> str:
+    path = folder / file if folder is not None else None
+    return sha256(path) if path is not None and path.is_file() else "missing"

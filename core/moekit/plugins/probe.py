@@ -1,0 +1,160 @@
+"""Runs in a process of its own: imports one plugin under watch, and tells what it did.
+
+Called as `python -m moekit.plugins.probe DISTRIBUTION ENTRY ANSWER.json`. A plugin that imports
+torch is imported again in a fresh process that has torch already, so that its effects on torch are
+seen; one that does not is spared that second.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moekit.errors import PluginError
+from moekit.plugins.activation import Activated, activate
+from moekit.plugins.discovery import Plugin, discover
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_FILE_EVENTS = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.link", "os.symlink")
+_SOCKET_EVENTS = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto")
+_WITH_TORCH = "--with-torch"
+
+
+class Watch:
+    """Notes what is done while it is on. An audit hook cannot be removed, hence the switch."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.files: list[str] = []
+        self.sockets: list[str] = []
+        self.processes: list[str] = []
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self.on:
+            return
+        if event == "open" and _writes(arguments):
+            self.files.append(str(arguments[0]))
+        elif event in _FILE_EVENTS:
+            self.files.append(f"{event} {arguments[0]}")
+        elif event in _SOCKET_EVENTS:
+            self.sockets.append(event)
+        elif event in ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn"):
+            self.processes.append(event)
+
+
+def _writes(arguments: tuple[Any, ...]) -> bool:
+    _, mode, flags = arguments
+    if mode is not None:
+        return any(letter in str(mode) for letter in "wax+")
+    return isinstance(flags, int) and bool(flags & _WRITES)
+
+
+def global_state() -> dict[str, Any]:
+    """What a plugin must leave alone when it is imported."""
+    return {
+        **_state_of_torch(),
+        "numpy's random state": str(np.random.get_state()),
+        "Python's random state": hash(random.getstate()),
+        "the working folder": str(Path.cwd()),
+        "the environment": dict(os.environ),
+        "the root logger": str((logging.root.level, logging.root.handlers)),
+    }
+
+
+def _state_of_torch() -> dict[str, Any]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {}
+    return {
+        "torch's default dtype": str(torch.get_default_dtype()),
+        "torch's number of threads": torch.get_num_threads(),
+        "torch's random state": hash(bytes(torch.get_rng_state().tolist())),
+        "torch's gradient mode": torch.is_grad_enabled(),
+        "torch's deterministic mode": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+def watched(action: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+    """Runs an action with its output caught at the level of file descriptors."""
+    watch = Watch()
+    before = global_state()
+    sys.dont_write_bytecode = True
+    with tempfile.TemporaryFile() as caught:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        kept = [os.dup(number) for number in (1, 2)]
+        for number in (1, 2):
+            os.dup2(caught.fileno(), number)
+        watch.on = True
+        try:
+            result = action()
+        finally:
+            watch.on = False
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, old in zip((1, 2), kept, strict=True):
+                os.dup2(old, number)
+        caught.seek(0)
+        output = caught.read().decode("utf-8", "replace")
+    after = global_state()
+    return result, {
+        "output": output,
+        "files": watch.files,
+        "sockets": watch.sockets,
+        "processes": watch.processes,
+        "changed": [name for name, value in before.items() if after[name] != value],
+    }
+
+
+def examine(plugin: Plugin) -> dict[str, Any]:
+    """Activates a plugin under watch, then runs its health checks."""
+
+    def attempt() -> Activated | PluginError:
+        try:
+            return activate(plugin)
+        except PluginError as error:
+            return error
+
+    activated, noted = watched(attempt)
+    if isinstance(activated, PluginError):
+        return {**noted, "error": activated.what, "health": {}}
+    checks = {
+        name: spec for (kind, name), spec in activated.records.items() if kind == "health_checks"
+    }
+    return {**noted, "error": "", "health": {name: _ask(spec.run) for name, spec in checks.items()}}
+
+
+def _ask(run: Callable[[], str | None]) -> str | None:
+    try:
+        return run()
+    except Exception as error:
+        return f"the check itself failed: {type(error).__name__}: {error}"
+
+
+def main(distribution: str, entry: str, answer: str, *, with_torch: bool) -> None:
+    """Writes the answer of `examine` to a file."""
+    if with_torch:
+        importlib.import_module("torch")
+    plugin = next(
+        found for found in discover() if (found.distribution, found.entry) == (distribution, entry)
+    )
+    found = examine(plugin)
+    if "torch" in sys.modules and not with_torch:
+        arguments = [distribution, entry, answer, _WITH_TORCH]
+        os.execv(sys.executable, [sys.executable, "-m", "moekit.plugins.probe", *arguments])  # noqa: S606
+    Path(answer).write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4], with_torch=_WITH_TORCH in sys.argv[4:])

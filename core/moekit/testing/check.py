@@ -1,0 +1,88 @@
+"""What a check is, and how checks are listed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from moekit.testing.subject import Subject
+
+CheckFunction = Callable[["Subject", str], None]
+Decorated = TypeVar("Decorated", bound=CheckFunction)
+
+CHECKS: dict[str, dict[str, CheckFunction]] = {}
+
+
+class ConformanceError(AssertionError):
+    """The plugin does not keep this part of the contract; the message says how."""
+
+
+class NotApplicable(Exception):  # noqa: N818 - not a failure
+    """The check has nothing to ask of this plugin; the message says why."""
+
+
+class Blocked(Exception):  # noqa: N818 - not a failure of its own
+    """The check could not run, since the plugin could not be activated."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Check:
+    """One check of one thing that a plugin provides.
+
+    Attributes:
+        kind: What is checked, such as `expert`.
+        record: Short name of the expert, gate, ...; empty where the plugin itself is checked.
+        name: The check's name, such as `starts-at-zero`.
+        summary: What must hold, in one line.
+    """
+
+    kind: str
+    record: str
+    name: str
+    summary: str
+    subject: Subject = dataclasses.field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """`kind/record/name`, or `kind/name` for the plugin itself."""
+        return "/".join(filter(None, (self.kind, self.record, self.name)))
+
+    def run(self) -> None:
+        """Runs the check.
+
+        Raises:
+            ConformanceError: It failed.
+            NotApplicable: It has nothing to ask of this plugin.
+        """
+        function = CHECKS[self.kind][self.name]
+        try:
+            function(self.subject, self.record)
+        except (ConformanceError, NotApplicable, Blocked, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # a plugin may raise anything, SystemExit included
+            raise ConformanceError(f"it raised {type(error).__name__}: {error}") from error
+
+
+def check(kind: str) -> Callable[[Decorated], Decorated]:
+    """Puts a function into the list: its name becomes the check's, its docstring the summary."""
+
+    def enlist(function: Decorated) -> Decorated:
+        name = function.__name__.replace("_", "-")
+        if not function.__doc__:
+            raise ValueError(f"the check {name} needs a docstring")
+        CHECKS.setdefault(kind, {})[name] = function
+        return function
+
+    return enlist
+
+
+def require(condition: bool, message: str) -> None:
+    """Fails the check unless the condition holds.
+
+    Raises:
+        ConformanceError: It does not.
+    """
+    if not condition:
+        raise ConformanceError(message)

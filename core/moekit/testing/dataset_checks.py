@@ -1,0 +1,171 @@
+"""Checks of loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from moekit.data.images import read_image
+from moekit.data.samples import SPLITS, Dataset, Sample
+from moekit.errors import DataError, MoekitError
+from moekit.plugins.records import DatasetSpec
+from moekit.testing.check import ConformanceError, NotApplicable, check, require
+from moekit.testing.subject import Subject, private_folders
+
+_READ = 4
+_REMAINING_BYTES = 20
+
+
+def _spec(subject: Subject, name: str) -> DatasetSpec:
+    spec: DatasetSpec = subject.record("datasets", name)
+    return spec
+
+
+@contextmanager
+def _example(spec: DatasetSpec) -> Iterator[Path | None]:
+    """A path that the loader reads: of its example, or None for a loader that takes no path."""
+    with private_folders() as folder:
+        if spec.takes_path == "refused":
+            yield None
+            return
+        if spec.example is None:
+            raise ConformanceError("a loader that takes a path needs an example")
+        place = folder / "example"
+        place.mkdir()
+        yield spec.example(place)
+
+
+def _load(spec: DatasetSpec, path: Path | None, seed: int = 0) -> Dataset:
+    dataset = spec.load(path, seed)
+    if not isinstance(dataset, Dataset):
+        raise ConformanceError("load must return a moekit.Dataset")
+    return dataset
+
+
+@check("dataset")
+def is_described(subject: Subject, name: str) -> None:
+    """It has a summary and a licence."""
+    spec = _spec(subject, name)
+    require(bool(spec.summary.strip() and spec.licence.strip()), "summary or licence is empty")
+
+
+@check("dataset")
+def keeps_the_schema(subject: Subject, name: str) -> None:
+    """Ids are unique, labels and targets in range, splits known, files there."""
+    spec = _spec(subject, name)
+    with _example(spec) as path:
+        dataset = _load(spec, path)
+        require(bool(dataset.samples), "it holds no sample")
+        require(len(set(dataset.classes)) == len(dataset.classes) > 1, "classes are not distinct")
+        ids = [sample.id for sample in dataset.samples]
+        require(len(set(ids)) == len(ids), "an id appears twice")
+        for sample in dataset.samples:
+            _check_sample(sample, dataset)
+
+
+def _check_sample(sample: Sample, dataset: Dataset) -> None:
+    require(0 <= sample.label < len(dataset.classes), f"{sample.id}: label {sample.label}")
+    target = sample.label if sample.target is None else sample.target
+    require(0 <= target <= 1, f"{sample.id}: target {sample.target}")
+    require(sample.split in SPLITS, f"{sample.id}: split {sample.split!r}")
+    require(sample.path.is_file(), f"{sample.id}: there is no such file")
+
+
+@check("dataset")
+def has_both_classes_in_train_and_val(subject: Subject, name: str) -> None:
+    """A kit can be trained on it: train and val hold every class."""
+    spec = _spec(subject, name)
+    with _example(spec) as path:
+        dataset = _load(spec, path)
+        for split in ("train", "val"):
+            labels = {sample.label for sample in dataset.split(split)}
+            require(len(labels) == len(dataset.classes), f"{split} lacks a class")
+
+
+@check("dataset")
+def names_no_folder_of_the_machine(subject: Subject, name: str) -> None:
+    """Ids are the same on every machine: relative, without the folder of the data."""
+    spec = _spec(subject, name)
+    with _example(spec) as path:
+        for sample in _load(spec, path).samples:
+            require(not Path(sample.id).is_absolute(), f"{sample.id} is absolute")
+            require(path is None or str(path) not in sample.id, f"{sample.id} holds the folder")
+
+
+@check("dataset")
+def repeats_itself(subject: Subject, name: str) -> None:
+    """The same seed gives the same samples in the same order and splits."""
+    spec = _spec(subject, name)
+    with _example(spec) as path:
+        require(_load(spec, path).samples == _load(spec, path).samples, "two loads differ")
+
+
+@check("dataset")
+def keeps_its_samples_whatever_the_seed(subject: Subject, name: str) -> None:
+    """The seed moves samples between splits, and neither adds nor drops any."""
+    spec = _spec(subject, name)
+    with _example(spec) as path:
+        first, second = ({s.id for s in _load(spec, path, seed).samples} for seed in (0, 1))
+        require(first == second, f"{len(first ^ second)} samples come and go")
+
+
+@check("dataset")
+def keeps_groups_together(subject: Subject, name: str) -> None:
+    """No group lies in two splits."""
+    spec = _spec(subject, name)
+    with _example(spec) as path:
+        homes: dict[str, str | None] = {}
+        for sample in _load(spec, path).samples:
+            if sample.group is not None:
+                home = homes.setdefault(sample.group, sample.split)
+                require(home == sample.split, f"the group {sample.group!r} is torn apart")
+
+
+@check("dataset")
+def can_be_read(subject: Subject, name: str) -> None:
+    """Its first images can be read."""
+    spec = _spec(subject, name)
+    with _example(spec) as path:
+        for sample in _load(spec, path).samples[:_READ]:
+            read_image(sample.path)
+
+
+@check("dataset")
+def names_a_broken_file(subject: Subject, name: str) -> None:
+    """A truncated file is refused, skipped or fails to read, and is named each time."""
+    spec = _spec(subject, name)
+    if spec.takes_path == "refused":
+        raise NotApplicable("the data lie in a package")
+    with _example(spec) as path:
+        broken = _load(spec, path).samples[0]
+        broken.path.write_bytes(broken.path.read_bytes()[:_REMAINING_BYTES])
+        try:
+            dataset = _load(spec, path)
+        except MoekitError as error:
+            require(broken.path.name in str(error), f"refused without its name: {error}")
+            return
+        if any(skip.id == broken.id for skip in dataset.skipped):
+            return
+        require(any(s.id == broken.id for s in dataset.samples), "it disappeared without a word")
+        try:
+            read_image(broken.path)
+        except MoekitError as error:
+            require(broken.path.name in str(error), f"unreadable without its name: {error}")
+            return
+        raise ConformanceError("a truncated file was read as if it were whole")
+
+
+@check("dataset")
+def refuses_a_path_that_is_not_there(subject: Subject, name: str) -> None:
+    """A missing path is a DataError that names it."""
+    spec = _spec(subject, name)
+    if spec.takes_path == "refused":
+        raise NotApplicable("the loader takes no path")
+    with private_folders() as folder:
+        try:
+            spec.load(folder / "not-there", 0)
+        except DataError as error:
+            require("not-there" in str(error), f"it does not name the path: {error}")
+            return
+        raise ConformanceError("it was accepted")

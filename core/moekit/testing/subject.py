@@ -1,0 +1,133 @@
+"""The plugin under test, with what the checks need of it: records, a probe, a small backbone."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from moekit.errors import PluginError, UsageError
+from moekit.plugins.discovery import Plugin, discover
+from moekit.plugins.registry import Registry
+from moekit.plugins.settings import canonical
+from moekit.testing.check import Blocked
+
+PROBE_SECONDS = 120
+
+
+class Subject:
+    """A plugin under test.
+
+    Args:
+        plugin: An installed plugin.
+    """
+
+    def __init__(self, plugin: Plugin) -> None:
+        self.plugin = plugin
+
+    @functools.cached_property
+    def registry(self) -> Registry:
+        """All installed plugins, the one under test among them."""
+        return Registry(strict=False)
+
+    @functools.cached_property
+    def probe(self) -> dict[str, Any]:
+        """What importing the plugin did, in a process of its own (see `moekit.plugins.probe`)."""
+        return probe(self.plugin)
+
+    def record(self, kind: str, name: str) -> Any:
+        """What a hook of the plugin returned.
+
+        Raises:
+            Blocked: The plugin cannot be activated.
+        """
+        if "died" in self.probe:
+            raise Blocked(f"its import {self.probe['died']}")
+        try:
+            own = next(p for p in self.registry.plugins if _key(p) == _key(self.plugin))
+            records = self.registry.activated(own).records
+        except PluginError as error:
+            raise Blocked(error.what) from error
+        if (kind, name) not in records:
+            raise Blocked(f"its hooks return no {name!r}")
+        return records[kind, name]
+
+    @property
+    def full_name(self) -> str:
+        """What stands before the slash of qualified names."""
+        return self.plugin.distribution
+
+
+def find_plugin(name: str) -> Plugin:
+    """An installed plugin by its distribution or short name.
+
+    Raises:
+        UsageError: There is none, or several.
+    """
+    found = [
+        plugin
+        for plugin in discover()
+        if canonical(name) == canonical(plugin.distribution)
+        or name in (plugin.entry, plugin.manifest.name if plugin.manifest else plugin.entry)
+    ]
+    if len(found) != 1:
+        known = ", ".join(f"{plugin.distribution} ({plugin.entry})" for plugin in found)
+        raise UsageError(
+            f"{len(found) or 'no'} plugins have the name {name!r}",
+            whose=name,
+            fix=f"name one of {known}" if known else "see `moekit plugins list`",
+        )
+    return found[0]
+
+
+def probe(plugin: Plugin) -> dict[str, Any]:
+    """Imports a plugin in a process of its own and tells what happened.
+
+    Returns:
+        What `moekit.plugins.probe` prints, or {"died": how} where the process did not come back.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        command = [sys.executable, "-m", "moekit.plugins.probe", plugin.distribution, plugin.entry]
+        try:
+            done = subprocess.run(  # noqa: S603 - this interpreter, with arguments of our own
+                [*command, str(answer)],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=PROBE_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return {"died": f"did not end within {PROBE_SECONDS} s"}
+        if not answer.is_file():
+            return {"died": f"ended its process with code {done.returncode}"}
+        content: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+        return content
+
+
+@contextmanager
+def private_folders() -> Iterator[Path]:
+    """A folder for everything that a check writes, the cache included."""
+    with tempfile.TemporaryDirectory(prefix="moekit-check-") as name:
+        folder = Path(name)
+        before = os.environ.get("MOEKIT_CACHE_DIR")
+        os.environ["MOEKIT_CACHE_DIR"] = str(folder / "cache")
+        try:
+            yield folder
+        finally:
+            if before is None:
+                del os.environ["MOEKIT_CACHE_DIR"]
+            else:
+                os.environ["MOEKIT_CACHE_DIR"] = before
+
+
+def _key(plugin: Plugin) -> tuple[str, str]:
+    return plugin.distribution, plugin.entry

@@ -1,0 +1,1 @@
+"""From files to volumes: finding, reading, grouping, ordering and checking DICOM slices."""

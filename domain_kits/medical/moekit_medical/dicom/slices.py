@@ -1,0 +1,219 @@
+"""What the header of a file says of each slice in it, before any pixel is decoded."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import (
+    UID,
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+    MediaStorageDirectoryStorage,
+    ParametricMapStorage,
+    RTDoseStorage,
+    SegmentationStorage,
+)
+
+from moekit_medical.dicom.sources import Source
+from moekit_medical.dicom.subject import slice_facts
+from moekit_medical.dicom.verdict import SetAsideError
+
+MAX_VOXELS = 2**28
+"""Voxels that one file may hold."""
+
+_ENHANCED = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
+_CT = (CTImageStorage, *_ENHANCED)
+_COMPANIONS = (SegmentationStorage, RTDoseStorage, ParametricMapStorage)
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_MODALITIES = (
+    *("CR", "DX", "ES", "GM", "IO", "IVUS", "MG", "MR", "NM", "OP", "OPT", "OT", "PT", "PX"),
+    *("RF", "RG", "RTIMAGE", "SC", "SM", "TG", "US", "XA", "XC"),
+)
+"""Those that may be named; any other text might name a person."""
+_NO_SLICES = {
+    "LOCALIZER": "a localizer",
+    "SCREEN SAVE": "a picture of a screen",
+    "DOSE_INFO": "a page of dose values",
+    "PATIENT PROTOCOL": "a page of the protocol",
+    "CSA REPORT": "a page of a report",
+    "MIP": "a projection, not a slice",
+    "PROJECTION IMAGE": "a projection, not a slice",
+    "VOLUME RENDERING": "a rendering, not a slice",
+}
+"""Values of ImageType (PS3.3 C.8.2.1.1.1 and makers' own) of CT objects that are no slices."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Slice:
+    """One slice of a CT series; what is missing or malformed is None.
+
+    Attributes:
+        source: The file it is in.
+        frame: Its number there, from 0.
+        sop_uid: SOPInstanceUID.
+        series_uid: SeriesInstanceUID.
+        study_uid: StudyInstanceUID; may be empty.
+        patient: PatientID; may be empty. Never shown.
+        frame_of_reference_uid: FrameOfReferenceUID.
+        problem: Why the whole series must be refused, or an empty text.
+        rows: Of the matrix.
+        columns: Of the matrix.
+        position: ImagePositionPatient, mm.
+        orientation: ImageOrientationPatient: direction along a row, then along a column.
+        spacing: PixelSpacing, mm: between rows, then between columns.
+        slope: RescaleSlope.
+        intercept: RescaleIntercept.
+        rescale_type: RescaleType; HU where it is absent (PS3.3 C.8.2.1).
+        facts: Of `Volume.facts`, as pairs.
+    """
+
+    source: Source
+    frame: int = 0
+    sop_uid: str
+    series_uid: str
+    study_uid: str
+    patient: str = dataclasses.field(repr=False)
+    frame_of_reference_uid: str | None
+    problem: str = ""
+    rows: int = 0
+    columns: int = 0
+    position: tuple[float, ...] | None = None
+    orientation: tuple[float, ...] | None = None
+    spacing: tuple[float, ...] | None = None
+    slope: float | None = None
+    intercept: float | None = None
+    rescale_type: str = "HU"
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+def slices_of(dataset: FileDataset, source: Source) -> tuple[Slice, ...]:
+    """The slices in one file: one, or one a frame in an enhanced object (PS3.3 A.38).
+
+    Args:
+        dataset: Its header; call inside `reading.quiet`.
+        source: Where it is.
+
+    Raises:
+        SetAsideError: It holds no slices of any series.
+    """
+    storage = UID(_text(dataset, "SOPClassUID") or _text(dataset.file_meta, _META_CLASS))
+    _check_is_image(dataset, storage)
+    first = Slice(
+        source=source,
+        sop_uid=_text(dataset, "SOPInstanceUID"),
+        series_uid=_text(dataset, "SeriesInstanceUID"),
+        study_uid=_text(dataset, "StudyInstanceUID"),
+        patient=_text(dataset, "PatientID"),
+        frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID") or None,
+    )
+    if not first.series_uid or not first.sop_uid:
+        raise SetAsideError("an image without SeriesInstanceUID or SOPInstanceUID")
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    problem = _find_problem(dataset, storage, frames)
+    if problem:
+        return (dataclasses.replace(first, problem=problem),)
+    first = dataclasses.replace(first, rows=int(dataset.Rows), columns=int(dataset.Columns))
+    if storage in _ENHANCED:
+        return tuple(
+            _describe(first, list(_functional_groups(dataset, frame)), frame=frame)
+            for frame in range(frames)
+        )
+    return (_describe(first, [dataset]),)
+
+
+_META_CLASS = "MediaStorageSOPClassUID"
+
+
+def _check_is_image(dataset: FileDataset, storage: UID) -> None:
+    if storage == MediaStorageDirectoryStorage or "DirectoryRecordSequence" in dataset:
+        raise SetAsideError("a DICOMDIR, an index; the files in its folder are read without it")
+    if not storage:
+        raise SetAsideError("DICOM of no stated storage class")
+    name = storage.name if storage.name != str(storage) else "an unknown storage class"
+    if storage.startswith(_SECONDARY_CAPTURE):
+        raise SetAsideError(f"a secondary capture ({name})")
+    if storage in _COMPANIONS or (storage not in _CT and "Rows" not in dataset):
+        raise SetAsideError(f"no slices ({name})")
+    if storage not in _CT:
+        return
+    if int(dataset.get("SamplesPerPixel") or 1) != 1:
+        raise SetAsideError("a colour image, which holds no CT values")
+    for value in _text(dataset, "ImageType").upper().split("\\"):
+        if value.strip() in _NO_SLICES:
+            raise SetAsideError(_NO_SLICES[value.strip()])
+
+
+def _find_problem(dataset: Dataset, storage: UID, frames: int) -> str:
+    """Why no slice of this file can be used."""
+    modality = _text(dataset, "Modality")
+    rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+    if modality != "CT":
+        return f"the modality is {modality if modality in _MODALITIES else 'not stated'}, not CT"
+    if storage not in _CT:
+        return f"the storage class is {storage.name if storage.type else 'unknown'}, not CT"
+    if rows < 1 or columns < 1 or frames < 1:
+        return "Rows, Columns or NumberOfFrames is missing or not positive"
+    if rows * columns * frames > MAX_VOXELS:
+        return f"a file claims {rows} x {columns} x {frames} voxels, more than {MAX_VOXELS}"
+    if "ModalityLUTSequence" in dataset:
+        return "the modality LUT is a table, not a rescale slope and intercept"
+    if storage not in _ENHANCED:
+        return "" if frames == 1 else "a file holds several frames that have no place each"
+    if len(dataset.get("PerFrameFunctionalGroupsSequence") or ()) != frames:
+        return "the functional groups are not one for each frame"
+    return ""
+
+
+def _functional_groups(dataset: Dataset, frame: int) -> Iterator[Dataset]:
+    """The functional groups of one frame, its own before the shared ones (PS3.3 C.7.6.16)."""
+    own = dataset.PerFrameFunctionalGroupsSequence[frame]
+    for groups in (own, *(dataset.get("SharedFunctionalGroupsSequence") or ())[:1]):
+        for element in groups:
+            if element.VR == "SQ" and len(element.value) > 0:
+                yield element.value[0]
+    yield dataset
+
+
+def _describe(first: Slice, groups: Sequence[Dataset], *, frame: int = 0) -> Slice:
+    """`first` with what the data sets say, the first of them that has an attribute."""
+
+    def holder(keyword: str) -> Dataset:
+        return next((group for group in groups if keyword in group), Dataset())
+
+    def numbers(keyword: str, count: int) -> tuple[float, ...] | None:
+        return _numbers(holder(keyword), keyword, count)
+
+    slope, intercept = numbers("RescaleSlope", 1), numbers("RescaleIntercept", 1)
+    return dataclasses.replace(
+        first,
+        frame=frame,
+        position=numbers("ImagePositionPatient", 3),
+        orientation=numbers("ImageOrientationPatient", 6),
+        spacing=numbers("PixelSpacing", 2),
+        slope=slope[0] if slope else None,
+        intercept=intercept[0] if intercept else None,
+        rescale_type=_text(holder("RescaleType"), "RescaleType").upper() or "HU",
+        facts=slice_facts(holder),
+    )
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    value = dataset.get(keyword)
+    if value is None:
+        return ""
+    parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
+    return "\\".join(str(part) for part in parts).strip(" \0")
+
+
+def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """`count` finite numbers, or None."""
+    try:
+        value = dataset.get(keyword)
+        numbers = tuple(float(part) for part in (value if count > 1 else (value,)))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None

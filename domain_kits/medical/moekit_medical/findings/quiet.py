@@ -1,0 +1,64 @@
+"""Keeps the libraries from telling what they read.
+
+pydicom and highdicom quote values in warnings, log lines and errors: a malformed birth date, a
+name. None of that may reach a log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import struct
+import warnings
+from collections.abc import Iterator
+
+from moekit import DataError
+
+READ_ERRORS = (
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    OverflowError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silences pydicom's and highdicom's warnings and log lines within the block."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Is `quiet`, and turns the libraries' errors into a `DataError` without their text.
+
+    Args:
+        what: What the block makes or reads, such as "a Segmentation".
+
+    Raises:
+        DataError: The block failed.
+    """
+    try:
+        with quiet():
+            yield
+    except (*READ_ERRORS, RecursionError) as error:
+        raise DataError(
+            f"{what} cannot be read or made ({type(error).__name__})",
+            whose="a CT series",
+            fix="check patient, study and geometry attributes of the slices, or write JSON and CSV",
+        ) from None

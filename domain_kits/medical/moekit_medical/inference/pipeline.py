@@ -1,0 +1,269 @@
+"""Nodule candidates in the CT series at a path: read, found, scored and written.
+
+Research software, not for clinical use. The same input, salt and scorer give the same bytes.
+
+Shapes: N candidates, S pixels a side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from moekit import DataError, StorageError, UsageError
+from moekit import _files as files
+from moekit_medical.findings.record import DISCLAIMER, Finding
+from moekit_medical.findings.suppression import suppress
+from moekit_medical.inference.candidates import MOST, Candidates, find_candidates
+from moekit_medical.inference.crops import PIXEL_MM, PIXELS, WINDOW_HU, cut_crops
+from moekit_medical.inference.grids import upright
+from moekit_medical.inference.inputs import Headers, Series, read_inputs
+from moekit_medical.inference.lungs import find_lungs
+from moekit_medical.inference.outputs import clear, discard, write_series
+from moekit_medical.inference.records import InferenceSummary, SeriesRecord, begin_record
+from moekit_medical.inference.regions import METHOD
+from moekit_medical.inference.report import Picture, draw_pictures, write_report
+from moekit_medical.volume import Volume
+
+NEIGHBOUR_MM = 10.0
+"""Of findings closer to each other than this the best is kept."""
+
+
+class Scorer(Protocol):
+    """Gives each crop the probability of a nodule."""
+
+    def __call__(self, crops_NSS: np.ndarray) -> np.ndarray:
+        """Scores crops.
+
+        Args:
+            crops_NSS: (N, S, S) uint8, as `cut_crops` gives them.
+
+        Returns:
+            (N,) float64 in [0, 1].
+        """
+        ...
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    """Reports nothing."""
+
+
+def run_inference(
+    inputs: Path,
+    *,
+    scorer: Scorer,
+    threshold: float,
+    out: Path,
+    salt: bytes,
+    provenance: Mapping[str, Any],
+    batch_size: int = 64,
+    progress: Callable[[str, int, int], None] = _silent,
+) -> InferenceSummary:
+    """Finds and scores nodule candidates in every sound CT volume at a path.
+
+    Writes OUT/series.json, OUT/report.html and for each scored series OUT/TOKEN/ with
+    findings.json, findings.csv, candidates.csv, overlays/NN.png and, for DICOM, segmentation.dcm
+    and report.dcm. A series that fails is recorded and the others go on.
+
+    The two DICOM files name the patient as the slices do, as DICOM demands. All else names neither
+    patient nor path.
+
+    Args:
+        inputs: A file, a zip archive or a folder at any depth; or one NIfTI file.
+        scorer: The model.
+        threshold: Least score of a finding, in [0, 1].
+        out: Folder to write to, not within `inputs`. What an earlier call wrote is replaced.
+        salt: Secret of this run, not empty; whoever has it can confirm a guess of a path.
+        provenance: What the scores come from, as JSON values; written as it is, so without names.
+        batch_size: Crops a call of `scorer`.
+        progress: Called with what is done ("read" or the token of a series), the steps done and
+            their total.
+
+    Raises:
+        UsageError: An argument is out of its range.
+        DataError: There is nothing to read at the path.
+        StorageError: series.json or report.html cannot be written.
+    """
+    _check(inputs, threshold=threshold, out=out, salt=salt, batch_size=batch_size)
+    assembly, found = read_inputs(
+        inputs, salt=salt, progress=lambda done, total: progress("read", done, total)
+    )
+    run = _Run(scorer=scorer, threshold=threshold, out=out, batch_size=batch_size)
+    records: list[SeriesRecord] = []
+    pictures: dict[str, tuple[Picture, ...]] = {}
+    with Headers(inputs, salt=salt) as headers:
+        for series in found:
+            record, drawn = run.score(series, headers, progress)
+            records.append(record)
+            pictures[series.name] = drawn
+    summary = InferenceSummary(
+        series=tuple(records), refused=assembly.refused, ignored=assembly.ignored, out=out
+    )
+    _write_summary(summary, threshold, provenance, pictures)
+    return summary
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What all series share."""
+
+    scorer: Scorer
+    threshold: float
+    out: Path
+    batch_size: int
+
+    def score(
+        self, series: Series, headers: Headers, progress: Callable[[str, int, int], None]
+    ) -> tuple[SeriesRecord, tuple[Picture, ...]]:
+        """Scores and writes one series; no failure of it leaves here."""
+        stage = "clearing the output folder"
+        folder = self.out / series.name
+        try:
+            clear(folder)
+            stage = "finding the lungs"
+            volume = upright(series.volume)
+            lungs = find_lungs(volume)
+            if lungs is None:
+                return begin_record(series, "no lung found"), ()
+            stage = "finding candidates"
+            places = find_candidates(volume, lungs)
+            crops_NSS = cut_crops(volume, places.centre_mm_N3)
+            stage = "scoring"
+            score_N = self._score_crops(
+                crops_NSS, lambda done: progress(series.name, done, len(places))
+            )
+            stage = "writing"
+            candidates = _as_findings(places, score_N, series.volume)
+            above = [one for one in candidates if one.score >= self.threshold]
+            findings = suppress(above, distance_mm=NEIGHBOUR_MM)
+            regions, problems = write_series(
+                folder, series, candidates=candidates, findings=findings, headers=headers
+            )
+            pictures = draw_pictures(series.volume, findings)
+        except Exception as error:
+            discard(folder)
+            return begin_record(series, "failed", reason=_reason(stage, error)), ()
+        record = begin_record(
+            series,
+            "scored",
+            lung_ml=lungs.volume_ml,
+            candidates=len(candidates),
+            findings=findings,
+            regions=regions,
+            problems=problems,
+        )
+        return record, pictures
+
+    def _score_crops(self, crops_NSS: np.ndarray, progress: Callable[[int], None]) -> np.ndarray:
+        """(N,) float64 scores, checked."""
+        score_N = np.empty(len(crops_NSS))
+        for first in range(0, len(crops_NSS), self.batch_size):
+            batch_NSS = crops_NSS[first : first + self.batch_size].copy()
+            given_N = np.asarray(self.scorer(batch_NSS), dtype=np.float64)
+            if given_N.shape != (len(batch_NSS),):
+                raise _BadScoresError("the scorer gave not one score for each crop")
+            if not ((given_N >= 0) & (given_N <= 1)).all():
+                raise _BadScoresError("the scorer gave scores that are not in [0, 1]")
+            score_N[first : first + len(given_N)] = given_N
+            progress(first + len(given_N))
+        return score_N
+
+
+class _BadScoresError(Exception):
+    """What a scorer gave cannot be used; the text is fixed."""
+
+
+def _reason(stage: str, error: Exception) -> str:
+    """Why a series failed, without the text of errors that may hold a name or a path."""
+    if isinstance(error, _BadScoresError) or (isinstance(error, DataError) and stage != "scoring"):
+        return f"{stage} failed: {error.args[0]}"
+    if isinstance(error, StorageError):
+        return f"{stage} failed: a file could not be written or removed"
+    if isinstance(error, MemoryError):
+        return f"{stage} failed: it needs more memory than there is"
+    return f"{stage} failed ({type(error).__name__})"
+
+
+def _as_findings(places: Candidates, score_N: np.ndarray, volume: Volume) -> tuple[Finding, ...]:
+    """Candidates in the volume they are read from, none beyond its outermost voxel centres."""
+    last = np.array(volume.hu_DHW.shape) - 1
+    index_N3 = np.clip(volume.to_index(places.centre_mm_N3), 0, last)
+    return tuple(
+        Finding(
+            score=float(score),
+            centre_mm=(float(x), float(y), float(z)),
+            centre_index=(float(d), float(h), float(w)),
+            sop_uid=volume.sop_uids[round(d)],
+            size_mm=float(size),
+        )
+        for score, (x, y, z), (d, h, w), size in zip(
+            score_N,
+            volume.to_patient(index_N3),
+            index_N3.tolist(),
+            places.diameter_mm_N,
+            strict=True,
+        )
+    )
+
+
+def _check(inputs: Path, *, threshold: float, out: Path, salt: bytes, batch_size: int) -> None:
+    if not math.isfinite(threshold) or not 0 <= threshold <= 1:
+        raise UsageError(
+            f"the threshold is {threshold}", whose="threshold", fix="give a number from 0 to 1"
+        )
+    if batch_size < 1:
+        raise UsageError(
+            f"the batch size is {batch_size}", whose="batch_size", fix="give 1 or more"
+        )
+    if not salt:
+        raise UsageError(
+            "names of files and series need a salt",
+            whose="salt",
+            fix="give random bytes, such as those of secrets.token_bytes(32), and keep them secret",
+        )
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(inputs)):
+        raise UsageError(
+            "the output folder lies within the input",
+            whose="out",
+            fix="choose a folder elsewhere, so that results are not read as input the next time",
+        )
+
+
+def _write_summary(
+    summary: InferenceSummary,
+    threshold: float,
+    provenance: Mapping[str, Any],
+    pictures: Mapping[str, tuple[Picture, ...]],
+) -> None:
+    settings = {
+        "threshold": threshold,
+        "candidates at most": MOST,
+        "crop": f"{PIXELS} x {PIXELS} pixels of {PIXEL_MM:g} mm, axial",
+        "window": f"{WINDOW_HU[0]:g} to {WINDOW_HU[1]:g} HU",
+        "findings apart": f"{NEIGHBOUR_MM:g} mm",
+        "region": METHOD,
+    }
+    files.write_json(
+        summary.out / "series.json",
+        {
+            "disclaimer": DISCLAIMER,
+            "settings": settings,
+            "provenance": dict(provenance),
+            "series": [record.as_json() for record in summary.series],
+            "refused": [dataclasses.asdict(one) for one in summary.refused],
+            "ignored": [dataclasses.asdict(one) for one in summary.ignored],
+        },
+    )
+    write_report(
+        summary.out / "report.html",
+        summary,
+        settings=settings,
+        provenance=provenance,
+        pictures=pictures,
+    )

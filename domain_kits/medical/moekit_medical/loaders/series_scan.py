@@ -1,0 +1,115 @@
+"""Looks through a folder of DICOM files before any pixel is decoded: hashes, series, places."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import cast
+
+from moekit import DataError
+from moekit_medical.dicom.reading import quiet, read
+from moekit_medical.dicom.slices import Slice, slices_of
+from moekit_medical.dicom.sources import Archives, Source, find_sources
+from moekit_medical.loaders.labels import TABLE
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Unit:
+    """A part of the folder that shares no series with the rest, so it can be read alone.
+
+    Attributes:
+        path: What to assemble.
+        hashes: SHA-256 of each file, sorted: the volumes do not depend on names or order.
+        series: SeriesInstanceUIDs.
+    """
+
+    path: Path
+    hashes: tuple[str, ...]
+    series: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a folder holds.
+
+    Attributes:
+        units: They share no series.
+        studies: StudyInstanceUIDs by series.
+        patients: PatientIDs by series; never shown, only compared.
+        slices: The slices of each SOPInstanceUID that was asked for.
+    """
+
+    units: tuple[Unit, ...]
+    studies: dict[str, set[str]]
+    patients: dict[str, set[str]]
+    slices: dict[str, list[Slice]]
+
+
+def look_through(folder: Path, *, salt: bytes, sops: Collection[str]) -> Found:
+    """Reads the header of every file below a folder.
+
+    Each entry of the folder that shares no series with another entry becomes a unit, so that only
+    the volumes of one entry need be in memory at once; otherwise the folder is one unit.
+
+    Args:
+        folder: Of any layout. Links to folders are not followed.
+        salt: For tokens.
+        sops: SOPInstanceUIDs whose slices to keep.
+
+    Raises:
+        DataError: The folder cannot be listed.
+    """
+    found = Found(units=(), studies={}, patients={}, slices={})
+    units = [_look(entry, salt, sops, found) for entry in _entries(folder)]
+    names = [name for unit in units for name in unit.series]
+    if len(set(names)) < len(names):
+        hashes = tuple(sorted(digest for unit in units for digest in unit.hashes))
+        units = [Unit(path=folder, hashes=hashes, series=frozenset(names))]
+    return dataclasses.replace(found, units=tuple(units))
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return [
+            entry
+            for entry in sorted(folder.iterdir())
+            if entry.name != TABLE
+            and entry.exists()
+            and not (entry.is_symlink() and entry.is_dir())
+        ]
+    except OSError as error:
+        raise DataError(
+            f"the folder cannot be listed ({error.strerror or type(error).__name__})",
+            whose="the folder given",
+            fix="check that it is a folder and may be read",
+        ) from None
+
+
+def _look(entry: Path, salt: bytes, sops: Collection[str], found: Found) -> Unit:
+    hashes: list[str] = []
+    series: set[str] = set()
+    with contextlib.closing(Archives()) as archives, quiet():
+        sources, _ = find_sources(entry, salt=salt, archives=archives)
+        for source in sources:
+            # What cannot be read takes no part.
+            with contextlib.suppress(Exception), source.open() as file:
+                content = cast(io.BufferedReader, file)
+                hashes.append(hashlib.file_digest(content, "sha256").hexdigest())
+            for one in _slices(source):
+                series.add(one.series_uid)
+                found.studies.setdefault(one.series_uid, set()).add(one.study_uid)
+                found.patients.setdefault(one.series_uid, set()).add(one.patient)
+                if one.sop_uid in sops:
+                    found.slices.setdefault(one.sop_uid, []).append(one)
+    return Unit(path=entry, hashes=tuple(sorted(hashes)), series=frozenset(series))
+
+
+def _slices(source: Source) -> Iterator[Slice]:
+    try:
+        yield from slices_of(read(source, pixels=False), source)
+    except Exception:  # the assembler says why such a file is set aside
+        return

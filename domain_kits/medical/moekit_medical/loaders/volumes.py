@@ -1,0 +1,148 @@
+"""What the loaders of volumes share: candidates of a table, their crops in the cache, the set."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from moekit import Dataset, Sample, Skipped
+from moekit_medical.loaders.cache import Cached, Writer, cached, key_of
+from moekit_medical.loaders.crops import CROP_MM, PIXEL_MM, CropError
+from moekit_medical.loaders.labels import CLASSES, Row, Table, split_of, split_problem
+
+_VERSION = "1"
+"""Of how crops are made. Raise it where a change of `crops`, of a reader or of the assembler makes
+other crops of the same bytes: keys change with it."""
+
+SPLIT = "split"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of the rows of a table.
+
+    Attributes:
+        crops: The folder of the cache that holds the crop of a line, by line.
+        reasons: Why a line has no crop, by line.
+    """
+
+    crops: dict[int, Cached] = dataclasses.field(default_factory=dict)
+    reasons: dict[int, str] = dataclasses.field(default_factory=dict)
+
+    def skip(self, rows: Iterable[Row], reason: str) -> None:
+        """Leaves rows out."""
+        self.reasons.update((row.line, reason) for row in rows)
+
+    def take(self, rows: Iterable[Row], images: Cached) -> None:
+        """Takes the crops of rows, or the reasons that were noted in place of them."""
+        for row in rows:
+            if image_name(row) in images.images:
+                self.crops[row.line] = images
+            else:
+                self.reasons[row.line] = images.notes[image_name(row)]
+
+
+def image_name(row: Row) -> str:
+    """The file name of a row's crop."""
+    return f"{row.line:07}.png"
+
+
+def split_column(table: Table) -> str | None:
+    """The column that says the split, or None."""
+    return SPLIT if SPLIT in table.columns else None
+
+
+def wanted_rows(table: Table, outcome: Outcome) -> list[Row]:
+    """The rows whose split is used; the others are skipped."""
+    column = split_column(table)
+    wanted = []
+    for row in table.rows:
+        reason = split_problem(row, column)
+        if reason is None:
+            wanted.append(row)
+        else:
+            outcome.skip([row], reason)
+    return wanted
+
+
+def write_crops(
+    kind: str,
+    content: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    window: tuple[float, float],
+    make: Callable[[Writer], None],
+) -> Cached:
+    """The crops of some rows, from the cache or made now.
+
+    Args:
+        kind: Sub-folder of the cache.
+        content: Hashes of all the files that the crops are made from.
+        rows: Rows of the table.
+        window: In HU.
+        make: Writes for each row an image, or a note that says why there is none, both under its
+            `image_name`.
+
+    Raises:
+        DataError: An image in the cache was damaged.
+        StorageError: The cache cannot be written.
+    """
+    lines = json.dumps([(row.line, sorted(row.cells.items())) for row in rows])
+    form = f"{_VERSION},{CROP_MM},{PIXEL_MM},{window[0]!r},{window[1]!r}"
+    return cached(kind, key_of(form, lines, *content), make)
+
+
+def write_or_note(writer: Writer, row: Row, make: Callable[[], np.ndarray]) -> None:
+    """Writes the crop of a row, or notes why there is none."""
+    try:
+        writer.image(image_name(row), make())
+    except CropError as error:
+        writer.note(image_name(row), str(error))
+
+
+def to_dataset(
+    table: Table,
+    outcome: Outcome,
+    *,
+    name: str,
+    ids: Mapping[int, str],
+    groups: Mapping[int, str],
+    source: str,
+) -> Dataset:
+    """The set of all rows that have a crop.
+
+    Args:
+        table: The table.
+        outcome: Of each row.
+        name: Name of the loader.
+        ids: Id of each line.
+        groups: Group of each line.
+        source: Words for `Dataset.source`.
+    """
+    column = split_column(table)
+    samples = [
+        Sample(
+            id=ids[row.line],
+            path=outcome.crops[row.line].folder / image_name(row),
+            label=row.label,
+            group=groups.get(row.line),
+            split=split_of(row, column),
+        )
+        for row in table.rows
+        if row.line in outcome.crops
+    ]
+    return Dataset(
+        name=f"{name} {table.name}",
+        samples=tuple(samples),
+        classes=CLASSES,
+        licence="yours",
+        source=source,
+        skipped=tuple(
+            Skipped(id=ids[row.line], reason=outcome.reasons[row.line])
+            for row in table.rows
+            if row.line in outcome.reasons
+        ),
+    )

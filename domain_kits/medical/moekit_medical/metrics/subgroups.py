@@ -1,0 +1,97 @@
+"""A metric in each subgroup: sexes, makers of scanners, slice thicknesses."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from moekit import MetricSpec
+from moekit.data.predictions import Predictions
+from moekit.evaluation.bootstrap import RESAMPLES, Resamples
+
+UNKNOWN = "unknown"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SubgroupValue:
+    """A metric of one subgroup.
+
+    Attributes:
+        name: The value that its members share; `unknown` for those without one.
+        n: How many samples.
+        positives: How many of them are positive.
+        value: The metric; None where the subgroup cannot define it.
+        ci95: Its 95% bootstrap interval; None where undefined.
+    """
+
+    name: str
+    n: int
+    positives: int
+    value: float | None
+    ci95: tuple[float, float] | None
+
+
+def by_subgroup(
+    metric: MetricSpec,
+    predictions: Predictions,
+    *,
+    threshold: float,
+    subgroup_of: Mapping[str, str],
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> tuple[SubgroupValue, ...]:
+    """Computes a metric in each subgroup; together the subgroups hold every sample once.
+
+    Differences between subgroups are not tested: the intervals of small ones are wide, and one in
+    twenty looks different by chance.
+
+    Args:
+        metric: What is computed.
+        predictions: Scores beside labels.
+        threshold: The operating threshold of all subgroups.
+        subgroup_of: From sample id to its subgroup. Samples without one, or with an empty one,
+            form the subgroup `unknown`.
+        seed: Of the bootstrap; every subgroup starts from it.
+        resamples: How many bootstrap samples.
+
+    Returns:
+        Subgroups by name, `unknown` last.
+    """
+    names = np.array([subgroup_of.get(name) or UNKNOWN for name in predictions.ids], dtype=object)
+    ordered = sorted(set(names), key=lambda name: (name == UNKNOWN, name))
+    return tuple(
+        _value(
+            metric,
+            predictions.take(np.flatnonzero(names == name)),
+            name=name,
+            threshold=threshold,
+            samples=(seed, resamples),
+        )
+        for name in ordered
+    )
+
+
+def _value(
+    metric: MetricSpec,
+    part: Predictions,
+    *,
+    name: str,
+    threshold: float,
+    samples: tuple[int, int],
+) -> SubgroupValue:
+    def of_rows(rows: np.ndarray) -> float:
+        return metric.compute(part.scores[rows], part.labels[rows], threshold)
+
+    seed, count = samples
+    value = of_rows(np.arange(len(part)))
+    defined = math.isfinite(value)
+    return SubgroupValue(
+        name=name,
+        n=len(part),
+        positives=int(part.labels.sum()),
+        value=value if defined else None,
+        ci95=Resamples(part, seed=seed, count=count).interval(of_rows) if defined else None,
+    )

@@ -1,0 +1,1 @@
+"""An entropy-adaptive gate for moekit."""

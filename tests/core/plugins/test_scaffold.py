@@ -1,0 +1,40 @@
+"""What `moekit plugins new` writes installs, keeps the contract and builds a wheel, offline."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from moekit.plugins.scaffold import new_plugin
+
+EXPECTED = {"expert": 27, "gate": 26, "metric": 22, "dataset": 23, "kit": 37}
+
+
+@pytest.mark.parametrize("kind", EXPECTED)
+def test_a_new_plugin_builds_installs_and_keeps_the_contract(kind, tmp_path):
+    name = f"made-up-{kind}"
+    new_plugin(name, kind, tmp_path)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    offline = ["--no-index", "--no-deps", "--no-build-isolation", "--quiet"]
+    run([*pip, "wheel", *offline, "--wheel-dir", str(tmp_path), str(tmp_path / name)])
+    (wheel,) = tmp_path.glob("*.whl")
+    inside = zipfile.ZipFile(wheel).namelist()
+    assert f"made_up_{kind}/plugin.toml" in inside
+    site = tmp_path / "site"
+    run([*pip, "install", "--no-index", "--no-deps", "--quiet", "--target", str(site), str(wheel)])
+    done = run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
+        cwd=tmp_path / name,
+        env={**os.environ, "PYTHONPATH": str(site)},
+    )
+    assert f"{EXPECTED[kind]} passed" in done.stdout
+
+
+def run(command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done

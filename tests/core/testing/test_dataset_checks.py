@@ -1,0 +1,128 @@
+"""Each check of loaders passes a good one and fails one that is broken in just that way."""
+
+import dataclasses
+
+import pytest
+
+from moekit import DataError, DatasetSpec, Skipped
+from moekit.data.folder import FOLDER, load_folder, write_example
+from moekit.testing import ConformanceError, NotApplicable, suite  # noqa: F401 - fills the list
+from moekit.testing.check import CHECKS
+
+
+def changed(change):
+    """A loader that changes what the folder loader reads."""
+
+    def load(path, seed):
+        return change(load_folder(path, seed), path, seed)
+
+    return load
+
+
+def with_samples(**fields):
+    """Changes fields of each sample; a value is a function of the sample and its number."""
+
+    def change(dataset, path, seed):
+        return dataset.with_samples(
+            dataclasses.replace(
+                sample, **{name: make(sample, number, path) for name, make in fields.items()}
+            )
+            for number, sample in enumerate(dataset.samples)
+        )
+
+    return changed(change)
+
+
+CALLS = []
+
+
+def comes_and_goes(dataset, path, seed):
+    CALLS.append(1)
+    return dataset.with_samples(dataset.samples[:: 1 if len(CALLS) % 2 else -1])
+
+
+def accepts_anything(path, seed):
+    if not path.exists():
+        path.mkdir()
+        write_example(path)
+    return load_folder(path, seed)
+
+
+def reads_broken_files_as_nothing(dataset, path, seed):
+    return dataset.with_samples(s for s in dataset.samples if s.path.stat().st_size > 100)
+
+
+def writes_text_for_images(folder):
+    write_example(folder)
+    for path in folder.rglob("*.png"):
+        path.write_bytes(path.read_bytes()[:60])
+    return folder
+
+
+BROKEN = {
+    "is-described": {"licence": " "},
+    "keeps-the-schema": {"load": with_samples(label=lambda s, n, p: 7)},
+    "has-both-classes-in-train-and-val": {
+        "load": changed(lambda d, p, s: d.with_samples(x for x in d.samples if x.label))
+    },
+    "names-no-folder-of-the-machine": {"load": with_samples(id=lambda s, n, p: f"{p}/{n}")},
+    "repeats-itself": {"load": changed(comes_and_goes)},
+    "keeps-its-samples-whatever-the-seed": {
+        "load": changed(lambda d, p, seed: d.with_samples(d.samples[seed:]))
+    },
+    "keeps-groups-together": {"load": with_samples(group=lambda s, n, p: "all one")},
+    "can-be-read": {"example": writes_text_for_images},
+    "names-a-broken-file": {
+        "load": changed(
+            lambda d, p, s: dataclasses.replace(reads_broken_files_as_nothing(d, p, s), skipped=())
+        )
+    },
+    "refuses-a-path-that-is-not-there": {"load": accepts_anything},
+}
+
+
+@pytest.mark.parametrize("name", CHECKS["dataset"])
+def test_a_good_loader_passes(name, run_check):
+    run_check("dataset", name, FOLDER)
+
+
+@pytest.mark.parametrize("name", CHECKS["dataset"])
+def test_a_broken_loader_fails_the_check_that_it_breaks(name, run_check):
+    with pytest.raises(ConformanceError):
+        run_check("dataset", name, dataclasses.replace(FOLDER, **BROKEN[name]))
+
+
+def test_a_loader_with_a_path_needs_an_example(run_check):
+    with pytest.raises(ConformanceError, match="needs an example"):
+        run_check("dataset", "keeps-the-schema", dataclasses.replace(FOLDER, example=None))
+
+
+def test_a_loader_may_refuse_a_broken_file_or_skip_it(run_check):
+    def refuse(path, seed):
+        for image in sorted(path.rglob("*.png")):
+            if image.stat().st_size < 100:
+                raise DataError("truncated", whose=image.name, fix="restore it")
+        return load_folder(path, seed)
+
+    run_check("dataset", "names-a-broken-file", dataclasses.replace(FOLDER, load=refuse))
+
+    def skip(dataset, path, seed):
+        small = [s for s in dataset.samples if s.path.stat().st_size <= 100]
+        kept = reads_broken_files_as_nothing(dataset, path, seed)
+        skipped = tuple(Skipped(id=s.id, reason="truncated") for s in small)
+        return dataclasses.replace(kept, skipped=(*dataset.skipped, *skipped))
+
+    run_check("dataset", "names-a-broken-file", dataclasses.replace(FOLDER, load=changed(skip)))
+
+
+def test_a_loader_without_a_path_is_not_asked_about_paths(run_check):
+    spec = DatasetSpec(
+        name="specimen",
+        load=lambda path, seed: None,
+        summary="-",
+        takes_path="refused",
+        licence="-",
+    )
+    for name in ("names-a-broken-file", "refuses-a-path-that-is-not-there"):
+        with pytest.raises(NotApplicable):
+            run_check("dataset", name, spec)

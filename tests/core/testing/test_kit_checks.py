@@ -1,0 +1,129 @@
+"""Each check of kits passes a good one and fails one that is broken in just that way."""
+
+import dataclasses
+import secrets
+
+import pytest
+import torch
+from torch import nn
+
+import moekit
+from moekit.testing import ConformanceError, suite  # noqa: F401 - fills the list
+from moekit.testing.check import CHECKS
+from moekit.testing.reference import REFERENCE_KIT, small_backbone
+
+
+class Head(nn.Module):
+    def __init__(self, width, blocks):
+        super().__init__()
+        self.linear = nn.Linear(width * blocks, 1)
+
+    def forward(self, tokens, grid):
+        pooled = torch.cat([x.float().mean(1) for x in tokens], dim=1)
+        return moekit.HeadOutput(logit_B=self.linear(pooled)[:, 0], map_BHW=None)
+
+
+class OutOfRange(Head):
+    def forward(self, tokens, grid):
+        logit = super().forward(tokens, grid).logit_B
+        return moekit.HeadOutput(logit_B=logit, map_BHW=2 + torch.zeros(len(logit), *grid))
+
+
+class Mixes(Head):
+    def forward(self, tokens, grid):
+        logit = super().forward(tokens, grid).logit_B
+        return moekit.HeadOutput(logit_B=logit - logit.mean(), map_BHW=None)
+
+
+class Idle(Head):
+    def __init__(self, width, blocks):
+        super().__init__(width, blocks)
+        self.idle = nn.Parameter(torch.zeros(1))
+
+
+class Random(Head):
+    def forward(self, tokens, grid):
+        logit = super().forward(tokens, grid).logit_B
+        # A source of randomness that no seed reaches.
+        return moekit.HeadOutput(logit_B=logit + secrets.randbelow(1000) / 1000, map_BHW=None)
+
+
+def meddles(width, blocks):
+    with torch.no_grad():
+        small_backbone().blocks[0].attn.qkv.weight.add_(1)
+    return Head(width, blocks)
+
+
+class Nothing(nn.Module):
+    def __init__(self, width, blocks):
+        super().__init__()
+
+    def forward(self, tokens, grid):
+        return moekit.HeadOutput(logit_B=tokens[0].mean((1, 2)), map_BHW=None)
+
+
+class AwakeExpert(nn.Module):
+    reads_map = False
+
+    def __init__(self, width):
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+class Hooks:
+    @moekit.hookimpl
+    def moekit_experts(self):
+        return [moekit.ExpertSpec(name="awake", build=AwakeExpert, summary="-", source="-")]
+
+
+BROKEN = {
+    "is-described": {"outcome_names": {"missed": "miss"}},
+    "names-what-there-is": {"metrics": ("nonesuch",)},
+    "fits-the-backbone": {"head_blocks": (40,)},
+    "starts-safely": {},
+    "disturbs-nobody": {"build_head": meddles},
+    "gives-scores-and-maps": {"build_head": OutOfRange},
+    "keeps-images-apart": {"build_head": Mixes},
+    "learns-everywhere": {"build_head": Idle},
+    "runs-from-end-to-end": {"metrics": ("nonesuch",)},
+    "repeats-itself": {"build_head": Random},
+}
+GOOD = dataclasses.replace(REFERENCE_KIT, name="specimen", build_head=Head)
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    def make(name):
+        if name == "starts-safely":
+            slot = dataclasses.replace(GOOD.slots[0], experts=("specimens/awake",))
+            register = moekit.Registry.__init__
+
+            def with_awake(self, *arguments, **options):
+                register(self, *arguments, **options)
+                self.register(Hooks(), distribution="specimens")
+
+            monkeypatch.setattr(moekit.Registry, "__init__", with_awake)
+            return dataclasses.replace(GOOD, slots=(slot,))
+        return dataclasses.replace(GOOD, **BROKEN[name])
+
+    return make
+
+
+@pytest.mark.parametrize("name", CHECKS["kit"])
+def test_a_good_kit_passes(name, run_check):
+    run_check("kit", name, GOOD)
+
+
+@pytest.mark.parametrize("name", CHECKS["kit"])
+def test_a_broken_kit_fails_the_check_that_it_breaks(name, run_check, broken):
+    with pytest.raises(ConformanceError):
+        run_check("kit", name, broken(name))
+
+
+def test_a_kit_with_nothing_to_train_does_not_fit(run_check):
+    empty = dataclasses.replace(GOOD, slots=(), build_head=Nothing)
+    with pytest.raises(ConformanceError, match="nothing to train"):
+        run_check("kit", "fits-the-backbone", empty)

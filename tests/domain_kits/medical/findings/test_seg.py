@@ -1,0 +1,202 @@
+"""DICOM Segmentations."""
+
+import dataclasses
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+
+from moekit import DataError
+from moekit_medical.findings.deidentify import deidentify
+from moekit_medical.findings.seg import build_segmentation, read_segmentation
+from moekit_medical.findings.sources import write_dicom
+
+SALT = b"salt of the tests"
+
+
+def test_the_round_trip_through_a_file_gives_every_voxel(mask_DHW, volume, slices, tmp_path):
+    write_dicom(tmp_path / "seg.dcm", build_segmentation(mask_DHW, volume, slices))
+    assert np.array_equal(read_segmentation(tmp_path / "seg.dcm", volume), mask_DHW)
+
+
+@pytest.mark.parametrize("filled", [slice(0, 0), slice(0, 1), slice(7, 8), slice(0, 8)])
+def test_empty_full_and_single_slices_survive_the_round_trip(volume, slices, filled):
+    mask_DHW = np.zeros((8, 16, 16), dtype=bool)
+    mask_DHW[filled] = np.random.default_rng(0).random((16, 16)) < 0.5
+    assert np.array_equal(
+        read_segmentation(build_segmentation(mask_DHW, volume, slices), volume), mask_DHW
+    )
+
+
+def test_highdicom_finds_the_voxels_in_the_same_place_of_the_patient(mask_DHW, volume, slices):
+    read = build_segmentation(mask_DHW, volume, slices).get_volume(combine_segments=True)
+    found = np.argwhere(read.array) @ read.affine[:3, :3].T + read.affine[:3, 3]
+    expected = volume.to_patient(np.argwhere(mask_DHW))
+    assert sorted(map(tuple, found.round(6))) == sorted(map(tuple, expected.round(6)))
+
+
+def test_a_repeat_is_byte_identical_whatever_the_order_of_slices(
+    mask_DHW, volume, slices, tmp_path
+):
+    for name, given in (("a", slices), ("b", slices[::-1])):
+        write_dicom(tmp_path / name, build_segmentation(mask_DHW, volume, given))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_another_mask_or_kind_or_grid_has_other_uids(mask_DHW, volume, slices):
+    shifted = volume.affine.copy()
+    shifted[2, 3] += 1
+    made = [
+        build_segmentation(mask_DHW, volume, slices),
+        build_segmentation(~mask_DHW, volume, slices),
+        build_segmentation(mask_DHW, volume, slices, kind="nodule"),
+        build_segmentation(mask_DHW, dataclasses.replace(volume, affine=shifted), slices),
+    ]
+    assert len({seg.SOPInstanceUID for seg in made}) == 4
+    assert len({seg.SeriesInstanceUID for seg in made}) == 4
+
+
+def test_it_says_what_it_is_and_that_it_is_for_research(mask_DHW, volume, slices):
+    seg = build_segmentation(mask_DHW, volume, slices, kind="nodule")
+    assert isinstance(seg, highdicom.seg.Segmentation)
+    assert (seg.Modality, seg.SegmentationType) == ("SEG", "BINARY")
+    assert "not for clinical use" in seg.SeriesDescription
+    assert "not for clinical use" in seg.ContentDescription
+    segment = seg.SegmentSequence[0]
+    assert segment.SegmentedPropertyTypeCodeSequence[0].CodeValue == "27925004"
+    assert segment.SegmentAlgorithmType == "AUTOMATIC"
+    assert segment.SegmentAlgorithmName == "moekit"
+    assert (seg.ContentDate, seg.ContentTime) == ("20200102", "030507")
+
+
+def test_it_belongs_to_the_study_of_the_slices_and_refers_to_each(mask_DHW, volume, slices):
+    seg = build_segmentation(mask_DHW, volume, slices)
+    assert seg.StudyInstanceUID == slices[0].StudyInstanceUID
+    assert seg.FrameOfReferenceUID == slices[0].FrameOfReferenceUID
+    assert seg.PatientID == "ID1"
+    referenced = seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert [item.ReferencedSOPInstanceUID for item in referenced] == list(volume.sop_uids)
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        position = frame.PlanePositionSequence[0].ImagePositionPatient
+        source = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        (match,) = [ds for ds in slices if ds.SOPInstanceUID == source]
+        assert list(match.ImagePositionPatient) == list(position)
+
+
+def test_a_resampled_volume_keeps_its_own_grid(volume, slices):
+    affine = volume.affine.copy()
+    affine[:3, 0] /= 2
+    fine = dataclasses.replace(
+        volume,
+        hu_DHW=np.zeros((15, 16, 16), dtype=np.float32),
+        affine=affine,
+        sop_uids=tuple(volume.sop_uids[d // 2] for d in range(15)),
+    )
+    mask_DHW = np.random.default_rng(1).random((15, 16, 16)) < 0.2
+    seg = build_segmentation(mask_DHW, fine, slices)
+    assert np.array_equal(read_segmentation(seg, fine), mask_DHW)
+    with pytest.raises(DataError):
+        read_segmentation(seg, volume)
+
+
+def test_an_oblique_volume_is_placed_as_it_lies(volume, slices):
+    turn = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
+    affine = volume.affine.copy()
+    affine[:3, :3] = turn @ affine[:3, :3]
+    for ds in slices:
+        ds.ImageOrientationPatient = [*turn[:, 0], *turn[:, 1]]
+    turned = dataclasses.replace(volume, affine=affine)
+    mask_DHW = np.random.default_rng(2).random((8, 16, 16)) < 0.2
+    assert np.array_equal(
+        read_segmentation(build_segmentation(mask_DHW, turned, slices), turned), mask_DHW
+    )
+
+
+def test_stand_ins_are_named_in_place_of_the_slices(mask_DHW, volume, slices, tmp_path):
+    stand_ins = [deidentify(ds, salt=SALT) for ds in slices]
+    seg = build_segmentation(mask_DHW, volume, slices, stand_ins=stand_ins)
+    write_dicom(tmp_path / "seg.dcm", seg)
+    data = (tmp_path / "seg.dcm").read_bytes()
+    for secret in (b"Invented", b"ID1", b"ACC1", b"STUDY1", b"19500101", b"20200102", b"Referring"):
+        assert secret not in data
+    for ds in slices:
+        for uid in (ds.SOPInstanceUID, ds.SeriesInstanceUID, ds.StudyInstanceUID):
+            assert uid.encode() not in data
+    assert seg.StudyInstanceUID == stand_ins[0].StudyInstanceUID
+    assert seg.ContentDate == "19000101"
+    assert np.array_equal(read_segmentation(tmp_path / "seg.dcm", volume), mask_DHW)
+
+
+def test_where_the_scanner_stands_is_not_copied(mask_DHW, volume, slices, tmp_path):
+    write_dicom(tmp_path / "seg.dcm", build_segmentation(mask_DHW, volume, slices))
+    assert b"Invented Hospital" not in (tmp_path / "seg.dcm").read_bytes()
+
+
+def test_slices_may_be_files_and_may_be_more_than_the_volume_names(
+    mask_DHW, volume, slices, tmp_path
+):
+    paths = []
+    for index, ds in enumerate(slices):
+        paths.append(tmp_path / f"{index}.dcm")
+        ds.save_as(paths[-1], enforce_file_format=True)
+    cropped = dataclasses.replace(volume, hu_DHW=volume.hu_DHW[:4], sop_uids=volume.sop_uids[:4])
+    seg = build_segmentation(mask_DHW[:4], cropped, paths)
+    assert np.array_equal(read_segmentation(seg, cropped), mask_DHW[:4])
+
+
+def test_missing_and_malformed_patient_attributes_are_written_empty(mask_DHW, volume, slices):
+    for ds in slices:
+        del ds.PatientName, ds.PatientID, ds.StudyTime, ds.AccessionNumber
+        ds.PatientSex = "X"
+        ds.add(pydicom.DataElement("PatientBirthDate", "DA", "1.1.50", validation_mode=0))
+    seg = build_segmentation(mask_DHW, volume, slices)
+    assert seg.PatientName == ""
+    assert not seg.PatientBirthDate
+    assert seg.PatientSex == ""
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda mask, slices: (mask.astype(np.uint8), slices),
+        lambda mask, slices: (mask[1:], slices),
+        lambda mask, slices: (mask, slices[1:]),
+        lambda mask, slices: (mask, [*slices, slices[0]]),
+        lambda mask, slices: (mask, []),
+    ],
+)
+def test_what_does_not_fit_the_volume_is_refused(mask_DHW, volume, slices, spoil):
+    mask_DHW, given = spoil(mask_DHW, slices)
+    with pytest.raises(DataError):
+        build_segmentation(mask_DHW, volume, given)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("SeriesInstanceUID", "1.2.3"), ("FrameOfReferenceUID", ""), ("ImagePositionPatient", None)],
+)
+def test_a_slice_that_cannot_be_used_is_refused_without_naming_the_patient(
+    mask_DHW, volume, slices, keyword, value
+):
+    setattr(slices[3], keyword, value)
+    with pytest.raises(DataError) as caught:
+        build_segmentation(mask_DHW, volume, slices)
+    assert "Invented" not in str(caught.value)
+    assert "ID1" not in str(caught.value)
+
+
+def test_errors_of_the_library_do_not_quote_the_patient(mask_DHW, volume, slices):
+    for ds in slices:
+        ds.SpecificCharacterSet = "ISO_IR 999"
+        del ds.ImageOrientationPatient
+    with pytest.raises(DataError) as caught:
+        build_segmentation(mask_DHW, volume, slices)
+    assert "Invented" not in str(caught.value)
+
+
+def test_only_a_segmentation_can_be_read(volume, slices, tmp_path):
+    (tmp_path / "no.dcm").write_bytes(b"no DICOM file")
+    for source in (slices[0], tmp_path / "no.dcm", tmp_path / "absent.dcm"):
+        with pytest.raises(DataError):
+            read_segmentation(source, volume)

@@ -1,0 +1,40 @@
+"""The tracker keeps the contract, and what it writes TensorBoard reads."""
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from moekit import Registry
+from moekit.plugins.discovery import discover
+from moekit.testing import parametrize_with_checks
+from moekit.testing.reference import reference_event
+
+
+@parametrize_with_checks("moekit-tensorboard")
+def test_the_plugin_keeps_the_contract(check):
+    check.run()
+
+
+@pytest.fixture
+def tracker():
+    (plugin,) = [p for p in discover() if p.distribution == "moekit-tensorboard"]
+    return Registry([plugin], strict=True)
+
+
+def read(folder):
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return events
+
+
+def test_metrics_of_an_evaluation_become_scalars(tracker, tmp_path):
+    event = reference_event(tmp_path / "run", "run_finished")
+    tracker.tell("run_finished", event)
+    events = read(tmp_path / "run" / "tensorboard" / "evaluate")
+    (scalar,) = events.Scalars("test/auroc")
+    assert scalar.value == pytest.approx(event.record["metrics"]["auroc"]["value"])
+
+
+def test_the_request_becomes_text(tracker, tmp_path):
+    tracker.tell("run_started", reference_event(tmp_path / "run", "run_started"))
+    events = read(tmp_path / "run" / "tensorboard" / "adapt")
+    assert len(events.Tags()["tensors"]) == 1
