@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         SpecialistSlot,
     )
     from moekit.plugins.registry import Registry
+    from moekit.runtime.heads import PooledHead
     from moekit.runtime.output import HeadOutput, KitOutput
     from moekit.runtime.runtime import Runtime
     from moekit.training.recipe import Recipe
@@ -79,6 +80,7 @@ _HOMES = {
         "SpecialistSlot",
     ),
     "plugins.registry": ("Registry",),
+    "runtime.heads": ("PooledHead",),
     "runtime.output": ("HeadOutput", "KitOutput"),
     "runtime.runtime": ("Runtime",),
     "training.recipe": ("Recipe",),
@@ -106,6 +108,7 @@ __all__ = [
     "MoEBackbone",
     "MoekitError",
     "PluginError",
+    "PooledHead",
     "Provenance",
     "Recipe",
     "Registry",

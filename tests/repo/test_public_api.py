@@ -25,6 +25,7 @@ PUBLIC = [
     "MoEBackbone",
     "MoekitError",
     "PluginError",
+    "PooledHead",
     "Provenance",
     "Recipe",
     "Registry",

@@ -12,12 +12,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from moekit.data.images import read_image
 from moekit.data.samples import Skipped
 from moekit.data.tensors import image_tensor
 from moekit.errors import ImageError
+
+_Read = tuple[Tensor, Image.Image | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,9 +43,11 @@ class Preprocess:
         Raises:
             ImageError: It cannot be read.
         """
-        pixels: Tensor = image_tensor(
-            read_image(path), size=self.size, mean=self.mean, std=self.std
-        )
+        return self.tensor(read_image(path))
+
+    def tensor(self, picture: Image.Image) -> Tensor:
+        """An RGB picture as (3, size, size) float32, normalised."""
+        pixels: Tensor = image_tensor(picture, size=self.size, mean=self.mean, std=self.std)
         return pixels
 
 
@@ -54,11 +59,13 @@ class ImageBatch:
         rows: (B) positions in the sequence of inputs, in rising order.
         images: (B, 3, H, W) float32, normalised; B is 0 where no input could be read.
         skipped: The inputs of this piece of the sequence that could not be read.
+        pictures: (B) the pictures themselves, reduced, where they were asked for; else empty.
     """
 
     rows: tuple[int, ...]
     images: Tensor
     skipped: tuple[Skipped, ...]
+    pictures: tuple[Image.Image, ...] = ()
 
 
 def image_batches(
@@ -67,6 +74,7 @@ def image_batches(
     *,
     batch_size: int,
     threads: int = 2,
+    pictures: int | None = None,
 ) -> Iterator[ImageBatch]:
     """Decodes images in threads, at most three batches ahead.
 
@@ -75,6 +83,7 @@ def image_batches(
         preprocess: Reads one image.
         batch_size: Inputs a batch; unreadable ones make it smaller.
         threads: Decoding threads.
+        pictures: Longest side of the pictures to hand on beside the tensors; None for none.
 
     Yields:
         Batches in the order of `inputs`.
@@ -84,26 +93,42 @@ def image_batches(
         for first in range(0, len(inputs), batch_size)
     )
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        ahead: collections.deque[list[concurrent.futures.Future[Tensor]]] = collections.deque()
+        ahead: collections.deque[list[concurrent.futures.Future[_Read]]] = collections.deque()
         waiting = collections.deque(pieces)
         for piece in pieces:
             while waiting and len(ahead) < 3:
-                ahead.append([pool.submit(preprocess, inputs[row][1]) for row in waiting.popleft()])
+                ahead.append(
+                    [
+                        pool.submit(_read, inputs[row][1], preprocess, pictures)
+                        for row in waiting.popleft()
+                    ]
+                )
             yield _collect(inputs, piece, ahead.popleft(), preprocess.size)
+
+
+def _read(path: Path, preprocess: Preprocess, pictures: int | None) -> _Read:
+    picture = read_image(path)
+    tensor = preprocess.tensor(picture)
+    if pictures is not None:
+        picture.thumbnail((pictures, pictures))
+    return tensor, picture if pictures is not None else None
 
 
 def _collect(
     inputs: Sequence[tuple[str, Path]],
     piece: range,
-    futures: list[concurrent.futures.Future[Tensor]],
+    futures: list[concurrent.futures.Future[_Read]],
     size: int,
 ) -> ImageBatch:
     rows: list[int] = []
     images: list[Tensor] = []
+    kept: list[Image.Image] = []
     skipped: list[Skipped] = []
     for row, future in zip(piece, futures, strict=True):
         try:
-            images.append(future.result())
+            tensor, picture = future.result()
+            images.append(tensor)
+            kept += [picture] if picture is not None else []
             rows.append(row)
         except ImageError as error:
             skipped.append(Skipped(id=inputs[row][0], reason=error.what))
@@ -111,4 +136,5 @@ def _collect(
         rows=tuple(rows),
         images=torch.stack(images) if images else torch.empty(0, 3, size, size),
         skipped=tuple(skipped),
+        pictures=tuple(kept),
     )

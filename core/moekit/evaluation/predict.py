@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from PIL import Image
 
 from moekit._files import atomic_text
-from moekit.data.images import find_images, read_image
+from moekit.data.images import find_images
 from moekit.data.stream import Preprocess, image_batches
 from moekit.errors import DataError, StorageError, UsageError
-from moekit.evaluation.overlay import save_overlay
+from moekit.evaluation.overlay import LONG_SIDE, save_overlay
 from moekit.runtime.predictor import Predictor
 
 OnProgress = Callable[[str, int, int], None]
@@ -140,7 +141,7 @@ def _score(
     """Yields the finished rows of one batch while the next one is computed."""
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         pending: list[concurrent.futures.Future[Prediction]] = []
-        for batch in image_batches(inputs, preprocess, batch_size=batch_size):
+        for batch in image_batches(inputs, preprocess, batch_size=batch_size, pictures=LONG_SIDE):
             reasons = {skip.id: skip.reason for skip in batch.skipped}
             rows = [
                 Prediction(
@@ -160,7 +161,16 @@ def _score(
                     evidence = None if output.map_BHW is None else output.map_BHW[place].numpy()
                     score = float(output.score_B[place])
                     started.append(
-                        pool.submit(_finish, inputs[row], score, evidence, threshold, positive, out)
+                        pool.submit(
+                            _finish,
+                            inputs[row][0],
+                            batch.pictures[place],
+                            score,
+                            evidence,
+                            threshold,
+                            positive,
+                            out,
+                        )
                     )
             yield [*rows, *(future.result() for future in pending)]
             pending = started
@@ -168,18 +178,18 @@ def _score(
 
 
 def _finish(
-    given: tuple[str, Path],
+    name: str,
+    picture: Image.Image,
     score: float,
     evidence: np.ndarray | None,
     threshold: float,
     positive: str,
     out: Path,
 ) -> Prediction:
-    name, path = given
     overlay = ""
     if evidence is not None:
         overlay = f"overlays/{name}.jpg"
-        save_overlay(out / overlay, read_image(path), evidence)
+        save_overlay(out / overlay, picture, evidence)
     return Prediction(
         file=name,
         score=score,

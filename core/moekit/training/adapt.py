@@ -103,15 +103,18 @@ def adapt(
         registry.tell("run_started", _event(task, record["request"]))
     arithmetic = pick_arithmetic(task.recipe.precision, fabric.device)
     parts: dict[str, KitModules] = {}
-    stores: dict[str, dict[str, PrefixStore]] = {}
     for part, spec in {KIT: task.kit, BASELINE: baseline_of(task.kit)}.items():
         torch.manual_seed(task.seed)
-        kit = KitModules(spec=spec, registry=registry, backbone=backbone).to(fabric.device)
-        parts[part] = kit
+        parts[part] = KitModules(spec=spec, registry=registry, backbone=backbone).to(fabric.device)
+    plans = {
+        (part, split): _plan(task, kit, backbone, arithmetic, split)
+        for part, kit in parts.items()
+        for split in ("train", "val")
+    }
+    stores: dict[str, dict[str, PrefixStore]] = {}
+    for part in parts:
         stores[part] = {
-            split: _store(
-                task, kit, backbone, fabric, arithmetic, split, stores.get(KIT), on_progress
-            )
+            split: _store(task, plans, part, split, backbone, fabric, stores.get(KIT), on_progress)
             for split in ("train", "val")
         }
     outcomes: dict[str, _Outcome] = {}
@@ -182,23 +185,29 @@ def _request(task: Adaptation, backbone: MoEBackbone) -> dict[str, Any]:
     }
 
 
-def _store(
-    task: Adaptation,
-    kit: KitModules,
-    backbone: MoEBackbone,
-    fabric: Fabric,
-    arithmetic: Arithmetic,
-    split: str,
-    shorter: Mapping[str, PrefixStore] | None,
-    on_progress: OnProgress,
-) -> PrefixStore:
-    plan = PrefixPlan.of(
+def _plan(
+    task: Adaptation, kit: KitModules, backbone: MoEBackbone, arithmetic: Arithmetic, split: str
+) -> PrefixPlan:
+    return PrefixPlan.of(
         kit,
         backbone,
         views=task.recipe.views if split == "train" else 1,
         arithmetic=arithmetic,
         size=task.recipe.image_size,
     )
+
+
+def _store(
+    task: Adaptation,
+    plans: Mapping[tuple[str, str], PrefixPlan],
+    part: str,
+    split: str,
+    backbone: MoEBackbone,
+    fabric: Fabric,
+    shorter: Mapping[str, PrefixStore] | None,
+    on_progress: OnProgress,
+) -> PrefixStore:
+    plan = plans[part, split]
     name = f"blocks 1 to {plan.end} of the backbone, {split}"
     with fabric.rank_zero_first():
         return open_prefix(
@@ -207,6 +216,7 @@ def _store(
             plan=plan,
             folder=cache_folder() / "prefix",
             limit=task.cache_limit,
+            beside=plans.values(),
             source=shorter[split] if shorter else None,
             progress=functools.partial(on_progress, name),
         )

@@ -14,7 +14,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -80,16 +80,29 @@ class PrefixPlan:
             release=importlib.metadata.version("moekit"),
         )
 
-    def shelf(self, folder: Path, backbone: MoEBackbone, *, limit: int) -> Shelf:
-        """Where activations of this plan lie."""
+    @property
+    def name(self) -> str:
+        """A hash of the plan, which names its folder."""
         text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def shelf(
+        self,
+        folder: Path,
+        backbone: MoEBackbone,
+        *,
+        limit: int,
+        beside: Iterable[PrefixPlan] = (),
+    ) -> Shelf:
+        """Where activations of this plan lie, beside those of plans that are needed too."""
         grid = self.grid(backbone)
         tokens = backbone.prefix_tokens + grid.rows * grid.columns
         return Shelf(
             folder,
-            hashlib.sha256(text.encode()).hexdigest()[:32],
+            self.name,
             (self.views, len(self.keep) + 1, tokens, backbone.width),
             limit=limit,
+            beside=[plan.name for plan in beside],
         )
 
     def grid(self, backbone: MoEBackbone) -> Grid:
@@ -152,6 +165,7 @@ def open_prefix(
     plan: PrefixPlan,
     folder: Path,
     limit: int,
+    beside: Iterable[PrefixPlan] = (),
     source: PrefixStore | None = None,
     progress: Progress,
 ) -> PrefixStore:
@@ -163,6 +177,7 @@ def open_prefix(
         plan: Made by `PrefixPlan.of`.
         folder: Holds all stored prefixes.
         limit: Greatest size of the folder, in bytes.
+        beside: Plans whose activations are needed at the same time.
         source: A shorter prefix of the same samples and views that keeps the same blocks, to go on
             from; the images are read where None.
         progress: Called with the images done and their total.
@@ -171,7 +186,7 @@ def open_prefix(
         DataError: No image could be read.
         StorageError: The prefix does not fit the limit or the disk.
     """
-    shelf = plan.shelf(folder, backbone, limit=limit)
+    shelf = plan.shelf(folder, backbone, limit=limit, beside=beside)
     hashes = source.images if source else [_content(sample.path) for sample in samples]
     named = list(zip(samples, hashes, strict=True))
     shelf.make_room(image for _, image in named)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +27,23 @@ class Shelf:
         plan: Name of the plan.
         shape: Of one image: (views, maps, tokens, width).
         limit: Greatest total size of `folder`, in bytes.
+        beside: Names of plans that are needed at the same time and make no room.
     """
 
     def __init__(
-        self, folder: Path, plan: str, shape: tuple[int, int, int, int], *, limit: int
+        self,
+        folder: Path,
+        plan: str,
+        shape: tuple[int, int, int, int],
+        *,
+        limit: int,
+        beside: Collection[str] = (),
     ) -> None:
         self._root = folder
         self._folder = folder / plan
         self._shape = shape
         self._limit = limit
+        self._beside = {folder / name for name in beside}
         self._size = math.prod(shape) * _BYTES
         self._view_values = math.prod(shape[1:])
 
@@ -108,11 +116,14 @@ class Shelf:
         others = [path for path in self._root.iterdir() if path.is_dir() and path != self._folder]
         sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in others}
         used = sum(sizes.values())
-        for path in sorted(others, key=lambda path: path.stat().st_mtime):
+        spare = [path for path in others if path not in self._beside]
+        for path in sorted(spare, key=lambda path: path.stat().st_mtime):
             if used + needed <= self._limit:
                 return
             shutil.rmtree(path, ignore_errors=True)
             used -= sizes[path]
+        if used + needed > self._limit:
+            raise self._no_space(f"{_gib(used + needed)} needed, the limit is {_gib(self._limit)}")
 
     def _delete_unwanted(self, wanted: set[str], needed: int) -> None:
         spare = [path for path in self._folder.iterdir() if path.stem not in wanted]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from moekit import KitSpec, Recipe, SpecialistSlot
-from moekit_industrial.head import InspectionHead
+from moekit import KitSpec, PooledHead, Recipe, SpecialistSlot
 
 _BLOCKS = (7, 8, 9)
 
@@ -15,7 +14,7 @@ INDUSTRIAL = KitSpec(
         for block in _BLOCKS
     ),
     head_blocks=(5, 7, 9),
-    build_head=InspectionHead,
+    build_head=PooledHead,
     recipe=Recipe(
         image_size=224,
         views=2,

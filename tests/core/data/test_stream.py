@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from PIL import Image
 
 from moekit.data.stream import Preprocess, image_batches
 from moekit.data.views import VIEWS, view
@@ -40,3 +41,15 @@ def test_the_eight_views_are_all_different_and_keep_the_pixels():
 def test_flips_and_half_turns_undo_themselves(number):
     image = torch.randn(3, 6, 6)
     assert torch.equal(view(view(image, number), number), image)
+
+
+def test_pictures_come_reduced_beside_the_tensors(tmp_path):
+    for number in range(3):
+        Image.new("RGB", (64, 32), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    (tmp_path / "1.png").write_bytes(b"no image")
+    inputs = [(str(number), tmp_path / f"{number}.png") for number in range(3)]
+    (batch,) = image_batches(inputs, READ, batch_size=4, pictures=16)
+    assert [picture.size for picture in batch.pictures] == [(16, 8), (16, 8)]
+    assert [picture.getpixel((0, 0))[0] for picture in batch.pictures] == [0, 2]
+    (plain,) = image_batches(inputs, READ, batch_size=4)
+    assert plain.pictures == ()

@@ -153,6 +153,14 @@ def test_the_plan_used_least_recently_makes_room(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "c"]
 
 
+def test_a_plan_that_is_needed_at_the_same_time_makes_no_room(tmp_path):
+    shelf_with(tmp_path, "a", ["x"])
+    both = Shelf(tmp_path, "b", (1, 1, 5, 10), limit=150, beside=["a", "b"])
+    with pytest.raises(StorageError, match="limit"):
+        both.make_room(["x"])
+    assert (tmp_path / "a" / "x.bf16").exists()
+
+
 def test_images_that_nobody_asks_for_make_room_and_those_asked_for_stay(tmp_path):
     shelf = shelf_with(tmp_path, "a", ["x", "y"])
     shelf.make_room(["y", "z"])

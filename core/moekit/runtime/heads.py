@@ -1,4 +1,4 @@
-"""The inspection head: from tokens of several depths to one score and a map of evidence.
+"""A task head that suits many kits: from tokens of several depths to a score and a map.
 
 Shapes: B images, N tokens (prefix tokens first, then the patch grid row by row), P patches, D
 width, L blocks that the head reads, F = 3 * D * L pooled features, H hidden width.
@@ -12,14 +12,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from moekit import Grid, HeadOutput
+from moekit.moe.specialists import Grid
+from moekit.runtime.output import HeadOutput
 
 
-class InspectionHead(nn.Module):
+class PooledHead(nn.Module):
     """Scores pooled tokens by a small network, and says which patches the score rests on.
 
-    Of each block the class token and the patches' mean and maximum are taken: a mean alone hides a
-    crack that fills two patches of 256.
+    Of each block the class token and the patches' mean and maximum are taken: a mean alone hides
+    what fills two patches of 256. A kit passes `moekit.PooledHead` as its `build_head`.
 
     Args:
         width: D.
