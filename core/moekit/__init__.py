@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         KitSpec,
         MetricExample,
         MetricSpec,
+        PredictTask,
         RunEvent,
         SpecialistSlot,
     )
@@ -76,6 +77,7 @@ _HOMES = {
         "KitSpec",
         "MetricExample",
         "MetricSpec",
+        "PredictTask",
         "RunEvent",
         "SpecialistSlot",
     ),
@@ -109,6 +111,7 @@ __all__ = [
     "MoekitError",
     "PluginError",
     "PooledHead",
+    "PredictTask",
     "Provenance",
     "Recipe",
     "Registry",

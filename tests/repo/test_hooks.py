@@ -13,6 +13,7 @@ PLUGINS = [
     "moekit.builtin.hooks",
     "moekit_entropy_gate.hooks",
     "moekit_industrial.hooks",
+    "moekit_medical.hooks",
     "moekit_tensorboard.hooks",
     "moekit_texture.hooks",
 ]

@@ -26,6 +26,7 @@ PUBLIC = [
     "MoekitError",
     "PluginError",
     "PooledHead",
+    "PredictTask",
     "Provenance",
     "Recipe",
     "Registry",

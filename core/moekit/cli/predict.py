@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -64,18 +66,19 @@ def predict(
     from moekit.cli.session import open_backbone
     from moekit.data.predictions import Predictions
     from moekit.evaluation.evaluate import load_predictor, preprocess_of
-    from moekit.evaluation.predict import collect_inputs
+    from moekit.evaluation.predict import collect_inputs, score_pictures
     from moekit.evaluation.predict import predict as score
     from moekit.evaluation.threshold import choose_threshold
     from moekit.plugins.changes import kit_of_run
+    from moekit.plugins.records import PredictTask
     from moekit.plugins.registry import Registry
     from moekit.training.run import Run
 
-    found = collect_inputs(inputs)
     run = Run(run_folder)
     record = run.read_finished()
     registry = Registry()
     spec = kit_of_run(registry, kit, record)
+    found = collect_inputs(inputs) if spec.predict is None else []
     backbone = open_backbone(
         device=device, weights=weights, architecture=record["backbone"]["architecture"]
     )
@@ -93,12 +96,28 @@ def predict(
         "precision": predictor.arithmetic,
         "disclaimer": spec.disclaimer,
     }
+    preprocess = preprocess_of(run, backbone)
+    if spec.predict is not None:
+        with reporter() as report:
+            summary = spec.predict(
+                PredictTask(
+                    inputs=tuple(inputs),
+                    out=out,
+                    score=functools.partial(score_pictures, predictor, preprocess, batch_size),
+                    threshold=point.threshold,
+                    provenance=provenance,
+                    batch_size=batch_size,
+                    on_progress=report.update,
+                )
+            )
+        _tell(summary, out, spec.disclaimer, as_json=as_json)
+        return
     began = time.perf_counter()
     with reporter() as report:
         rows = score(
             found,
             predictor=predictor,
-            preprocess=preprocess_of(run, backbone),
+            preprocess=preprocess,
             threshold=point.threshold,
             positive=spec.positive,
             provenance=provenance,
@@ -124,3 +143,16 @@ def predict(
     say(f"rows and overlays are in {out}")
     if spec.disclaimer:
         say(spec.disclaimer)
+
+
+def _tell(summary: dict[str, Any], out: Path, disclaimer: str, *, as_json: bool) -> None:
+    """What a kit that predicts in its own way has done."""
+    if as_json:
+        print_json(summary)
+        return
+    for name, value in summary.items():
+        if isinstance(value, str | int | float):
+            say(f"{name}: {value}")
+    say(f"everything is in {out}")
+    if disclaimer:
+        say(disclaimer)

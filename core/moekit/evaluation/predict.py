@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from moekit._files import atomic_text
@@ -127,6 +128,22 @@ def predict(
     rows = [done[name] for name, _ in inputs]
     _write_csv(out / "predictions.csv", rows)
     return rows
+
+
+def score_pictures(
+    predictor: Predictor,
+    preprocess: Preprocess,
+    batch_size: int,
+    pictures: Sequence[Image.Image],
+) -> np.ndarray:
+    """Probabilities of the positive class of RGB pictures of any size, (n,) float64."""
+    scores = [
+        predictor(
+            torch.stack([preprocess.tensor(one) for one in pictures[first : first + batch_size]])
+        ).score_B
+        for first in range(0, len(pictures), batch_size)
+    ]
+    return torch.cat(scores).numpy() if scores else np.zeros(0)
 
 
 def _score(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL.Image import Image
     from torch import nn
 
     from moekit.data.samples import Dataset
@@ -141,6 +142,29 @@ class SpecialistSlot:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictTask:
+    """What a kit is handed that predicts in its own way.
+
+    Attributes:
+        inputs: Files and folders, as they were given.
+        out: The output folder; nothing is written elsewhere.
+        score: Gives pictures (RGB, any size) their probabilities, (n,) float64 in [0, 1].
+        threshold: Operating threshold, chosen on validation data.
+        provenance: What the scores depend on, for the outputs.
+        batch_size: Pictures a forward pass.
+        on_progress: Called with a description, what is done and the total.
+    """
+
+    inputs: tuple[Path, ...]
+    out: Path
+    score: Callable[[Sequence[Image]], np.ndarray]
+    threshold: float
+    provenance: Mapping[str, Any]
+    batch_size: int
+    on_progress: Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class KitSpec:
     """A domain kit.
 
@@ -158,6 +182,8 @@ class KitSpec:
         outcome_names: The field's words for `missed` positives and `false_alarm`s.
         demo_dataset: The `--data` value of `moekit demo`.
         disclaimer: A sentence for every output; empty for none.
+        predict: Takes the place of the core's way of scoring images one by one, for inputs that are
+            no plain images; returns a JSON-ready summary. None for plain images.
     """
 
     name: str
@@ -171,6 +197,7 @@ class KitSpec:
     outcome_names: Mapping[str, str]
     demo_dataset: str
     disclaimer: str = ""
+    predict: Callable[[PredictTask], dict[str, Any]] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from moekit import MetricSpec
+from moekit import MetricExample, MetricSpec
 from moekit_medical.metrics.reliability import BINS, reliability_curve
 
 _SHARE = 0.95
@@ -134,6 +134,7 @@ def _spec(
     source: str,
     *,
     higher_is_better: bool,
+    answer: float,
 ) -> MetricSpec:
     return MetricSpec(
         name=name,
@@ -142,6 +143,15 @@ def _spec(
         bounds=(0.0, 1.0),
         summary=summary,
         source=source,
+        examples=(
+            MetricExample(
+                scores=(0.1, 0.4, 0.35, 0.8),
+                labels=(0, 0, 1, 1),
+                threshold=0.5,
+                value=answer,
+                source="by hand; scikit-learn 1.9 agrees on the Brier score and the ROC points",
+            ),
+        ),
     )
 
 
@@ -152,6 +162,7 @@ METRICS: tuple[MetricSpec, ...] = (
         "expected calibration error of the positive class, 15 bins",
         "Naeini et al. 2015, binary variant",
         higher_is_better=False,
+        answer=(0.1 + 0.4 + 0.65 + 0.2) / 4,
     ),
     _spec(
         "brier",
@@ -159,6 +170,7 @@ METRICS: tuple[MetricSpec, ...] = (
         "mean squared difference of score and label",
         "Brier 1950, binary form",
         higher_is_better=False,
+        answer=(0.1**2 + 0.4**2 + 0.65**2 + 0.2**2) / 4,
     ),
     _spec(
         "sensitivity_at_95_specificity",
@@ -166,6 +178,7 @@ METRICS: tuple[MetricSpec, ...] = (
         "sensitivity where the ROC curve passes 95% of negatives; for description",
         "definition",
         higher_is_better=True,
+        answer=1 / 2,
     ),
     _spec(
         "specificity_at_95_sensitivity",
@@ -173,5 +186,6 @@ METRICS: tuple[MetricSpec, ...] = (
         "specificity where the ROC curve finds 95% of positives; for description",
         "definition",
         higher_is_better=True,
+        answer=1 / 2,
     ),
 )

@@ -1,0 +1,40 @@
+"""The hooks of the medical kit."""
+
+from __future__ import annotations
+
+from moekit import DatasetSpec, ExpertSpec, KitSpec, MetricSpec, hookimpl
+from moekit_medical.kit import MEDICAL
+from moekit_medical.lesion import LesionExpert
+from moekit_medical.loaders import DATASETS
+from moekit_medical.metrics import METRICS
+
+
+@hookimpl
+def moekit_experts() -> list[ExpertSpec]:
+    """The lesion expert."""
+    return [
+        ExpertSpec(
+            name="lesion",
+            build=LesionExpert,
+            summary="a bottleneck that compares a patch with its near and farther surroundings",
+            source="in the line of Convpass, Jie and Deng 2022, arXiv:2207.07039",
+        )
+    ]
+
+
+@hookimpl
+def moekit_datasets() -> list[DatasetSpec]:
+    """Loaders of candidates and series."""
+    return list(DATASETS)
+
+
+@hookimpl
+def moekit_metrics() -> list[MetricSpec]:
+    """Metrics of diagnostic accuracy and calibration."""
+    return list(METRICS)
+
+
+@hookimpl
+def moekit_kits() -> list[KitSpec]:
+    """The medical kit."""
+    return [MEDICAL]

@@ -1,0 +1,53 @@
+"""`moekit predict medical`: findings in the CT series at a path."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from moekit import PredictTask, UsageError
+from moekit_medical.inference.pipeline import run_inference
+
+
+def predict_series(task: PredictTask) -> dict[str, Any]:
+    """Scores the nodule candidates of every CT series below one path.
+
+    The tokens that name files and series in the outputs are salted with the run's provenance, so
+    that the same command gives the same bytes.
+
+    Raises:
+        UsageError: More than one path was given.
+        DataError: There is nothing at the path.
+        StorageError: The output cannot be written.
+    """
+    if len(task.inputs) != 1:
+        raise UsageError(
+            f"{len(task.inputs)} inputs were given",
+            whose="moekit predict medical",
+            fix="name one folder, zip archive or file; folders may hold many series",
+        )
+
+    def score(crops_NSS: np.ndarray) -> np.ndarray:
+        return task.score([Image.fromarray(crop).convert("RGB") for crop in crops_NSS])
+
+    salt = hashlib.sha256(json.dumps(dict(task.provenance), sort_keys=True).encode()).digest()
+    summary = run_inference(
+        task.inputs[0],
+        scorer=score,
+        threshold=task.threshold,
+        out=task.out,
+        salt=salt,
+        provenance=task.provenance,
+        batch_size=max(task.batch_size, 64),
+        progress=task.on_progress,
+    )
+    return {
+        **task.provenance,
+        **summary.counts,
+        "findings": sum(len(record.findings) for record in summary.series),
+        "ignored": len(summary.ignored),
+    }
