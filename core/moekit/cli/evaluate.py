@@ -39,8 +39,8 @@ from moekit.cli.output import Reporter, print_json, print_table, reporter
         default="accuracy",
         show_default=True,
         metavar="RULE",
-        help="How the threshold is chosen on validation scores: accuracy, f1, youden, or "
-        "max-miss=0.02.",
+        help="How the threshold is chosen on validation scores: accuracy, f1, youden, "
+        "max-miss=0.02 or max-false-alarm=0.05.",
     ),
     click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Arithmetic."),
     seed_option,

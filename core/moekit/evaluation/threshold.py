@@ -11,7 +11,7 @@ import numpy as np
 
 from moekit.errors import DataError, UsageError
 
-RULES = ("accuracy", "f1", "youden", "max-miss=SHARE")
+RULES = ("accuracy", "f1", "youden", "max-miss=SHARE", "max-false-alarm=SHARE")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class OperatingPoint:
         rule: How it was chosen.
         split: On which split.
         n: From how many scores.
-        value: What the rule reached there: its figure, or for `max-miss` the share missed.
+        value: What the rule reached there: its figure, or the share missed or falsely alarmed.
     """
 
     threshold: float
@@ -50,14 +50,15 @@ def choose_threshold(
 
     Candidates lie halfway between neighbouring scores, on the least, and beyond the greatest. Of
     equally good ones the middle of the longest run is taken, so that ties depend on nothing else;
-    `max-miss` takes the highest that keeps its promise.
+    `max-miss` takes the highest that keeps its promise, `max-false-alarm` the lowest.
 
     Args:
         scores: (n,) in [0, 1].
         labels: (n,) in {0, 1}, both present.
         rule: `accuracy`, `f1`, `youden` (sensitivity + specificity - 1; Youden 1950), or
             `max-miss=SHARE`: the highest threshold at which at most that share of positives is
-            missed.
+            missed, or `max-false-alarm=SHARE`: the lowest at which at most that share of negatives
+            is called positive (specificity of at least 1 - SHARE).
         split: Name of the split, for the record.
 
     Raises:
@@ -104,25 +105,28 @@ def _judge(counts: Counts, rule: str) -> tuple[np.ndarray, int]:
     if rule in known:
         values = known[rule](counts)
         return values, _middle_of_best(values)
-    share = _most_missed(rule)
+    kind, share = _promise(rule)
     # Divided like the share was written, so that 2 of 100 is exactly 0.02.
-    missed = (counts.positives - counts.true_positives) / counts.positives
-    return missed, int(np.flatnonzero(missed <= share)[-1])
+    if kind == "max-miss":
+        missed = (counts.positives - counts.true_positives) / counts.positives
+        return missed, int(np.flatnonzero(missed <= share)[-1])
+    alarmed = np.asarray(counts.false_positives / counts.negatives)
+    return alarmed, int(np.flatnonzero(alarmed <= share)[0])
 
 
-def _most_missed(rule: str) -> float:
+def _promise(rule: str) -> tuple[str, float]:
     kind, _, text = rule.partition("=")
     try:
         share = float(text)
     except ValueError:
         share = -1.0
-    if kind != "max-miss" or not 0 <= share < 1:
+    if kind not in ("max-miss", "max-false-alarm") or not 0 <= share < 1:
         raise UsageError(
             f"there is no threshold rule {rule!r}",
             whose="--threshold-rule",
             fix=f"use one of: {', '.join(RULES)}",
         )
-    return share
+    return kind, share
 
 
 def _accuracy(counts: Counts) -> np.ndarray:

@@ -29,6 +29,11 @@ class Grid(NamedTuple):
     rows: int
     columns: int
 
+    @property
+    def patches(self) -> int:
+        """How many patches the grid has."""
+        return self.rows * self.columns
+
 
 @runtime_checkable
 class SpecialistExpert(Protocol):

@@ -65,7 +65,7 @@ def _pool(x_BND: Tensor, grid: Grid) -> Tensor:
 
 
 def _patches(x_BND: Tensor, grid: Grid) -> Tensor:
-    return x_BND[:, x_BND.shape[1] - grid.rows * grid.columns :]
+    return x_BND[:, x_BND.shape[1] - grid.patches :]
 
 
 def _evidence(tokens: Sequence[Tensor], gradient_BF: Tensor, grid: Grid) -> Tensor:

@@ -5,13 +5,15 @@ Shapes: B images, N tokens, D width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from torch import Tensor, nn
 
 from moekit.backbone.model import MoEBackbone
-from moekit.errors import UsageError
+from moekit.errors import MoekitError, PluginError, UsageError
+from moekit.moe.gates import Gate
 from moekit.moe.specialists import Grid, SpecialistSet
 from moekit.moe.stats import RoutingTrace
 from moekit.plugins.records import KitSpec, SpecialistSlot
@@ -32,12 +34,16 @@ class KitModules(nn.Module):
 
     Raises:
         UsageError: The kit names a block that the backbone does not have, or one block twice.
+        PluginError: An expert, a gate or the head cannot be built, the head reads no block, or a
+            slot lets a token take more options than it has.
     """
 
     def __init__(self, *, spec: KitSpec, registry: Registry, backbone: MoEBackbone) -> None:
         super().__init__()
         depth = len(backbone.blocks)
         self.name = spec.name
+        if not spec.head_blocks:
+            raise _fault("its head reads no block", f"kit {spec.name}")
         self.head_blocks = sorted(_resolve(block, depth, spec.name) for block in spec.head_blocks)
         self.sets = nn.ModuleDict()
         for slot in spec.slots:
@@ -49,7 +55,8 @@ class KitModules(nn.Module):
                     fix="put all experts of a block into one slot",
                 )
             self.sets[key] = _build_set(slot, spec.name, registry, backbone.width)
-        self.head = spec.build_head(backbone.width, len(self.head_blocks))
+        head = functools.partial(spec.build_head, backbone.width, len(self.head_blocks))
+        self.head = cast(nn.Module, _build(head, f"the head of kit {spec.name}"))
 
     @property
     def branches(self) -> dict[int, SpecialistSet]:
@@ -102,12 +109,37 @@ class KitModules(nn.Module):
 
 
 def _build_set(slot: SpecialistSlot, kit: str, registry: Registry, width: int) -> SpecialistSet:
+    if not 1 <= slot.top_k <= len(slot.experts) + 1:
+        raise _fault(
+            f"a slot in block {slot.block} has top_k {slot.top_k}, but {len(slot.experts)} experts",
+            f"kit {kit}",
+        )
+    experts = [
+        _build(functools.partial(registry.expert(name).build, width), f"expert {name}")
+        for name in slot.experts
+    ]
     return SpecialistSet(
         width=width,
-        experts=[cast(nn.Module, registry.expert(name).build(width)) for name in slot.experts],
-        gate=registry.gate(slot.gate).build(),
+        experts=cast(list[nn.Module], experts),
+        gate=cast(Gate, _build(registry.gate(slot.gate).build, f"gate {slot.gate}")),
         top_k=slot.top_k,
         kit=kit,
+    )
+
+
+def _build(build: Callable[[], object], what: str) -> object:
+    """What a plugin's function builds; whatever it raises becomes an error that names it."""
+    try:
+        return build()
+    except MoekitError:
+        raise
+    except Exception as error:
+        raise _fault(f"building it failed: {type(error).__name__}: {error}", what) from error
+
+
+def _fault(what: str, whose: str) -> PluginError:
+    return PluginError(
+        what, whose=whose, fix="check its plugin with `moekit plugins check`, or choose another"
     )
 
 

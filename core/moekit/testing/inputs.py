@@ -29,7 +29,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def tokens(images: int, grid: Grid = GRID, *, width: int = WIDTH, seed: int = 0) -> Tensor:
     """(B, 1 + rows * columns, D) normalised tokens, one class token first."""
-    count = 1 + grid.rows * grid.columns
+    count = 1 + grid.patches
     return torch.randn(images, count, width, generator=generator(seed))
 
 

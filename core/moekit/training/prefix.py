@@ -96,7 +96,7 @@ class PrefixPlan:
     ) -> Shelf:
         """Where activations of this plan lie, beside those of plans that are needed too."""
         grid = self.grid(backbone)
-        tokens = backbone.prefix_tokens + grid.rows * grid.columns
+        tokens = backbone.prefix_tokens + grid.patches
         return Shelf(
             folder,
             self.name,

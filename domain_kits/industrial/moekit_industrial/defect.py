@@ -37,7 +37,7 @@ class DefectExpert(nn.Module):
     def forward(self, x_BND: Tensor, grid: Grid) -> Tensor:
         """(B, N, D) to (B, N, D)."""
         hidden_BNR = self.down(x_BND)
-        prefix = hidden_BNR.shape[1] - grid.rows * grid.columns
+        prefix = hidden_BNR.shape[1] - grid.patches
         patches = hidden_BNR[:, prefix:]
         plane = patches.transpose(1, 2).unflatten(2, grid)
         local = self.local(plane).flatten(2).transpose(1, 2)

@@ -38,7 +38,7 @@ class TextureExpert(nn.Module):
 
     def forward(self, x_BND: Tensor, grid: Grid) -> Tensor:
         """(B, N, D) to (B, N, D)."""
-        patches = grid.rows * grid.columns
+        patches = grid.patches
         prefix = x_BND.shape[1] - patches
         plane_BRHW = self.down(x_BND[:, prefix:]).transpose(1, 2).unflatten(2, grid)
         mean_BRHW = _neighbourhood(plane_BRHW)

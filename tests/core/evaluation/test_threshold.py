@@ -34,6 +34,15 @@ def test_max_miss_is_the_highest_threshold_that_keeps_its_promise():
     assert 0.6 < looser.threshold <= 0.7
 
 
+def test_max_false_alarm_is_the_lowest_threshold_that_keeps_its_promise():
+    point = choose_threshold(SCORES, LABELS, rule="max-false-alarm=0")
+    assert 0.6 < point.threshold <= 0.7
+    assert point.value == 0
+    looser = choose_threshold(SCORES, LABELS, rule="max-false-alarm=0.25")
+    assert 0.3 < looser.threshold <= 0.4
+    assert looser.value == 0.25
+
+
 def test_the_order_of_the_scores_changes_nothing():
     order = np.random.default_rng(0).permutation(len(SCORES))
     for rule in ("accuracy", "f1", "youden"):
@@ -47,7 +56,7 @@ def test_one_class_cannot_choose():
         choose_threshold(SCORES, np.zeros(8, dtype=int))
 
 
-@pytest.mark.parametrize("rule", ["best", "max-miss", "max-miss=two", "max-miss=1.5"])
+@pytest.mark.parametrize("rule", ["best", "max-miss", "max-miss=two", "max-false-alarm=1.5"])
 def test_an_unknown_rule_is_told_with_the_known_ones(rule):
     with pytest.raises(UsageError, match="youden"):
         choose_threshold(SCORES, LABELS, rule=rule)

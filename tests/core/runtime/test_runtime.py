@@ -194,3 +194,28 @@ def test_scores_and_maps_are_probabilities(
 
 def test_attached_modules_are_in_eval_mode(runtime: Runtime) -> None:
     assert not any(module.training for module in runtime.attach("first").modules())
+
+
+def refuse(*_):
+    raise ValueError("no memory for this")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"head_blocks": ()}, "reads no block"),
+        ({"build_head": refuse}, "ValueError: no memory for this"),
+        (
+            {"slots": (SpecialistSlot(block=-1, experts=("token",), gate="best", top_k=3),)},
+            "top_k 3, but 1 experts",
+        ),
+    ],
+)
+def test_a_kit_that_cannot_be_built_is_named_when_it_is_attached(
+    changes, words, make_kit, tiny_backbone, registry
+):
+    runtime = Runtime(tiny_backbone, registry=registry)
+    with pytest.raises(PluginError, match=words) as caught:
+        runtime.attach(make_kit("unsound", **changes))
+    assert "unsound" in caught.value.whose
+    assert runtime.kits == ()
