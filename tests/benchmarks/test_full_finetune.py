@@ -23,7 +23,7 @@ from moekit.moe.specialists import Grid
 from moekit.runtime.device import autocast
 
 pytestmark = pytest.mark.bench
-SEED, BATCH, EPOCHS, PATIENCE, RATE = 0, 32, 8, 2, 3e-5
+SEED, BATCH, EPOCHS, PATIENCE, RATE = 0, 32, 5, 2, 3e-5
 CPU = torch.device("cpu")
 
 

@@ -32,7 +32,9 @@ from moekit.evaluation.run_files import (
     read_routing,
     read_shots,
 )
+from moekit.evaluation.sections import plugin_sections
 from moekit.evaluation.svg import Axis, Line, interval_chart, line_chart
+from moekit.plugins.registry import Registry
 
 LARGEST = 2_000_000
 _MARGIN = 20_000
@@ -43,7 +45,7 @@ _KIT, _BARE = "curve-a", "curve-b"
 _TURNING = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def render_report(run: Path) -> Path:
+def render_report(run: Path, *, registry: Registry | None = None) -> Path:
     """Writes RUN/report.html.
 
     Sections whose file is missing are left out, and the page says which command makes it. Pictures
@@ -51,6 +53,7 @@ def render_report(run: Path) -> Path:
 
     Args:
         run: A run folder with result.json.
+        registry: Plugins that may add sections; found anew where None.
 
     Returns:
         The path of the report.
@@ -78,6 +81,7 @@ def render_report(run: Path) -> Path:
         "curves": _curves(run, result),
         "routing": read_routing(run),
         "history": _history(read_history(run)),
+        "added": plugin_sections(run, registry or Registry()),
     }
     with naming(source):
         bare = _render(context, None)

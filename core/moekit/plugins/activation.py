@@ -25,6 +25,7 @@ from moekit.plugins.records import (
     HealthCheckSpec,
     KitSpec,
     MetricSpec,
+    ReportSectionSpec,
     RunEvent,
 )
 
@@ -35,6 +36,7 @@ RECORDS: Mapping[str, type] = {
     "datasets": DatasetSpec,
     "metrics": MetricSpec,
     "health_checks": HealthCheckSpec,
+    "report_sections": ReportSectionSpec,
 }
 EVENTS = ("run_started", "run_finished")
 

@@ -18,6 +18,7 @@ from moekit.plugins.records import (
     HealthCheckSpec,
     KitSpec,
     MetricSpec,
+    ReportSectionSpec,
     RunEvent,
 )
 
@@ -144,6 +145,27 @@ def moekit_health_checks() -> list[HealthCheckSpec]:  # type: ignore[empty-body]
         ...         name="space", run=enough_space, summary="is there space on the disk?")]
         >>> moekit_health_checks()[0].run() is None
         True
+    """
+
+
+@hookspec
+def moekit_report_sections() -> list[ReportSectionSpec]:  # type: ignore[empty-body]
+    """Sections that the reports of certain kits get.
+
+    Example:
+        >>> import moekit
+        >>> def render(context):
+        ...     rows = (("images", str(context.result["n"])),)
+        ...     table = moekit.ReportTable(columns=("what", "how many"), rows=rows)
+        ...     return moekit.ReportSection(title="Size", tables=(table,))
+        >>> @moekit.hookimpl
+        ... def moekit_report_sections():
+        ...     return [moekit.ReportSectionSpec(
+        ...         name="size", kits=("tiny",), render=render, summary="the size of the set")]
+        >>> context = moekit.ReportContext(
+        ...     result={"n": 12}, record={}, predictions=None, validation=None)
+        >>> moekit_report_sections()[0].render(context).tables[0].rows
+        (('images', '12'),)
     """
 
 

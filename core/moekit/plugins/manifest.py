@@ -33,6 +33,9 @@ class Provides(BaseModel):
     health_checks: tuple[Name, ...] = Field(
         default=(), description="Checks that `moekit plugins doctor` runs."
     )
+    report_sections: tuple[Name, ...] = Field(
+        default=(), description="Sections that the reports of certain kits get."
+    )
 
 
 class Requirement(BaseModel):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import nn
 
+    from moekit.data.predictions import Predictions
     from moekit.data.samples import Dataset
     from moekit.moe.gates import Gate
     from moekit.moe.specialists import SpecialistExpert
@@ -213,6 +214,68 @@ class HealthCheckSpec:
 
     name: str
     run: Callable[[], str | None]
+    summary: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportTable:
+    """A table of a report; every cell is plain text and is escaped.
+
+    Attributes:
+        columns: Headings.
+        rows: As many cells each as there are columns.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportSection:
+    """A section of a report.
+
+    Attributes:
+        title: Its heading.
+        paragraphs: Plain text, before the tables.
+        tables: Tables.
+    """
+
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    tables: tuple[ReportTable, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportContext:
+    """What a section is made from.
+
+    Attributes:
+        result: The content of result.json.
+        record: The content of run.json; empty where the folder has none.
+        predictions: Scores and labels of the evaluated split, or None where they are gone.
+        validation: The same of the validation split, or None.
+    """
+
+    result: Mapping[str, Any]
+    record: Mapping[str, Any]
+    predictions: Predictions | None
+    validation: Predictions | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportSectionSpec:
+    """A section that reports of certain kits get.
+
+    Attributes:
+        name: Short name, unique in its distribution.
+        kits: Names of the kits whose reports get it.
+        render: Makes it; quick, and without side effects.
+        summary: One line for lists.
+    """
+
+    name: str
+    kits: tuple[str, ...]
+    render: Callable[[ReportContext], ReportSection]
     summary: str
 
 

@@ -19,6 +19,7 @@ from moekit.plugins.records import (
     HealthCheckSpec,
     KitSpec,
     MetricSpec,
+    ReportSectionSpec,
     RunEvent,
 )
 from moekit.plugins.settings import is_strict
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from moekit.data.samples import Dataset
 
 _logger = logging.getLogger(__name__)
-Kind = Literal["kits", "experts", "gates", "datasets", "metrics", "health_checks"]
+Kind = Literal[
+    "kits", "experts", "gates", "datasets", "metrics", "health_checks", "report_sections"
+]
 
 
 class Registry:
@@ -121,6 +124,10 @@ class Registry:
     def health_check(self, name: str) -> HealthCheckSpec:
         """The health check of that name."""
         return cast(HealthCheckSpec, self._get("health_checks", name))
+
+    def report_section(self, name: str) -> ReportSectionSpec:
+        """The report section of that name."""
+        return cast(ReportSectionSpec, self._get("report_sections", name))
 
     def used(self) -> list[Plugin]:
         """The plugins that something was taken from so far."""

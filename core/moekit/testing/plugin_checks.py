@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import cast
 
 from moekit._files import sha256
 from moekit.errors import PluginError
+from moekit.evaluation.sections import read_context
 from moekit.plugins.activation import activate
 from moekit.plugins.discovery import State
 from moekit.plugins.manifest import Event, Manifest
-from moekit.plugins.records import HealthCheckSpec
+from moekit.plugins.records import HealthCheckSpec, ReportSection, ReportSectionSpec
 from moekit.plugins.registry import Kind, Registry
 from moekit.testing.check import Blocked, ConformanceError, check, require
 from moekit.testing.reference import reference_event
 from moekit.testing.subject import Subject, private_folders
 
-_KINDS = ("kits", "experts", "gates", "datasets", "metrics", "health_checks")
+_KINDS = (
+    "kits",
+    "experts",
+    "gates",
+    "datasets",
+    "metrics",
+    "health_checks",
+    "report_sections",
+)
 
 
 def _manifest(subject: Subject) -> Manifest:
@@ -148,6 +158,35 @@ def answers(subject: Subject, name: str) -> None:
     spec: HealthCheckSpec = subject.record("health_checks", name)
     answer = spec.run()
     require(answer is None or (isinstance(answer, str) and answer != ""), f"it gave {answer!r}")
+
+
+@check("report-section")
+def is_made_from_a_run(subject: Subject, name: str) -> None:
+    """From a run it makes a section: a title, text, tables whose rows fit their columns."""
+    spec: ReportSectionSpec = subject.record("report_sections", name)
+    require(bool(spec.kits and spec.summary.strip()), "it names no kit, or has no summary")
+    with private_folders() as folder:
+        reference_event(folder / "run", "run_finished")
+        section = spec.render(read_context(folder / "run"))
+    if not isinstance(section, ReportSection):
+        raise ConformanceError("render must return a moekit.ReportSection")
+    texts = [section.title, *section.paragraphs]
+    for table in section.tables:
+        texts += [*table.columns, *(cell for row in table.rows for cell in row)]
+        wrong = [row for row in table.rows if len(row) != len(table.columns)]
+        require(not wrong, f"a row does not fit its {len(table.columns)} columns: {wrong[:1]}")
+    require(all(isinstance(text, str) for text in texts), "a cell is no text")
+
+
+@check("report-section")
+def is_made_from_scores_that_are_gone(subject: Subject, name: str) -> None:
+    """Without the scores of the run it makes a section all the same."""
+    spec: ReportSectionSpec = subject.record("report_sections", name)
+    with private_folders() as folder:
+        reference_event(folder / "run", "run_finished")
+        context = read_context(folder / "run")
+    section = spec.render(dataclasses.replace(context, predictions=None, validation=None))
+    require(bool(section.title.strip()), "its title is empty")
 
 
 @check("listener")

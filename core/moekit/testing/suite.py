@@ -27,6 +27,7 @@ _OF_RECORDS = {
     "metric": "metrics",
     "kit": "kits",
     "health-check": "health_checks",
+    "report-section": "report_sections",
 }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from moekit import DatasetSpec, ExpertSpec, KitSpec, MetricSpec, hookimpl
+from moekit import DatasetSpec, ExpertSpec, KitSpec, MetricSpec, ReportSectionSpec, hookimpl
 from moekit_medical.kit import MEDICAL
 from moekit_medical.lesion import LesionExpert
 from moekit_medical.loaders import DATASETS
 from moekit_medical.metrics import METRICS
+from moekit_medical.report.calibration import CALIBRATION
 
 
 @hookimpl
@@ -38,3 +39,9 @@ def moekit_metrics() -> list[MetricSpec]:
 def moekit_kits() -> list[KitSpec]:
     """The medical kit."""
     return [MEDICAL]
+
+
+@hookimpl
+def moekit_report_sections() -> list[ReportSectionSpec]:
+    """What medical reports say beside the metrics."""
+    return [CALIBRATION]

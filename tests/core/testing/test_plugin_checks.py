@@ -192,3 +192,33 @@ def test_whatever_happens_at_import_is_a_finding(code, install):
     report = run_checks("broken")
     assert "hooks/are-accepted" in {failure.id for failure in report.failures}
     assert not report.conforms
+
+
+SECTION = """
+import moekit
+
+def render(context):
+    BODY
+
+@moekit.hookimpl
+def moekit_report_sections():
+    return [moekit.ReportSectionSpec(
+        name="one", kits=("reference",), render=render, summary="a specimen")]
+"""
+SECTIONS = {
+    "is-made-from-a-run": "return moekit.ReportSection(title='x', tables=("
+    "moekit.ReportTable(columns=('a', 'b'), rows=(('1',),)),))",
+    "is-made-from-scores-that-are-gone": "return moekit.ReportSection("
+    "title=str(len(context.predictions)))",
+}
+
+
+@pytest.mark.parametrize("name", CHECKS["report-section"])
+def test_a_broken_section_fails_the_check_that_it_breaks(name, install):
+    provides = {"provides": {"report_sections": ["one"]}}
+    good = "return moekit.ReportSection(title='x', paragraphs=(context.result['kit'],))"
+    install("good", manifest=provides, hooks=SECTION.replace("BODY", good))
+    check("good", f"report-section/one/{name}").run()
+    install("broken", manifest=provides, hooks=SECTION.replace("BODY", SECTIONS[name]))
+    with pytest.raises(ConformanceError):
+        check("broken", f"report-section/one/{name}").run()

@@ -194,6 +194,23 @@ def moekit_health_checks():
     return [moekit.HealthCheckSpec(name="frozen-health", run=lambda: None, summary="-")]
 
 
+def render(context):
+    return moekit.ReportSection(
+        title="Frozen",
+        paragraphs=(str(sorted(context.record)), str(context.predictions is None)),
+        tables=(moekit.ReportTable(columns=("n",), rows=((str(context.result["n"]),),)),),
+    )
+
+
+@moekit.hookimpl
+def moekit_report_sections():
+    return [
+        moekit.ReportSectionSpec(
+            name="frozen-section", kits=("frozen",), render=render, summary="-"
+        )
+    ]
+
+
 @moekit.hookimpl
 def moekit_run_started(event):
     (event.folder / f"frozen-{event.command}.txt").write_text(f"{event.kit} {event.dataset}")

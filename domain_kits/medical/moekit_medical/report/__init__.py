@@ -1,0 +1,1 @@
+"""Sections that the medical kit adds to a run's report."""
