@@ -8,6 +8,8 @@ from moekit_medical.lesion import LesionExpert
 from moekit_medical.loaders import DATASETS
 from moekit_medical.metrics import METRICS
 from moekit_medical.report.calibration import CALIBRATION
+from moekit_medical.report.claim import CLAIM
+from moekit_medical.report.tripod import TRIPOD
 
 
 @hookimpl
@@ -44,4 +46,4 @@ def moekit_kits() -> list[KitSpec]:
 @hookimpl
 def moekit_report_sections() -> list[ReportSectionSpec]:
     """What medical reports say beside the metrics."""
-    return [CALIBRATION]
+    return [CALIBRATION, CLAIM, TRIPOD]

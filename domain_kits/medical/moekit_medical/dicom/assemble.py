@@ -102,7 +102,7 @@ class _Run:
             return
         for part in parts:
             try:
-                self._take_part(part)
+                self._take_part(part, of=len(parts))
             except RefusedError as refusal:
                 self._refuse(part, refusal)
             except MemoryError:
@@ -110,10 +110,12 @@ class _Run:
                 self._refuse(part, RefusedError("it needs more memory than there is", fix=fix))
             self._advance(len(_files(part)))
 
-    def _take_part(self, part: Sequence[Slice]) -> None:
+    def _take_part(self, part: Sequence[Slice], *, of: int) -> None:
         check_part(part)
         plan = plan_grid(part)
         hu_NHW, notes = _load(part, plan)
+        if of > 1:
+            notes |= {f"It is one of {of} matrices or orientations that the series holds."}
         self.volumes.append(_volume(plan, resample(hu_NHW, plan), notes))
         spare = copies(plan)
         used = _files([place[0] for place in plan.places])
@@ -171,7 +173,7 @@ def _load(part: Sequence[Slice], plan: Plan) -> tuple[np.ndarray, frozenset[str]
 def _volume(plan: Plan, hu_DHW: np.ndarray, notes: frozenset[str]) -> Volume:
     kept = [place[0] for place in plan.places]
     spare = copies(plan)
-    repairs = [f"{len(spare)} copies of slices were left out."] if spare else []
+    repairs = [f"Copies of slices were left out: {len(spare)}."] if spare else []
     return Volume(
         hu_DHW=hu_DHW,
         affine=plan.affine,

@@ -168,7 +168,7 @@ def _fill(along_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
     _check_missing(missing, longest=int(count.max()) - 1, total=total, step=step)
     lower_D = np.searchsorted(grid_N, np.arange(total), side="right") - 1
     weight_D = np.concatenate([[0], np.where(np.diff(lower_D) == 0, 0.5, 0)])
-    repair = f"{missing} of {total} slices were missing and interpolated between their neighbours."
+    repair = f"Missing and interpolated between their neighbours: {missing} of {total} slices."
     return lower_D, weight_D, [repair]
 
 

@@ -29,12 +29,12 @@ from pydicom.uid import EnhancedCTImageStorage, MRImageStorage
 # Places.
 
 
-@mutation(REPAIRED, "1 of 8 slices were missing", exact=True)
+@mutation(REPAIRED, "between their neighbours: 1 of 8 slices", exact=True)
 def one_dropped(folder):
     file_of(folder, 4).unlink()
 
 
-@mutation(REPAIRED, "1 of 8 slices were missing", exact=True)
+@mutation(REPAIRED, "between their neighbours: 1 of 8 slices", exact=True)
 def one_cut_off_in_its_header(folder):
     path = file_of(folder, 4)
     path.write_bytes(path.read_bytes()[:160])
@@ -70,13 +70,13 @@ def one_dropped_of_thick_slices(folder):
     file_of(folder, 4).unlink()
 
 
-@mutation(REPAIRED, "2 copies", exact=True)
+@mutation(REPAIRED, "left out: 2", exact=True)
 def two_copied(folder):
     shutil.copy(file_of(folder, 2), folder / "copy")
     shutil.copy(file_of(folder, 2), folder / "another copy")
 
 
-@mutation(REPAIRED, "1 copies", exact=True)
+@mutation(REPAIRED, "left out: 1", exact=True)
 def one_copied_under_another_sop_uid(folder):
     copy = make_slice(2)
     copy.SOPInstanceUID = f"{ROOT}5.5"
@@ -255,7 +255,7 @@ def two_series_in_one_folder(folder):
         save(make_slice(index, series="2"), folder / f"other{index}.dcm")
 
 
-@mutation((2, 0, 0))
+@mutation((0, 2, 0), "one of 2 matrices")
 def two_matrices_in_one_series(folder):
     def change(dataset, index):
         set_values(dataset, TRUTH_DHW[index, ::2, ::2] + 1024)

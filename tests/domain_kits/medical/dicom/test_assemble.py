@@ -190,7 +190,7 @@ def test_a_file_that_cannot_be_decoded_is_named_by_its_token(series):
 def test_a_folder_that_holds_half_a_series_twice_gives_it_once(series):
     write_series(series / "again")
     volume = assemble(series, salt=SALT).volumes[0]
-    assert volume.repairs == ("8 copies of slices were left out.",)
+    assert volume.repairs == ("Copies of slices were left out: 8.",)
 
 
 def test_a_single_file_is_accounted_for(series):

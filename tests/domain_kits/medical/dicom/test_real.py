@@ -117,9 +117,7 @@ def test_one_slice_taken_from_a_series_is_interpolated_with_a_record(lung, tmp_p
     shutil.copytree(lung / "ibsi_lung_pat1" / "ct", tmp_path / "ct")
     (tmp_path / "ct" / "DCM_IMG_00030.dcm").unlink()
     (volume,) = assemble(tmp_path, salt=SALT).volumes
-    assert volume.repairs == (
-        "1 of 60 slices were missing and interpolated between their neighbours.",
-    )
+    assert volume.repairs == ("Missing and interpolated between their neighbours: 1 of 60 slices.",)
     np.testing.assert_allclose(volume.affine, phantom.affine, atol=1e-9)
     (changed,) = np.flatnonzero((volume.hu_DHW != phantom.hu_DHW).any(axis=(1, 2)))
     neighbours = phantom.hu_DHW[[changed - 1, changed + 1]]
