@@ -50,6 +50,8 @@ FLAGS = {
     "kits": "--debug --json",
     "datasets": "--debug --json",
     "metrics": "--debug --json",
+    "experts": "--debug --json",
+    "gates": "--debug --json",
     "plugins list": "--debug --json",
     "plugins info": "--debug --json",
     "plugins enable": "--debug",

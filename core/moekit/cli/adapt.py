@@ -116,7 +116,7 @@ def run_adaptation(
 
     quiet_libraries()
     registry = Registry()
-    kit_changes = KitChanges(experts=experts, gate=gate)
+    kit_changes = KitChanges(experts=experts, gate=gate).full(registry)
     spec = changed(registry.kit(kit), kit_changes, registry)
     changes = {
         "epochs": epochs,
@@ -143,6 +143,7 @@ def run_adaptation(
             recipe=recipe,
             resume=resume,
             changes=kit_changes,
+            kit_name=registry.full_name("kits", kit),
             cache_limit=int(cache_gib * _GIB),
             command=command_line(),
         ),

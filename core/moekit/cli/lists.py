@@ -1,4 +1,4 @@
-"""`moekit kits`, `moekit datasets`, `moekit metrics`: what is installed and usable."""
+"""`moekit kits`, `datasets`, `metrics`, `experts`, `gates`: what is installed and usable."""
 
 from __future__ import annotations
 
@@ -31,6 +31,20 @@ def datasets(as_json: bool) -> None:
 def metrics(as_json: bool) -> None:
     """List the installed metrics."""
     _show("metrics", as_json=as_json)
+
+
+@click.command()
+@_list_options
+def experts(as_json: bool) -> None:
+    """List the installed experts, the NAME of --expert."""
+    _show("experts", as_json=as_json)
+
+
+@click.command()
+@_list_options
+def gates(as_json: bool) -> None:
+    """List the installed gates, the NAME of --gate."""
+    _show("gates", as_json=as_json)
 
 
 def _show(kind: Kind, *, as_json: bool) -> None:

@@ -22,6 +22,8 @@ _COMMANDS = {
     "kits": "moekit.cli.lists:kits",
     "datasets": "moekit.cli.lists:datasets",
     "metrics": "moekit.cli.lists:metrics",
+    "experts": "moekit.cli.lists:experts",
+    "gates": "moekit.cli.lists:gates",
     "plugins": "moekit.cli.plugins:plugins",
     "backbone": "moekit.cli.backbone:backbone",
 }
@@ -34,6 +36,8 @@ _SUMMARIES = {
     "kits": "List the installed kits.",
     "datasets": "List the installed loaders.",
     "metrics": "List the installed metrics.",
+    "experts": "List the installed experts, for --expert.",
+    "gates": "List the installed gates, for --gate.",
     "plugins": "List, check, make and switch plugins.",
     "backbone": "Tell about the shared backbone.",
 }
@@ -97,6 +101,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    except SystemExit as error:
+        what = f"something ended the program with code {error.code} before it was done"
+        fix = "find the plugin with `moekit plugins doctor`, or see where with --debug"
+        code = _fail(
+            given, error, 3, f"moekit: {what}\n  where: a plugin or library\n  to do: {fix}"
+        )
     except MemoryError as error:
         code = _fail(
             given, error, 1, _unforeseen("the memory is exhausted", "use a smaller --batch-size")

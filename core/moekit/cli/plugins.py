@@ -147,7 +147,14 @@ def named(name: str) -> list[Plugin]:
 
 
 def _switch(name: str, *, on: bool) -> None:
-    for distribution in {plugin.distribution for plugin in named(name)}:
+    found = sorted({plugin.distribution for plugin in named(name)})
+    if len(found) > 1:
+        raise UsageError(
+            f"{len(found)} distributions have a plugin of that name",
+            whose=name,
+            fix=f"name one of them: {', '.join(found)}",
+        )
+    for distribution in found:
         if canonical(distribution) == "moekit" and not on:
             raise UsageError(
                 "moekit's own plugin cannot be switched off",

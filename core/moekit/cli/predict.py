@@ -66,7 +66,7 @@ def predict(
     from moekit.cli.session import open_backbone
     from moekit.data.predictions import Predictions
     from moekit.evaluation.evaluate import load_predictor, preprocess_of
-    from moekit.evaluation.predict import collect_inputs, score_pictures
+    from moekit.evaluation.predict import check_paths, collect_inputs, score_pictures
     from moekit.evaluation.predict import predict as score
     from moekit.evaluation.threshold import choose_threshold
     from moekit.plugins.changes import kit_of_run
@@ -74,6 +74,7 @@ def predict(
     from moekit.plugins.registry import Registry
     from moekit.training.run import Run
 
+    check_paths(inputs)
     run = Run(run_folder)
     record = run.read_finished()
     registry = Registry()

@@ -20,6 +20,7 @@ from moekit.evaluation.routing import RoutingTable
 from moekit.evaluation.summary import summarise
 from moekit.evaluation.threshold import OperatingPoint, choose_threshold
 from moekit.moe.stats import RoutingTrace
+from moekit.plugins.changes import metrics_of
 from moekit.plugins.records import KitSpec, RunEvent
 from moekit.plugins.registry import Registry
 from moekit.runtime.device import pick_arithmetic
@@ -81,7 +82,7 @@ def load_predictor(
     """
     record = run.read_finished()
     request = record["request"]
-    if request["kit"] != kit.name:
+    if request["kit"].rpartition("/")[2] != kit.name:
         raise DataError(
             f"the run was made by the kit {request['kit']}, not {kit.name}",
             whose=str(run.folder),
@@ -130,6 +131,7 @@ def evaluate(
         WeightsError: The run does not fit the backbone.
     """
     record = task.run.read_finished()
+    metrics_of(task.kit, registry)
     registry.tell("run_started", _event(task, record["request"]))
     samples = task.dataset.split(task.split)
     predictor = load_predictor(
@@ -273,7 +275,7 @@ def _summary(
         ).threshold
     return summarise(
         predictions,
-        [registry.metric(name) for name in task.kit.metrics],
+        metrics_of(task.kit, registry),
         point.threshold,
         seed=task.seed,
         baseline_threshold=baseline_threshold,

@@ -47,23 +47,33 @@ class Prediction:
     error: str
 
 
+def check_paths(paths: Sequence[Path]) -> None:
+    """Checks that inputs are there.
+
+    Raises:
+        DataError: One is not.
+    """
+    for path in paths:
+        if not path.exists():
+            raise DataError(
+                "there is no such file or folder", whose=str(path), fix="check the path"
+            )
+
+
 def collect_inputs(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     """Images named one by one or by folder, each once, with a name that is unique.
 
     Raises:
         DataError: A path does not exist, or there is no image at all.
     """
+    check_paths(paths)
     found: dict[Path, str] = {}
     for path in paths:
         if path.is_dir():
             for image in find_images(path):
                 found.setdefault(image.resolve(), image.relative_to(path).as_posix())
-        elif path.exists():
-            found.setdefault(path.resolve(), path.name)
         else:
-            raise DataError(
-                "there is no such file or folder", whose=str(path), fix="check the path"
-            )
+            found.setdefault(path.resolve(), path.name)
     if not found:
         raise DataError(
             "there is no image to score",

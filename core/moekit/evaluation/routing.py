@@ -90,6 +90,7 @@ def _numbered(names: Sequence[str]) -> tuple[str, ...]:
     """The names, with a number behind those that appear more than once."""
     seen: collections.Counter[str] = collections.Counter()
     numbered = []
+    names = [name.rpartition("/")[2] for name in names]
     for name in names:
         seen[name] += 1
         numbered.append(f"{name} {seen[name]}" if names.count(name) > 1 else name)

@@ -5,6 +5,7 @@ Whatever a plugin does wrong, at import or in a hook, becomes a `PluginError` th
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import re
@@ -110,7 +111,11 @@ def tell(plugin: Plugin, activated: Activated, event: str, about: RunEvent) -> N
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # as at import
-            raise _fault(plugin, f"moekit_{event} raised {_describe(error)}") from error
+            raise PluginError(
+                f"a listener failed: moekit_{event} raised {_describe(error)}; the run is whole",
+                whose=f"{plugin.distribution} {plugin.version}",
+                fix=f"report it to its authors, or `moekit plugins disable {plugin.distribution}`",
+            ) from error
 
 
 def _import_hooks(plugin: Plugin, manifest: Manifest) -> ModuleType:
@@ -152,8 +157,28 @@ def _collect(
         for record in returned:
             if not isinstance(record.name, str) or not re.fullmatch(NAME, record.name):
                 raise _fault(plugin, f"moekit_{kind} returns the improper name {record.name!r}")
+            wrong = wrong_field(record)
+            if wrong:
+                raise _fault(plugin, f"moekit_{kind}, record {record.name!r}: {wrong}")
         records.extend(returned)
     return records
+
+
+def wrong_field(record: Any) -> str:
+    """What is wrong with a record's fields; empty where nothing is."""
+    for field in dataclasses.fields(record):
+        value, kind = getattr(record, field.name), str(field.type)
+        if kind.startswith("tuple["):
+            if not isinstance(value, tuple):
+                return f"{field.name} is {value!r}, not a tuple (is a comma missing?)"
+            inner = [wrong_field(one) for one in value if dataclasses.is_dataclass(one)]
+            if any(inner):
+                return f"{field.name}: {next(filter(None, inner))}"
+        if kind.startswith("Literal["):
+            allowed = ast.literal_eval(kind.removeprefix("Literal"))
+            if value not in allowed:
+                return f"{field.name} is {value!r}, not one of {', '.join(allowed)}"
+    return ""
 
 
 def _check_promise(
@@ -164,7 +189,7 @@ def _check_promise(
         raise _fault(
             plugin,
             f"the {kind} of its manifest are {sorted(promised)}, those of its hook "
-            f"{sorted(returned)}",
+            f"{sorted(returned)}{'' if returned else ' (is it marked with @moekit.hookimpl?)'}",
         )
 
 

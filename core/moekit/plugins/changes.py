@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from moekit.errors import UsageError
-from moekit.plugins.records import KitSpec, SpecialistSlot
+from moekit.errors import DataError, UsageError
+from moekit.plugins.records import KitSpec, MetricSpec, SpecialistSlot
 from moekit.plugins.registry import Registry
 
 
@@ -22,6 +22,12 @@ class KitChanges:
 
     experts: Sequence[str] = ()
     gate: str | None = None
+
+    def full(self, registry: Registry) -> KitChanges:
+        """The same changes by full names."""
+        gate = None if self.gate is None else registry.full_name("gates", self.gate)
+        experts = tuple(registry.full_name("experts", name) for name in self.experts)
+        return KitChanges(experts=experts, gate=gate)
 
     def as_json(self) -> dict[str, Any]:
         """The changes for a run's record."""
@@ -58,8 +64,45 @@ def kit_of_run(registry: Registry, name: str, record: Mapping[str, Any]) -> KitS
         registry: The installed plugins.
         name: Name of the kit.
         record: The content of run.json.
+
+    Raises:
+        DataError: The run was made by another kit, or with plugins that are not usable now.
     """
-    return changed(registry.kit(name), KitChanges(**record["request"]["changes"]), registry)
+    request = record["request"]
+    made_by = request["kit"]
+    try:
+        if made_by not in (registry.full_name("kits", name), name.rpartition("/")[2]):
+            raise DataError(
+                f"the run was made by the kit {made_by}, not {name}",
+                whose=name,
+                fix=f"name the kit {made_by}, or another run",
+            )
+        return changed(registry.kit(name), KitChanges(**request.get("changes", {})), registry)
+    except UsageError as error:
+        used = [f"{one['distribution']} {one['version']}" for one in record.get("plugins", [])]
+        raise DataError(
+            f"the run was made with something that is not usable now: {error.what}",
+            whose=made_by,
+            fix=f"install what it was made with: {', '.join(used) or 'see its run.json'}",
+        ) from error
+
+
+def metrics_of(kit: KitSpec, registry: Registry) -> list[MetricSpec]:
+    """The metrics that a kit reports, the headline first.
+
+    Raises:
+        UsageError: One is unknown, or two have the same short name.
+        PluginError: One cannot be used.
+    """
+    metrics = [registry.metric(name) for name in kit.metrics]
+    twice = {metric.name for metric in metrics if [m.name for m in metrics].count(metric.name) > 1}
+    if twice:
+        raise UsageError(
+            f"the kit reports two metrics of the name {', '.join(sorted(twice))}",
+            whose=f"kit {kit.name}",
+            fix="leave one of them out",
+        )
+    return metrics
 
 
 def _slot(slot: SpecialistSlot, changes: KitChanges) -> SpecialistSlot:

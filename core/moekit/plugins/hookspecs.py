@@ -193,9 +193,9 @@ def moekit_run_finished(event: RunEvent) -> None:
         >>> import pathlib, moekit
         >>> @moekit.hookimpl
         ... def moekit_run_finished(event):
-        ...     print(event.record["n"], "images")
+        ...     print("finished:", event.command, "in", event.folder)
         >>> moekit_run_finished(moekit.RunEvent(
         ...     command="evaluate", folder=pathlib.Path("run"), kit="tiny", dataset="folder",
-        ...     record={"n": 12}))
-        12 images
+        ...     record={}))
+        finished: evaluate in run
     """

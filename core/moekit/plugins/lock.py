@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class LockedPlugin(BaseModel):
     distribution: str
     version: str
     manifest_sha256: str
+    code_sha256: str = ""
     weights: tuple[LockedWeights, ...] = ()
 
 
@@ -48,6 +50,7 @@ def lock_plugin(plugin: Plugin) -> LockedPlugin:
         distribution=plugin.distribution,
         version=plugin.version,
         manifest_sha256=plugin.manifest_sha256,
+        code_sha256=_code(plugin.folder),
         weights=tuple(
             LockedWeights(file=entry.file, sha256=_hash(plugin.folder, entry.file))
             for entry in declared
@@ -91,7 +94,7 @@ def read_lock(path: Path) -> list[LockedPlugin]:
         ) from error
 
 
-def differences(locked: Iterable[LockedPlugin], plugins: Iterable[Plugin]) -> Iterator[str]:
+def differences(locked: Iterable[LockedPlugin], plugins: Sequence[Plugin]) -> Iterator[str]:
     """What differs between a lock and the installed plugins, one sentence each.
 
     Plugins that the lock does not name are no difference: they cannot have had a part in it.
@@ -100,11 +103,21 @@ def differences(locked: Iterable[LockedPlugin], plugins: Iterable[Plugin]) -> It
         (canonical(plugin.distribution), lock_plugin(plugin).name): plugin for plugin in plugins
     }
     for was in locked:
-        plugin = installed.get((canonical(was.distribution), was.name))
+        plugin = installed.get((canonical(was.distribution), was.name)) or _only(was, plugins)
         if plugin is None:
             yield f"{was.distribution} {was.version} is not installed"
             continue
         yield from _changes(was, lock_plugin(plugin), plugin)
+
+
+def _only(was: LockedPlugin, plugins: Sequence[Plugin]) -> Plugin | None:
+    """The one plugin of the distribution whose manifest does not say its name any more."""
+    same = [
+        plugin
+        for plugin in plugins
+        if canonical(plugin.distribution) == canonical(was.distribution) and not plugin.manifest
+    ]
+    return same[0] if len(same) == 1 else None
 
 
 def _changes(was: LockedPlugin, now: LockedPlugin, plugin: Plugin) -> Iterator[str]:
@@ -114,10 +127,23 @@ def _changes(was: LockedPlugin, now: LockedPlugin, plugin: Plugin) -> Iterator[s
         yield f"{was.distribution} was {was.version} and is {now.version}"
     elif was.manifest_sha256 != now.manifest_sha256:
         yield f"{was.distribution} {was.version} has another manifest"
+    elif was.code_sha256 != now.code_sha256:
+        yield f"{was.distribution} {was.version} has other code"
     hashes: Mapping[str, str] = {entry.file: entry.sha256 for entry in now.weights}
     for entry in was.weights:
         if hashes.get(entry.file) != entry.sha256:
             yield f"{was.distribution} has other weights in {entry.file}"
+
+
+def _code(folder: Path | None) -> str:
+    """One hash of all Python files below the manifest's folder, names included."""
+    if folder is None:
+        return ""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(sha256(path).encode())
+    return digest.hexdigest()
 
 
 def _hash(folder: Path | None, file: str) -> str:

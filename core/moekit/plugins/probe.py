@@ -137,9 +137,12 @@ def examine(plugin: Plugin) -> dict[str, Any]:
 
 def _ask(run: Callable[[], str | None]) -> str | None:
     try:
-        return run()
-    except Exception as error:
+        answer = run()
+    except BaseException as error:  # a plugin may raise anything, SystemExit included
         return f"the check itself failed: {type(error).__name__}: {error}"
+    if answer is None or (isinstance(answer, str) and answer):
+        return answer
+    return f"the check itself failed: it answered {answer!r}, not None or a sentence"
 
 
 def main(distribution: str, entry: str, answer: str, *, with_torch: bool) -> None:
@@ -152,7 +155,7 @@ def main(distribution: str, entry: str, answer: str, *, with_torch: bool) -> Non
     found = examine(plugin)
     if "torch" in sys.modules and not with_torch:
         arguments = [distribution, entry, answer, _WITH_TORCH]
-        os.execv(sys.executable, [sys.executable, "-m", "moekit.plugins.probe", *arguments])  # noqa: S606
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "moekit.plugins.probe", *arguments])  # noqa: S606
     Path(answer).write_text(json.dumps(found), encoding="utf-8")
 
 

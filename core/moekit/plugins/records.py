@@ -285,7 +285,7 @@ class RunEvent:
 
     Attributes:
         command: `adapt` or `evaluate`.
-        folder: The run folder. A listener writes into a folder of its own in it.
+        folder: The run folder. A listener may add files of its own, and changes no others.
         kit: Name of the kit.
         dataset: Name of the data set.
         record: Of a started run the request; of a finished one the content of run.json or

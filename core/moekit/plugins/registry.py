@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import logging
 from collections.abc import Iterable
@@ -22,7 +23,7 @@ from moekit.plugins.records import (
     ReportSectionSpec,
     RunEvent,
 )
-from moekit.plugins.settings import is_strict
+from moekit.plugins.settings import canonical, is_strict
 
 if TYPE_CHECKING:
     from moekit.data.samples import Dataset
@@ -102,8 +103,42 @@ class Registry:
         self.plugins.append(plugin)
 
     def kit(self, name: str) -> KitSpec:
-        """The kit of that name."""
-        return cast(KitSpec, self._get("kits", name))
+        """The kit of that name, with full names of all that it uses.
+
+        A short name in a kit means its own distribution's first, then moekit's, then that of the
+        only plugin that provides it: so no plugin that is installed later changes a kit.
+        """
+        home = self.owner("kits", name).distribution
+        spec = cast(KitSpec, self._get("kits", name))
+        loader, sign, path = spec.demo_dataset.partition("=")
+        return dataclasses.replace(
+            spec,
+            slots=tuple(
+                dataclasses.replace(
+                    slot,
+                    experts=tuple(self.full_name("experts", of, home) for of in slot.experts),
+                    gate=self.full_name("gates", slot.gate, home),
+                )
+                for slot in spec.slots
+            ),
+            metrics=tuple(self.full_name("metrics", of, home) for of in spec.metrics),
+            demo_dataset=self.full_name("datasets", loader, home) + sign + path,
+        )
+
+    def full_name(self, kind: Kind, name: str, home: str | None = None) -> str:
+        """The qualified name of what a name means, or the name itself where nobody provides it.
+
+        Args:
+            kind: Of the record.
+            name: Short or qualified.
+            home: The distribution that a short name means first, before moekit.
+        """
+        names = self.names(kind)
+        for full in (f"{home}/{name}", f"moekit/{name}"):
+            if "/" not in name and home is not None and full in names:
+                return full
+        known = [full for full in names if _same(name, full)]
+        return known[0] if len(known) == 1 else name
 
     def expert(self, name: str) -> ExpertSpec:
         """The specialist of that name."""
@@ -173,7 +208,24 @@ class Registry:
                 whose=f"--data {data}",
                 fix=f"write --data {name}=PATH" if not path else f"write --data {name}",
             )
-        return spec.load(Path(path).expanduser() if path else None, seed)
+        return self._load(spec, self.owner("datasets", name), path, seed)
+
+    def _load(self, spec: DatasetSpec, owner: Plugin, path: str, seed: int) -> Dataset:
+        from moekit.data.samples import Dataset
+
+        try:
+            dataset = spec.load(Path(path).expanduser() if path else None, seed)
+            if not isinstance(dataset, Dataset):
+                raise TypeError(f"it returned a {type(dataset).__name__}, not a moekit.Dataset")
+        except (MoekitError, KeyboardInterrupt, MemoryError):
+            raise
+        except BaseException as error:  # a plugin may raise anything, SystemExit included
+            raise PluginError(
+                f"the loader {spec.name} failed: {type(error).__name__}: {error}",
+                whose=f"{owner.distribution} {owner.version}",
+                fix=f"check it with `moekit plugins check {owner.distribution}`",
+            ) from error
+        return dataset
 
     def names(self, kind: Kind) -> dict[str, Plugin]:
         """Qualified names of what the usable plugins promise, without importing any."""
@@ -192,7 +244,7 @@ class Registry:
             PluginError: The plugin that promises it cannot be used.
         """
         names = self.names(kind)
-        full = [known for known in names if name in (known, known.partition("/")[2])]
+        full = [known for known in names if _same(name, known)]
         if len(full) == 1:
             return names[full[0]]
         if full:
@@ -239,6 +291,13 @@ class Registry:
             whose=name,
             fix=f"{hint}installed: {', '.join(shorts) or 'none; install a kit'}",
         )
+
+
+def _same(name: str, full: str) -> bool:
+    """Whether a short or qualified name means a qualified one."""
+    distribution, _, short = full.partition("/")
+    given, slash, last = name.rpartition("/")
+    return last == short and (not slash or canonical(given) == canonical(distribution))
 
 
 def refuse_unusable(plugin: Plugin) -> None:

@@ -62,7 +62,7 @@ def new_plugin(name: str, kind: PluginKind, folder: Path) -> list[Path]:
         "name": name,
         "package": package,
         "kind": kind,
-        "summary": f"A {kind} of ours",
+        "summary": f"{'An' if kind == 'expert' else 'A'} {kind} of ours",
         "api": API_VERSION,
         "moekit": importlib.metadata.version("moekit"),
     }
@@ -82,7 +82,12 @@ def new_plugin(name: str, kind: PluginKind, folder: Path) -> list[Path]:
 
 
 def _check_name(name: str, package: str) -> None:
-    if not re.fullmatch(_NAME, name) or len(name) > _LONGEST or keyword.iskeyword(package):
+    if (
+        not re.fullmatch(_NAME, name)
+        or len(name) > _LONGEST
+        or keyword.iskeyword(package)
+        or package == "tests"
+    ):
         raise UsageError(
             "a plugin's name is lower-case words joined by hyphens, of 40 letters at most",
             whose=name,

@@ -41,7 +41,9 @@ def switched_off() -> dict[str, str]:
     settings = dict.fromkeys(disabled_by_settings(), "the settings; see `moekit plugins enable`")
     named = os.environ.get(DISABLE_VARIABLE, "").split(",")
     variable = {canonical(name): DISABLE_VARIABLE for name in named if name.strip()}
-    return {**settings, **variable}
+    off = {**settings, **variable}
+    off.pop("moekit", None)  # without it nothing works, and its own hooks say what is wrong
+    return off
 
 
 def disabled_by_settings() -> list[str]:
@@ -53,7 +55,10 @@ def disabled_by_settings() -> list[str]:
     path = settings_file()
     if not path.exists():
         return []
-    content = read_json(path)
+    try:
+        content = read_json(path)
+    except DataError:
+        content = None
     names = content.get("disabled") if isinstance(content, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(
@@ -79,4 +84,4 @@ def switch(distribution: str, *, on: bool) -> None:
 
 def is_strict() -> bool:
     """Whether a plugin that is not usable is an error for every command (MOEKIT_STRICT=1)."""
-    return os.environ.get(STRICT_VARIABLE, "") not in ("", "0")
+    return os.environ.get(STRICT_VARIABLE, "").lower() not in ("", "0", "false", "no", "off")

@@ -131,9 +131,9 @@ def _build(build: Callable[[], object], what: str) -> object:
     """What a plugin's function builds; whatever it raises becomes an error that names it."""
     try:
         return build()
-    except MoekitError:
+    except (MoekitError, KeyboardInterrupt, MemoryError):
         raise
-    except Exception as error:
+    except BaseException as error:  # a plugin may raise anything, SystemExit included
         raise _fault(f"building it failed: {type(error).__name__}: {error}", what) from error
 
 

@@ -12,6 +12,7 @@ what the plugin's manifest declares, on a small backbone of random weights.
 
 from __future__ import annotations
 
+from moekit.testing.apart import run_checks_apart
 from moekit.testing.check import Check, ConformanceError, NotApplicable
 from moekit.testing.pytest_front import parametrize_with_checks
 from moekit.testing.report import Outcome, Report, run_checks
@@ -27,4 +28,5 @@ __all__ = [
     "expected_number",
     "parametrize_with_checks",
     "run_checks",
+    "run_checks_apart",
 ]

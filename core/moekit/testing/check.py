@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from moekit.errors import MoekitError
+
 if TYPE_CHECKING:
     from moekit.testing.subject import Subject
 
@@ -61,6 +63,8 @@ class Check:
             function(self.subject, self.record)
         except (ConformanceError, NotApplicable, Blocked, KeyboardInterrupt):
             raise
+        except MoekitError as error:
+            raise ConformanceError(error.what) from error
         except BaseException as error:  # a plugin may raise anything, SystemExit included
             raise ConformanceError(f"it raised {type(error).__name__}: {error}") from error
 

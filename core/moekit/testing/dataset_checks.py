@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.errors import DataError, MoekitError
 from moekit.plugins.records import DatasetSpec
 from moekit.testing.check import ConformanceError, NotApplicable, check, require
-from moekit.testing.subject import Subject, private_folders
+from moekit.testing.subject import Subject, contents, private_folders
 
 _READ = 4
 _REMAINING_BYTES = 20
@@ -73,14 +74,15 @@ def _check_sample(sample: Sample, dataset: Dataset) -> None:
 
 
 @check("dataset")
-def has_both_classes_in_train_and_val(subject: Subject, name: str) -> None:
-    """A kit can be trained on it: train and val hold every class."""
+def has_splits_to_work_with(subject: Subject, name: str) -> None:
+    """A kit can be trained and evaluated on it: train and val hold every class, test an image."""
     spec = _spec(subject, name)
     with _example(spec) as path:
         dataset = _load(spec, path)
         for split in ("train", "val"):
             labels = {sample.label for sample in dataset.split(split)}
             require(len(labels) == len(dataset.classes), f"{split} lacks a class")
+        require("test" in dataset.split_names(), "there is no test split")
 
 
 @check("dataset")
@@ -99,6 +101,17 @@ def repeats_itself(subject: Subject, name: str) -> None:
     spec = _spec(subject, name)
     with _example(spec) as path:
         require(_load(spec, path).samples == _load(spec, path).samples, "two loads differ")
+
+
+@check("dataset")
+def repeats_itself_elsewhere(subject: Subject, name: str) -> None:
+    """Another process, in which sets have another order, gets the same classes, labels, splits."""
+    spec = _spec(subject, name)
+    with _example(spec) as path:
+        here = json.loads(json.dumps(contents(_load(spec, path))))
+        there = subject.load_elsewhere(name, path)
+    require(here[0] == there[0], f"the classes are {here[0]} here and {there[0]} there")
+    require(here == there, "samples, labels or splits differ")
 
 
 @check("dataset")

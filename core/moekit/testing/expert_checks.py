@@ -38,6 +38,8 @@ def _apply(expert: nn.Module, x_BND: Tensor, grid: Grid = GRID) -> Tensor:
         output: Tensor = expert(x_BND, grid)
         return output
     flat: Tensor = expert(x_BND.flatten(0, 1))
+    wanted = (x_BND.shape[0] * x_BND.shape[1], x_BND.shape[2])
+    require(flat.shape == wanted, f"tokens {wanted} became {tuple(flat.shape)}")
     return flat.view_as(x_BND)
 
 
@@ -58,7 +60,10 @@ def is_described(subject: Subject, name: str) -> None:
 def starts_at_zero(subject: Subject, name: str) -> None:
     """A new expert puts out zero, so that attaching it changes nothing."""
     output = _apply(_build(subject, name, awake=False), tokens(2))
-    require(bool((output == 0).all()), f"it puts out up to {output.abs().max():.3g}")
+    require(
+        bool((output == 0).all()),
+        f"it puts out up to {output.abs().max():.3g}; begin its last layer with zeros",
+    )
 
 
 @check("expert")

@@ -68,11 +68,12 @@ def is_described(subject: Subject, name: str) -> None:
 
 @check("kit")
 def names_what_there_is(subject: Subject, name: str) -> None:
-    """The experts, gates and metrics that it names are installed."""
+    """The experts, gates, metrics and demonstration data that it names are installed."""
     spec, registry = _spec(subject, name), _registry(subject)
     require(bool(spec.metrics), "it names no metric")
     for metric in spec.metrics:
         registry.metric(metric)
+    registry.dataset(spec.demo_dataset.partition("=")[0])
     for slot in spec.slots:
         registry.gate(slot.gate)
         for expert in slot.experts:

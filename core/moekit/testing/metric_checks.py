@@ -63,11 +63,14 @@ def gives_the_known_answers(subject: Subject, name: str) -> None:
 
 @check("metric")
 def stays_in_its_bounds(subject: Subject, name: str) -> None:
-    """Whatever the scores, the value lies in the declared bounds."""
+    """Whatever the scores and the threshold, the value lies in the declared bounds."""
     spec = _spec(subject, name)
     for seed in range(_DRAWS):
-        value = _value(spec, *_draw(seed))
-        require(spec.bounds[0] <= value <= spec.bounds[1], f"{value} is outside {spec.bounds}")
+        scores, labels = _draw(seed)
+        for threshold in (0.0, 0.25, _THRESHOLD, 0.75, 1.0):
+            value = spec.compute(scores, labels, threshold)
+            inside = spec.bounds[0] <= value <= spec.bounds[1]
+            require(inside, f"{value} is outside {spec.bounds} at the threshold {threshold}")
 
 
 @check("metric")
@@ -121,7 +124,7 @@ def gives_a_plain_number(subject: Subject, name: str) -> None:
     """The value is a float of Python, the same each time."""
     spec = _spec(subject, name)
     first, second = (_value(spec, *_draw(0)) for _ in range(2))
-    require(type(first) is float, f"it is a {type(first).__name__}")
+    require(type(first) is float, f"it is a {type(first).__name__}; wrap it in float()")
     require(_same(first, second), "two calls differ")
 
 

@@ -14,7 +14,7 @@ from moekit.plugins.manifest import Event, Manifest
 from moekit.plugins.records import HealthCheckSpec, ReportSection, ReportSectionSpec
 from moekit.plugins.registry import Kind, Registry
 from moekit.testing.check import Blocked, ConformanceError, check, require
-from moekit.testing.reference import reference_event
+from moekit.testing.reference import reference_events
 from moekit.testing.subject import Subject, private_folders
 
 _KINDS = (
@@ -166,7 +166,7 @@ def is_made_from_a_run(subject: Subject, name: str) -> None:
     spec: ReportSectionSpec = subject.record("report_sections", name)
     require(bool(spec.kits and spec.summary.strip()), "it names no kit, or has no summary")
     with private_folders() as folder:
-        reference_event(folder / "run", "run_finished")
+        reference_events(folder / "run", "run_finished")
         section = spec.render(read_context(folder / "run"))
     if not isinstance(section, ReportSection):
         raise ConformanceError("render must return a moekit.ReportSection")
@@ -183,7 +183,7 @@ def is_made_from_scores_that_are_gone(subject: Subject, name: str) -> None:
     """Without the scores of the run it makes a section all the same."""
     spec: ReportSectionSpec = subject.record("report_sections", name)
     with private_folders() as folder:
-        reference_event(folder / "run", "run_finished")
+        reference_events(folder / "run", "run_finished")
         context = read_context(folder / "run")
     section = spec.render(dataclasses.replace(context, predictions=None, validation=None))
     require(bool(section.title.strip()), "its title is empty")
@@ -194,11 +194,13 @@ def hears_a_run_and_leaves_it_alone(subject: Subject, event: str) -> None:
     """Told of a run, it raises nothing and changes no file of the run."""
     _alive(subject)
     with private_folders() as folder:
-        about = reference_event(folder / "run", event)
-        before = {path: sha256(path) for path in about.folder.rglob("*") if path.is_file()}
+        run = folder / "run"
+        events = reference_events(run, event)
+        before = {path: sha256(path) for path in run.rglob("*") if path.is_file()}
         alone = Registry([subject.plugin], strict=True)
         try:
-            alone.tell(cast(Event, event), about)
+            for about in events:
+                alone.tell(cast(Event, event), about)
         except PluginError as error:
             raise ConformanceError(error.what) from error
         for path, was in before.items():
@@ -212,5 +214,7 @@ def _alive(subject: Subject) -> None:
 
 def _seen(subject: Subject, what: str) -> list[str] | str:
     _alive(subject)
+    if subject.probe["error"]:
+        raise Blocked(subject.probe["error"])
     found: list[str] | str = subject.probe[what]
     return found

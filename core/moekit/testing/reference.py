@@ -159,8 +159,13 @@ def run_kit(kit: KitSpec, dataset: Dataset, folder: Path, registry: Registry) ->
     )
 
 
-def reference_event(folder: Path, event: str) -> RunEvent:
-    """A run of the reference kit in `folder`, as a listener is told of it."""
+def reference_events(folder: Path, event: str) -> list[RunEvent]:
+    """A run of the reference kit in `folder`, as a listener is told of its two commands.
+
+    Args:
+        folder: Made by this call.
+        event: `run_started` or `run_finished`.
+    """
     images = folder.parent / "images"
     images.mkdir(parents=True)
     registry = add_reference(Registry(strict=False, disabled=[]))
@@ -169,12 +174,18 @@ def reference_event(folder: Path, event: str) -> RunEvent:
             plugin.manifest = plugin.manifest.model_copy(update={"listens": ()})
     dataset = write_images(images, None, side=SIDE)
     run_kit(REFERENCE_KIT, dataset, folder, registry)
-    command: Literal["adapt", "evaluate"] = "adapt" if event == "run_started" else "evaluate"
-    record = read_json(folder / ("run.json" if command == "adapt" else "result.json"))
-    return RunEvent(
-        command=command,
-        folder=folder,
-        kit=REFERENCE_KIT.name,
-        dataset=dataset.name,
-        record=record["request"] if event == "run_started" else record,
-    )
+    run, result = read_json(folder / "run.json"), read_json(folder / "result.json")
+    records = {"adapt": run, "evaluate": result}
+    if event == "run_started":
+        records = dict.fromkeys(records, run["request"])
+    commands: tuple[Literal["adapt", "evaluate"], ...] = ("adapt", "evaluate")
+    return [
+        RunEvent(
+            command=command,
+            folder=folder,
+            kit=REFERENCE_KIT.name,
+            dataset=dataset.name,
+            record=records[command],
+        )
+        for command in commands
+    ]

@@ -11,15 +11,29 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moekit.errors import PluginError, UsageError
 from moekit.plugins.discovery import Plugin, discover
 from moekit.plugins.registry import Registry
 from moekit.plugins.settings import canonical
-from moekit.testing.check import Blocked
+from moekit.testing.check import Blocked, ConformanceError
+
+if TYPE_CHECKING:
+    from moekit.data.samples import Dataset
 
 PROBE_SECONDS = 120
+# The order of sets of strings follows it; that of this process is arbitrary.
+_HASH_SEED = "12345"
+_LOAD = """
+import json, sys
+from pathlib import Path
+from moekit import Registry
+from moekit.testing.subject import contents
+name, path, answer = sys.argv[1:]
+dataset = Registry(strict=False).dataset(name).load(Path(path) if path else None, 0)
+Path(answer).write_text(json.dumps(contents(dataset)), encoding="utf-8")
+"""
 
 
 class Subject:
@@ -59,10 +73,24 @@ class Subject:
             raise Blocked(f"its hooks return no {name!r}")
         return records[kind, name]
 
-    @property
-    def full_name(self) -> str:
-        """What stands before the slash of qualified names."""
-        return self.plugin.distribution
+    def load_elsewhere(self, name: str, path: Path | None) -> list[Any]:
+        """What a loader gives in another process, with another order of sets: see `contents`.
+
+        Raises:
+            ConformanceError: The process did not come back with an answer.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            answer = Path(folder) / "answer.json"
+            full = f"{self.plugin.distribution}/{name}"
+            done = _run(
+                [sys.executable, "-P", "-c", _LOAD, full, str(path or ""), str(answer)],
+                PYTHONHASHSEED=_HASH_SEED,
+            )
+            if not answer.is_file():
+                said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+                raise ConformanceError(f"in another process: {said[-1] if said else 'it ended'}")
+            found: list[Any] = json.loads(answer.read_text(encoding="utf-8"))
+            return found
 
 
 def find_plugin(name: str) -> Plugin:
@@ -95,20 +123,22 @@ def probe(plugin: Plugin) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
-        command = [sys.executable, "-m", "moekit.plugins.probe", plugin.distribution, plugin.entry]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "moekit.plugins.probe",
+            plugin.distribution,
+            plugin.entry,
+        ]
         try:
-            done = subprocess.run(  # noqa: S603 - this interpreter, with arguments of our own
-                [*command, str(answer)],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=PROBE_SECONDS,
-                check=False,
-            )
+            done = _run([*command, str(answer)])
         except subprocess.TimeoutExpired:
             return {"died": f"did not end within {PROBE_SECONDS} s"}
         if not answer.is_file():
-            return {"died": f"ended its process with code {done.returncode}"}
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            last = f" ({said[-1]})" if said else ""
+            return {"died": f"ended its process with code {done.returncode}{last}"}
         content: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
         return content
 
@@ -127,6 +157,29 @@ def private_folders() -> Iterator[Path]:
                 del os.environ["MOEKIT_CACHE_DIR"]
             else:
                 os.environ["MOEKIT_CACHE_DIR"] = before
+
+
+def contents(dataset: Dataset) -> list[Any]:
+    """The classes, and id, label and split of each sample, as JSON."""
+    return [
+        list(dataset.classes),
+        [[sample.id, sample.label, sample.split] for sample in dataset.samples],
+    ]
+
+
+def _run(command: list[str], **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(  # noqa: S603 - this interpreter, with arguments of our own
+        command,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            **environment,
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PROBE_SECONDS,
+        check=False,
+    )
 
 
 def _key(plugin: Plugin) -> tuple[str, str]:

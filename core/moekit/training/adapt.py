@@ -17,7 +17,7 @@ from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sources import cache_folder
 from moekit.data.predictions import Predictions
 from moekit.data.samples import Dataset
-from moekit.plugins.changes import KitChanges
+from moekit.plugins.changes import KitChanges, metrics_of
 from moekit.plugins.records import KitSpec, RunEvent
 from moekit.plugins.registry import Registry
 from moekit.runtime.device import Arithmetic, pick_arithmetic
@@ -47,6 +47,7 @@ class Adaptation:
         recipe: How to train.
         resume: Whether to go on with a run that is there.
         changes: What was changed in the kit; `kit` has the changes already.
+        kit_name: The kit's full name; its short one where None.
         cache_limit: Greatest size of the stored prefixes, in bytes.
         command: The command line, for the record.
     """
@@ -58,6 +59,7 @@ class Adaptation:
     recipe: Recipe
     resume: bool = False
     changes: KitChanges = dataclasses.field(default_factory=KitChanges)
+    kit_name: str | None = None
     cache_limit: int = DEFAULT_LIMIT
     command: str = ""
 
@@ -93,6 +95,7 @@ def adapt(
         DataError: The data cannot be used.
         StorageError: No space for the prefix or the run.
     """
+    metrics_of(task.kit, registry)
     if fabric.is_global_zero:
         task.run.begin(_request(task, backbone), resume=task.resume)
     fabric.barrier()
@@ -173,7 +176,7 @@ def baseline_of(kit: KitSpec) -> KitSpec:
 
 def _request(task: Adaptation, backbone: MoEBackbone) -> dict[str, Any]:
     return {
-        "kit": task.kit.name,
+        "kit": task.kit_name or task.kit.name,
         "changes": task.changes.as_json(),
         "dataset": task.dataset.name,
         "samples": len(task.dataset.samples),

@@ -6,13 +6,13 @@ import moekit
 from moekit import Registry, ReportSection, ReportSectionSpec, ReportTable
 from moekit.evaluation.report import render_report
 from moekit.evaluation.sections import read_context
-from moekit.testing.reference import reference_event
+from moekit.testing.reference import reference_events
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sections") / "run"
-    reference_event(folder, "run_finished")
+    reference_events(folder, "run_finished")
     return folder
 
 

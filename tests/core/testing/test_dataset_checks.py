@@ -41,6 +41,12 @@ def comes_and_goes(dataset, path, seed):
     return dataset.with_samples(dataset.samples[:: 1 if len(CALLS) % 2 else -1])
 
 
+def flips(dataset, path, seed):
+    CALLS.append(1)
+    flipped = dataset.classes[:: 1 if len(CALLS) % 2 else -1]
+    return dataclasses.replace(dataset, classes=flipped)
+
+
 def accepts_anything(path, seed):
     if not path.exists():
         path.mkdir()
@@ -62,11 +68,12 @@ def writes_text_for_images(folder):
 BROKEN = {
     "is-described": {"licence": " "},
     "keeps-the-schema": {"load": with_samples(label=lambda s, n, p: 7)},
-    "has-both-classes-in-train-and-val": {
+    "has-splits-to-work-with": {
         "load": changed(lambda d, p, s: d.with_samples(x for x in d.samples if x.label))
     },
     "names-no-folder-of-the-machine": {"load": with_samples(id=lambda s, n, p: f"{p}/{n}")},
     "repeats-itself": {"load": changed(comes_and_goes)},
+    "repeats-itself-elsewhere": {"load": changed(flips)},
     "keeps-its-samples-whatever-the-seed": {
         "load": changed(lambda d, p, seed: d.with_samples(d.samples[seed:]))
     },

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from moekit import Registry
-from moekit.testing import ConformanceError, checks_of, expected_number, run_checks
+from moekit.testing import (
+    ConformanceError,
+    checks_of,
+    expected_number,
+    run_checks,
+    run_checks_apart,
+)
 from moekit.testing import plugin_checks as under_test
 from moekit.testing.check import CHECKS, Blocked
 from moekit.testing.subject import find_plugin
@@ -222,3 +228,40 @@ def test_a_broken_section_fails_the_check_that_it_breaks(name, install):
     install("broken", manifest=provides, hooks=SECTION.replace("BODY", SECTIONS[name]))
     with pytest.raises(ConformanceError):
         check("broken", f"report-section/one/{name}").run()
+
+
+DYING = """
+import moekit, os, time
+from torch import nn
+
+class Dies(nn.Module):
+    reads_map = False
+
+    def __init__(self, width):
+        super().__init__()
+        BODY
+
+@moekit.hookimpl
+def moekit_experts():
+    return [moekit.ExpertSpec(name="one", build=Dies, summary="-", source="-")]
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [("os._exit(0)", "it ended its process with code 0"), ("time.sleep(60)", "did not end within")],
+)
+def test_a_plugin_that_ends_or_hangs_the_process_fails_and_is_counted(body, reason, install):
+    card = {"intended_use": "-", "not_for": "-", "limitations": "-"}
+    install(
+        "deadly",
+        manifest={"provides": {"experts": ["one"]}, "card": card},
+        hooks=DYING.replace("BODY", body),
+    )
+    report = run_checks_apart("deadly", deadline=20)
+    (failure,) = report.failures
+    assert failure.id == "expert/one/is-described"
+    assert reason in failure.reason
+    assert not report.conforms
+    assert len(report.outcomes) == report.expected == 27
+    assert sum(outcome.verdict == "not run" for outcome in report.outcomes) == 13

@@ -6,7 +6,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from moekit import Registry
 from moekit.plugins.discovery import discover
 from moekit.testing import parametrize_with_checks
-from moekit.testing.reference import reference_event
+from moekit.testing.reference import reference_events
 
 
 @parametrize_with_checks("moekit-tensorboard")
@@ -27,7 +27,7 @@ def read(folder):
 
 
 def test_metrics_of_an_evaluation_become_scalars(tracker, tmp_path):
-    event = reference_event(tmp_path / "run", "run_finished")
+    _, event = reference_events(tmp_path / "run", "run_finished")
     tracker.tell("run_finished", event)
     events = read(tmp_path / "run" / "tensorboard" / "evaluate")
     (scalar,) = events.Scalars("test/auroc")
@@ -35,6 +35,6 @@ def test_metrics_of_an_evaluation_become_scalars(tracker, tmp_path):
 
 
 def test_the_request_becomes_text(tracker, tmp_path):
-    tracker.tell("run_started", reference_event(tmp_path / "run", "run_started"))
+    tracker.tell("run_started", reference_events(tmp_path / "run", "run_started")[0])
     events = read(tmp_path / "run" / "tensorboard" / "adapt")
     assert len(events.Tags()["tensors"]) == 1

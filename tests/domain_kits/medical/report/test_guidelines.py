@@ -6,7 +6,7 @@ import re
 import pytest
 
 from moekit.evaluation.sections import read_context
-from moekit.testing.reference import reference_event
+from moekit.testing.reference import reference_events
 from moekit_medical.report.checklist import ABSENT, ADD, COLUMNS, UNKNOWN
 from moekit_medical.report.claim import CLAIM
 from moekit_medical.report.tripod import TRIPOD
@@ -258,7 +258,7 @@ def test_a_loader_that_states_no_window_is_said_to_state_none(context):
 
 
 def test_the_files_that_the_core_writes_answer_every_item_that_has_facts(tmp_path):
-    reference_event(tmp_path / "run", "run_finished")
+    reference_events(tmp_path / "run", "run_finished")
     context = read_context(tmp_path / "run")
     context = changed(context, "result", "command", "moekit evaluate medical")
     assert [n for n, told in answers(CLAIM, context).items() if told == ABSENT] == ["30"]
