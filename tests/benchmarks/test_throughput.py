@@ -17,7 +17,7 @@ from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
 
 pytestmark = pytest.mark.bench
-IMAGES, BATCH, ROUNDS = 128, 16, 5
+IMAGES, BATCH, ROUNDS = 128, 16, 3
 
 
 @pytest.mark.parametrize("arithmetic", ["fp32", "bf16"])
