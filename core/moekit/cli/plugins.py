@@ -9,7 +9,7 @@ import click
 from moekit.cli.options import debug_option, json_option, with_options
 from moekit.cli.output import print_json, print_table, say
 from moekit.errors import MoekitError, UsageError
-from moekit.plugins.discovery import Plugin, State, discover
+from moekit.plugins.discovery import Plugin, State, discover, named
 from moekit.plugins.settings import canonical, is_strict, switch
 
 LOCK_FILE = "moekit-plugins.json"
@@ -53,7 +53,7 @@ def list_plugins(as_json: bool) -> None:
 @with_options(json_option, debug_option)
 def info(name: str, as_json: bool) -> None:
     """Tell about one plugin, by its distribution or short name."""
-    facts = [_facts(plugin) for plugin in named(name)]
+    facts = [_facts(plugin) for plugin in _named(name)]
     if as_json:
         print_json({"plugins": facts})
         return
@@ -127,18 +127,8 @@ def verify(file: Path, as_json: bool) -> None:
         say(f"all {len(locked)} plugins of {file} are installed as they were")
 
 
-def named(name: str) -> list[Plugin]:
-    """The installed plugins of a distribution or short name.
-
-    Raises:
-        UsageError: There is none.
-    """
-    found = [
-        plugin
-        for plugin in discover()
-        if canonical(name) == canonical(plugin.distribution)
-        or name in (plugin.entry, plugin.manifest.name if plugin.manifest else plugin.entry)
-    ]
+def _named(name: str) -> list[Plugin]:
+    found = named(name)
     if not found:
         raise UsageError(
             f"no plugin has the name {name!r}", whose=name, fix="see `moekit plugins list`"
@@ -147,7 +137,7 @@ def named(name: str) -> list[Plugin]:
 
 
 def _switch(name: str, *, on: bool) -> None:
-    found = sorted({plugin.distribution for plugin in named(name)})
+    found = sorted({plugin.distribution for plugin in _named(name)})
     if len(found) > 1:
         raise UsageError(
             f"{len(found)} distributions have a plugin of that name",

@@ -10,14 +10,7 @@ from PIL import Image
 from moekit.data.images import check_file, find_images, relative_id
 from moekit.data.labels import two_classes
 from moekit.data.samples import SPLITS, Dataset, Sample, Skipped
-from moekit.data.splits import (
-    carve_validation,
-    check_classes,
-    check_content,
-    check_groups,
-    check_splits,
-    split_dataset,
-)
+from moekit.data.splits import complete_splits
 from moekit.data.table import read_table
 from moekit.errors import DataError, ImageError
 from moekit.plugins.records import DatasetSpec
@@ -50,7 +43,7 @@ def load_folder(path: Path | None, seed: int) -> Dataset:
         dataset = read_table(path / TABLE)
     else:
         dataset = _read_folders(path)
-    return _with_splits(dataset, seed)
+    return complete_splits(dataset, seed=seed)
 
 
 def write_example(folder: Path) -> Path:
@@ -118,24 +111,3 @@ def _read_folders(folder: Path) -> Dataset:
         source=f"a folder of {len(images)} images",
         skipped=tuple(skipped),
     )
-
-
-def _with_splits(dataset: Dataset, seed: int) -> Dataset:
-    check_classes(dataset)
-    names = dataset.split_names()
-    if not names:
-        done = split_dataset(dataset, seed=seed)
-    elif names == ("train", "test"):
-        check_groups(dataset)
-        done = carve_validation(dataset, seed=seed)
-    elif "train" in names and "val" in names:
-        done = dataset.with_samples(dataset.samples, split_note="as given")
-        check_splits(done)
-    else:
-        raise DataError(
-            f"the data bring the splits {', '.join(names)} alone",
-            whose=dataset.name,
-            fix="bring train and test (val is then made from train), all three, or none",
-        )
-    check_content(done.samples, whose=dataset.name)
-    return done

@@ -131,6 +131,40 @@ def carve_validation(dataset: Dataset, *, seed: int, fraction: float = 0.2) -> D
     return dataset.with_samples(samples, split_note=note)
 
 
+def complete_splits(dataset: Dataset, *, seed: int, note: str | None = None) -> Dataset:
+    """Splits a set that brings no splits; makes val from train where it brings train and test.
+
+    Args:
+        dataset: All samples have a split, or none has.
+        seed: Decides what the set leaves open.
+        note: How the set made its own splits; where None, that they are as given.
+
+    Raises:
+        DataError: A class is missing, a group or an image lies in two splits, or the splits that
+            the set brings are not enough.
+    """
+    check_classes(dataset)
+    names = dataset.split_names()
+    if not names:
+        done = split_dataset(dataset, seed=seed)
+    elif names == ("train", "test"):
+        check_groups(dataset)
+        done = carve_validation(dataset, seed=seed)
+        if note is not None:
+            done = dataclasses.replace(done, split_note=f"{note}; {done.split_note}")
+    elif "train" in names and "val" in names:
+        done = dataclasses.replace(dataset, split_note=note or "as given")
+        check_splits(done)
+    else:
+        raise DataError(
+            f"the data bring the splits {', '.join(names)} alone",
+            whose=dataset.name,
+            fix="bring train and test (val is then made from train), all three, or none",
+        )
+    check_content(done.samples, whose=dataset.name)
+    return done
+
+
 def check_content(samples: Iterable[Sample], *, whose: str) -> None:
     """Checks that no file lies in two splits or in two classes under two names.
 

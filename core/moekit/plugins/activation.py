@@ -11,14 +11,14 @@ import importlib
 import re
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import pluggy
 
 from moekit.errors import PluginError
 from moekit.plugins import hookspecs
 from moekit.plugins.discovery import Plugin
-from moekit.plugins.manifest import NAME, Manifest
+from moekit.plugins.manifest import NAME, Event, Manifest
 from moekit.plugins.records import (
     DatasetSpec,
     ExpertSpec,
@@ -39,7 +39,7 @@ RECORDS: Mapping[str, type] = {
     "health_checks": HealthCheckSpec,
     "report_sections": ReportSectionSpec,
 }
-EVENTS = ("run_started", "run_finished")
+EVENTS: tuple[Event, ...] = get_args(Event)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,15 @@ class Activated:
 
     records: Mapping[tuple[str, str], Any]
     manager: pluggy.PluginManager
+
+    @property
+    def listens(self) -> tuple[Event, ...]:
+        """The events that it has listeners to."""
+        return tuple(
+            event
+            for event in EVENTS
+            if getattr(self.manager.hook, f"moekit_{event}").get_hookimpls()
+        )
 
 
 def activate(plugin: Plugin) -> Activated:
@@ -68,7 +77,12 @@ def activate(plugin: Plugin) -> Activated:
     activated = collect(plugin, _import_hooks(plugin, manifest))
     for kind in RECORDS:
         _check_promise(plugin, kind, getattr(manifest.provides, kind), activated.records)
-    _check_listens(plugin, manifest, activated.manager)
+    if set(activated.listens) != set(manifest.listens):
+        raise _fault(
+            plugin,
+            f"its manifest listens to {sorted(manifest.listens)}, its hooks to "
+            f"{sorted(activated.listens)}",
+        )
     return activated
 
 
@@ -190,15 +204,6 @@ def _check_promise(
             plugin,
             f"the {kind} of its manifest are {sorted(promised)}, those of its hook "
             f"{sorted(returned)}{'' if returned else ' (is it marked with @moekit.hookimpl?)'}",
-        )
-
-
-def _check_listens(plugin: Plugin, manifest: Manifest, manager: pluggy.PluginManager) -> None:
-    heard = {event for event in EVENTS if getattr(manager.hook, f"moekit_{event}").get_hookimpls()}
-    if heard != set(manifest.listens):
-        raise _fault(
-            plugin,
-            f"its manifest listens to {sorted(manifest.listens)}, its hooks to {sorted(heard)}",
         )
 
 

@@ -75,6 +75,16 @@ def discover(disabled: Iterable[str] = ()) -> list[Plugin]:
     return plugins
 
 
+def named(name: str) -> list[Plugin]:
+    """The installed plugins of a distribution, an entry point or a short name; none where empty."""
+    return [
+        plugin
+        for plugin in discover()
+        if canonical(name) == canonical(plugin.distribution)
+        or name in (plugin.entry, plugin.manifest.name if plugin.manifest else plugin.entry)
+    ]
+
+
 def _distributions() -> Collection[Distribution]:
     """The distributions that name a plugin; the first of a name on the path hides the others."""
     found: dict[str, Distribution] = {}

@@ -46,7 +46,7 @@ def lock_plugin(plugin: Plugin) -> LockedPlugin:
     """A plugin as it is now. The weights' hashes are those of the files, not of the manifest."""
     declared = plugin.manifest.weights if plugin.manifest else ()
     return LockedPlugin(
-        name=plugin.manifest.name if plugin.manifest else plugin.entry,
+        name=_name(plugin),
         distribution=plugin.distribution,
         version=plugin.version,
         manifest_sha256=plugin.manifest_sha256,
@@ -99,15 +99,17 @@ def differences(locked: Iterable[LockedPlugin], plugins: Sequence[Plugin]) -> It
 
     Plugins that the lock does not name are no difference: they cannot have had a part in it.
     """
-    installed = {
-        (canonical(plugin.distribution), lock_plugin(plugin).name): plugin for plugin in plugins
-    }
+    installed = {(canonical(plugin.distribution), _name(plugin)): plugin for plugin in plugins}
     for was in locked:
         plugin = installed.get((canonical(was.distribution), was.name)) or _only(was, plugins)
         if plugin is None:
             yield f"{was.distribution} {was.version} is not installed"
             continue
         yield from _changes(was, lock_plugin(plugin), plugin)
+
+
+def _name(plugin: Plugin) -> str:
+    return plugin.manifest.name if plugin.manifest else plugin.entry
 
 
 def _only(was: LockedPlugin, plugins: Sequence[Plugin]) -> Plugin | None:

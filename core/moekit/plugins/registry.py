@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from moekit.errors import MoekitError, PluginError, UsageError
-from moekit.plugins.activation import EVENTS, RECORDS, Activated, activate, collect, tell
+from moekit.plugins.activation import RECORDS, Activated, activate, collect, tell
 from moekit.plugins.discovery import Plugin, State, discover
 from moekit.plugins.manifest import API_VERSION, Event, Manifest, Provides
 from moekit.plugins.records import (
@@ -93,11 +93,7 @@ class Registry:
             domain="any",
             hooks="__main__",
             provides=Provides.model_validate(provides),
-            listens=tuple(
-                cast(Event, event)
-                for event in EVENTS
-                if getattr(activated.manager.hook, f"moekit_{event}").get_hookimpls()
-            ),
+            listens=activated.listens,
         )
         self._activated[_key(plugin)] = activated
         self.plugins.append(plugin)

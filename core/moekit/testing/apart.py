@@ -19,7 +19,7 @@ from typing import IO, cast
 from moekit.plugins.discovery import Plugin, discover
 from moekit.testing.check import Check
 from moekit.testing.report import Outcome, Report, check_expectations, run_checks
-from moekit.testing.subject import find_plugin
+from moekit.testing.subject import child_command, child_environment, find_plugin
 from moekit.testing.suite import checks_of, expected_number
 
 DEADLINE_SECONDS = 300
@@ -65,8 +65,8 @@ def _outcomes(
 ) -> Iterator[Outcome]:
     arguments = [plugin.distribution, plugin.entry, json.dumps(expected)]
     with subprocess.Popen(  # noqa: S603 - this interpreter, with arguments of our own
-        [sys.executable, "-P", "-m", "moekit.testing.apart", *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        child_command("-m", "moekit.testing.apart", *arguments),
+        env=child_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

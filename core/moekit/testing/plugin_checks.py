@@ -8,7 +8,7 @@ from typing import cast
 from moekit._files import sha256
 from moekit.errors import PluginError
 from moekit.evaluation.sections import read_context
-from moekit.plugins.activation import activate
+from moekit.plugins.activation import RECORDS, activate
 from moekit.plugins.discovery import State
 from moekit.plugins.manifest import Event, Manifest
 from moekit.plugins.records import HealthCheckSpec, ReportSection, ReportSectionSpec
@@ -16,16 +16,6 @@ from moekit.plugins.registry import Kind, Registry
 from moekit.testing.check import Blocked, ConformanceError, check, require
 from moekit.testing.reference import reference_events
 from moekit.testing.subject import Subject, private_folders
-
-_KINDS = (
-    "kits",
-    "experts",
-    "gates",
-    "datasets",
-    "metrics",
-    "health_checks",
-    "report_sections",
-)
 
 
 def _manifest(subject: Subject) -> Manifest:
@@ -129,7 +119,7 @@ def give_the_same_again(subject: Subject, _: str) -> None:
 def takes_its_names_away(subject: Subject, _: str) -> None:
     """Switched off, nothing of it is found, and asking for it says why."""
     registry = Registry(disabled=[subject.plugin.distribution], strict=False)
-    for kind in _KINDS:
+    for kind in RECORDS:
         left = [
             name
             for name, owner in registry.names(cast(Kind, kind)).items()
@@ -142,7 +132,7 @@ def takes_its_names_away(subject: Subject, _: str) -> None:
 def leaves_the_others_alone(subject: Subject, _: str) -> None:
     """Switched off, everybody else provides what they provided."""
     off = Registry(disabled=[subject.plugin.distribution], strict=False)
-    for kind in _KINDS:
+    for kind in RECORDS:
         before = {
             name
             for name, owner in subject.registry.names(cast(Kind, kind)).items()

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moekit.errors import PluginError, UsageError
-from moekit.plugins.discovery import Plugin, discover
+from moekit.plugins.discovery import Plugin, named
 from moekit.plugins.registry import Registry
-from moekit.plugins.settings import canonical
 from moekit.testing.check import Blocked, ConformanceError
 
 if TYPE_CHECKING:
@@ -79,18 +78,12 @@ class Subject:
         Raises:
             ConformanceError: The process did not come back with an answer.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            answer = Path(folder) / "answer.json"
-            full = f"{self.plugin.distribution}/{name}"
-            done = _run(
-                [sys.executable, "-P", "-c", _LOAD, full, str(path or ""), str(answer)],
-                PYTHONHASHSEED=_HASH_SEED,
-            )
-            if not answer.is_file():
-                said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-                raise ConformanceError(f"in another process: {said[-1] if said else 'it ended'}")
-            found: list[Any] = json.loads(answer.read_text(encoding="utf-8"))
-            return found
+        full = f"{self.plugin.distribution}/{name}"
+        answer = _ask("-c", _LOAD, full, str(path or ""), PYTHONHASHSEED=_HASH_SEED)
+        if isinstance(answer, str):
+            raise ConformanceError(f"the other process {answer}")
+        found: list[Any] = answer
+        return found
 
 
 def find_plugin(name: str) -> Plugin:
@@ -99,12 +92,7 @@ def find_plugin(name: str) -> Plugin:
     Raises:
         UsageError: There is none, or several.
     """
-    found = [
-        plugin
-        for plugin in discover()
-        if canonical(name) == canonical(plugin.distribution)
-        or name in (plugin.entry, plugin.manifest.name if plugin.manifest else plugin.entry)
-    ]
+    found = named(name)
     if len(found) != 1:
         known = ", ".join(f"{plugin.distribution} ({plugin.entry})" for plugin in found)
         raise UsageError(
@@ -121,26 +109,11 @@ def probe(plugin: Plugin) -> dict[str, Any]:
     Returns:
         What `moekit.plugins.probe` prints, or {"died": how} where the process did not come back.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder) / "answer.json"
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "moekit.plugins.probe",
-            plugin.distribution,
-            plugin.entry,
-        ]
-        try:
-            done = _run([*command, str(answer)])
-        except subprocess.TimeoutExpired:
-            return {"died": f"did not end within {PROBE_SECONDS} s"}
-        if not answer.is_file():
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            last = f" ({said[-1]})" if said else ""
-            return {"died": f"ended its process with code {done.returncode}{last}"}
-        content: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
-        return content
+    answer = _ask("-m", "moekit.plugins.probe", plugin.distribution, plugin.entry)
+    if isinstance(answer, str):
+        return {"died": answer}
+    found: dict[str, Any] = answer
+    return found
 
 
 @contextmanager
@@ -167,19 +140,35 @@ def contents(dataset: Dataset) -> list[Any]:
     ]
 
 
-def _run(command: list[str], **environment: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(  # noqa: S603 - this interpreter, with arguments of our own
-        command,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            **environment,
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=PROBE_SECONDS,
-        check=False,
-    )
+def child_command(*arguments: str) -> list[str]:
+    """Another Python like this one, which does not look for modules in the working folder."""
+    return [sys.executable, "-P", *arguments]
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """The environment in which another Python finds the modules that this one finds."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **changes}
+
+
+def _ask(*arguments: str, **environment: str) -> Any:
+    """The JSON that another Python writes to the file named last, or how it ended without."""
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        try:
+            done = subprocess.run(  # noqa: S603 - this interpreter, with arguments of our own
+                child_command(*arguments, str(answer)),
+                env=child_environment(**environment),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=PROBE_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return f"did not end within {PROBE_SECONDS} s"
+        if answer.is_file():
+            return json.loads(answer.read_text(encoding="utf-8"))
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        return f"ended its process with code {done.returncode}{f' ({said[-1]})' if said else ''}"
 
 
 def _key(plugin: Plugin) -> tuple[str, str]:

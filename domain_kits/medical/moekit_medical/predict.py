@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 from moekit import PredictTask, UsageError
-from moekit_medical.inference.pipeline import run_inference
 
 
 def predict_series(task: PredictTask) -> dict[str, Any]:
@@ -24,6 +23,9 @@ def predict_series(task: PredictTask) -> dict[str, Any]:
         DataError: There is nothing at the path.
         StorageError: The output cannot be written.
     """
+    # The libraries of images and of DICOM output take a second to load; only this needs them.
+    from moekit_medical.inference.pipeline import run_inference
+
     if len(task.inputs) != 1:
         raise UsageError(
             f"{len(task.inputs)} inputs were given",

@@ -6,12 +6,9 @@ paths. Its warnings and log lines are kept in for the same reason.
 
 from __future__ import annotations
 
-import contextlib
 import io
-import logging
-import warnings
 import zlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import IO, cast
 
 import pydicom
@@ -28,6 +25,7 @@ from pydicom.uid import (
 
 from moekit_medical.dicom.sources import MAX_FILE_BYTES, Source
 from moekit_medical.dicom.verdict import SetAsideError
+from moekit_medical.silence import silenced
 
 _PREAMBLE = 128
 _BARE_STARTS = (b"\x08\x00", b"\x02\x00", b"\x00\x08")
@@ -40,18 +38,9 @@ _WORDS: dict[type[BaseException], str] = {
 }
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> AbstractContextManager[None]:
     """Keeps in what pydicom and its decoders warn of and log."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    return silenced("pydicom")
 
 
 def describe(error: BaseException) -> str:

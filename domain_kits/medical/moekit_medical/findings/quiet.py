@@ -7,12 +7,11 @@ name. None of that may reach a log.
 from __future__ import annotations
 
 import contextlib
-import logging
 import struct
-import warnings
 from collections.abc import Iterator
 
 from moekit import DataError
+from moekit_medical.silence import silenced
 
 READ_ERRORS = (
     AttributeError,
@@ -27,20 +26,9 @@ READ_ERRORS = (
 )
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> contextlib.AbstractContextManager[None]:
     """Silences pydicom's and highdicom's warnings and log lines within the block."""
-    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+    return silenced("pydicom", "highdicom")
 
 
 @contextlib.contextmanager

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +13,7 @@ from moekit import DataError
 from moekit_medical.findings.identifiers import derive_uid
 from moekit_medical.inference.grids import upright
 from moekit_medical.privacy import token
+from moekit_medical.silence import silenced
 from moekit_medical.volume import Volume
 
 MAX_VOXELS = 2**30
@@ -52,7 +49,7 @@ def read_nifti(path: Path, *, salt: bytes) -> Volume:
     """
     whose = f"file {token(str(path), salt=salt)}"
     try:
-        with _quiet():
+        with silenced("nibabel"):  # it names files and values
             image: Any = nibabel.load(path)
             _check(image, whose)
             data_IJK = np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
@@ -103,20 +100,6 @@ def _place(image: Any, whose: str) -> tuple[np.ndarray, tuple[str, ...]]:
         raise _unfit("the axes are not at right angles", whose)
     stated = int(image.header["sform_code"]) > 0 or int(image.header["qform_code"]) > 0
     return affine, () if stated else (_NO_PLACE,)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps in what nibabel warns of and logs: it names files and values."""
-    logger = logging.getLogger("nibabel")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _unfit(what: str, whose: str) -> DataError:

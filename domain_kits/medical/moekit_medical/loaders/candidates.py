@@ -16,6 +16,7 @@ from PIL import Image
 
 from moekit import DataError, Dataset, DatasetSpec, ImageError, Sample, Skipped
 from moekit.data.images import check_file
+from moekit.data.splits import complete_splits
 from moekit_medical.loaders.labels import (
     CLASSES,
     TABLE,
@@ -30,7 +31,6 @@ from moekit_medical.loaders.labels import (
     split_problem,
 )
 from moekit_medical.loaders.options import parse_source
-from moekit_medical.loaders.splitting import with_splits
 from moekit_medical.privacy import token
 
 SPLIT_COLUMNS = ("block_split", "split")
@@ -73,7 +73,7 @@ def load_candidates(path: Path | None, seed: int) -> Dataset:
     )
     leak = "; it leaks: crops of one scan lie in several splits" if is_luna16 else ""
     note = f"column {column}, as given{leak if column == _LEAKING else ''}"
-    return with_splits(dataset, seed=seed, note=note)
+    return complete_splits(dataset, seed=seed, note=note)
 
 
 def write_example(folder: Path) -> Path:

@@ -17,6 +17,7 @@ import numpy as np
 from moekit import Dataset, DatasetSpec, ImageError
 from moekit._files import sha256
 from moekit.data.images import check_file
+from moekit.data.splits import complete_splits
 from moekit_medical.loaders.cache import Writer
 from moekit_medical.loaders.crops import DESCRIPTION, WINDOW_HU, CropError, crop
 from moekit_medical.loaders.examples import write_nifti_example
@@ -32,7 +33,6 @@ from moekit_medical.loaders.labels import (
 )
 from moekit_medical.loaders.nifti_file import SUFFIXES, NiftiVolume, read_nifti
 from moekit_medical.loaders.options import parse_source, parse_window
-from moekit_medical.loaders.splitting import with_splits
 from moekit_medical.loaders.volumes import (
     Outcome,
     to_dataset,
@@ -91,7 +91,7 @@ def load_nifti(path: Path | None, seed: int) -> Dataset:
         source=f"{len(table.rows)} candidates in {len(set(files.values()))} NIfTI volumes; "
         f"{DESCRIPTION}, {window[0]:g} to {window[1]:g} HU",
     )
-    return with_splits(dataset, seed=seed, note="column split, as given")
+    return complete_splits(dataset, seed=seed, note="column split, as given")
 
 
 NIFTI = DatasetSpec(

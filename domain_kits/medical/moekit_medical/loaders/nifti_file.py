@@ -6,13 +6,9 @@ are never read: they may claim any size, and may hold names.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gzip
-import logging
 import math
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -21,6 +17,7 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
 from moekit_medical.loaders.crops import CropError, Scan, turn_to_patient
+from moekit_medical.silence import silenced
 
 SUFFIXES = (".nii", ".nii.gz")
 MAX_VOXELS = 2**30
@@ -65,7 +62,7 @@ def read_nifti(path: Path) -> NiftiVolume:
     Raises:
         CropError: It is not a volume that can be used; the message holds nothing of the file.
     """
-    with _quiet():
+    with silenced("nibabel.global"):  # it may repeat what a header says
         try:
             header = _read_header(path)
             hu_KJI = _read_voxels(path, header)
@@ -145,17 +142,3 @@ def _open(path: Path) -> IO[bytes]:
 
 def _is_compressed(path: Path) -> bool:
     return path.name.lower().endswith(".gz")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps in what nibabel warns of and logs, which may repeat what a header says."""
-    logger = logging.getLogger("nibabel.global")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from moekit import DataError, Dataset, DatasetSpec
+from moekit.data.splits import complete_splits
 from moekit_medical.dicom.assemble import assemble
 from moekit_medical.dicom.slices import Slice
 from moekit_medical.loaders.cache import Writer
@@ -39,7 +40,6 @@ from moekit_medical.loaders.labels import (
 )
 from moekit_medical.loaders.options import parse_source, parse_window
 from moekit_medical.loaders.series_scan import Found, Unit, look_through
-from moekit_medical.loaders.splitting import with_splits
 from moekit_medical.loaders.volumes import (
     Outcome,
     to_dataset,
@@ -94,7 +94,7 @@ def load_dicom(path: Path | None, seed: int) -> Dataset:
         source=f"{len(table.rows)} candidates in {len({r.cells['series'] for r in table.rows})} "
         f"DICOM series; {DESCRIPTION}, {window[0]:g} to {window[1]:g} HU",
     )
-    return with_splits(dataset, seed=seed, note="column split, as given")
+    return complete_splits(dataset, seed=seed, note="column split, as given")
 
 
 DICOM = DatasetSpec(
