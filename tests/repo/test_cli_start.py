@@ -41,10 +41,10 @@ def test_lists_and_help_import_neither_torch_nor_a_plugin(arguments):
 FLAGS = {
     "demo": "--debug --device --json --out --seed --weights",
     "adapt": "--architecture --cache-gib --data --debug --device --devices --epochs --expert "
-    "--gate --image-size --json --out --precision --resume --seed --top-k --views --weights",
-    "evaluate": "--batch-size --data --debug --device --json --precision --run --seed --split "
+    "--form --gate --image-size --json --out --precision --resume --seed --top-k --views --weights",
+    "evaluate": "--batch-size --data --debug --device --form --json --precision --run --seed --split "
     "--threshold-rule --weights",
-    "predict": "--batch-size --debug --device --json --out --precision --run --threshold-rule "
+    "predict": "--batch-size --debug --device --form --json --out --precision --run --threshold-rule "
     "--weights",
     "report": "--debug --json",
     "kits": "--debug --json",
@@ -62,6 +62,10 @@ FLAGS = {
     "plugins doctor": "--debug --json",
     "plugins new": "--debug --json --kind --out",
     "backbone info": "--architecture --debug --json --weights",
+    "backbone carve": "--architecture --compare --debug --device --image-size --images --json "
+    "--limit --method --out --rank --seed --top-k --weights",
+    "backbone recover": "--batch-size --debug --device --image-size --images --json --limit --out "
+    "--passes --rate --resume --seed --steps --weights",
 }
 
 

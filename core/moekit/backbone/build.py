@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import cast
 
 import timm
@@ -17,6 +18,7 @@ from moekit.backbone.carve import EXPERTS, carve
 from moekit.backbone.model import MoEBackbone, Provenance
 from moekit.backbone.positions import embed_positions
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE, WeightFile, find_weights
+from moekit.backbone.sparse.sources import find_form
 from moekit.errors import UsageError, WeightsError
 
 
@@ -26,6 +28,7 @@ def build_backbone(
     weights: str = "auto",
     experts: int = EXPERTS,
     top_k: int | None = None,
+    form: str = "auto",
 ) -> MoEBackbone:
     """The shared backbone with pretrained weights, frozen and in eval mode, on the CPU in float32.
 
@@ -34,18 +37,21 @@ def build_backbone(
         weights: "auto", "package", "hub", or the path of a safetensors file in timm's layout.
         experts: Generic experts a block.
         top_k: Generic experts a token has; all of them where None.
+        form: The sparse form that makes fewer than all experts useful: "auto" (one that ships with
+            moekit and fits the weights, else none), "none", or the path of a file.
 
     Returns:
         The backbone; `backbone.provenance` says where its weights come from.
 
     Raises:
         UsageError: The architecture is unknown or cannot be carved.
-        WeightsError: No source has the weights, or they do not fit the architecture.
+        WeightsError: No source has the weights, or they or the form do not fit.
     """
     _check_known(architecture)
     file = find_weights(architecture, weights)
     vit = build_dense(architecture, file)
     config = resolve_model_data_config(vit)
+    sparse = find_form(file.sha256, experts=experts, form=form)
     return carve(
         vit,
         provenance=Provenance(
@@ -55,11 +61,18 @@ def build_backbone(
             sha256=file.sha256,
             licence=file.licence,
             note=file.note,
+            sparse_form=None
+            if sparse is None
+            else "shipped"
+            if form == "auto"
+            else Path(form).name,
+            sparse_sha256=None if sparse is None else sparse.sha256,
         ),
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
         experts=experts,
         top_k=top_k,
+        form=sparse,
     )
 
 

@@ -16,11 +16,14 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
 from moekit.backbone.model import MoEBackbone, Provenance
-from moekit.errors import UsageError
+from moekit.backbone.sparse.form import BlockForm, SparseForm
+from moekit.backbone.sparse.neurons import Neurons
+from moekit.errors import UsageError, WeightsError
 from moekit.moe.experts import ExpertBank
 from moekit.moe.gates import Gate, UnitTopK
 from moekit.moe.layer import MoELayer
 from moekit.moe.router import Router
+from moekit.moe.stand_in import StandIn
 
 EXPERTS = 16
 
@@ -34,6 +37,7 @@ def carve(
     experts: int = EXPERTS,
     top_k: int | None = None,
     gate: Gate | None = None,
+    form: SparseForm | None = None,
 ) -> MoEBackbone:
     """Turns a timm model into an MoE backbone. The model's modules are taken over, not copied.
 
@@ -46,6 +50,8 @@ def carve(
         top_k: Experts a token has; all of them where None, which is exact.
         gate: Gate of the generic experts; `UnitTopK` where None. A gate whose weights are not 1 is
             no longer the dense model at `top_k = E`.
+        form: How neurons are grouped and tokens routed; where None, neurons are grouped as they
+            come, which is exact too but of little use below `top_k = E`.
 
     Raises:
         UsageError: The model is of another family, its FFN does not divide, or `top_k` is out of
@@ -58,6 +64,10 @@ def carve(
             f"a model with {type(vit.patch_embed).__name__}", "its tokens are not square patches"
         )
     layers = [_carve_block(block, experts, gate or UnitTopK()) for block in vit.blocks]
+    if form is not None:
+        layers = [
+            shaped_layer(layer, block) for layer, block in zip(layers, form.blocks, strict=True)
+        ]
     return MoEBackbone(
         vit=vit,
         layers=layers,
@@ -65,6 +75,51 @@ def carve(
         mean=mean,
         std=std,
         top_k=experts if top_k is None else top_k,
+    )
+
+
+def shaped_layer(layer: MoELayer, form: BlockForm) -> MoELayer:
+    """A layer whose neurons come in their first order, brought into a form.
+
+    Raises:
+        WeightsError: The form is one of another layer.
+    """
+    bank = layer.bank
+    if len(form.order_F) != bank.experts * bank.hidden or len(form.choice_E) != bank.experts:
+        raise WeightsError(
+            "the sparse form was made for FFNs of another size or other experts",
+            whose="the sparse form",
+            fix="make one for this backbone with `moekit backbone carve`",
+        )
+    neurons = Neurons.of(bank)
+    form = form.to(neurons.w1_FD.device)
+    order_F = form.order_F
+    router = Router(neurons.w1_FD.shape[1], bank.experts)
+    with torch.no_grad():
+        router.weight_ED.copy_(form.router_ED)
+        router.bias_E.copy_(form.choice_E)
+    shape = (bank.experts, bank.hidden)
+    base_DD, base_D = neurons.stand_in(form.slope_F, form.offset_F)
+    return MoELayer(
+        router=router,
+        gate=layer.gate,
+        bank=ExpertBank(
+            w1_EHD=neurons.w1_FD[order_F].view(*shape, -1),
+            b1_EH=neurons.b1_F[order_F].view(shape),
+            w2_EHD=neurons.w2_FD[order_F].view(*shape, -1),
+            b2_D=bank.b2_D.detach(),
+            activation=bank.activation,
+            slope_EH=form.slope_F[order_F].view(shape),
+            offset_EH=form.offset_F[order_F].view(shape),
+        ),
+        stand_in=StandIn(
+            base_DD=base_DD,
+            base_D=base_D,
+            down_RD=form.down_RD.clone(),
+            up_DR=form.up_DR.clone(),
+            bias_D=form.bias_D.clone(),
+            strength_E=form.strength_E.clone(),
+        ),
     )
 
 

@@ -32,6 +32,8 @@ class Provenance:
         sha256: Hash of the safetensors file.
         licence: SPDX identifier, or "unknown".
         note: What a reader must know about these weights.
+        sparse_form: Where the sparse form comes from: a file's name, or "shipped"; None for none.
+        sparse_sha256: Hash of its file.
     """
 
     architecture: str
@@ -40,6 +42,8 @@ class Provenance:
     sha256: str
     licence: str
     note: str
+    sparse_form: str | None = None
+    sparse_sha256: str | None = None
 
 
 class MoEBlock(nn.Module):
@@ -71,7 +75,7 @@ class MoEBlock(nn.Module):
         trace: RoutingTrace | None = None,
     ) -> Tensor:
         """(B, N, D) to (B, N, D)."""
-        x_BND = x_BND + self.ls1(self.attn(self.norm1(x_BND)))
+        x_BND = self.attend(x_BND)
         z_BND = self.norm2(x_BND)
         y_BND: Tensor = x_BND + self.ls2(
             self.moe(z_BND, top_k=top_k, trace=trace, block=self.index)
@@ -80,6 +84,11 @@ class MoEBlock(nn.Module):
             return y_BND
         branch_BND: Tensor = specialists(z_BND, grid, trace=trace, block=self.index)
         return y_BND + branch_BND
+
+    def attend(self, x_BND: Tensor) -> Tensor:
+        """The first half of the block: (B, N, D) to (B, N, D) after attention."""
+        attended_BND: Tensor = x_BND + self.ls1(self.attn(self.norm1(x_BND)))
+        return attended_BND
 
 
 class MoEBackbone(nn.Module):
@@ -145,6 +154,14 @@ class MoEBackbone(nn.Module):
         """E, the generic experts of a block."""
         first: MoEBlock = self.blocks[0]  # type: ignore[assignment]
         return first.moe.bank.experts
+
+    @property
+    def computes(self) -> str:
+        """A name of what the backbone computes: its weights, and its form where that matters."""
+        provenance = self.provenance
+        if self.top_k == self.experts or provenance.sparse_sha256 is None:
+            return provenance.sha256
+        return f"{provenance.sha256}+{provenance.sparse_sha256}"
 
     def train(self, mode: bool = True) -> MoEBackbone:
         """Stays in eval mode whatever is asked: the trunk is frozen."""

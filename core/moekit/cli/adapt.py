@@ -13,6 +13,7 @@ from moekit.cli.options import (
     data_option,
     debug_option,
     device_option,
+    form_option,
     json_option,
     seed_option,
     weights_option,
@@ -53,6 +54,7 @@ _GIB = 2**30
         "--architecture", default=None, help="A timm vision transformer; the kit's backbone if not."
     ),
     weights_option,
+    form_option,
     device_option,
     click.option("--devices", type=click.IntRange(1), default=1, help="Processes to train with."),
     click.option(
@@ -101,6 +103,7 @@ def run_adaptation(
     top_k: int | None = None,
     architecture: str | None = None,
     weights: str = "auto",
+    form: str = "auto",
     device: str = "auto",
     devices: int = 1,
     cache_gib: float = 16.0,
@@ -131,6 +134,7 @@ def run_adaptation(
     backbone = open_backbone(
         device=str(fabric.device),
         weights=weights,
+        form=form,
         architecture=architecture or DEFAULT_ARCHITECTURE,
         top_k=top_k,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from moekit.cli.backbone_carve import carve_command
+from moekit.cli.backbone_recover import recover_command
 from moekit.cli.options import debug_option, json_option, weights_option, with_options
 from moekit.cli.output import print_json, print_table
 
@@ -36,3 +38,7 @@ def info(architecture: str | None, weights: str, as_json: bool) -> None:
         print_json(facts)
     else:
         print_table("Backbone", ("", ""), [[key, str(value)] for key, value in facts.items()])
+
+
+backbone.add_command(carve_command)
+backbone.add_command(recover_command)

@@ -13,6 +13,7 @@ from moekit.cli.options import (
     data_option,
     debug_option,
     device_option,
+    form_option,
     json_option,
     run_option,
     seed_option,
@@ -46,6 +47,7 @@ from moekit.cli.output import Reporter, print_json, print_table, reporter
     seed_option,
     batch_option,
     weights_option,
+    form_option,
     device_option,
     json_option,
     debug_option,
@@ -75,6 +77,7 @@ def run_evaluation(
     seed: int = 0,
     batch_size: int = 16,
     weights: str = "auto",
+    form: str = "auto",
     device: str = "auto",
 ) -> dict[str, Any]:
     """Evaluates a run; returns the content of result.json."""
@@ -91,7 +94,10 @@ def run_evaluation(
     spec = kit_of_run(registry, kit, record)
     dataset = registry.load_dataset(data, seed=record["request"]["seed"])
     backbone = open_backbone(
-        device=device, weights=weights, architecture=record["backbone"]["architecture"]
+        device=device,
+        weights=weights,
+        architecture=record["backbone"]["architecture"],
+        form=form,
     )
     return score(
         Evaluation(

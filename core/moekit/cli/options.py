@@ -60,6 +60,14 @@ weights_option = click.option(
     help="Backbone weights: auto, package, hub, or a safetensors file.",
 )
 
+form_option = click.option(
+    "--form",
+    default="auto",
+    show_default=True,
+    metavar="SOURCE",
+    help="Sparse form of the backbone: auto (shipped with moekit), none, or a file.",
+)
+
 
 def command_line() -> str:
     """What was typed, less the folder of the program."""

@@ -14,6 +14,7 @@ from moekit.cli.options import (
     batch_option,
     debug_option,
     device_option,
+    form_option,
     json_option,
     run_option,
     weights_option,
@@ -43,6 +44,7 @@ from moekit.cli.output import print_json, reporter, say
     click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Arithmetic."),
     batch_option,
     weights_option,
+    form_option,
     device_option,
     json_option,
     debug_option,
@@ -56,6 +58,7 @@ def predict(
     precision: str | None,
     batch_size: int,
     weights: str,
+    form: str,
     device: str,
     as_json: bool,
 ) -> None:
@@ -81,7 +84,10 @@ def predict(
     spec = kit_of_run(registry, kit, record)
     found = collect_inputs(inputs) if spec.predict is None else []
     backbone = open_backbone(
-        device=device, weights=weights, architecture=record["backbone"]["architecture"]
+        device=device,
+        weights=weights,
+        architecture=record["backbone"]["architecture"],
+        form=form,
     )
     predictor = load_predictor(
         run, spec, backbone=backbone, registry=registry, with_baseline=False, precision=precision

@@ -20,6 +20,7 @@ def open_backbone(
     weights: str,
     architecture: str = DEFAULT_ARCHITECTURE,
     top_k: int | None = None,
+    form: str = "auto",
 ) -> MoEBackbone:
     """The backbone on a device.
 
@@ -28,7 +29,7 @@ def open_backbone(
         WeightsError: There are no weights.
     """
     quiet_libraries()
-    backbone = build_backbone(architecture, weights=weights, top_k=top_k)
+    backbone = build_backbone(architecture, weights=weights, top_k=top_k, form=form)
     return backbone.to(pick_device(device))
 
 

@@ -95,6 +95,13 @@ def load_predictor(
             fix="pass the weights that it was trained on with --weights",
         )
     backbone.top_k = request["top_k"]
+    if request.get("computes", backbone.provenance.sha256) != backbone.computes:
+        raise WeightsError(
+            f"the run was trained at top_k {backbone.top_k} with another sparse form "
+            f"({record['backbone']['sparse_form']})",
+            whose=str(run.folder),
+            fix="pass the form that it was trained with with --form",
+        )
     device = next(backbone.parameters()).device
     parts = {"kit": kit, "baseline": baseline_of(kit)} if with_baseline else {"kit": kit}
     loaded = {}

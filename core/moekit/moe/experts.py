@@ -21,6 +21,8 @@ class ExpertBank(nn.Module):
         w2_EHD: (E, H, D) second layers, one row a hidden neuron.
         b2_D: (D,) shared output bias.
         activation: Elementwise.
+        slope_EH: (E, H) slopes of the neurons' stand-ins, or None for no stand-ins.
+        offset_EH: (E, H) their offsets, or None.
     """
 
     def __init__(
@@ -31,6 +33,8 @@ class ExpertBank(nn.Module):
         w2_EHD: Tensor,
         b2_D: Tensor,
         activation: nn.Module,
+        slope_EH: Tensor | None = None,
+        offset_EH: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.w1_EHD = nn.Parameter(w1_EHD)
@@ -38,6 +42,8 @@ class ExpertBank(nn.Module):
         self.w2_EHD = nn.Parameter(w2_EHD)
         self.b2_D = nn.Parameter(b2_D)
         self.activation = activation
+        self.slope_EH = None if slope_EH is None else nn.Parameter(slope_EH)
+        self.offset_EH = None if offset_EH is None else nn.Parameter(offset_EH)
 
     @property
     def experts(self) -> int:
@@ -57,5 +63,20 @@ class ExpertBank(nn.Module):
 
     def one_expert(self, expert: int, x_TD: Tensor) -> Tensor:
         """One expert's output without the shared bias. (T, D) to (T, D)."""
-        hidden = nn.functional.linear(x_TD, self.w1_EHD[expert], self.b1_EH[expert])
-        return torch.mm(self.activation(hidden), self.w2_EHD[expert].to(hidden.dtype))
+        hidden_TH = nn.functional.linear(x_TD, self.w1_EHD[expert], self.b1_EH[expert])
+        excess_TH = self.excess(expert, hidden_TH)
+        return torch.mm(excess_TH, self.w2_EHD[expert].to(hidden_TH.dtype))
+
+    def excess(self, expert: int | Tensor, hidden_TH: Tensor) -> Tensor:
+        """What neurons put out beyond their stand-ins; all of it where they have none.
+
+        Args:
+            expert: The expert, or (T,) int64 the expert of each row.
+            hidden_TH: (T, H) pre-activations.
+        """
+        active_TH: Tensor = self.activation(hidden_TH)
+        if self.slope_EH is None or self.offset_EH is None:
+            return active_TH
+        slope_TH = self.slope_EH[expert].to(hidden_TH.dtype)
+        offset_TH = self.offset_EH[expert].to(hidden_TH.dtype)
+        return torch.addcmul(active_TH - offset_TH, hidden_TH, slope_TH, value=-1)

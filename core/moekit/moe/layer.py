@@ -11,6 +11,7 @@ from moekit.moe.dispatch import run_bank
 from moekit.moe.experts import ExpertBank
 from moekit.moe.gates import Gate
 from moekit.moe.router import Router
+from moekit.moe.stand_in import StandIn
 from moekit.moe.stats import RoutingTrace
 
 
@@ -21,13 +22,17 @@ class MoELayer(nn.Module):
         router: Scores tokens against the bank's experts.
         gate: Turns scores into choices.
         bank: The experts.
+        stand_in: What stands in for the experts that a token does not have; None for nothing.
     """
 
-    def __init__(self, *, router: Router, gate: Gate, bank: ExpertBank) -> None:
+    def __init__(
+        self, *, router: Router, gate: Gate, bank: ExpertBank, stand_in: StandIn | None = None
+    ) -> None:
         super().__init__()
         self.router = router
         self.gate = gate
         self.bank = bank
+        self.stand_in = stand_in
 
     def forward(
         self, x_BND: Tensor, *, top_k: int, trace: RoutingTrace | None = None, block: int = 0
@@ -53,4 +58,5 @@ class MoELayer(nn.Module):
             trace.add(block=block, kit=None, routing=routing, scores_BNE=scores_BNE)
         if exact:
             return self.bank.all_experts(x_BND)
-        return run_bank(x_BND.flatten(0, 1), routing, self.bank).view_as(x_BND)
+        y_BND = run_bank(x_BND.flatten(0, 1), routing, self.bank).view_as(x_BND)
+        return y_BND if self.stand_in is None else y_BND + self.stand_in(x_BND, top_k=top_k)

@@ -184,6 +184,7 @@ def _request(task: Adaptation, backbone: MoEBackbone) -> dict[str, Any]:
         "seed": task.seed,
         "recipe": task.recipe.model_dump(),
         "backbone_sha256": backbone.provenance.sha256,
+        "computes": backbone.computes,
         "top_k": backbone.top_k,
     }
 

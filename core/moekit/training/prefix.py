@@ -44,7 +44,7 @@ class PrefixPlan:
         views: Views of each image.
         arithmetic: Arithmetic of the forward pass.
         preprocess: How images are read.
-        backbone_sha256: Hash of the backbone's weights.
+        backbone_sha256: Hash of the backbone's weights, and of its sparse form where it is used.
         top_k: Generic experts a token has.
         release: Version of moekit, since another one may compute otherwise.
     """
@@ -75,7 +75,7 @@ class PrefixPlan:
             views=views,
             arithmetic=arithmetic,
             preprocess=Preprocess(size=size, mean=backbone.mean, std=backbone.std),
-            backbone_sha256=backbone.provenance.sha256,
+            backbone_sha256=backbone.computes,
             top_k=backbone.top_k,
             release=importlib.metadata.version("moekit"),
         )

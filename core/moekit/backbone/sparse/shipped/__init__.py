@@ -1,0 +1,1 @@
+"""Sparse forms that ship with moekit, one file for each set of dense weights."""

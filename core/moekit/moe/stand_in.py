@@ -1,0 +1,70 @@
+"""What stands in for the experts that a token does not have: one affine map for all of them.
+
+Shapes: D width, E experts, R rank of the correction.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class StandIn(nn.Module):
+    """`x @ (base + strength[k] * up @ down).T + base bias + strength[k] * bias`.
+
+    The base is the sum of all neurons' affine stand-ins; a chosen expert adds what its neurons give
+    beyond theirs (`ExpertBank.excess`). The correction is fitted to what the experts left out would
+    have added, so its strength falls with k and is 0 where all are chosen.
+
+    Args:
+        base_DD: (D, D) weights of the stand-ins together.
+        base_D: (D,) their bias.
+        down_RD: (R, D) first factor of the correction.
+        up_DR: (D, R) second factor.
+        bias_D: (D,) its bias.
+        strength_E: (E,) its weight at top_k = 1 to E.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_DD: Tensor,
+        base_D: Tensor,
+        down_RD: Tensor,
+        up_DR: Tensor,
+        bias_D: Tensor,
+        strength_E: Tensor,
+    ) -> None:
+        super().__init__()
+        self.base_DD = nn.Parameter(base_DD)
+        self.base_D = nn.Parameter(base_D)
+        self.down_RD = nn.Parameter(down_RD)
+        self.up_DR = nn.Parameter(up_DR)
+        self.bias_D = nn.Parameter(bias_D)
+        self.strength_E = nn.Parameter(strength_E)
+        self._merged: tuple[tuple[int, torch.device, torch.dtype], Tensor, Tensor] | None = None
+
+    def forward(self, x_BND: Tensor, *, top_k: int) -> Tensor:
+        """(B, N, D) to (B, N, D)."""
+        return nn.functional.linear(x_BND, *self._weights(top_k))
+
+    def forget(self) -> None:
+        """Drops the merged map; call it after changing a parameter in place."""
+        self._merged = None
+
+    def _weights(self, top_k: int) -> tuple[Tensor, Tensor]:
+        """The merged map; kept from call to call as long as nothing trains it."""
+        if torch.is_grad_enabled() and self.down_RD.requires_grad:
+            self._merged = None
+            return self._merge(top_k)
+        key = (top_k, self.base_DD.device, self.base_DD.dtype)
+        if self._merged is None or self._merged[0] != key:
+            with torch.no_grad():
+                weights_DD, bias_D = self._merge(top_k)
+            self._merged = (key, weights_DD, bias_D)
+        return self._merged[1], self._merged[2]
+
+    def _merge(self, top_k: int) -> tuple[Tensor, Tensor]:
+        strength = self.strength_E[top_k - 1]
+        weights_DD = self.base_DD + strength * (self.up_DR @ self.down_RD)
+        return weights_DD, self.base_D + strength * self.bias_D

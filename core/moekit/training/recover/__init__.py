@@ -1,0 +1,1 @@
+"""Making a sparse form from unlabelled images: carve in closed form, recover by distillation."""

@@ -1,0 +1,104 @@
+"""How near a sparse backbone's features are to the dense model's.
+
+Shapes: B images, N tokens, D width.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from moekit.backbone.carve import shaped_layer
+from moekit.backbone.model import MoEBackbone, MoEBlock
+from moekit.backbone.sparse.form import SparseForm
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Nearness:
+    """Mean cosines with the dense features, over all tokens of all images.
+
+    Attributes:
+        patches: Of the final patch tokens.
+        class_token: Of the final class token; None where the backbone has none.
+        images: How many images.
+    """
+
+    patches: float
+    class_token: float | None
+    images: int
+
+    def as_json(self) -> dict[str, float | int | None]:
+        """The figures, rounded to what they are good for."""
+        first = self.class_token
+        return {
+            "patches": round(self.patches, 5),
+            "class_token": None if first is None else round(first, 5),
+            "images": self.images,
+        }
+
+
+def shaped(dense: MoEBackbone, form: SparseForm) -> MoEBackbone:
+    """A backbone in a sparse form. What the form does not change is shared with the dense one."""
+    sparse = copy.copy(dense)
+    sparse._modules = dict(dense._modules)
+    blocks = []
+    for module, block_form in zip(dense.blocks, form.blocks, strict=True):
+        block = copy.copy(cast(MoEBlock, module))
+        block._modules = dict(module._modules)
+        device = block.moe.bank.w1_EHD.device
+        block.moe = shaped_layer(block.moe, block_form).requires_grad_(False).to(device)
+        blocks.append(block)
+    sparse.blocks = nn.ModuleList(blocks)
+    return sparse.eval()
+
+
+def nearness_of_form(
+    dense: MoEBackbone, form: SparseForm, batches: Iterable[Tensor], *, top_k: Sequence[int]
+) -> dict[int, Nearness]:
+    """The nearness that a form gives to a dense backbone; see `nearness`."""
+    return nearness(shaped(dense, form), batches, top_k=top_k)
+
+
+@torch.inference_mode()
+def nearness(
+    backbone: MoEBackbone, batches: Iterable[Tensor], *, top_k: Sequence[int]
+) -> dict[int, Nearness]:
+    """Compares the features at some `top_k` with those at `top_k = E`, which are the dense ones.
+
+    Args:
+        backbone: Its own `top_k` is left as it is.
+        batches: (B, 3, H, W) normalised images.
+        top_k: The numbers of experts to look at.
+    """
+    before = backbone.top_k
+    device = next(backbone.parameters()).device
+    sums = {k: [0.0, 0.0] for k in top_k}
+    images = 0
+    try:
+        for batch in batches:
+            images += len(batch)
+            backbone.top_k = backbone.experts
+            dense_BND = backbone(batch.to(device)).final_BND
+            for k in top_k:
+                backbone.top_k = k
+                near_BN = nn.functional.cosine_similarity(
+                    backbone(batch.to(device)).final_BND.float(), dense_BND.float(), dim=2
+                )
+                prefix = backbone.prefix_tokens
+                sums[k][0] += float(near_BN[:, prefix:].mean(1).sum())
+                sums[k][1] += float(near_BN[:, 0].sum())
+    finally:
+        backbone.top_k = before
+    return {
+        k: Nearness(
+            patches=patches / images,
+            class_token=first / images if backbone.prefix_tokens else None,
+            images=images,
+        )
+        for k, (patches, first) in sums.items()
+    }
