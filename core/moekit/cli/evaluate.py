@@ -139,8 +139,9 @@ def show_result(result: dict[str, Any]) -> None:
         )
     if result["skipped"]:
         click.echo(f"{len(result['skipped'])} inputs skipped; result.json names them")
-    if result["disclaimer"]:
-        click.echo(result["disclaimer"])
+    for sentence in (result["data"]["caution"], result["disclaimer"]):
+        if sentence:
+            click.echo(sentence)
 
 
 def _figure(entry: dict[str, Any] | None) -> str:

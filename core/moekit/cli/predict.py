@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from moekit.cli.options import (
     weights_option,
     with_options,
 )
-from moekit.cli.output import print_json, reporter, say
+from moekit.cli.output import Reporter, print_json, reporter, say
 
 
 @click.command()
@@ -66,6 +68,39 @@ def predict(
 
     The same command goes on where an interrupted one stopped.
     """
+    with reporter() as report:
+        summary = run_prediction(
+            kit,
+            inputs=inputs,
+            run_folder=run_folder,
+            out=out,
+            report=report,
+            threshold_rule=threshold_rule,
+            precision=precision,
+            batch_size=batch_size,
+            weights=weights,
+            device=device,
+        )
+    if as_json:
+        print_json(summary)
+    else:
+        show_prediction(summary, out)
+
+
+def run_prediction(
+    kit: str,
+    *,
+    inputs: Sequence[Path],
+    run_folder: Path,
+    out: Path,
+    report: Reporter,
+    threshold_rule: str = "accuracy",
+    precision: str | None = None,
+    batch_size: int = 16,
+    weights: str = "auto",
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Scores inputs with a run; returns what `--json` prints."""
     from moekit.cli.session import open_backbone
     from moekit.data.predictions import Predictions
     from moekit.evaluation.evaluate import load_predictor, preprocess_of
@@ -103,63 +138,53 @@ def predict(
         "precision": predictor.arithmetic,
         "disclaimer": spec.disclaimer,
     }
+    if record.get("caution"):
+        provenance["trained on"] = record["caution"]
     preprocess = preprocess_of(run, backbone)
     if spec.predict is not None:
-        with reporter() as report:
-            summary = spec.predict(
-                PredictTask(
-                    inputs=tuple(inputs),
-                    out=out,
-                    score=functools.partial(score_pictures, predictor, preprocess, batch_size),
-                    threshold=point.threshold,
-                    provenance=provenance,
-                    batch_size=batch_size,
-                    on_progress=report.update,
-                )
+        return spec.predict(
+            PredictTask(
+                inputs=tuple(inputs),
+                out=out,
+                score=functools.partial(score_pictures, predictor, preprocess, batch_size),
+                threshold=point.threshold,
+                provenance=provenance,
+                batch_size=batch_size,
+                on_progress=report.update,
             )
-        _tell(summary, out, spec.disclaimer, as_json=as_json)
-        return
+        )
     began = time.perf_counter()
-    with reporter() as report:
-        rows = score(
-            found,
-            predictor=predictor,
-            preprocess=preprocess,
-            threshold=point.threshold,
-            positive=spec.positive,
-            provenance=provenance,
-            out=out,
-            batch_size=batch_size,
-            on_progress=report.update,
-        )
-    seconds = time.perf_counter() - began
-    unreadable = sum(row.score is None for row in rows)
-    if as_json:
-        print_json(
-            {
-                **provenance,
-                "n": len(rows),
-                "unreadable": unreadable,
-                "seconds": seconds,
-                "predictions": [dataclasses.asdict(row) for row in rows],
-            }
-        )
-        return
-    positive = sum(row.verdict == spec.positive for row in rows)
-    say(f"{len(rows)} images, {positive} {spec.positive}, {unreadable} unreadable, {seconds:.1f} s")
-    say(f"rows and overlays are in {out}")
-    if spec.disclaimer:
-        say(spec.disclaimer)
+    rows = score(
+        found,
+        predictor=predictor,
+        preprocess=preprocess,
+        threshold=point.threshold,
+        positive=spec.positive,
+        provenance=provenance,
+        out=out,
+        batch_size=batch_size,
+        on_progress=report.update,
+    )
+    return {
+        **provenance,
+        "n": len(rows),
+        "unreadable": sum(row.score is None for row in rows),
+        "seconds": time.perf_counter() - began,
+        "predictions": [dataclasses.asdict(row) for row in rows],
+    }
 
 
-def _tell(summary: dict[str, Any], out: Path, disclaimer: str, *, as_json: bool) -> None:
-    """What a kit that predicts in its own way has done."""
-    if as_json:
-        print_json(summary)
-        return
-    for name, value in summary.items():
-        if isinstance(value, str | int | float):
-            say(f"{name}: {value}")
+def show_prediction(summary: dict[str, Any], out: Path) -> None:
+    """What was done, one fact a line."""
+    if "predictions" in summary:
+        verdicts = collections.Counter(row["verdict"] for row in summary["predictions"])
+        told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+        say(f"{summary['n']} images: {told}; {summary['seconds']:.1f} s")
+    else:
+        for name, value in summary.items():
+            if isinstance(value, str | int | float):
+                say(f"{name}: {value}")
     say(f"everything is in {out}")
-    if disclaimer:
-        say(disclaimer)
+    for sentence in (summary.get("trained on"), summary.get("disclaimer")):
+        if sentence:
+            say(sentence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from moekit.data.samples import Sample
 from moekit.errors import DataError
 
 _COLUMNS = ("id", "label", "score", "baseline_score", "group", "subtype")
+_FACT = "fact "
+"""Begins the name of a column that holds a fact."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,7 @@ class Predictions:
         baseline_scores: (n,) the same from the frozen backbone with the same head, or None.
         groups: (n) group names, or None where the data set has no groups.
         subtypes: (n) stratum names, or None.
+        facts: (n) values of each fact of the samples, by its name; empty where a sample lacks it.
     """
 
     ids: tuple[str, ...]
@@ -35,6 +38,7 @@ class Predictions:
     baseline_scores: np.ndarray | None = None
     groups: tuple[str, ...] | None = None
     subtypes: tuple[str, ...] | None = None
+    facts: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(
@@ -43,7 +47,8 @@ class Predictions:
         scores: np.ndarray,
         baseline_scores: np.ndarray | None = None,
     ) -> Predictions:
-        """Scores beside the labels, groups and subtypes of their samples, in the same order."""
+        """Scores beside what is known of their samples, in the same order."""
+        names = sorted({name for sample in samples for name in sample.facts})
         return cls(
             ids=tuple(sample.id for sample in samples),
             labels=np.array([sample.label for sample in samples], dtype=np.int64),
@@ -51,6 +56,7 @@ class Predictions:
             baseline_scores=baseline_scores,
             groups=_optional_names([sample.group or "" for sample in samples]),
             subtypes=_optional_names([sample.subtype or "" for sample in samples]),
+            facts={name: tuple(sample.facts.get(name, "") for sample in samples) for name in names},
         )
 
     def __len__(self) -> int:
@@ -69,13 +75,14 @@ class Predictions:
             baseline_scores=None if self.baseline_scores is None else self.baseline_scores[rows],
             groups=pick(self.groups),
             subtypes=pick(self.subtypes),
+            facts={name: tuple(values[row] for row in rows) for name, values in self.facts.items()},
         )
 
     def write_csv(self, path: Path) -> None:
         """Writes one row an image, scores with all the digits a float64 has."""
         with atomic_text(path) as file:
             writer = csv.writer(file)
-            writer.writerow(_COLUMNS)
+            writer.writerow([*_COLUMNS, *(f"{_FACT}{name}" for name in self.facts)])
             for row, name in enumerate(self.ids):
                 baseline = self.baseline_scores[row] if self.baseline_scores is not None else None
                 writer.writerow(
@@ -86,6 +93,7 @@ class Predictions:
                         "" if baseline is None else repr(float(baseline)),
                         "" if self.groups is None else self.groups[row],
                         "" if self.subtypes is None else self.subtypes[row],
+                        *(values[row] for values in self.facts.values()),
                     ]
                 )
 
@@ -98,7 +106,9 @@ class Predictions:
         """
         try:
             with path.open(encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file))
+                reader = csv.DictReader(file)
+                rows = list(reader)
+            facts = [name for name in reader.fieldnames or () if name.startswith(_FACT)]
             return cls(
                 ids=tuple(row["id"] for row in rows),
                 labels=np.array([int(row["label"]) for row in rows], dtype=np.int64),
@@ -106,6 +116,9 @@ class Predictions:
                 baseline_scores=_optional_floats([row["baseline_score"] for row in rows]),
                 groups=_optional_names([row["group"] for row in rows]),
                 subtypes=_optional_names([row["subtype"] for row in rows]),
+                facts={
+                    name.removeprefix(_FACT): tuple(row[name] for row in rows) for name in facts
+                },
             )
         except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
             raise DataError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from moekit.errors import DataError
@@ -25,6 +25,8 @@ class Sample:
         group: Images of one patient, part or scan share a group; a group never spans two splits.
         subtype: A stratum that is also reported alone (such as the make of the part).
         split: `train`, `val` or `test`; None until the data set is split.
+        facts: More that subgroups are made from, by name, such as the maker of the device. They are
+            kept with the predictions and read by report sections, so they may identify nobody.
     """
 
     id: str
@@ -34,14 +36,37 @@ class Sample:
     group: str | None = None
     subtype: str | None = None
     split: str | None = None
+    facts: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """An input that was left out, and why."""
+    """An input that was left out, and why.
+
+    Attributes:
+        id: As of a sample.
+        reason: One sentence.
+        label: Its label where it is known, so that it can be counted as missed.
+        split: Its split where it is known.
+        facts: As of a sample.
+    """
 
     id: str
     reason: str
+    label: int | None = None
+    split: str | None = None
+    facts: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+
+    @classmethod
+    def of(cls, sample: Sample, reason: str) -> Skipped:
+        """A sample that could not be used."""
+        return cls(
+            id=sample.id,
+            reason=reason,
+            label=sample.label,
+            split=sample.split,
+            facts=sample.facts,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +81,10 @@ class Dataset:
         source: Where the data come from: a citation or a package with its version.
         split_note: How the splits were made, with the seed.
         skipped: Inputs that could not be used.
+        positive: What a high score means on these data, where it is something else than the kit's
+            own word says; empty otherwise.
+        caution: What results on these data can show and what they cannot, for every output; empty
+            where nothing needs to be said.
     """
 
     name: str
@@ -65,6 +94,8 @@ class Dataset:
     source: str = "unknown"
     split_note: str = "none"
     skipped: tuple[Skipped, ...] = ()
+    positive: str = ""
+    caution: str = ""
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split, in order.

@@ -178,7 +178,11 @@ def evaluate(
         "skipped": [dataclasses.asdict(skip) for skip in (*task.dataset.skipped, *scored.skipped)],
         "versions": versions(),
         "machine": machine(),
-        "data": {"source": task.dataset.source, "licence": task.dataset.licence},
+        "data": {
+            "source": task.dataset.source,
+            "licence": task.dataset.licence,
+            "caution": task.dataset.caution,
+        },
         "created": now(),
         "command": task.command,
     }
@@ -225,7 +229,7 @@ def _score(
     seconds = 0.0
     inputs = [(sample.id, sample.path) for sample in samples]
     for batch in image_batches(inputs, preprocess, batch_size=task.batch_size):
-        skipped.extend(batch.skipped)
+        skipped.extend(_described(batch.skipped, samples))
         if batch.rows:
             output = predictor(batch.images)
             seconds += output.seconds
@@ -245,8 +249,16 @@ def _score(
     )
 
 
+def _described(skipped: Sequence[Skipped], samples: Sequence[Sample]) -> list[Skipped]:
+    """Skipped images with what is known of their samples, so that they can be counted as missed."""
+    if not skipped:
+        return []
+    known = {sample.id: sample for sample in samples}
+    return [Skipped.of(known[skip.id], skip.reason) for skip in skipped]
+
+
 def _header(task: Evaluation, point: OperatingPoint, *, seed: int) -> dict[str, Any]:
-    kit = task.kit
+    kit, positive = task.kit, task.dataset.positive
     return {
         "schema": SCHEMA,
         "kit": kit.name,
@@ -256,8 +268,12 @@ def _header(task: Evaluation, point: OperatingPoint, *, seed: int) -> dict[str, 
         "seed": seed,
         "bootstrap_seed": task.seed,
         "classes": list(task.dataset.classes),
-        "positive": kit.positive,
-        "outcome_names": dict(kit.outcome_names),
+        "positive": positive or kit.positive,
+        "outcome_names": (
+            {"missed": f"missed {positive}", "false_alarm": f"false {positive}"}
+            if positive
+            else dict(kit.outcome_names)
+        ),
         "disclaimer": kit.disclaimer,
         "threshold": {
             "value": point.threshold,

@@ -185,6 +185,8 @@ class KitSpec:
         disclaimer: A sentence for every output; empty for none.
         predict: Takes the place of the core's way of scoring images one by one, for inputs that are
             no plain images; returns a JSON-ready summary. None for plain images.
+        demo_inputs: Inputs that `moekit demo` predicts after the evaluation, by a name for their
+            output folder; called with a folder for files that must be made. None for no such part.
     """
 
     name: str
@@ -199,6 +201,7 @@ class KitSpec:
     demo_dataset: str
     disclaimer: str = ""
     predict: Callable[[PredictTask], dict[str, Any]] | None = None
+    demo_inputs: Callable[[Path], Mapping[str, Path]] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

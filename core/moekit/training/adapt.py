@@ -263,6 +263,7 @@ def _keep(
             "plugins": plugin_facts(registry.used()),
             "versions": versions(),
             "machine": machine(),
+            "caution": task.dataset.caution,
             "created": now(),
             "command": task.command,
         }

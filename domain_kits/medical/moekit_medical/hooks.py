@@ -9,6 +9,8 @@ from moekit_medical.loaders import DATASETS
 from moekit_medical.metrics import METRICS
 from moekit_medical.report.calibration import CALIBRATION
 from moekit_medical.report.claim import CLAIM
+from moekit_medical.report.detection import DETECTION
+from moekit_medical.report.subgroups import SUBGROUPS
 from moekit_medical.report.tripod import TRIPOD
 
 
@@ -46,4 +48,4 @@ def moekit_kits() -> list[KitSpec]:
 @hookimpl
 def moekit_report_sections() -> list[ReportSectionSpec]:
     """What medical reports say beside the metrics."""
-    return [CALIBRATION, CLAIM, TRIPOD]
+    return [CALIBRATION, CLAIM, DETECTION, SUBGROUPS, TRIPOD]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from moekit import KitSpec, PooledHead, Recipe, SpecialistSlot
+from moekit_medical.demo_inputs import demo_inputs
 from moekit_medical.findings.record import DISCLAIMER
 from moekit_medical.predict import predict_series
 
@@ -42,7 +43,8 @@ MEDICAL = KitSpec(
     ),
     positive="nodule",
     outcome_names={"missed": "missed nodule", "false_alarm": "false positive"},
-    demo_dataset="candidates",
+    demo_dataset="ct_demo",
     disclaimer=DISCLAIMER,
     predict=predict_series,
+    demo_inputs=demo_inputs,
 )

@@ -17,6 +17,7 @@ from PIL import Image
 from moekit import DataError, Dataset, DatasetSpec, ImageError, Sample, Skipped
 from moekit.data.images import check_file
 from moekit.data.splits import complete_splits
+from moekit_medical.loaders.facts import facts_of_rows, subtypes_of_rows
 from moekit_medical.loaders.labels import (
     CLASSES,
     TABLE,
@@ -31,6 +32,7 @@ from moekit_medical.loaders.labels import (
     split_problem,
 )
 from moekit_medical.loaders.options import parse_source
+from moekit_medical.loaders.volumes import known_split
 from moekit_medical.privacy import token
 
 SPLIT_COLUMNS = ("block_split", "split")
@@ -122,6 +124,8 @@ def _read_rows(
     groups = join_groups(
         (row.line, [(name, row.cells[name]) for name in columns]) for row in table.rows
     )
+    facts = facts_of_rows(table, scan_columns=("scan", "series"))
+    subtypes = subtypes_of_rows(table)
     lines: dict[Path, int] = {}
     samples: list[Sample] = []
     skipped: list[Skipped] = []
@@ -133,7 +137,15 @@ def _read_rows(
         name = _id(row, table)
         reason = split_problem(row, column) or _file_problem(image)
         if reason is not None:
-            skipped.append(Skipped(id=name, reason=reason))
+            skipped.append(
+                Skipped(
+                    id=name,
+                    reason=reason,
+                    label=row.label,
+                    split=known_split(row, column),
+                    facts=facts[row.line],
+                )
+            )
             continue
         samples.append(
             Sample(
@@ -141,7 +153,9 @@ def _read_rows(
                 path=image,
                 label=row.label,
                 group=groups.get(row.line),
+                subtype=subtypes.get(row.line),
                 split=split_of(row, column),
+                facts=facts[row.line],
             )
         )
     return samples, skipped

@@ -66,6 +66,7 @@ def load_medmnist(path: Path | None, seed: int) -> Dataset:  # noqa: ARG001
         licence=LICENCE,
         source=f"a file of MedMNIST v2 (Yang et al. 2023), SHA-256 {digest}",
         split_note=f"as given by the file{_tell_twins(images)}",
+        positive=f"label {positive}",
     )
     check_classes(dataset)
     check_splits(dataset)

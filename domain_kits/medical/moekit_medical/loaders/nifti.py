@@ -21,6 +21,7 @@ from moekit.data.splits import complete_splits
 from moekit_medical.loaders.cache import Writer
 from moekit_medical.loaders.crops import DESCRIPTION, WINDOW_HU, CropError, crop
 from moekit_medical.loaders.examples import write_nifti_example
+from moekit_medical.loaders.facts import facts_of_rows
 from moekit_medical.loaders.labels import (
     Row,
     Table,
@@ -88,6 +89,7 @@ def load_nifti(path: Path | None, seed: int) -> Dataset:
         name="nifti",
         ids={row.line: _id(row, table) for row in table.rows},
         groups=_groups(table, files, hashes),
+        facts=facts_of_rows(table, scan_columns=("volume",)),
         source=f"{len(table.rows)} candidates in {len(set(files.values()))} NIfTI volumes; "
         f"{DESCRIPTION}, {window[0]:g} to {window[1]:g} HU",
     )

@@ -19,6 +19,7 @@ from moekit import DataError, Dataset, DatasetSpec
 from moekit.data.splits import complete_splits
 from moekit_medical.dicom.assemble import assemble
 from moekit_medical.dicom.slices import Slice
+from moekit_medical.dicom.subject import common_facts
 from moekit_medical.loaders.cache import Writer
 from moekit_medical.loaders.crops import (
     DESCRIPTION,
@@ -29,6 +30,7 @@ from moekit_medical.loaders.crops import (
     turn_to_patient,
 )
 from moekit_medical.loaders.examples import write_dicom_example
+from moekit_medical.loaders.facts import facts_of_rows, facts_of_scan
 from moekit_medical.loaders.labels import (
     Row,
     Table,
@@ -91,6 +93,7 @@ def load_dicom(path: Path | None, seed: int) -> Dataset:
         name="dicom",
         ids={row.line: _id(row, table) for row in table.rows},
         groups=_groups(table, found),
+        facts=facts_of_rows(table, scan_columns=("series",), stated=_stated(table, found)),
         source=f"{len(table.rows)} candidates in {len({r.cells['series'] for r in table.rows})} "
         f"DICOM series; {DESCRIPTION}, {window[0]:g} to {window[1]:g} HU",
     )
@@ -196,6 +199,15 @@ def _pixel_place(row: Row, slices: Sequence[Slice]) -> np.ndarray:
 
 def _id(row: Row, table: Table) -> str:
     return f"{token(row.cells['series'], salt=table.salt)}/{row.line}"
+
+
+def _stated(table: Table, found: Found) -> Mapping[int, Mapping[str, str]]:
+    """What the slices of each line's series agree on."""
+    of_series = {
+        name: facts_of_scan(common_facts([dict(facts) for facts in sorted(stated)]))
+        for name, stated in found.facts.items()
+    }
+    return {row.line: of_series.get(row.cells["series"], {}) for row in table.rows}
 
 
 def _groups(table: Table, found: Found) -> Mapping[int, str]:

@@ -41,12 +41,14 @@ class Found:
         studies: StudyInstanceUIDs by series.
         patients: PatientIDs by series; never shown, only compared.
         slices: The slices of each SOPInstanceUID that was asked for.
+        facts: What the slices of each series state, each set of facts once.
     """
 
     units: tuple[Unit, ...]
     studies: dict[str, set[str]]
     patients: dict[str, set[str]]
     slices: dict[str, list[Slice]]
+    facts: dict[str, set[tuple[tuple[str, str], ...]]]
 
 
 def look_through(folder: Path, *, salt: bytes, sops: Collection[str]) -> Found:
@@ -63,7 +65,7 @@ def look_through(folder: Path, *, salt: bytes, sops: Collection[str]) -> Found:
     Raises:
         DataError: The folder cannot be listed.
     """
-    found = Found(units=(), studies={}, patients={}, slices={})
+    found = Found(units=(), studies={}, patients={}, slices={}, facts={})
     units = [_look(entry, salt, sops, found) for entry in _entries(folder)]
     names = [name for unit in units for name in unit.series]
     if len(set(names)) < len(names):
@@ -103,6 +105,7 @@ def _look(entry: Path, salt: bytes, sops: Collection[str], found: Found) -> Unit
                 series.add(one.series_uid)
                 found.studies.setdefault(one.series_uid, set()).add(one.study_uid)
                 found.patients.setdefault(one.series_uid, set()).add(one.patient)
+                found.facts.setdefault(one.series_uid, set()).add(one.facts)
                 if one.sop_uid in sops:
                     found.slices.setdefault(one.sop_uid, []).append(one)
     return Unit(path=entry, hashes=tuple(sorted(hashes)), series=frozenset(series))

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from moekit import Dataset, Sample, Skipped
+from moekit.data.samples import SPLITS
 from moekit_medical.loaders.cache import Cached, Writer, cached, key_of
 from moekit_medical.loaders.crops import CROP_MM, PIXEL_MM, CropError
+from moekit_medical.loaders.facts import subtypes_of_rows
 from moekit_medical.loaders.labels import CLASSES, Row, Table, split_of, split_problem
 
 _VERSION = "1"
@@ -53,6 +55,12 @@ def image_name(row: Row) -> str:
 def split_column(table: Table) -> str | None:
     """The column that says the split, or None."""
     return SPLIT if SPLIT in table.columns else None
+
+
+def known_split(row: Row, column: str | None) -> str | None:
+    """The split of a row, or None where it has none of those that are used."""
+    split = split_of(row, column)
+    return split if split in SPLITS else None
 
 
 def wanted_rows(table: Table, outcome: Outcome) -> list[Row]:
@@ -110,6 +118,7 @@ def to_dataset(
     name: str,
     ids: Mapping[int, str],
     groups: Mapping[int, str],
+    facts: Mapping[int, Mapping[str, str]],
     source: str,
 ) -> Dataset:
     """The set of all rows that have a crop.
@@ -120,16 +129,20 @@ def to_dataset(
         name: Name of the loader.
         ids: Id of each line.
         groups: Group of each line.
+        facts: Facts of each line.
         source: Words for `Dataset.source`.
     """
     column = split_column(table)
+    subtypes = subtypes_of_rows(table)
     samples = [
         Sample(
             id=ids[row.line],
             path=outcome.crops[row.line].folder / image_name(row),
             label=row.label,
             group=groups.get(row.line),
+            subtype=subtypes.get(row.line),
             split=split_of(row, column),
+            facts=facts[row.line],
         )
         for row in table.rows
         if row.line in outcome.crops
@@ -141,7 +154,13 @@ def to_dataset(
         licence="yours",
         source=source,
         skipped=tuple(
-            Skipped(id=ids[row.line], reason=outcome.reasons[row.line])
+            Skipped(
+                id=ids[row.line],
+                reason=outcome.reasons[row.line],
+                label=row.label,
+                split=known_split(row, column),
+                facts=facts[row.line],
+            )
             for row in table.rows
             if row.line in outcome.reasons
         ),

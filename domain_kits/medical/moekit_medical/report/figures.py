@@ -8,6 +8,7 @@ from __future__ import annotations
 from moekit import ReportContext
 from moekit_medical.report.facts import task
 from moekit_medical.report.plain import at, count, figure, interval, scalar, table, text
+from moekit_medical.report.subgroups import known_strata
 
 _DIAGNOSTIC = ("auroc", "sensitivity", "specificity")
 
@@ -93,8 +94,11 @@ def subgroups(context: ReportContext) -> str | None:
     found = at(context.result, "subsets")
     if not isinstance(found, dict):
         return None
+    strata = known_strata(context.predictions) if context.predictions is not None else []
+    if strata:
+        return f"results by {', '.join(strata)} are in the section on subgroups"
     if not found:
-        return "no results by subgroup: the loader names no subtypes"
+        return "no results by subgroup: the data name neither scanners, sizes nor subtypes"
     sizes = [number for entry in found.values() if (number := count(at(entry, "n")))]
     told = f" of {', '.join(sizes[:12])} images" if sizes else ""
     return f"results by subtype are in this report; subgroups: {len(found)}{told}"
