@@ -41,11 +41,12 @@ def test_lists_and_help_import_neither_torch_nor_a_plugin(arguments):
 FLAGS = {
     "demo": "--data --debug --device --json --out --seed --weights",
     "adapt": "--architecture --cache-gib --data --debug --device --devices --epochs --expert "
-    "--form --gate --image-size --json --out --precision --resume --seed --top-k --views --weights",
-    "evaluate": "--batch-size --data --debug --device --form --json --precision --run --seed --split "
-    "--threshold-rule --weights",
-    "predict": "--batch-size --debug --device --form --json --out --precision --run --threshold-rule "
+    "--form --gate --image-size --json --out --precision --resume --seed --top-k --views "
     "--weights",
+    "evaluate": "--batch-size --data --debug --device --form --json --precision --run --seed "
+    "--split --threshold-rule --weights",
+    "predict": "--batch-size --debug --device --form --json --out --precision --run "
+    "--threshold-rule --weights",
     "report": "--debug --json",
     "kits": "--debug --json",
     "datasets": "--debug --json",

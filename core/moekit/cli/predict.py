@@ -79,6 +79,7 @@ def predict(
             precision=precision,
             batch_size=batch_size,
             weights=weights,
+            form=form,
             device=device,
         )
     if as_json:
@@ -98,6 +99,7 @@ def run_prediction(
     precision: str | None = None,
     batch_size: int = 16,
     weights: str = "auto",
+    form: str = "auto",
     device: str = "auto",
 ) -> dict[str, Any]:
     """Scores inputs with a run; returns what `--json` prints."""
