@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from moekit.backbone.carve import carve
     from moekit.backbone.features import Features
     from moekit.backbone.model import MoEBackbone, Provenance
+    from moekit.cli.options import command_options
+    from moekit.cli.output import print_json, reporter, say
     from moekit.data.samples import Dataset, Sample, Skipped
     from moekit.data.splits import split_dataset
     from moekit.errors import (
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from moekit.moe.stats import BlockRouting, RoutingTrace
     from moekit.plugins.hookspecs import hookimpl
     from moekit.plugins.records import (
+        CommandSpec,
         DatasetSpec,
         ExpertSpec,
         GateSpec,
@@ -57,6 +60,8 @@ _HOMES = {
     "backbone.carve": ("carve",),
     "backbone.features": ("Features",),
     "backbone.model": ("MoEBackbone", "Provenance"),
+    "cli.options": ("command_options",),
+    "cli.output": ("print_json", "reporter", "say"),
     "data.samples": ("Dataset", "Sample", "Skipped"),
     "data.splits": ("split_dataset",),
     "errors": (
@@ -74,6 +79,7 @@ _HOMES = {
     "moe.stats": ("BlockRouting", "RoutingTrace"),
     "plugins.hookspecs": ("hookimpl",),
     "plugins.records": (
+        "CommandSpec",
         "DatasetSpec",
         "ExpertSpec",
         "GateSpec",
@@ -99,6 +105,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BlockRouting",
+    "CommandSpec",
     "DataError",
     "Dataset",
     "DatasetSpec",
@@ -143,7 +150,11 @@ __all__ = [
     "WeightsError",
     "build_backbone",
     "carve",
+    "command_options",
     "hookimpl",
+    "print_json",
+    "reporter",
+    "say",
     "split_dataset",
 ]
 

@@ -36,6 +36,8 @@ def test_lists_and_help_import_neither_torch_nor_a_plugin(arguments):
     loaded = done.stdout.rpartition("LOADED")[2].split()
     assert "moekit.cli.main" in loaded
     assert not {"torch", "timm", "numpy", "moekit_industrial", "moekit.builtin.hooks"} & set(loaded)
+    if arguments == ["--help"]:
+        assert "pydantic" not in loaded
 
 
 FLAGS = {
@@ -62,6 +64,7 @@ FLAGS = {
     "plugins check": "--debug --expect-failure --json",
     "plugins doctor": "--debug --json",
     "plugins new": "--debug --json --kind --out",
+    "deidentify": "--debug --json --out --salt-file",
     "backbone info": "--architecture --debug --json --weights",
     "backbone carve": "--architecture --compare --debug --device --image-size --images --json "
     "--limit --method --out --rank --seed --top-k --weights",

@@ -6,6 +6,7 @@ import moekit
 
 PUBLIC = [
     "BlockRouting",
+    "CommandSpec",
     "DataError",
     "Dataset",
     "DatasetSpec",
@@ -50,7 +51,11 @@ PUBLIC = [
     "WeightsError",
     "build_backbone",
     "carve",
+    "command_options",
     "hookimpl",
+    "print_json",
+    "reporter",
+    "say",
     "split_dataset",
 ]
 

@@ -7,11 +7,16 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from moekit.cli.plugin_commands import PASSED_ON, fault, help_lines, load_command
 from moekit.errors import MoekitError
 from moekit.plugins.settings import DISABLE_VARIABLE, STRICT_VARIABLE
+
+if TYPE_CHECKING:
+    from moekit.plugins.discovery import Plugin
 
 _COMMANDS = {
     "demo": "moekit.cli.demo:demo",
@@ -43,42 +48,85 @@ _SUMMARIES = {
 }
 
 
+_PLUGIN = "moekit.plugin"
+
+
 class _LazyGroup(click.Group):
-    """A group whose commands are imported when they are called, not when help is shown."""
+    """A group whose commands are imported when they are called, not when help is shown.
+
+    moekit's own come first; what is none of them may be a plugin's.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, *(name for name, _ in help_lines())]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
-            return None
+            loaded = load_command(name)
+            if loaded is None:
+                return None
+            command, ctx.meta[_PLUGIN] = loaded
+            return command
         module, _, attribute = _COMMANDS[name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
+        own: click.Command = getattr(importlib.import_module(module), attribute)
+        return own
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            outcome = super().invoke(ctx)
+        except PASSED_ON:
+            raise
+        except BaseException as error:
+            owner: Plugin | None = ctx.meta.get(_PLUGIN)
+            if owner is None:
+                raise
+            raise fault(owner, str(ctx.invoked_subcommand), error) from error
+        # What a plugin's command happens to return is no exit code.
+        return None if _PLUGIN in ctx.meta else outcome
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, _SUMMARIES[name]) for name in _COMMANDS])
+        added = help_lines()
+        if added:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(added)
 
 
+def _leave_out(_ctx: click.Context, _option: click.Parameter, names: Sequence[str]) -> None:
+    # The variables reach the processes of a parallel training too.
+    if names:
+        named = os.environ.get(DISABLE_VARIABLE, "")
+        os.environ[DISABLE_VARIABLE] = ",".join(filter(None, [named, *names]))
+
+
+def _be_strict(_ctx: click.Context, _option: click.Parameter, strict: bool) -> None:
+    if strict:
+        os.environ[STRICT_VARIABLE] = "1"
+
+
+# Both are eager, since a plugin's command is looked for before the group itself is called.
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--disable-plugin",
-    "disabled",
     multiple=True,
     metavar="NAME",
+    is_eager=True,
+    expose_value=False,
+    callback=_leave_out,
     help="Leave a plugin out of this command, by its distribution.",
 )
-@click.option("--strict", is_flag=True, help="Fail if any installed plugin is not usable.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_be_strict,
+    help="Fail if any installed plugin is not usable.",
+)
 @click.version_option(package_name="moekit")
-def cli(disabled: Sequence[str], strict: bool) -> None:
+def cli() -> None:
     """Vision specialists on one shared mixture-of-experts backbone."""
-    # The variables reach the processes of a parallel training too.
-    if disabled:
-        named = os.environ.get(DISABLE_VARIABLE, "")
-        os.environ[DISABLE_VARIABLE] = ",".join(filter(None, [named, *disabled]))
-    if strict:
-        os.environ[STRICT_VARIABLE] = "1"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -97,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 2
     except (KeyboardInterrupt, click.Abort):
         code = 130
-        click.echo("moekit: stopped; run the same command with --resume to go on", err=True)
+        click.echo("moekit: stopped; the same command goes on, adapt with --resume", err=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1

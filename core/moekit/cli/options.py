@@ -29,6 +29,16 @@ json_option = click.option(
 debug_option = click.option(
     "--debug", is_flag=True, expose_value=False, help="Show the traceback of a failure."
 )
+
+
+def command_options(command: Command) -> Command:
+    """Adds to a command what moekit's own take: `--json`, handed over as `as_json`, and `--debug`.
+
+    With `--debug` moekit shows the traceback of a failure; the command is not told of it.
+    """
+    return with_options(json_option, debug_option)(command)
+
+
 data_option = click.option(
     "--data", required=True, metavar="LOADER[=PATH]", help="The data, such as folder=PATH."
 )

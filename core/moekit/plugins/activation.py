@@ -20,6 +20,7 @@ from moekit.plugins import hookspecs
 from moekit.plugins.discovery import Plugin
 from moekit.plugins.manifest import NAME, Event, Manifest
 from moekit.plugins.records import (
+    CommandSpec,
     DatasetSpec,
     ExpertSpec,
     GateSpec,
@@ -38,6 +39,7 @@ RECORDS: Mapping[str, type] = {
     "metrics": MetricSpec,
     "health_checks": HealthCheckSpec,
     "report_sections": ReportSectionSpec,
+    "commands": CommandSpec,
 }
 EVENTS: tuple[Event, ...] = get_args(Event)
 
@@ -76,7 +78,7 @@ def activate(plugin: Plugin) -> Activated:
         raise _fault(plugin, plugin.reason)
     activated = collect(plugin, _import_hooks(plugin, manifest))
     for kind in RECORDS:
-        _check_promise(plugin, kind, getattr(manifest.provides, kind), activated.records)
+        _check_promise(plugin, kind, tuple(getattr(manifest.provides, kind)), activated.records)
     if set(activated.listens) != set(manifest.listens):
         raise _fault(
             plugin,

@@ -5,17 +5,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 import hashlib
-import importlib.metadata
 import importlib.util
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import Distribution
 from pathlib import Path
 
+from moekit.plugins.entry_points import UNKNOWN, distributions, entries_of, manifest_path
 from moekit.plugins.manifest import API_VERSION, Manifest, is_compatible, parse_manifest
 from moekit.plugins.settings import canonical, switched_off
-
-GROUP = "moekit.plugins"
-_UNKNOWN = "unknown"
 
 
 class State(enum.StrEnum):
@@ -68,7 +65,7 @@ def discover(disabled: Iterable[str] = ()) -> list[Plugin]:
     """
     off = {**switched_off(), **{canonical(name): "this call" for name in disabled}}
     plugins = [
-        plugin for distribution in _distributions() for plugin in _plugins_of(distribution, off)
+        plugin for distribution in distributions() for plugin in _plugins_of(distribution, off)
     ]
     plugins.sort(key=lambda plugin: (plugin.distribution, plugin.entry))
     _mark_conflicts(plugins)
@@ -85,34 +82,21 @@ def named(name: str) -> list[Plugin]:
     ]
 
 
-def _distributions() -> Collection[Distribution]:
-    """The distributions that name a plugin; the first of a name on the path hides the others."""
-    found: dict[str, Distribution] = {}
-    for distribution in importlib.metadata.distributions():
-        try:
-            text = distribution.read_text("entry_points.txt") or ""
-        except UnicodeDecodeError:
-            continue
-        if GROUP in text:
-            found.setdefault(canonical(distribution.name or _UNKNOWN), distribution)
-    return found.values()
-
-
 def _plugins_of(distribution: Distribution, off: Mapping[str, str]) -> list[Plugin]:
     def plugin_of(entry: str) -> Plugin:
         return Plugin(
-            distribution=distribution.name or _UNKNOWN,
-            version=distribution.version or _UNKNOWN,
+            distribution=distribution.name or UNKNOWN,
+            version=distribution.version or UNKNOWN,
             entry=entry,
         )
 
     try:
-        entries = distribution.entry_points.select(group=GROUP)
-    except (TypeError, ValueError):  # raised for a line that is not `name = value`
-        damaged = plugin_of(_UNKNOWN)
+        entries = entries_of(distribution)
+    except ValueError:
+        damaged = plugin_of(UNKNOWN)
         damaged.fail(State.INVALID, "its entry_points.txt is damaged; reinstall it")
         return [damaged]
-    return [_read(plugin_of(entry.name), entry.value, off) for entry in entries]
+    return [_read(plugin_of(name), value, off) for name, value in entries]
 
 
 def _read(plugin: Plugin, value: str, off: Mapping[str, str]) -> Plugin:
@@ -126,7 +110,7 @@ def _read(plugin: Plugin, value: str, off: Mapping[str, str]) -> Plugin:
 
 
 def _read_manifest(plugin: Plugin, value: str) -> None:
-    path = _manifest_path(value)
+    path = manifest_path(value)
     if path is None:
         plugin.fail(State.INVALID, f"its manifest {value} is not in the package; reinstall it")
         return
@@ -151,23 +135,6 @@ def _judge(plugin: Plugin, manifest: Manifest) -> None:
         if missing:
             names = ", ".join(need.module for need in missing)
             plugin.fail(State.MISSING_DEPS, f"it needs {names}: {missing[0].install}")
-
-
-def _manifest_path(value: str) -> Path | None:
-    """Where the manifest `package:plugin.toml` lies; the package is located, not imported."""
-    package, _, file = value.partition(":")
-    top, *inner = package.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return None
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    for folder in spec.submodule_search_locations:
-        path = Path(folder).joinpath(*inner, file.strip())
-        if path.is_file():
-            return path
-    return None
 
 
 def _can_import(module: str) -> bool:

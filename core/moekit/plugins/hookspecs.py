@@ -12,6 +12,7 @@ from __future__ import annotations
 import pluggy
 
 from moekit.plugins.records import (
+    CommandSpec,
     DatasetSpec,
     ExpertSpec,
     GateSpec,
@@ -166,6 +167,32 @@ def moekit_report_sections() -> list[ReportSectionSpec]:  # type: ignore[empty-b
         ...     result={"n": 12}, record={}, predictions=None, validation=None)
         >>> moekit_report_sections()[0].render(context).tables[0].rows
         (('images', '12'),)
+    """
+
+
+@hookspec
+def moekit_commands() -> list[CommandSpec]:  # type: ignore[empty-body]
+    """Commands of `moekit`, declared in the manifest with the lines that help shows.
+
+    Example:
+        >>> import moekit
+        >>> def build():
+        ...     import click
+        ...     @click.command()
+        ...     @click.argument("name")
+        ...     @moekit.command_options
+        ...     def greet(name, as_json):
+        ...         '''Greet NAME.'''
+        ...         moekit.print_json({"hello": name}) if as_json else click.echo(f"hello {name}")
+        ...     return greet
+        >>> @moekit.hookimpl
+        ... def moekit_commands():
+        ...     return [moekit.CommandSpec(name="greet", build=build, summary="Greet somebody.")]
+        >>> command = moekit_commands()[0].build()
+        >>> command.main(["world"], standalone_mode=False)
+        hello world
+        >>> command.main(["world", "--json"], standalone_mode=False)
+        {"hello": "world"}
     """
 
 

@@ -9,12 +9,13 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-API_VERSION = "1.0"
+API_VERSION = "1.1"
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 NAME = r"^[a-z][a-z0-9_-]{0,39}$"
 Name = Annotated[str, Field(pattern=NAME)]
-
+SUMMARY = r"^[^\x00-\x1f\x7f-\x9f]+$"
+Summary = Annotated[str, Field(pattern=SUMMARY, max_length=120)]
 
 SHA256 = r"^[0-9a-f]{64}$"
 Event = Literal["run_started", "run_finished"]
@@ -35,6 +36,10 @@ class Provides(BaseModel):
     )
     report_sections: tuple[Name, ...] = Field(
         default=(), description="Sections that the reports of certain kits get."
+    )
+    commands: dict[Name, Summary] = Field(
+        default={},
+        description="Commands, each with its line in `moekit --help`; a table. Since API 1.1.",
     )
 
 
@@ -120,6 +125,12 @@ class Manifest(BaseModel):
         default=None, description="Intended use and limits; needed by kits and experts."
     )
 
+    @pydantic.model_validator(mode="after")
+    def _api_has_what_is_used(self) -> Manifest:
+        if self.provides.commands and not _is_at_least(self.api, (1, 1)):
+            raise ValueError('commands came with API 1.1; write api = "1.1"')
+        return self
+
 
 def parse_manifest(text: str) -> Manifest:
     """Reads a manifest.
@@ -144,6 +155,11 @@ def is_compatible(api: str) -> bool:
     major, minor = (int(part) for part in re.split(r"\.", api))
     own_major, own_minor = (int(part) for part in API_VERSION.split("."))
     return major == own_major and minor <= own_minor
+
+
+def _is_at_least(api: str, wanted: tuple[int, int]) -> bool:
+    major, minor = (int(part) for part in api.split("."))
+    return (major, minor) >= wanted
 
 
 def json_schema() -> dict[str, object]:

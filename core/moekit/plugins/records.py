@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    import click
     import numpy as np
     from PIL.Image import Image
     from torch import nn
@@ -217,6 +218,30 @@ class HealthCheckSpec:
 
     name: str
     run: Callable[[], str | None]
+    summary: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CommandSpec:
+    """A command of `moekit`.
+
+    What `moekit --help` shows is the manifest's table [provides.commands], since help imports no
+    plugin; the summary here must say the same. moekit's own commands cannot be replaced: a command
+    of the same name is reached as `moekit DISTRIBUTION/NAME` alone, and so is one of a name that
+    several plugins give.
+
+    Attributes:
+        name: Short name, what is typed after `moekit`.
+        build: Makes the click command; called when the command is, so that neither click nor the
+            command's own libraries are imported before. `moekit.command_options` adds `--json` and
+            `--debug`. It tells a failure by raising a `moekit.MoekitError`, ends early with
+            `ctx.exit(code)`, and what it returns is ignored; anything else that it raises is told
+            as the plugin's fault, exit code 3.
+        summary: One line, as in the manifest.
+    """
+
+    name: str
+    build: Callable[[], click.Command]
     summary: str
 
 

@@ -14,6 +14,7 @@ from moekit.plugins.activation import RECORDS, Activated, activate, collect, tel
 from moekit.plugins.discovery import Plugin, State, discover
 from moekit.plugins.manifest import API_VERSION, Event, Manifest, Provides
 from moekit.plugins.records import (
+    CommandSpec,
     DatasetSpec,
     ExpertSpec,
     GateSpec,
@@ -30,7 +31,14 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 Kind = Literal[
-    "kits", "experts", "gates", "datasets", "metrics", "health_checks", "report_sections"
+    "kits",
+    "experts",
+    "gates",
+    "datasets",
+    "metrics",
+    "health_checks",
+    "report_sections",
+    "commands",
 ]
 
 
@@ -83,9 +91,11 @@ class Registry:
             )
         plugin = Plugin(distribution=distribution, version="0", entry="in-process")
         activated = collect(plugin, hooks)
-        provides = {
+        provides: dict[str, Any] = {
             kind: tuple(name for of, name in activated.records if of == kind) for kind in RECORDS
         }
+        commands = [activated.records["commands", name] for name in provides["commands"]]
+        provides["commands"] = {spec.name: spec.summary for spec in commands}
         plugin.manifest = Manifest(
             name="in-process",
             api=API_VERSION,
@@ -159,6 +169,10 @@ class Registry:
     def report_section(self, name: str) -> ReportSectionSpec:
         """The report section of that name."""
         return cast(ReportSectionSpec, self._get("report_sections", name))
+
+    def command(self, name: str) -> CommandSpec:
+        """The command of that name."""
+        return cast(CommandSpec, self._get("commands", name))
 
     def used(self) -> list[Plugin]:
         """The plugins that something was taken from so far."""

@@ -15,7 +15,7 @@ from moekit._files import atomic_text
 from moekit.errors import UsageError
 from moekit.plugins.manifest import API_VERSION
 
-PluginKind = Literal["expert", "gate", "metric", "dataset", "kit"]
+PluginKind = Literal["expert", "gate", "metric", "dataset", "kit", "command"]
 _NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 _LONGEST = 40
 _PARTS: dict[str, tuple[str, ...]] = {
@@ -24,6 +24,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "metric": ("metric",),
     "dataset": ("dataset",),
     "kit": ("expert", "kit"),
+    "command": ("command",),
 }
 
 

@@ -9,6 +9,7 @@ from moekit.plugins.manifest import Manifest
 
 # Importing them puts their checks into the list.
 from moekit.testing import (  # noqa: F401
+    command_checks,
     dataset_checks,
     expert_checks,
     gate_checks,
@@ -28,6 +29,7 @@ _OF_RECORDS = {
     "kit": "kits",
     "health-check": "health_checks",
     "report-section": "report_sections",
+    "command": "commands",
 }
 
 

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from moekit import DatasetSpec, ExpertSpec, KitSpec, MetricSpec, ReportSectionSpec, hookimpl
+from moekit import (
+    CommandSpec,
+    DatasetSpec,
+    ExpertSpec,
+    KitSpec,
+    MetricSpec,
+    ReportSectionSpec,
+    hookimpl,
+)
+from moekit_medical.deidentification import DEIDENTIFY
 from moekit_medical.kit import MEDICAL
 from moekit_medical.lesion import LesionExpert
 from moekit_medical.loaders import DATASETS
@@ -49,3 +58,9 @@ def moekit_kits() -> list[KitSpec]:
 def moekit_report_sections() -> list[ReportSectionSpec]:
     """What medical reports say beside the metrics."""
     return [CALIBRATION, CLAIM, DETECTION, SUBGROUPS, TRIPOD]
+
+
+@hookimpl
+def moekit_commands() -> list[CommandSpec]:
+    """De-identification of files."""
+    return [DEIDENTIFY]

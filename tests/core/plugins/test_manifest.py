@@ -87,12 +87,41 @@ def test_all_faults_are_told_at_once() -> None:
     assert "provides: Field required" in str(caught.value)
 
 
+COMMANDS = '[provides.commands]\ncount = "Count files."\n\n[[requires]]'
+
+
+def test_commands_are_declared_with_their_lines_of_help() -> None:
+    manifest = parse_manifest(changed("[[requires]]", COMMANDS).replace('"1.0"', '"1.1"'))
+    assert manifest.provides.commands == {"count": "Count files."}
+    assert parse_manifest(GOOD).provides.commands == {}
+
+
+def test_commands_need_the_version_that_they_came_with() -> None:
+    with pytest.raises(ValueError, match=r"commands came with API 1\.1"):
+        parse_manifest(changed("[[requires]]", COMMANDS))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("count", '"Count it"'),
+        ("count", '"a/b"'),
+        ('"Count', '"\\u001b[2J'),
+        ('"Count', f'"{"x" * 120}'),
+    ],
+)
+def test_an_improper_command_is_refused(old: str, new: str) -> None:
+    text = changed("[[requires]]", COMMANDS).replace('"1.0"', '"1.1"').replace(old, new)
+    with pytest.raises(ValueError, match=r"provides\.commands"):
+        parse_manifest(text)
+
+
 @pytest.mark.parametrize(
     ("api", "compatible"),
-    [("1.0", True), ("1.1", False), ("0.9", False), ("2.0", False), ("0.0", False)],
+    [("1.0", True), ("1.1", True), ("1.2", False), ("0.9", False), ("2.0", False), ("0.0", False)],
 )
 def test_a_plugin_of_the_same_major_and_no_newer_minor_is_compatible(
     api: str, compatible: bool
 ) -> None:
-    assert API_VERSION == "1.0", "the cases belong to this version"
+    assert API_VERSION == "1.1", "the cases belong to this version"
     assert is_compatible(api) == compatible

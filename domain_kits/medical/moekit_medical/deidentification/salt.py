@@ -1,0 +1,76 @@
+"""The secret that new UIDs and ids are made with."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+from pathlib import Path
+
+from moekit import StorageError, UsageError
+from moekit._files import atomic_text
+
+LEAST_BYTES = 16
+_NEW_BYTES = 32
+_PRIVATE = 0o077
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Salt:
+    """A secret.
+
+    Attributes:
+        data: At least 16 bytes.
+        is_new: Whether it was made just now.
+    """
+
+    data: bytes = dataclasses.field(repr=False)
+    is_new: bool
+
+
+def read_or_make_salt(path: Path | None, *, out: Path) -> Salt:
+    """The salt of a file, which is made where it is not there; a random one without a file.
+
+    Args:
+        path: The salt file, readable for its owner alone once it is made. White space at its ends
+            does not count.
+        out: The folder of the copies, in which it may not lie: it would be handed on with them.
+
+    Raises:
+        UsageError: The file lies among the copies, cannot be read or holds less than 16 bytes.
+        StorageError: It cannot be written.
+    """
+    if path is None:
+        return Salt(data=secrets.token_bytes(_NEW_BYTES), is_new=True)
+    if path.resolve().is_relative_to(out.resolve()):
+        raise _wrong("it lies in the output folder and would be handed on with the copies")
+    try:
+        data = path.read_bytes().strip()
+    except FileNotFoundError:
+        return Salt(data=_make(path), is_new=True)
+    except OSError as error:
+        raise _wrong(f"it cannot be read ({type(error).__name__})") from None
+    if len(data) < LEAST_BYTES:
+        raise _wrong(f"it holds less than {LEAST_BYTES} bytes, which can be guessed")
+    return Salt(data=data, is_new=False)
+
+
+def _make(path: Path) -> bytes:
+    text = secrets.token_hex(_NEW_BYTES)
+    mask = os.umask(_PRIVATE)
+    try:
+        with atomic_text(path) as file:
+            file.write(text + "\n")
+    except StorageError as error:
+        raise StorageError(error.what, whose="--salt-file", fix=error.fix) from None
+    finally:
+        os.umask(mask)
+    return text.encode()
+
+
+def _wrong(what: str) -> UsageError:
+    return UsageError(
+        f"the salt file is of no use: {what}",
+        whose="--salt-file",
+        fix="name another file outside of --out; one that is not there yet is made",
+    )
