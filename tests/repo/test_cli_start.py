@@ -70,6 +70,10 @@ FLAGS = {
     "--limit --method --out --rank --seed --top-k --weights",
     "backbone recover": "--batch-size --debug --device --image-size --images --json --limit --out "
     "--passes --rate --resume --seed --steps --weights",
+    "backbone plan": "--batch-size --blocks --debug --expert-axis --experts --gpus --heads "
+    "--hidden --image-size --json --patch --precision --recompute --top-k --twin --width",
+    "backbone upcycle": "--architecture --debug --experts --json --noise --out --seed --slices "
+    "--weights",
 }
 
 

@@ -13,6 +13,7 @@ LAYERS = [
     "training",
     "runtime",
     "plugins",
+    "scale",
     "backbone",
     "moe",
     "data",

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from moekit.backbone.carve import EXPERTS, carve
 from moekit.backbone.model import MoEBackbone, Provenance
-from moekit.backbone.positions import embed_positions
+from moekit.backbone.positions import keep_trained_positions
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE, WeightFile, find_weights
 from moekit.backbone.sparse.sources import find_form
 from moekit.errors import UsageError, WeightsError
@@ -47,7 +47,7 @@ def build_backbone(
         UsageError: The architecture is unknown or cannot be carved.
         WeightsError: No source has the weights, or they or the form do not fit.
     """
-    _check_known(architecture)
+    check_known(architecture)
     file = find_weights(architecture, weights)
     vit = build_dense(architecture, file)
     config = resolve_model_data_config(vit)
@@ -78,7 +78,7 @@ def build_backbone(
 
 def build_dense(architecture: str, file: WeightFile) -> VisionTransformer:
     """The dense timm model with the weights of `file`, in eval mode, for any image size."""
-    vit = _create(architecture)
+    vit = create_dense(architecture)
     state = _read_state(file)
     wanted = vit.state_dict()
     faults = sorted(wanted.keys() ^ state.keys()) + [
@@ -93,12 +93,17 @@ def build_dense(architecture: str, file: WeightFile) -> VisionTransformer:
         )
     vit.load_state_dict(state, assign=True)
     if not file.smooth_positions:
-        vit._pos_embed = functools.partial(embed_positions, vit)
+        keep_trained_positions(vit)
     return vit.eval()
 
 
-def _create(architecture: str) -> VisionTransformer:
-    """The model without weights; memory is given only to buffers that no file brings."""
+def create_dense(architecture: str) -> VisionTransformer:
+    """The model without weights; memory is given only to buffers that no file brings.
+
+    Raises:
+        UsageError: timm does not know the architecture, or it has one image size only.
+    """
+    check_known(architecture)
     make = functools.partial(
         timm.create_model, architecture, pretrained=False, num_classes=0, dynamic_img_size=True
     )
@@ -132,7 +137,12 @@ def _read_state(file: WeightFile) -> dict[str, Tensor]:
     }
 
 
-def _check_known(architecture: str) -> None:
+def check_known(architecture: str) -> None:
+    """Refuses an architecture that timm does not know.
+
+    Raises:
+        UsageError: It is unknown; the message names near ones.
+    """
     if not timm.is_model(architecture):
         near = timm.list_models(f"*{architecture.split('_')[0]}*")[:3]
         raise UsageError(

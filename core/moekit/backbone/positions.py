@@ -9,9 +9,21 @@ Shapes: B images, h and w rows and columns of the patch grid, N tokens, D width.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
+
+
+def keep_trained_positions(vit: VisionTransformer) -> None:
+    """Makes a model embed its positions by `embed_positions`."""
+    vit._pos_embed = functools.partial(embed_positions, vit)
+
+
+def keeps_trained_positions(vit: VisionTransformer) -> bool:
+    """Whether `keep_trained_positions` was called on the model."""
+    return "_pos_embed" in vars(vit)
 
 
 def embed_positions(vit: VisionTransformer, x_BhwD: Tensor) -> Tensor:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from moekit.cli.backbone_carve import carve_command
+from moekit.cli.backbone_plan import plan
 from moekit.cli.backbone_recover import recover_command
+from moekit.cli.backbone_upcycle import upcycle
 from moekit.cli.options import debug_option, json_option, weights_option, with_options
 from moekit.cli.output import print_json, print_table
 
@@ -13,6 +15,10 @@ from moekit.cli.output import print_json, print_table
 @click.group()
 def backbone() -> None:
     """Tell about the shared backbone."""
+
+
+for command in (carve_command, recover_command, upcycle, plan):
+    backbone.add_command(command)
 
 
 @backbone.command("info")
@@ -38,7 +44,3 @@ def info(architecture: str | None, weights: str, as_json: bool) -> None:
         print_json(facts)
     else:
         print_table("Backbone", ("", ""), [[key, str(value)] for key, value in facts.items()])
-
-
-backbone.add_command(carve_command)
-backbone.add_command(recover_command)

@@ -9,12 +9,15 @@ Shapes: T tokens, D width, E experts, H hidden, P token-expert pairs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from moekit.moe.experts import ExpertBank
 from moekit.moe.routing import Routing
+
+if TYPE_CHECKING:
+    from moekit.moe.experts import ExpertBank
 
 ExpertCall = Callable[[int, Tensor], Tensor]
 

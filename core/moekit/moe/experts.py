@@ -5,8 +5,13 @@ Shapes: T tokens, D width, E experts, H hidden neurons an expert, F = E * H.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+from moekit.moe.dispatch import run_bank
+from moekit.moe.routing import Routing
 
 
 class ExpertBank(nn.Module):
@@ -23,6 +28,10 @@ class ExpertBank(nn.Module):
         activation: Elementwise.
         slope_EH: (E, H) slopes of the neurons' stand-ins, or None for no stand-ins.
         offset_EH: (E, H) their offsets, or None.
+
+    Attributes:
+        dispatch: Runs the chosen experts: (tokens (T, D), routing, bank) to (T, D). `run_bank`,
+            unless the experts lie in several processes (`moekit.moe.exchange`).
     """
 
     def __init__(
@@ -44,6 +53,7 @@ class ExpertBank(nn.Module):
         self.activation = activation
         self.slope_EH = None if slope_EH is None else nn.Parameter(slope_EH)
         self.offset_EH = None if offset_EH is None else nn.Parameter(offset_EH)
+        self.dispatch: Callable[[Tensor, Routing, ExpertBank], Tensor] = run_bank
 
     @property
     def experts(self) -> int:
@@ -54,6 +64,15 @@ class ExpertBank(nn.Module):
     def hidden(self) -> int:
         """H, the neurons of one expert."""
         return self.w1_EHD.shape[1]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all experts lie in this process."""
+        return self.dispatch is run_bank
+
+    def forward(self, x_TD: Tensor, routing: Routing) -> Tensor:
+        """The weighted sum of each token's experts and the shared bias. (T, D) to (T, D)."""
+        return self.dispatch(x_TD, routing, self)
 
     def all_experts(self, x: Tensor) -> Tensor:
         """The sum of all experts, computed as one dense FFN. (..., D) to (..., D)."""

@@ -109,7 +109,7 @@ class ExpertChoice:
         """See `Gate`."""
         del bias_E
         images, tokens, experts = scores_BNE.shape
-        _check_k(k, experts)
+        check_k(k, experts)
         probability_BNE = scores_BNE.softmax(dim=2)
         capacity = math.ceil(tokens * k / experts)
         token_BCE = probability_BNE.topk(capacity, dim=1).indices
@@ -126,7 +126,7 @@ class ExpertChoice:
 
 
 def _choose(score_TE: Tensor, k: int, bias_E: Tensor | None) -> Tensor:
-    _check_k(k, score_TE.shape[1])
+    check_k(k, score_TE.shape[1])
     ranked_TE = score_TE if bias_E is None else score_TE + bias_E
     return ranked_TE.topk(k, dim=1).indices
 
@@ -135,7 +135,12 @@ def _routing(expert_TK: Tensor, weight_TK: Tensor, score_TE: Tensor) -> Routing:
     return Routing.of_choices(expert_TK, weight_TK, experts=score_TE.shape[1])
 
 
-def _check_k(k: int, experts: int) -> None:
+def check_k(k: int, experts: int) -> None:
+    """Refuses a number of chosen experts that there cannot be.
+
+    Raises:
+        UsageError: k is not in [1, experts].
+    """
     if not 1 <= k <= experts:
         raise UsageError(
             f"top_k is {k}, but a token can have 1 to {experts} experts",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from moekit.moe.dispatch import run_bank
 from moekit.moe.experts import ExpertBank
 from moekit.moe.gates import Gate
 from moekit.moe.router import Router
@@ -42,14 +41,14 @@ class MoELayer(nn.Module):
         Args:
             x_BND: Normalised tokens.
             top_k: Experts a token has, 1 to E. With E and a gate of unit weights the layer is the
-                dense FFN and runs as such.
+                dense FFN and runs as such where all experts lie in this process.
             trace: Collects the routing where one is given.
             block: The number under which the trace files it.
 
         Raises:
             UsageError: `top_k` is out of range.
         """
-        exact = top_k == self.bank.experts and self.gate.unit_weights
+        exact = top_k == self.bank.experts and self.gate.unit_weights and self.bank.is_whole
         if exact and trace is None:
             return self.bank.all_experts(x_BND)
         scores_BNE = self.router(x_BND)
@@ -58,5 +57,6 @@ class MoELayer(nn.Module):
             trace.add(block=block, kit=None, routing=routing, scores_BNE=scores_BNE)
         if exact:
             return self.bank.all_experts(x_BND)
-        y_BND = run_bank(x_BND.flatten(0, 1), routing, self.bank).view_as(x_BND)
+        output_TD: Tensor = self.bank(x_BND.flatten(0, 1), routing)
+        y_BND = output_TD.view_as(x_BND)
         return y_BND if self.stand_in is None else y_BND + self.stand_in(x_BND, top_k=top_k)

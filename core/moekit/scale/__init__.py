@@ -1,0 +1,1 @@
+"""The backbone on many devices: meshes, parallelism, sharded checkpoints, plans."""
