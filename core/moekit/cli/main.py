@@ -17,6 +17,9 @@ from moekit.plugins.settings import DISABLE_VARIABLE, STRICT_VARIABLE
 
 if TYPE_CHECKING:
     from moekit.plugins.discovery import Plugin
+_WAITING = ("OMP_WAIT_POLICY", "PASSIVE")
+"""How threads of one computation wait for each other: asleep. OpenMP's default is to spin, which on
+a busy machine takes from the others the time that they need. It is read when torch is imported."""
 
 _COMMANDS = {
     "demo": "moekit.cli.demo:demo",
@@ -135,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     0 done, 1 a stated condition failed, 2 wrong usage, 3 a plugin's fault, 4 bad data.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.setdefault(*_WAITING)
     try:
         outcome = cli.main(args=given, prog_name="moekit", standalone_mode=False)
         code = outcome if isinstance(outcome, int) else 0

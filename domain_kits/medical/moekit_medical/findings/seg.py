@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import highdicom
 import numpy as np
@@ -73,12 +73,8 @@ def build_segmentation(
     with explained("a Segmentation"):
         segmentation = highdicom.seg.Segmentation(
             source_images=matched.slices,
-            pixel_array=highdicom.Volume(
-                array=mask_DHW,
-                affine=volume.affine,
-                coordinate_system="PATIENT",
-                frame_of_reference_uid=matched.first.FrameOfReferenceUID,
-            ),
+            pixel_array=mask_DHW,
+            **_grid(volume),
             segmentation_type="BINARY",
             segment_descriptions=[_describe(kind)],
             series_instance_uid=derive_uid("seg series", *content),
@@ -141,6 +137,32 @@ def _content(mask_DHW: np.ndarray, volume: Volume) -> tuple[bytes, ...]:
     shape = np.array(mask_DHW.shape, dtype="<i8")
     grid = np.ascontiguousarray(volume.affine, dtype="<f8")
     return shape.tobytes(), grid.tobytes(), np.packbits(mask_DHW).tobytes()
+
+
+def _grid(volume: Volume) -> dict[str, Any]:
+    """Where the frames of a volume lie, each for itself.
+
+    Slices may be displaced sideways by a fraction of a pixel, so that their line is not at right
+    angles to them; a `highdicom.Volume` cannot say that, its frames can.
+    """
+    _, along_h, along_w = volume.affine[:3, :3].T
+    step, spacing_h, spacing_w = volume.spacing_mm
+    index_D3 = np.zeros((len(volume.hu_DHW), 3))
+    index_D3[:, 0] = np.arange(len(index_D3))
+    return {
+        "plane_positions": [
+            highdicom.PlanePositionSequence("PATIENT", place_3)
+            for place_3 in volume.to_patient(index_D3)
+        ],
+        "plane_orientation": highdicom.PlaneOrientationSequence(
+            "PATIENT", [*(along_w / spacing_w), *(along_h / spacing_h)]
+        ),
+        "pixel_measures": highdicom.PixelMeasuresSequence(
+            pixel_spacing=(spacing_h, spacing_w),
+            slice_thickness=step,
+            spacing_between_slices=step,
+        ),
+    }
 
 
 def _describe(kind: Kind) -> highdicom.seg.SegmentDescription:

@@ -32,6 +32,10 @@ APART_MM = 4.0
 BORDER_MM = 3.0
 """How far outside the lung region a centre may lie."""
 
+MOST_OFFSET = 0.499
+"""How far from the middle of its voxel a maximum may be placed, in voxels; at one half a candidate
+would lie between two slices, and rounding errors would decide on which of them it is scored."""
+
 LEAST_CONTRAST_HU = 30.0
 TISSUE_HU = (-1000.0, 200.0)
 """Values are limited to this, so that calcium and metal do not outweigh soft tissue."""
@@ -180,7 +184,7 @@ def _measure(
     """Places between the voxels, diameters in mm and strengths of the maxima that are blobs."""
     gradient_N3, hessian_N33 = _derivatives(level.blurred_DHW, level.index_N3)
     curved_N3 = np.minimum(np.diagonal(hessian_N33, axis1=1, axis2=2), -1e-3)
-    index_N3 = level.index_N3 + np.clip(-gradient_N3 / curved_N3, -0.5, 0.5)
+    index_N3 = level.index_N3 + np.clip(-gradient_N3 / curved_N3, -MOST_OFFSET, MOST_OFFSET)
     step_mm = np.array(spacing_mm)
     values_N3 = np.linalg.eigvalsh(hessian_N33 / (step_mm[:, None] * step_mm))
     steepest_N, flattest_N = -values_N3[:, 0], -values_N3[:, 2]

@@ -79,3 +79,10 @@ def test_candidates_do_not_depend_on_how_the_volume_is_turned(thorax: Volume) ->
     affine[:3, 0] *= -1
     turned = find(dataclasses.replace(thorax, hu_DHW=hu_DHW, affine=affine))
     np.testing.assert_allclose(turned.centre_mm_N3, find(thorax).centre_mm_N3, atol=1e-6)
+
+
+def test_no_candidate_lies_between_two_slices(thorax: Volume) -> None:
+    along_D = upright(thorax).to_index(find(thorax).centre_mm_N3)[:, 0]
+    from_middle = np.abs(along_D - np.round(along_D))
+    assert from_middle.max() > 0.4, "nothing to tell apart"
+    assert from_middle.max() < 0.4995

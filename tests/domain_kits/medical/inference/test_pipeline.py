@@ -111,6 +111,55 @@ def test_names_of_the_files_have_no_influence_on_what_is_found(
     assert contents(finished.out) == contents(tmp_path / "second")
 
 
+def test_a_series_from_head_to_feet_has_the_same_candidates_on_the_same_slices(
+    finished: Finished, thorax: Volume, tmp_path: Path
+) -> None:
+    """The columns run to the front, so the slices are ordered from the head to the feet."""
+    write_series(tmp_path / "in", dataclasses.replace(thorax, hu_DHW=thorax.hu_DHW[:, ::-1]))
+    for path in (tmp_path / "in").iterdir():
+        dataset = pydicom.dcmread(path)
+        _, y, z = map(float, dataset.ImagePositionPatient)
+        y += (dataset.Rows - 1) * float(dataset.PixelSpacing[0])
+        dataset.ImagePositionPatient = [dataset.ImagePositionPatient[0], y, z]
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, -1, 0]
+        dataset.save_as(path)
+    run(tmp_path / "in", tmp_path / "out")
+    here, there = (
+        list(csv.DictReader((out / NAME / "candidates.csv").read_text().splitlines()))
+        for out in (tmp_path / "out", finished.out)
+    )
+    for key in ("score", "size_mm", "centre_x_mm", "centre_y_mm", "centre_z_mm", "sop_uid"):
+        assert [row[key] for row in here] == [row[key] for row in there]
+    assert here[0]["centre_d"] != there[0]["centre_d"]
+
+
+def test_slices_displaced_by_less_than_a_pixel_have_a_segmentation_where_they_lie(
+    thorax: Volume, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "in", thorax)
+    last = len(thorax.hu_DHW) - 1
+    for path in (tmp_path / "in").iterdir():
+        dataset = pydicom.dcmread(path)
+        x, y, z = map(float, dataset.ImagePositionPatient)
+        y += 0.4 * (dataset.InstanceNumber - 1) / last
+        dataset.ImagePositionPatient = [x, y, z]
+        dataset.save_as(path)
+    (record,) = run(tmp_path / "in", tmp_path / "out").series
+    assert (record.repairs, record.problems, record.regions) == ((), (), len(record.findings))
+    segmentation = pydicom.dcmread(tmp_path / "out" / NAME / "segmentation.dcm")
+    place_of = {
+        dataset.SOPInstanceUID: dataset.ImagePositionPatient
+        for dataset in map(pydicom.dcmread, (tmp_path / "in").iterdir())
+    }
+    for frame in segmentation.PerFrameFunctionalGroupsSequence:
+        source = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        np.testing.assert_allclose(
+            np.array(frame.PlanePositionSequence[0].ImagePositionPatient, dtype=float),
+            np.array(place_of[source], dtype=float),
+            atol=1e-3,
+        )
+
+
 def test_a_body_without_lungs_is_recorded_and_not_scored(tmp_path: Path) -> None:
     write_series(tmp_path / "in", draw(small(lungs=False)))
 
