@@ -65,7 +65,7 @@ FLAGS = {
     "plugins doctor": "--debug --json",
     "plugins new": "--debug --json --kind --out",
     "deidentify": "--debug --json --out --salt-file",
-    "backbone info": "--architecture --debug --json --weights",
+    "backbone info": "--architecture --debug --form --json --weights",
     "backbone carve": "--architecture --compare --debug --device --image-size --images --json "
     "--limit --method --out --rank --seed --top-k --weights",
     "backbone recover": "--batch-size --debug --device --image-size --images --json --limit --out "

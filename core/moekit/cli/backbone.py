@@ -8,7 +8,13 @@ from moekit.cli.backbone_carve import carve_command
 from moekit.cli.backbone_plan import plan
 from moekit.cli.backbone_recover import recover_command
 from moekit.cli.backbone_upcycle import upcycle
-from moekit.cli.options import debug_option, json_option, weights_option, with_options
+from moekit.cli.options import (
+    debug_option,
+    form_option,
+    json_option,
+    weights_option,
+    with_options,
+)
 from moekit.cli.output import print_json, print_table
 
 
@@ -23,15 +29,19 @@ for command in (carve_command, recover_command, upcycle, plan):
 
 @backbone.command("info")
 @click.option("--architecture", default=None, help="A timm vision transformer.")
-@with_options(weights_option, json_option, debug_option)
-def info(architecture: str | None, weights: str, as_json: bool) -> None:
+@with_options(weights_option, form_option, json_option, debug_option)
+def info(architecture: str | None, weights: str, form: str, as_json: bool) -> None:
     """Load the backbone and tell its size, its experts and where its weights come from."""
     from moekit.backbone.sources import DEFAULT_ARCHITECTURE
+    from moekit.backbone.sparse.sources import find_form
     from moekit.cli.session import open_backbone
     from moekit.runtime.facts import backbone_facts
 
     model = open_backbone(
-        device="cpu", weights=weights, architecture=architecture or DEFAULT_ARCHITECTURE
+        device="cpu",
+        weights=weights,
+        architecture=architecture or DEFAULT_ARCHITECTURE,
+        form=form,
     )
     facts = {
         **backbone_facts(model),
@@ -40,7 +50,15 @@ def info(architecture: str | None, weights: str, as_json: bool) -> None:
         "patch": model.patch,
         "parameters": sum(value.numel() for value in model.parameters()),
     }
+    sparse = find_form(model.provenance.sha256, experts=model.experts, form=form)
+    if sparse is not None:
+        told = ("method", "pictures", "nearness", "health", "command")
+        facts["form"] = {name: sparse.facts[name] for name in told if name in sparse.facts}
     if as_json:
         print_json(facts)
     else:
+        near = facts.pop("form", {}).get("nearness", {})
         print_table("Backbone", ("", ""), [[key, str(value)] for key, value in facts.items()])
+        rows = [[k, str(entry["patches"]), str(entry["class_token"])] for k, entry in near.items()]
+        if rows:
+            print_table("Cosine with the dense model", ("top-k", "patches", "class token"), rows)

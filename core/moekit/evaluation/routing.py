@@ -83,6 +83,7 @@ class RoutingTable:
             "load": load_E.tolist(),
             "entropy": sum(entropy * images for entropy, images in weighed) / total,
             "maxvio": float(load_E.max() / load_E.mean() - 1),
+            "dead": np.flatnonzero(load_E == 0).tolist(),
         }
 
 

@@ -38,6 +38,7 @@ class GenericExperts(pydantic.BaseModel):
     load: list[pydantic.FiniteFloat] = pydantic.Field(min_length=1)
     entropy: pydantic.FiniteFloat
     maxvio: pydantic.FiniteFloat
+    dead: list[int] = []
 
 
 class Routing(pydantic.BaseModel):

@@ -48,6 +48,12 @@ class BlockRouting:
         load_E = self.load_E
         return float(load_E.max() / load_E.mean() - 1) if load_E.sum() > 0 else 0.0
 
+    @property
+    def dead(self) -> list[int]:
+        """The experts that no token had."""
+        unused: list[int] = (self.load_E == 0).nonzero()[:, 0].tolist()
+        return unused
+
 
 class RoutingTrace:
     """Collects a `BlockRouting` from every router that a forward pass meets."""

@@ -62,3 +62,4 @@ def test_loads_of_a_table_are_shares_by_class():
     assert row["load"] == [0.75, 0.25]
     assert row["entropy"] == pytest.approx(np.log(2))
     assert row["maxvio"] == pytest.approx(0.5)
+    assert row["dead"] == [number for number, share in enumerate(row["load"]) if share == 0]

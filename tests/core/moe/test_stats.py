@@ -67,6 +67,11 @@ def test_half_the_load_on_one_of_four_is_a_violation_of_one() -> None:
     assert traced(scores_for([0] * 6 + [1, 1, 2, 2, 3, 3])).maxvio == pytest.approx(1)
 
 
+def test_experts_without_tokens_are_named_dead() -> None:
+    assert traced(scores_for([0] * 6 + [2] * 6)).dead == [1, 3]
+    assert traced(scores_for([0, 1, 2, 3] * 3)).dead == []
+
+
 def test_a_routing_without_pairs_has_no_load_and_no_violation() -> None:
     nobody = UnitTopK()(torch.zeros(B, N, E), k=1).restricted_to([])
     record = traced(torch.zeros(B, N, E), nobody)

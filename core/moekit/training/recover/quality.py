@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from moekit.backbone.carve import shaped_layer
 from moekit.backbone.model import MoEBackbone, MoEBlock
 from moekit.backbone.sparse.form import SparseForm
+from moekit.moe.stats import RoutingTrace
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,39 @@ def shaped(dense: MoEBackbone, form: SparseForm) -> MoEBackbone:
         blocks.append(block)
     sparse.blocks = nn.ModuleList(blocks)
     return sparse.eval()
+
+
+@torch.inference_mode()
+def health(backbone: MoEBackbone, batches: Iterable[Tensor], *, top_k: int) -> dict[str, Any]:
+    """How evenly the generic experts are used.
+
+    Args:
+        backbone: Its own `top_k` is left as it is.
+        batches: (B, 3, H, W) normalised images.
+        top_k: Experts that a token has.
+
+    Returns:
+        `maxvio`: one figure a block (`BlockRouting.maxvio`); `dead`: for each block the experts
+        that no token had; `top_k`.
+    """
+    before, backbone.top_k = backbone.top_k, top_k
+    device = next(backbone.parameters()).device
+    counts: dict[int, Tensor] = {}
+    try:
+        for batch in batches:
+            trace = RoutingTrace()
+            backbone(batch.to(device), trace=trace)
+            for routed in trace.blocks:
+                found_E = routed.counts_BE.sum(0).cpu()
+                counts[routed.block] = counts.get(routed.block, torch.zeros_like(found_E)) + found_E
+    finally:
+        backbone.top_k = before
+    loads = [counts[block].double() for block in sorted(counts)]
+    return {
+        "top_k": top_k,
+        "maxvio": [round(float(load_E.max() / load_E.mean() - 1), 3) for load_E in loads],
+        "dead": [(load_E == 0).nonzero()[:, 0].tolist() for load_E in loads],
+    }
 
 
 def nearness_of_form(

@@ -21,7 +21,7 @@ from moekit.runtime.device import Arithmetic, pick_arithmetic
 from moekit.runtime.facts import machine, now, versions
 from moekit.training.recover.distil import DistilRecipe, distil
 from moekit.training.recover.pictures import Pictures, batches, split_pictures
-from moekit.training.recover.quality import nearness, shaped
+from moekit.training.recover.quality import health, nearness, shaped
 from moekit.training.recover.refit import refit
 from moekit.training.recover.student import trained_form
 
@@ -124,6 +124,7 @@ def recover(
         pictures={"train": len(pictures.train), "held_out": len(pictures.held_out)},
         after_fit=fitted_near.as_json(),
         nearness={str(k): value.as_json() for k, value in curve.items()},
+        health=health(student, held_out, top_k=task.recipe.top_k),
         seconds=round(time.monotonic() - began),
         command=task.command,
         created=now(),

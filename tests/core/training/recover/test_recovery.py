@@ -178,6 +178,8 @@ def test_a_recovery_writes_a_form_with_its_figures_and_clears_up(
     stored = load_form(out)
     assert stored.facts == facts
     assert facts["pictures"] == {"train": 22, "held_out": 2}
+    assert [len(dead) < 16 for dead in facts["health"]["dead"]] == [True] * 3  # type: ignore[index]
+    assert min(facts["health"]["maxvio"]) >= 0  # type: ignore[index]
     assert facts["nearness"]["16"]["patches"] == pytest.approx(1, abs=1e-5)  # type: ignore[index]
     assert facts["nearness"]["2"]["patches"] >= facts["after_fit"]["patches"] - 1e-3  # type: ignore[index]
 
