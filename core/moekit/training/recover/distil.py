@@ -24,7 +24,7 @@ from moekit.data.stream import Preprocess
 from moekit.moe.specialists import Grid
 from moekit.runtime.device import Arithmetic, autocast
 from moekit.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from moekit.training.recover.pictures import batches
+from moekit.training.recover.pictures import batches, half_size
 from moekit.training.recover.student import forget_merged, student_tokens, trained_parameters
 
 OnStep = Callable[[int, int, float, float], None]
@@ -149,6 +149,8 @@ def _step(
 ) -> Tensor:
     generator = np.random.default_rng([recipe.seed, step])
     chosen = [files[i] for i in generator.integers(len(files), size=recipe.batch_size)]
+    if step % 3 == 2:
+        preprocess = half_size(preprocess, backbone.patch)
     images = next(
         batches(chosen, preprocess, batch_size=recipe.batch_size, epoch=step, seed=recipe.seed)
     )

@@ -99,6 +99,11 @@ def batches(
         yield torch.stack([_tensor(files[i], preprocess, (seed, epoch, i)) for i in piece])
 
 
+def half_size(preprocess: Preprocess, patch: int) -> Preprocess:
+    """The same for images of about half the side, a multiple of the patch size."""
+    return dataclasses.replace(preprocess, size=max(1, preprocess.size // 2 // patch) * patch)
+
+
 def _tensor(file: Path, preprocess: Preprocess, key: tuple[int, int | None, int]) -> Tensor:
     picture = read_image(file)
     seed, epoch, number = key

@@ -20,7 +20,7 @@ from moekit.errors import UsageError
 from moekit.runtime.device import Arithmetic, pick_arithmetic
 from moekit.runtime.facts import machine, now, versions
 from moekit.training.recover.distil import DistilRecipe, distil
-from moekit.training.recover.pictures import Pictures, batches, split_pictures
+from moekit.training.recover.pictures import Pictures, batches, half_size, split_pictures
 from moekit.training.recover.quality import health, nearness, shaped
 from moekit.training.recover.refit import refit
 from moekit.training.recover.student import trained_form
@@ -39,7 +39,8 @@ class Recovery:
         images: A folder of pictures.
         out: The file of the recovered form. Unfinished work lies beside it, in `OUT.work`.
         passes: Passes of the fit block by block.
-        image_size: Side of the images, in pixels.
+        image_size: Side of the images, in pixels. Every second pass and every third step are at
+            half of it, so that small inputs are known too.
         limit: Most pictures used.
         resume: Whether to go on with unfinished work.
         command: What was typed, for the form's facts.
@@ -121,6 +122,7 @@ def recover(
         form.blocks,
         recipe=dataclasses.asdict(task.recipe),
         passes=task.passes,
+        image_size=task.image_size,
         pictures={"train": len(pictures.train), "held_out": len(pictures.held_out)},
         after_fit=fitted_near.as_json(),
         nearness={str(k): value.as_json() for k, value in curve.items()},
@@ -181,7 +183,7 @@ def _fitted(
     fitted = refit(
         dense,
         task.start,
-        _passes(task, pictures, preprocess),
+        _passes(task, pictures, preprocess, dense.patch),
         top_k=task.recipe.top_k,
         rank=task.start.blocks[0].down_RD.shape[0],
         arithmetic=arithmetic,
@@ -191,11 +193,14 @@ def _fitted(
     return load_form(stored)
 
 
-def _passes(task: Recovery, pictures: Pictures, preprocess: Preprocess) -> Iterator[Tensor]:
+def _passes(
+    task: Recovery, pictures: Pictures, preprocess: Preprocess, patch: int
+) -> Iterator[Tensor]:
+    """Each pass at other crops; every second one at half the size."""
     for epoch in range(task.passes):
         yield from batches(
             pictures.train,
-            preprocess,
+            preprocess if epoch % 2 == 0 else half_size(preprocess, patch),
             batch_size=_FIT_BATCH,
             epoch=epoch,
             seed=task.recipe.seed,

@@ -14,6 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from moekit import DataError, MoEBackbone, UsageError, WeightsError
+from moekit.backbone.sparse import card
 from moekit.backbone.sparse.form import SparseForm, load_form, save_form
 from moekit.backbone.sparse.methods import METHODS
 from moekit.data.stream import Preprocess
@@ -182,6 +183,19 @@ def test_a_recovery_writes_a_form_with_its_figures_and_clears_up(
     assert min(facts["health"]["maxvio"]) >= 0  # type: ignore[index]
     assert facts["nearness"]["16"]["patches"] == pytest.approx(1, abs=1e-5)  # type: ignore[index]
     assert facts["nearness"]["2"]["patches"] >= facts["after_fit"]["patches"] - 1e-3  # type: ignore[index]
+
+
+def test_the_card_tells_every_figure_of_a_recovered_form(
+    dense: MoEBackbone, carved: SparseForm, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "form.safetensors"
+    facts = quietly(task(carved, folder, out), dense)
+    card.main([str(out)])
+    text = (tmp_path / "form.md").read_text()
+    for near in facts["nearness"].values():  # type: ignore[attr-defined]
+        assert f"{near['patches']:.4f}" in text
+    assert "22 everyday photographs" in text
+    assert carved.dense_sha256 in text
 
 
 def test_an_interrupted_recovery_goes_on_to_the_same_form(
