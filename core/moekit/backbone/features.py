@@ -21,7 +21,7 @@ class Features:
     Attributes:
         final_BND: (B, N, D) tokens after the last block and the final norm.
         blocks: For each block asked for, (B, N, D) its output before any norm.
-        grid: Rows and columns of the patch tokens.
+        grid: Rows and columns of the patch tokens, and the frames of a stack.
         prefix_tokens: How many tokens before the patches (class and register tokens).
         frames: T of a clip or volume, whose frames lie one after the other in B; None for images.
         trace: The routing of each block, where it was asked for.

@@ -188,24 +188,36 @@ class MoEBackbone(nn.Module):
         Raises:
             UsageError: The images have another shape.
         """
-        frames = images.shape[1] if images.ndim == 5 else None
-        x_BND, grid = self.embed(images.flatten(0, 1) if frames else images)
+        x_BND, grid = self.embed(images)
         x_BND, kept = self.run_blocks(x_BND, grid, branches=branches, keep=keep, trace=trace)
         return Features(
             final_BND=self.stem.norm(x_BND),
             blocks=kept,
             grid=grid,
             prefix_tokens=self.prefix_tokens,
-            frames=frames,
+            frames=grid.frames if images.ndim == 5 else None,
             trace=trace,
         )
 
     def embed(self, images: Tensor) -> tuple[Tensor, Grid]:
-        """Images (B, 3, H, W) to tokens (B, N, D) before the first block, and their grid."""
+        """Images to tokens before the first block, and their grid.
+
+        Args:
+            images: (B, 3, H, W), or stacks of frames (B, T, 3, H, W).
+
+        Returns:
+            (B, N, D) tokens and a grid of one frame, or (B * T, N, D), the frames of a stack one
+            after the other, and a grid of T frames.
+
+        Raises:
+            UsageError: The images have another shape.
+        """
         self._check_shape(images)
-        x = self.stem.patch_embed(images)
+        frames = images.shape[1] if images.ndim == 5 else 1
+        rows, columns = images.shape[-2] // self.patch, images.shape[-1] // self.patch
+        x = self.stem.patch_embed(images.flatten(0, 1) if images.ndim == 5 else images)
         x_BND = self.stem.norm_pre(self.stem._pos_embed(x))
-        return x_BND, Grid(images.shape[2] // self.patch, images.shape[3] // self.patch)
+        return x_BND, Grid(rows, columns, frames)
 
     def run_blocks(
         self,
@@ -237,8 +249,9 @@ class MoEBackbone(nn.Module):
         return x_BND, kept
 
     def _check_shape(self, images: Tensor) -> None:
-        good = images.ndim == 4 and images.shape[1] == 3 and min(images.shape[2:]) >= self.patch
-        if not good or any(side % self.patch for side in images.shape[2:]):
+        whole = images.ndim == 4 or (images.ndim == 5 and images.shape[1] > 0)
+        good = whole and images.shape[-3] == 3 and min(images.shape[-2:]) >= self.patch
+        if not good or any(side % self.patch for side in images.shape[-2:]):
             raise UsageError(
                 f"images have the shape {tuple(images.shape)}",
                 whose="the backbone's input",

@@ -154,6 +154,7 @@ def run_prediction(
                 provenance=provenance,
                 batch_size=batch_size,
                 on_progress=report.update,
+                frames=preprocess.frames,
             )
         )
     began = time.perf_counter()

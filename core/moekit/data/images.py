@@ -12,7 +12,7 @@ Pillow's warnings leave `read_image`. The rules of conversion:
 | 32-bit integer gray | as 16-bit if all values lie in 0..65535, otherwise refused |
 | float gray | as fractions if all lie in [0, 1], as 8-bit if in [0, 255], else refused |
 | 16-bit colour | the upper 8 bits |
-| several frames or pages | the first |
+| several frames or pages | the first; `read_frames` gives all pages of a TIFF |
 | EXIF orientation | applied; an EXIF block that cannot be parsed counts as none |
 | ICC profile, EXIF, text | dropped; colours are not converted |
 """
@@ -96,10 +96,31 @@ def read_image(path: Path, *, max_pixels: int = 100_000_000) -> Image.Image:
         ImageError: The file is missing, empty, a folder, not permitted, not an image of a known
             format, damaged, truncated, of zero size, too large or of values without a scale.
     """
+    (image,) = read_frames(path, 1, max_pixels=max_pixels)
+    return image
+
+
+def read_frames(
+    path: Path, frames: int, *, max_pixels: int = 100_000_000
+) -> tuple[Image.Image, ...]:
+    """Reads all frames of a stack, each as `read_image` reads an image.
+
+    Args:
+        path: One image where `frames` is 1, else a TIFF file of that many pages of one size. The
+            content decides the format, not the name.
+        frames: How many frames there must be.
+        max_pixels: As of `read_image`, over all frames.
+
+    Returns:
+        Fresh images in mode "RGB", in the order of the pages.
+
+    Raises:
+        ImageError: As of `read_image`, or the file has another number of pages.
+    """
     check_file(path)
     try:
         with _strict_pillow(), path.open("rb") as file:
-            return _decode(file, path, max_pixels)
+            return _decode(file, path, frames, max_pixels)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -233,21 +254,51 @@ def _strict_pillow() -> Iterator[None]:
                 _restore.close()
 
 
-def _decode(file: BinaryIO, path: Path, max_pixels: int) -> Image.Image:
+def _decode(file: BinaryIO, path: Path, frames: int, max_pixels: int) -> tuple[Image.Image, ...]:
     with Image.open(file, formats=_FORMATS) as header:
         width, height = header.size
         if min(width, height) < 1:
             raise ImageError(
                 f"the image has no pixels ({width} x {height})", whose=str(path), fix="leave it out"
             )
-        if width * height > max_pixels:
+        if width * height * frames > max_pixels:
             raise _too_large(path, f"{width} x {height} pixels, the limit is {max_pixels:,}")
         if isinstance(header, PngImagePlugin.PngImageFile):
             header.verify()  # decoding alone skips the checksums of the pixel data
     with Image.open(file, formats=_FORMATS) as image:
-        image.load()
-        upright = _to_rgb(image, path)
-        turn = _orientation(image)
+        if frames > 1:
+            return _decode_pages(image, path, frames)
+        return (_decode_page(image, path),)
+
+
+def _decode_pages(image: Image.Image, path: Path, frames: int) -> tuple[Image.Image, ...]:
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        raise _other_frames(path, f"1 frame, not {frames}")
+    pages, size = [], image.size
+    for number in range(frames):
+        if not _turn_to(image, number):
+            raise _other_frames(path, f"{number} frame{'s' * (number > 1)}, not {frames}")
+        if image.size != size:
+            raise _other_frames(path, "frames of several sizes")
+        pages.append(_decode_page(image, path))
+    if _turn_to(image, frames):
+        raise _other_frames(path, f"more than {frames} frames")
+    return tuple(pages)
+
+
+def _turn_to(image: Image.Image, number: int) -> bool:
+    """Goes to a page; whether there is one. The pages behind it are not looked for."""
+    try:
+        image.seek(number)
+    except EOFError:
+        return False
+    return True
+
+
+def _decode_page(image: Image.Image, path: Path) -> Image.Image:
+    image.load()
+    upright = _to_rgb(image, path)
+    turn = _orientation(image)
     if turn is not None:
         upright = upright.transpose(turn)
     upright.info = {}
@@ -314,6 +365,14 @@ def _too_large(path: Path, found: str) -> ImageError:
         f"the image is too large to decode safely ({found})",
         whose=str(path),
         fix="cut it into tiles or reduce it, then use those",
+    )
+
+
+def _other_frames(path: Path, found: str) -> ImageError:
+    return ImageError(
+        f"the file has {found}",
+        whose=str(path),
+        fix="save the stack as a TIFF of that many pages of one size, or leave it out",
     )
 
 

@@ -13,12 +13,12 @@ SPLITS = ("train", "val", "test")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One labelled image.
+    """One labelled image, or stack of frames.
 
     Attributes:
         id: Unique in its data set and stable across machines (a relative path, no folder of this
             machine in it).
-        path: Where the image lies.
+        path: Where the image lies; of a stack, the multi-page TIFF that `read_frames` reads.
         label: Index into `Dataset.classes`.
         target: Training target in [0, 1], the annotators' probability of the positive class. None
             means the label itself.
@@ -85,6 +85,8 @@ class Dataset:
             own word says; empty otherwise.
         caution: What results on these data can show and what they cannot, for every output; empty
             where nothing needs to be said.
+        frames: T, the frames that each sample has (neighbouring slices, pictures of a clip); 1 for
+            images.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Dataset:
     skipped: tuple[Skipped, ...] = ()
     positive: str = ""
     caution: str = ""
+    frames: int = 1
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split, in order.

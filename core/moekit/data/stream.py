@@ -1,6 +1,6 @@
 """Images decoded ahead of the model, in order, with the unreadable ones set aside.
 
-Shapes: B images, H = W the side of the input.
+Shapes: B images or stacks, T frames of a stack, H = W the side of the input.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from moekit.data.images import read_image
+from moekit.data.images import read_frames
 from moekit.data.samples import Skipped
 from moekit.data.tensors import image_tensor
 from moekit.errors import ImageError
@@ -31,19 +31,33 @@ class Preprocess:
         size: Side of the square input, in pixels.
         mean: Per-channel mean.
         std: Per-channel standard deviation.
+        frames: T, the frames of a sample; 1 for images.
     """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    frames: int = 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample: (3, size, size), or (T, 3, size, size) of a stack."""
+        image = (3, self.size, self.size)
+        return image if self.frames == 1 else (self.frames, *image)
 
     def __call__(self, path: Path) -> Tensor:
-        """Reads one image: (3, size, size) float32, normalised.
+        """Reads one sample: float32 of `shape`, normalised.
 
         Raises:
-            ImageError: It cannot be read.
+            ImageError: It cannot be read, or has another number of frames.
         """
-        return self.tensor(read_image(path))
+        return self.stack(read_frames(path, self.frames))
+
+    def stack(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """The RGB pictures of one sample, `frames` of them, as float32 of `shape`, normalised."""
+        if self.frames == 1:
+            return self.tensor(pictures[0])
+        return torch.stack([self.tensor(picture) for picture in pictures])
 
     def tensor(self, picture: Image.Image) -> Tensor:
         """An RGB picture as (3, size, size) float32, normalised."""
@@ -57,9 +71,11 @@ class ImageBatch:
 
     Attributes:
         rows: (B) positions in the sequence of inputs, in rising order.
-        images: (B, 3, H, W) float32, normalised; B is 0 where no input could be read.
+        images: (B, 3, H, W) or, of stacks, (B, T, 3, H, W) float32, normalised; B is 0 where no
+            input could be read.
         skipped: The inputs of this piece of the sequence that could not be read.
-        pictures: (B) the pictures themselves, reduced, where they were asked for; else empty.
+        pictures: (B) the pictures themselves, of stacks their middle frames, reduced, where they
+            were asked for; else empty.
     """
 
     rows: tuple[int, ...]
@@ -103,12 +119,13 @@ def image_batches(
                         for row in waiting.popleft()
                     ]
                 )
-            yield _collect(inputs, piece, ahead.popleft(), preprocess.size)
+            yield _collect(inputs, piece, ahead.popleft(), preprocess.shape)
 
 
 def _read(path: Path, preprocess: Preprocess, pictures: int | None) -> _Read:
-    picture = read_image(path)
-    tensor = preprocess.tensor(picture)
+    frames = read_frames(path, preprocess.frames)
+    tensor = preprocess.stack(frames)
+    picture = frames[len(frames) // 2]
     if pictures is not None:
         picture.thumbnail((pictures, pictures))
     return tensor, picture if pictures is not None else None
@@ -118,7 +135,7 @@ def _collect(
     inputs: Sequence[tuple[str, Path]],
     piece: range,
     futures: list[concurrent.futures.Future[_Read]],
-    size: int,
+    shape: tuple[int, ...],
 ) -> ImageBatch:
     rows: list[int] = []
     images: list[Tensor] = []
@@ -134,7 +151,7 @@ def _collect(
             skipped.append(Skipped(id=inputs[row][0], reason=error.what))
     return ImageBatch(
         rows=tuple(rows),
-        images=torch.stack(images) if images else torch.empty(0, 3, size, size),
+        images=torch.stack(images) if images else torch.empty(0, *shape),
         skipped=tuple(skipped),
         pictures=tuple(kept),
     )

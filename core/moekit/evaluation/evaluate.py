@@ -10,7 +10,7 @@ import numpy as np
 
 from moekit._files import write_json
 from moekit.backbone.model import MoEBackbone
-from moekit.data.images import read_image
+from moekit.data.images import read_frames
 from moekit.data.predictions import Predictions
 from moekit.data.samples import Dataset, Sample, Skipped
 from moekit.data.stream import Preprocess, image_batches
@@ -20,7 +20,7 @@ from moekit.evaluation.routing import RoutingTable
 from moekit.evaluation.summary import summarise
 from moekit.evaluation.threshold import OperatingPoint, choose_threshold
 from moekit.moe.stats import RoutingTrace
-from moekit.plugins.changes import metrics_of
+from moekit.plugins.changes import kit_of_frames, metrics_of
 from moekit.plugins.records import KitSpec, RunEvent
 from moekit.plugins.registry import Registry
 from moekit.runtime.device import pick_arithmetic
@@ -102,6 +102,7 @@ def load_predictor(
             whose=str(run.folder),
             fix="pass the form that it was trained with with --form",
         )
+    kit = kit_of_frames(kit, run.frames())
     device = next(backbone.parameters()).device
     parts = {"kit": kit, "baseline": baseline_of(kit)} if with_baseline else {"kit": kit}
     loaded = {}
@@ -120,7 +121,9 @@ def load_predictor(
 def preprocess_of(run: Run, backbone: MoEBackbone) -> Preprocess:
     """How the run's images are read."""
     recipe = Recipe.model_validate(run.read_finished()["request"]["recipe"])
-    return Preprocess(size=recipe.image_size, mean=backbone.mean, std=backbone.std)
+    return Preprocess(
+        size=recipe.image_size, mean=backbone.mean, std=backbone.std, frames=run.frames()
+    )
 
 
 def evaluate(
@@ -134,10 +137,13 @@ def evaluate(
         The content of result.json.
 
     Raises:
-        DataError: The split is empty or unreadable.
+        DataError: The split is empty or unreadable, or its samples have not as many frames as those
+            that the run was trained on.
         WeightsError: The run does not fit the backbone.
     """
     record = task.run.read_finished()
+    _check_frames(task)
+    task = dataclasses.replace(task, kit=kit_of_frames(task.kit, task.dataset.frames))
     metrics_of(task.kit, registry)
     registry.tell("run_started", _event(task, record["request"]))
     samples = task.dataset.split(task.split)
@@ -192,6 +198,20 @@ def evaluate(
     write_json(task.run.folder / "result.json", result)
     registry.tell("run_finished", _event(task, result))
     return result
+
+
+def _check_frames(task: Evaluation) -> None:
+    trained, given = task.run.frames(), task.dataset.frames
+    if trained != given:
+        raise DataError(
+            f"the run was trained on {_frames(trained)}, the data set has {_frames(given)}",
+            whose=task.dataset.name,
+            fix="load the data with as many frames as the run was trained on, or name another run",
+        )
+
+
+def _frames(number: int) -> str:
+    return "images of one frame" if number == 1 else f"stacks of {number} frames"
 
 
 def _event(task: Evaluation, record: Mapping[str, Any]) -> RunEvent:
@@ -267,6 +287,7 @@ def _header(task: Evaluation, point: OperatingPoint, *, seed: int) -> dict[str, 
         "split_note": task.dataset.split_note,
         "seed": seed,
         "bootstrap_seed": task.seed,
+        "frames": task.dataset.frames,
         "classes": list(task.dataset.classes),
         "positive": positive or kit.positive,
         "outcome_names": (
@@ -321,7 +342,8 @@ def _trace(
         if batch.rows:
             trace = RoutingTrace()
             predictor(batch.images, trace=trace)
-            table.add(trace, np.array([chosen[row].label for row in batch.rows]))
+            labels = [chosen[row].label for row in batch.rows]
+            table.add(trace, np.repeat(labels, preprocess.frames))
     return {**table.as_json(), "n": len(chosen)}
 
 
@@ -336,7 +358,8 @@ def _draw_misses(
             if evidence is None:
                 continue
             name = f"{kind}-{rank}.jpg"
-            save_overlay(folder / name, read_image(scored.samples[row].path), evidence)
+            frames = read_frames(scored.samples[row].path, task.dataset.frames)
+            save_overlay(folder / name, frames[len(frames) // 2], evidence)
             index.append(
                 {
                     "id": predictions.ids[row],

@@ -144,14 +144,35 @@ def score_pictures(
     predictor: Predictor,
     preprocess: Preprocess,
     batch_size: int,
-    pictures: Sequence[Image.Image],
+    pictures: Sequence[Image.Image | Sequence[Image.Image]],
 ) -> np.ndarray:
-    """Probabilities of the positive class of RGB pictures of any size, (n,) float64."""
+    """Probabilities of the positive class of RGB pictures of any size, or of stacks of them.
+
+    Args:
+        predictor: The trained kit.
+        preprocess: How the run's images are read.
+        batch_size: Pictures or stacks a forward pass.
+        pictures: n pictures or, where the run was trained on stacks, n sequences of as many.
+
+    Returns:
+        (n,) float64.
+
+    Raises:
+        UsageError: A stack has another number of pictures than the run was trained with.
+    """
+    stacks = [[one] if isinstance(one, Image.Image) else list(one) for one in pictures]
+    wrong = [len(stack) for stack in stacks if len(stack) != preprocess.frames]
+    if wrong:
+        raise UsageError(
+            f"stacks of {wrong[0]} were given, the run was made with stacks of {preprocess.frames}",
+            whose="the kit's predict",
+            fix="give stacks of as many pictures as the run was made with, or name another run",
+        )
     scores = [
         predictor(
-            torch.stack([preprocess.tensor(one) for one in pictures[first : first + batch_size]])
+            torch.stack([preprocess.stack(stack) for stack in stacks[first : first + batch_size]])
         ).score_B
-        for first in range(0, len(pictures), batch_size)
+        for first in range(0, len(stacks), batch_size)
     ]
     return torch.cat(scores).numpy() if scores else np.zeros(0)
 

@@ -37,7 +37,7 @@ class RoutingTable:
 
         Args:
             trace: What the batch's forward pass left.
-            labels: (B,) int.
+            labels: (B,) int; of stacks one a frame.
         """
         for routed in trace.blocks:
             key = (routed.block, routed.kit is not None)

@@ -5,7 +5,8 @@ A set of specialists has a router of its own, whose rows compete among themselve
 specialist starts with zero output, nothing changes before training.
 
 Shapes: B images, N tokens an image (class tokens first, then the patch grid row by row), D width,
-S specialists, E = S + 1 options, T dispatched tokens.
+S specialists, E = S + 1 options, T dispatched tokens. Of stacks the frames are the images, those of
+one stack one after the other.
 """
 
 from __future__ import annotations
@@ -23,11 +24,47 @@ from moekit.moe.routing import Routing
 from moekit.moe.stats import RoutingTrace
 
 
-class Grid(NamedTuple):
-    """Rows and columns of the patch grid."""
-
+class _Pair(NamedTuple):
     rows: int
     columns: int
+
+
+class Grid(_Pair):
+    """Rows and columns of the patch grid, and how many frames a stack has.
+
+    It is the pair (rows, columns): it unpacks to two numbers and can be handed to
+    `Tensor.unflatten`. A grid of one frame equals that pair; grids of stacks are equal where their
+    frames are too.
+
+    Attributes:
+        rows: Rows of patches.
+        columns: Columns of patches.
+        frames: Frames of a stack (a clip, or neighbouring slices of a volume); 1 for images. Where
+            there are more, the rows of a (B, N, D) tensor are the frames, those of one stack one
+            after the other: `x_BND.unflatten(0, (-1, grid.frames))` separates the stacks.
+    """
+
+    frames: int = 1
+
+    def __new__(cls, rows: int, columns: int, frames: int = 1) -> Grid:
+        """A grid; of images where `frames` is left out."""
+        grid = super().__new__(cls, rows, columns)
+        grid.frames = frames
+        return grid
+
+    def __eq__(self, other: object) -> bool:
+        same = tuple.__eq__(self, other)
+        return same is True and self.frames == getattr(other, "frames", 1)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(tuple(self) if self.frames == 1 else (*self, self.frames))
+
+    def __repr__(self) -> str:
+        frames = f", frames={self.frames}" if self.frames != 1 else ""
+        return f"Grid(rows={self.rows}, columns={self.columns}{frames})"
 
     @property
     def patches(self) -> int:
@@ -42,7 +79,9 @@ class SpecialistExpert(Protocol):
     Attributes:
         reads_map: False: it is called as `expert(x_TD)` with just the tokens routed to it. True:
             it needs the neighbours of a token, is called as `expert(x_BND, grid)` with whole
-            images, and its output counts only for the tokens routed to it.
+            images, and its output counts only for the tokens routed to it. With stacks it gets
+            whole stacks, whose frames `grid.frames` counts; an expert that does not ask for them
+            sees images.
     """
 
     reads_map: bool

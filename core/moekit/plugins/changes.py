@@ -57,6 +57,16 @@ def changed(kit: KitSpec, changes: KitChanges, registry: Registry) -> KitSpec:
     return dataclasses.replace(kit, slots=tuple(_slot(slot, changes) for slot in kit.slots))
 
 
+def kit_of_frames(kit: KitSpec, frames: int) -> KitSpec:
+    """The kit for samples of that many frames: for stacks, with its `stack_experts` in each slot.
+
+    What it returns names no `stack_experts` any more, so that none is added twice.
+    """
+    changes = KitChanges(experts=kit.stack_experts if frames > 1 else ())
+    slots = tuple(_slot(slot, changes) for slot in kit.slots)
+    return dataclasses.replace(kit, slots=slots, stack_experts=())
+
+
 def kit_of_run(registry: Registry, name: str, record: Mapping[str, Any]) -> KitSpec:
     """The kit as a run was made with it.
 

@@ -150,20 +150,23 @@ class PredictTask:
     Attributes:
         inputs: Files and folders, as they were given.
         out: The output folder; nothing is written elsewhere.
-        score: Gives pictures (RGB, any size) their probabilities, (n,) float64 in [0, 1].
+        score: Gives pictures (RGB, any size) their probabilities, (n,) float64 in [0, 1]. Where
+            `frames` is not 1 it takes stacks, each a sequence of that many pictures.
         threshold: Operating threshold, chosen on validation data.
         provenance: What the scores depend on, for the outputs.
         batch_size: Pictures a forward pass.
         on_progress: Called with a description, what is done and the total.
+        frames: Pictures of a stack, as the run was trained with; 1 for single pictures.
     """
 
     inputs: tuple[Path, ...]
     out: Path
-    score: Callable[[Sequence[Image]], np.ndarray]
+    score: Callable[[Sequence[Image | Sequence[Image]]], np.ndarray]
     threshold: float
     provenance: Mapping[str, Any]
     batch_size: int
     on_progress: Callable[[str, int, int], None]
+    frames: int = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -177,7 +180,8 @@ class KitSpec:
         head_blocks: Blocks whose output the head reads; negative counts from the end.
         build_head: Makes the task head from the width and the number of head blocks; called as
             `head(tokens, grid)` with one (B, N, D) tensor per head block, it returns a
-            `moekit.runtime.HeadOutput`.
+            `moekit.runtime.HeadOutput`. Of stacks B counts the frames, and the output has one row
+            for each `grid.frames` of them.
         recipe: How `moekit adapt` trains.
         metrics: Names of the metrics that an evaluation reports, the headline first.
         positive: What a high score means, in one word (such as "defective").
@@ -188,6 +192,8 @@ class KitSpec:
             no plain images; returns a JSON-ready summary. None for plain images.
         demo_inputs: Inputs that `moekit demo` predicts after the evaluation, by a name for their
             output folder; called with a folder for files that must be made. None for no such part.
+        stack_experts: Names of registered experts that each slot gets too where samples are stacks
+            of frames; images are not touched by them.
     """
 
     name: str
@@ -203,6 +209,7 @@ class KitSpec:
     disclaimer: str = ""
     predict: Callable[[PredictTask], dict[str, Any]] | None = None
     demo_inputs: Callable[[Path], Mapping[str, Path]] | None = None
+    stack_experts: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """A task head that suits many kits: from tokens of several depths to a score and a map.
 
-Shapes: B images, N tokens (prefix tokens first, then the patch grid row by row), P patches, D
-width, L blocks that the head reads, F = 3 * D * L pooled features, H hidden width.
+Shapes: B images or stacks, T frames of a stack (1 for images), N tokens of a frame (prefix tokens
+first, then the patch grid row by row), P patches of a frame, D width, L blocks that the head reads,
+F = 3 * D * L pooled features, H hidden width.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ class PooledHead(nn.Module):
     """Scores pooled tokens by a small network, and says which patches the score rests on.
 
     Of each block the class token and the patches' mean and maximum are taken: a mean alone hides
-    what fills two patches of 256. A kit passes `moekit.PooledHead` as its `build_head`.
+    what fills two patches of 256. A stack is pooled as one: the class tokens of its frames are
+    averaged, mean and maximum are those over the patches of all frames, and the evidence is that of
+    the middle frame. A kit passes `moekit.PooledHead` as its `build_head`.
 
     Args:
         width: D.
@@ -37,7 +40,7 @@ class PooledHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Sequence[Tensor], grid: Grid) -> HeadOutput:
-        """One (B, N, D) tensor a block to (B,) logits and, in eval mode, (B, h, w) evidence."""
+        """One (B * T, N, D) tensor a block to (B,) logits and, in eval mode, (B, h, w) evidence."""
         with torch.autocast(tokens[0].device.type, enabled=False):
             pooled_BF = torch.cat([_pool(x_BND.float(), grid) for x_BND in tokens], dim=1)
             hidden_BH = self.hidden(self.dropout(self.norm(pooled_BF)))
@@ -60,16 +63,26 @@ class PooledHead(nn.Module):
 
 
 def _pool(x_BND: Tensor, grid: Grid) -> Tensor:
+    first_BD = x_BND[:, 0]
+    if grid.frames > 1:
+        first_BD = first_BD.reshape(-1, grid.frames, first_BD.shape[1]).mean(1)
     patches_BPD = _patches(x_BND, grid)
-    return torch.cat([x_BND[:, 0], patches_BPD.mean(1), patches_BPD.amax(1)], dim=1)
+    return torch.cat([first_BD, patches_BPD.mean(1), patches_BPD.amax(1)], dim=1)
 
 
 def _patches(x_BND: Tensor, grid: Grid) -> Tensor:
-    return x_BND[:, x_BND.shape[1] - grid.patches :]
+    """(B, T * P, D) the patches of all frames of a stack."""
+    patches_BPD = x_BND[:, x_BND.shape[1] - grid.patches :]
+    if grid.frames == 1:
+        return patches_BPD
+    return patches_BPD.reshape(-1, grid.frames * grid.patches, x_BND.shape[2])
 
 
 def _evidence(tokens: Sequence[Tensor], gradient_BF: Tensor, grid: Grid) -> Tensor:
     """(B, h, w) in [0, 1]: each patch's part in raising the score, the greatest being 1.
+
+    Of a stack it is the middle frame's, and the greatest is that of all frames: what rests on the
+    neighbours leaves the middle dark.
 
     The first-order part of a patch in the mean, and in each maximum that it holds; what lowers the
     score counts as nothing (as in Grad-CAM, Selvaraju et al. 2017, arXiv:1610.02391), neighbours
@@ -86,4 +99,9 @@ def _evidence(tokens: Sequence[Tensor], gradient_BF: Tensor, grid: Grid) -> Tens
         parts_BP = parts_BP + torch.zeros_like(parts_BP).scatter_add(1, top.indices, share_BD)
     plane = parts_BP.clamp_min(0).reshape(-1, 1, grid.rows, grid.columns)
     smooth_BHW = nn.functional.avg_pool2d(plane, 3, stride=1, padding=1)[:, 0]
-    return smooth_BHW / smooth_BHW.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+    if grid.frames == 1:
+        return smooth_BHW / smooth_BHW.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+    smooth_BTHW = smooth_BHW.reshape(-1, grid.frames, grid.rows, grid.columns)
+    greatest_B11 = smooth_BTHW.amax(dim=(1, 2, 3))[:, None, None].clamp_min(1e-12)
+    middle_BHW: Tensor = smooth_BTHW[:, grid.frames // 2] / greatest_B11
+    return middle_BHW

@@ -1,6 +1,6 @@
 """A kit's modules for one backbone: its specialists by block, and its task head.
 
-Shapes: B images, N tokens, D width.
+Shapes: B images (or the frames of stacks), N tokens, D width.
 """
 
 from __future__ import annotations
@@ -89,10 +89,13 @@ class KitModules(nn.Module):
             backbone: The shared backbone.
             x_BND: Tokens before block `start`.
             kept: The outputs of the head's blocks before that, less the last.
-            grid: Rows and columns of the patch tokens.
+            grid: Rows and columns of the patch tokens, and the frames of a stack.
             start: First block to run; the end of the prefix where None. An earlier start than the
                 prefix's end gives the same result.
             trace: Collects the routing where one is given.
+
+        Raises:
+            PluginError: The head does not give one score a stack.
         """
         first = self.prefix_end if start is None else start
         _, later = backbone.run_blocks(
@@ -105,7 +108,15 @@ class KitModules(nn.Module):
             trace=trace,
         )
         outputs = {**kept, first - 1: x_BND, **later}
-        return cast(HeadOutput, self.head([outputs[block] for block in self.head_blocks], grid))
+        output = cast(HeadOutput, self.head([outputs[block] for block in self.head_blocks], grid))
+        if grid.frames > 1 and len(output.logit_B) * grid.frames != len(x_BND):
+            raise PluginError(
+                f"its head gives {len(output.logit_B)} scores for stacks of {grid.frames} frames, "
+                f"not {len(x_BND) // grid.frames}",
+                whose=f"kit {self.name}",
+                fix="use a head that pools frames, as moekit.PooledHead does, or images alone",
+            )
+        return output
 
 
 def _build_set(slot: SpecialistSlot, kit: str, registry: Registry, width: int) -> SpecialistSet:

@@ -1,6 +1,6 @@
 """What a task head and a kit return.
 
-Shapes: B images, h and w rows and columns of the patch grid.
+Shapes: B images or stacks, h and w rows and columns of the patch grid.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class HeadOutput:
     Attributes:
         logit_B: (B,) log-odds of the positive class.
         map_BHW: (B, h, w) in [0, 1], how strongly each patch speaks for the positive class, or
-            None.
+            None. Of stacks the patches of the middle frame.
     """
 
     logit_B: Tensor
@@ -32,7 +32,8 @@ class KitOutput:
 
     Attributes:
         score_B: (B,) float32 probability of the positive class.
-        map_BHW: (B, h, w) float32 in [0, 1], evidence of each patch, or None.
+        map_BHW: (B, h, w) float32 in [0, 1], evidence of each patch, or None. Of stacks the
+            patches of the middle frame.
         trace: The routing, where it was asked for.
     """
 

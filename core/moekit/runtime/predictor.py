@@ -1,6 +1,7 @@
 """A trained kit, ready to score images: loaded once, called batch by batch.
 
-Shapes: B images, N tokens, D width, h and w rows and columns of the patch grid.
+Shapes: B images or stacks, T frames of a stack, N tokens, D width, h and w rows and columns of the
+patch grid.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Predictor:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Scores:
-        """Scores normalised images (B, 3, H, W).
+        """Scores normalised images (B, 3, H, W), or stacks (B, T, 3, H, W) of neighbouring frames.
 
         Args:
             images: On any device.

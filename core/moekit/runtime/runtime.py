@@ -83,10 +83,11 @@ class Runtime:
 
     @torch.inference_mode()
     def predict(self, images: Tensor, *, kit: str, trace: RoutingTrace | None = None) -> KitOutput:
-        """A kit's scores for normalised images (B, 3, H, W).
+        """A kit's scores for normalised images (B, 3, H, W), or one for each stack (B, T, 3, H, W).
 
         Raises:
             UsageError: The kit is not attached, or the images have another shape.
+            PluginError: The kit's head gives no one score for a stack.
         """
         modules = self._attached(kit)
         x_BND, grid = self.backbone.embed(images)

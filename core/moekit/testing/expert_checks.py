@@ -1,6 +1,6 @@
 """Checks of experts.
 
-Shapes: B images, N tokens, D width.
+Shapes: B images (or the frames of stacks), N tokens, D width.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from moekit.moe.specialists import Grid, SpecialistExpert
 from moekit.plugins.records import ExpertSpec
 from moekit.testing.check import ConformanceError, check, require
-from moekit.testing.inputs import GRID, WIDTH, awaken, tokens
+from moekit.testing.inputs import GRID, STACK, WIDTH, awaken, tokens
 from moekit.testing.subject import Subject
 
 _TOLERANCE = 1e-5
@@ -59,11 +59,12 @@ def is_described(subject: Subject, name: str) -> None:
 @check("expert")
 def starts_at_zero(subject: Subject, name: str) -> None:
     """A new expert puts out zero, so that attaching it changes nothing."""
-    output = _apply(_build(subject, name, awake=False), tokens(2))
-    require(
-        bool((output == 0).all()),
-        f"it puts out up to {output.abs().max():.3g}; begin its last layer with zeros",
-    )
+    for grid in (GRID, STACK):
+        output = _apply(_build(subject, name, awake=False), tokens(2, grid), grid)
+        require(
+            bool((output == 0).all()),
+            f"it puts out up to {output.abs().max():.3g}; begin its last layer with zeros",
+        )
 
 
 @check("expert")
@@ -98,6 +99,29 @@ def takes_odd_sizes(subject: Subject, name: str) -> None:
     for grid in (Grid(1, 1), Grid(3, 5), Grid(1, 7)):
         x_BND = tokens(1, grid)
         require(_apply(expert, x_BND, grid).shape == x_BND.shape, f"it fails on {tuple(grid)}")
+
+
+@check("expert")
+def takes_stacks(subject: Subject, name: str) -> None:
+    """It runs on stacks of one, two and three frames, and keeps their shape."""
+    expert = _build(subject, name)
+    for frames in (1, 2, 3):
+        grid = Grid(*GRID, frames)
+        x_BND = tokens(2, grid)
+        found = _apply(expert, x_BND, grid).shape
+        require(
+            found == x_BND.shape, f"{frames} frames: {tuple(x_BND.shape)} became {tuple(found)}"
+        )
+
+
+@check("expert")
+def keeps_stacks_apart(subject: Subject, name: str) -> None:
+    """The output for one stack of frames is the same alone and beside another."""
+    expert, x_BND = _build(subject, name), tokens(2, STACK)
+    together = _apply(expert, x_BND, STACK)
+    pair = (x_BND[: STACK.frames], x_BND[STACK.frames :])
+    alone = torch.cat([_apply(expert, one, STACK) for one in pair])
+    require(_close(together, alone), f"they differ by {(together - alone).abs().max():.3g}")
 
 
 @check("expert")

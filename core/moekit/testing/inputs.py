@@ -1,6 +1,6 @@
 """Synthetic inputs: tokens, scores, images. Always the same ones.
 
-Shapes: B images, N tokens, D width, E experts.
+Shapes: B images (or the frames of stacks), N tokens, D width, E experts.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from moekit.plugins.manifest import Input
 
 WIDTH = 32
 GRID = Grid(4, 4)
+STACK = Grid(4, 4, frames=3)
 SPLITS = {"train": 16, "val": 8, "test": 8}
 _DEFAULT = Input(name="image", kind="image", channels=3, unit="1", low=0.0, high=1.0)
 
@@ -28,9 +29,12 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def tokens(images: int, grid: Grid = GRID, *, width: int = WIDTH, seed: int = 0) -> Tensor:
-    """(B, 1 + rows * columns, D) normalised tokens, one class token first."""
+    """(B, 1 + rows * columns, D) normalised tokens, one class token first.
+
+    Of a grid of T frames `images` counts the stacks, and B is that many times T.
+    """
     count = 1 + grid.patches
-    return torch.randn(images, count, width, generator=generator(seed))
+    return torch.randn(images * grid.frames, count, width, generator=generator(seed))
 
 
 def awaken(module: nn.Module) -> nn.Module:

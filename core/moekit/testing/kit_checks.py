@@ -6,19 +6,21 @@ Shapes: B images, N tokens, D width.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from moekit._files import read_json
+from moekit.plugins.changes import kit_of_frames
 from moekit.plugins.manifest import Input
 from moekit.plugins.records import KitSpec
 from moekit.plugins.registry import Registry
 from moekit.runtime.kit import KitModules
 from moekit.runtime.output import HeadOutput
 from moekit.runtime.runtime import Runtime
-from moekit.testing.check import ConformanceError, check, require
-from moekit.testing.inputs import GRID, awaken, generator, write_images
+from moekit.testing.check import ConformanceError, NotApplicable, check, require
+from moekit.testing.inputs import GRID, STACK, awaken, generator, write_images
 from moekit.testing.reference import (
     REFERENCE_KIT,
     SIDE,
@@ -76,7 +78,7 @@ def names_what_there_is(subject: Subject, name: str) -> None:
     registry.dataset(spec.demo_dataset.partition("=")[0])
     for slot in spec.slots:
         registry.gate(slot.gate)
-        for expert in slot.experts:
+        for expert in (*slot.experts, *spec.stack_experts):
             registry.expert(expert)
 
 
@@ -148,6 +150,31 @@ def keeps_images_apart(subject: Subject, name: str) -> None:
     images = _images(3)
     together = runtime.predict(images, kit=modules.name).score_B
     alone = torch.cat([runtime.predict(one[None], kit=modules.name).score_B for one in images])
+    require(
+        torch.allclose(together, alone, atol=_TOLERANCE),
+        f"scores differ by {(together - alone).abs().max():.3g}",
+    )
+
+
+@check("kit")
+def scores_stacks(subject: Subject, name: str) -> None:
+    """A kit for stacks gives one score and one map a stack, whatever lies beside it."""
+    manifest, spec = subject.plugin.manifest, _spec(subject, name)
+    declared = manifest is not None and any(given.kind == "stack" for given in manifest.inputs)
+    if not declared and not spec.stack_experts:
+        raise NotApplicable("it declares no stacks and names no experts for them")
+    runtime = _runtime(subject)
+    torch.manual_seed(0)
+    spec = kit_of_frames(spec, STACK.frames)
+    modules = cast(KitModules, awaken(runtime.attach(spec)))
+    stacks = _images(3 * STACK.frames).reshape(3, STACK.frames, 3, SIDE, SIDE)
+    output = _output(runtime, modules, stacks)
+    require(output.logit_B.shape == (3,), f"logits have the shape {tuple(output.logit_B.shape)}")
+    if output.map_BHW is not None:
+        shape = tuple(output.map_BHW.shape)
+        require(shape == (3, *GRID), f"the map has the shape {shape}")
+    together = runtime.predict(stacks, kit=spec.name).score_B
+    alone = torch.cat([runtime.predict(one[None], kit=spec.name).score_B for one in stacks])
     require(
         torch.allclose(together, alone, atol=_TOLERANCE),
         f"scores differ by {(together - alone).abs().max():.3g}",

@@ -17,7 +17,7 @@ from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sources import cache_folder
 from moekit.data.predictions import Predictions
 from moekit.data.samples import Dataset
-from moekit.plugins.changes import KitChanges, metrics_of
+from moekit.plugins.changes import KitChanges, kit_of_frames, metrics_of
 from moekit.plugins.records import KitSpec, RunEvent
 from moekit.plugins.registry import Registry
 from moekit.runtime.device import Arithmetic, pick_arithmetic
@@ -95,6 +95,7 @@ def adapt(
         DataError: The data cannot be used.
         StorageError: No space for the prefix or the run.
     """
+    task = dataclasses.replace(task, kit=kit_of_frames(task.kit, task.dataset.frames))
     metrics_of(task.kit, registry)
     if fabric.is_global_zero:
         task.run.begin(_request(task, backbone), resume=task.resume)
@@ -180,6 +181,7 @@ def _request(task: Adaptation, backbone: MoEBackbone) -> dict[str, Any]:
         "changes": task.changes.as_json(),
         "dataset": task.dataset.name,
         "samples": len(task.dataset.samples),
+        "frames": task.dataset.frames,
         "split_note": task.dataset.split_note,
         "seed": task.seed,
         "recipe": task.recipe.model_dump(),
@@ -198,6 +200,7 @@ def _plan(
         views=task.recipe.views if split == "train" else 1,
         arithmetic=arithmetic,
         size=task.recipe.image_size,
+        frames=task.dataset.frames,
     )
 
 

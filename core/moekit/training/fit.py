@@ -3,7 +3,7 @@
 Any step depends on the seed and its own number alone, so a training that was stopped and resumed
 ends with the same weights as one that was not.
 
-Shapes: B images, N tokens, D width.
+Shapes: B images or stacks, T frames of a stack, N tokens of a frame, D width.
 """
 
 from __future__ import annotations
@@ -40,23 +40,25 @@ class Trainee(nn.Module):
     Args:
         kit: What is trained.
         backbone: Frozen; it is used but is no part of this module's state.
+        grid: Of the stored tokens. It is no argument of `forward`, since what wraps modules takes
+            named tuples apart and makes them anew without their attributes.
     """
 
-    def __init__(self, kit: KitModules, backbone: MoEBackbone) -> None:
+    def __init__(self, kit: KitModules, backbone: MoEBackbone, grid: Grid) -> None:
         super().__init__()
         self.kit = kit
+        self._grid = grid
         self._backbone = (backbone,)
 
     def forward(
         self,
         x_BND: Tensor,
         kept: dict[int, Tensor],
-        grid: Grid,
         trace: RoutingTrace | None = None,
     ) -> Tensor:
-        """(B,) logits from the stored tokens at the end of the prefix."""
+        """(B,) logits from the stored tokens at the end of the prefix, (B * T, N, D)."""
         stored = {block: value.float() for block, value in kept.items()}
-        output = self.kit(self._backbone[0], x_BND.float(), stored, grid, trace=trace)
+        output = self.kit(self._backbone[0], x_BND.float(), stored, self._grid, trace=trace)
         return cast(Tensor, output.logit_B)
 
 
@@ -103,8 +105,9 @@ class Fit:
         self._optimizer = torch.optim.AdamW(_parameter_groups(kit, recipe))
         self._average = copy.deepcopy(kit).requires_grad_(False)
         self._best = copy.deepcopy(self._average)
-        self._scorer = Trainee(self._average, backbone)
-        self._trainee, self._stepper = fabric.setup(Trainee(kit, backbone), self._optimizer)
+        self._scorer = Trainee(self._average, backbone, val.grid)
+        trainee = Trainee(kit, backbone, train.grid)
+        self._trainee, self._stepper = fabric.setup(trainee, self._optimizer)
         self._state = self._resume()
         self._saved_at = time.monotonic()
         self._began = time.monotonic() - self._state.seconds
@@ -153,7 +156,7 @@ class Fit:
         x_BND, kept = self.fabric.to_device(self.train.read(rows[mine], views[mine]))
         target_B = self.fabric.to_device(self._targets[torch.from_numpy(rows[mine])])
         trace = RoutingTrace() if self.recipe.balance_rate else None
-        logit_B = self._trainee(x_BND, kept, self.train.grid, trace)
+        logit_B = self._trainee(x_BND, kept, trace)
         loss = nn.functional.binary_cross_entropy_with_logits(logit_B.float(), target_B)
         self.fabric.backward(loss)
         self._stepper.step()
@@ -232,7 +235,7 @@ class Fit:
             rows = np.arange(start, min(start + self.recipe.batch_size, len(store)))
             x_BND, kept = self.fabric.to_device(store.read(rows, np.zeros_like(rows)))
             with self.fabric.autocast():
-                logit_B = self._scorer(x_BND, kept, store.grid)
+                logit_B = self._scorer(x_BND, kept)
             logits.append(logit_B.float().cpu())
         return torch.cat(logits)
 

@@ -1,6 +1,7 @@
 """Where the activations of a prefix come from: the images, or a shorter stored prefix.
 
-Shapes: B images, M maps (the kept blocks, then the last), N tokens, D width.
+Shapes: B images or stacks, M maps (the kept blocks, then the last), N tokens (of all frames of a
+stack, one after the other), D width.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def image_pieces(
     """Pieces that are computed from the images of the samples."""
     device = next(backbone.parameters()).device
     inputs = [(sample.id, sample.path) for sample in samples]
-    for batch in image_batches(inputs, preprocess, batch_size=BATCH):
+    size = max(1, BATCH // preprocess.frames)
+    for batch in image_batches(inputs, preprocess, batch_size=size):
 
         def maps(number: int, images: Tensor = batch.images) -> Tensor:
             with autocast(device, stretch.arithmetic):
@@ -89,8 +91,9 @@ def stored_pieces(
 ) -> Iterator[Piece]:
     """Pieces that go on from stored activations, those of the given rows of their store."""
     device = next(backbone.parameters()).device
-    for start in range(0, len(rows), BATCH):
-        chosen = np.asarray(rows[start : start + BATCH])
+    size = max(1, BATCH // grid.frames)
+    for start in range(0, len(rows), size):
+        chosen = np.asarray(rows[start : start + size])
 
         def maps(number: int, chosen: np.ndarray = chosen) -> Tensor:
             x_BND, kept = read(chosen, np.full_like(chosen, number))
@@ -116,4 +119,8 @@ def _run(
         )
     outputs = {**known, **later}
     maps_BMND = torch.stack([*(outputs[block] for block in stretch.keep), x_BND], dim=1)
+    if grid.frames > 1:
+        # From the frames of all stacks to stacks, the tokens of whose frames follow each other.
+        maps_BTMND = maps_BMND.reshape(-1, grid.frames, *maps_BMND.shape[1:])
+        maps_BMND = maps_BTMND.transpose(1, 2).flatten(2, 3)
     return maps_BMND.bfloat16().cpu()

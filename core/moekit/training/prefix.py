@@ -5,7 +5,8 @@ kit is trained. Their activations are stored in bfloat16 for each image and view
 runs only the blocks after it. An interrupted computation goes on where it stopped, and another seed
 or recipe finds what is there.
 
-Shapes: B rows read, M stored maps, N tokens, D width.
+Shapes: B rows read, T frames of a stack (1 for images), M stored maps, N tokens of a frame, D
+width.
 """
 
 from __future__ import annotations
@@ -67,14 +68,15 @@ class PrefixPlan:
         views: int,
         arithmetic: Arithmetic,
         size: int,
+        frames: int = 1,
     ) -> PrefixPlan:
-        """The plan for a kit on a backbone, for images of `size` pixels."""
+        """The plan for a kit on a backbone, for images, or stacks of them, of `size` pixels."""
         return cls(
             end=kit.prefix_end,
             keep=tuple(kit.prefix_keep),
             views=views,
             arithmetic=arithmetic,
-            preprocess=Preprocess(size=size, mean=backbone.mean, std=backbone.std),
+            preprocess=Preprocess(size=size, mean=backbone.mean, std=backbone.std, frames=frames),
             backbone_sha256=backbone.computes,
             top_k=backbone.top_k,
             release=importlib.metadata.version("moekit"),
@@ -83,7 +85,10 @@ class PrefixPlan:
     @property
     def name(self) -> str:
         """A hash of the plan, which names its folder."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        content = dataclasses.asdict(self)
+        if self.preprocess.frames == 1:
+            del content["preprocess"]["frames"]  # names of images are older than stacks
+        text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def shelf(
@@ -96,7 +101,7 @@ class PrefixPlan:
     ) -> Shelf:
         """Where activations of this plan lie, beside those of plans that are needed too."""
         grid = self.grid(backbone)
-        tokens = backbone.prefix_tokens + grid.patches
+        tokens = (backbone.prefix_tokens + grid.patches) * grid.frames
         return Shelf(
             folder,
             self.name,
@@ -106,9 +111,9 @@ class PrefixPlan:
         )
 
     def grid(self, backbone: MoEBackbone) -> Grid:
-        """Rows and columns of the patch tokens."""
+        """Rows and columns of the patch tokens, and the frames of a sample."""
         side = self.preprocess.size // backbone.patch
-        return Grid(side, side)
+        return Grid(side, side, self.preprocess.frames)
 
 
 class PrefixStore:
@@ -119,7 +124,7 @@ class PrefixStore:
         samples: Those whose image could be read, in order.
         images: The hash of each one's image, which names it on the shelf.
         skipped: Those whose image could not.
-        grid: Rows and columns of the patch tokens.
+        grid: Rows and columns of the patch tokens, and the frames of a sample.
     """
 
     def __init__(
@@ -149,11 +154,16 @@ class PrefixStore:
             views: (B,) numbers of views.
 
         Returns:
-            (B, N, D) bfloat16 tokens at the end of the prefix, and the kept blocks' outputs.
+            (B * T, N, D) bfloat16 tokens at the end of the prefix, the frames of a stack one after
+            the other, and the kept blocks' outputs.
         """
         pairs = zip(rows, views, strict=True)
         stored = np.stack([self._shelf.read(self.images[row], int(view)) for row, view in pairs])
         maps_BMND = torch.from_numpy(stored).view(torch.bfloat16)
+        if self.grid.frames > 1:
+            images, maps, tokens, width = maps_BMND.shape
+            shape = (images, maps, self.grid.frames, tokens // self.grid.frames, width)
+            maps_BMND = maps_BMND.reshape(shape).transpose(1, 2).flatten(0, 1)
         kept = {block: maps_BMND[:, index] for index, block in enumerate(self.plan.keep)}
         return maps_BMND[:, -1], kept
 

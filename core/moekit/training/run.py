@@ -29,6 +29,8 @@ from moekit._files import atomic_text, read_json, sha256, write_json, write_tens
 from moekit.errors import DataError, UsageError, WeightsError
 
 SCHEMA = 1
+_EARLIER = {"frames": 1}
+"""What a request that does not name it means: it was begun before there was a choice."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,10 +81,9 @@ class Run:
                 fix="choose another --out, or pass --resume to go on with it",
             )
         if exists:
-            known = self.read()["request"]
-            changed = sorted(
-                key for key in {*known, *request} if known.get(key) != request.get(key)
-            )
+            known = {**_EARLIER, **self.read()["request"]}
+            wanted = {**_EARLIER, **request}
+            changed = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
             if changed:
                 raise UsageError(
                     f"the run was begun with another {', '.join(changed)}",
@@ -127,6 +128,14 @@ class Run:
                 fix="finish it: the same `moekit adapt` command with --resume",
             )
         return record
+
+    def frames(self) -> int:
+        """How many frames the samples have that the adaptation saw; 1 for images.
+
+        Raises:
+            DataError: The folder holds no run.
+        """
+        return int({**_EARLIER, **self.read()["request"]}["frames"])
 
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Adds what was found out and marks the adaptation as done."""

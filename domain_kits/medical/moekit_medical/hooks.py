@@ -11,6 +11,7 @@ from moekit import (
     ReportSectionSpec,
     hookimpl,
 )
+from moekit_medical.axial import AxialExpert
 from moekit_medical.deidentification import DEIDENTIFY
 from moekit_medical.kit import MEDICAL
 from moekit_medical.lesion import LesionExpert
@@ -25,14 +26,20 @@ from moekit_medical.report.tripod import TRIPOD
 
 @hookimpl
 def moekit_experts() -> list[ExpertSpec]:
-    """The lesion expert."""
+    """The lesion expert, and the one that stacks of slices get beside it."""
     return [
         ExpertSpec(
             name="lesion",
             build=LesionExpert,
             summary="a bottleneck that compares a patch with its near and farther surroundings",
             source="in the line of Convpass, Jie and Deng 2022, arXiv:2207.07039",
-        )
+        ),
+        ExpertSpec(
+            name="axial",
+            build=AxialExpert,
+            summary="a bottleneck that compares a patch with the same place in neighbouring slices",
+            source="in the line of ST-Adapter, Pan et al. 2022, arXiv:2206.13559",
+        ),
     ]
 
 

@@ -47,4 +47,5 @@ MEDICAL = KitSpec(
     disclaimer=DISCLAIMER,
     predict=predict_series,
     demo_inputs=demo_inputs,
+    stack_experts=("axial",),
 )

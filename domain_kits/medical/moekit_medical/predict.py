@@ -33,8 +33,13 @@ def predict_series(task: PredictTask) -> dict[str, Any]:
             fix="name one folder, zip archive or file; folders may hold many series",
         )
 
+    def picture(crop_SS: np.ndarray) -> Image.Image:
+        return Image.fromarray(crop_SS).convert("RGB")
+
     def score(crops_NSS: np.ndarray) -> np.ndarray:
-        return task.score([Image.fromarray(crop).convert("RGB") for crop in crops_NSS])
+        if crops_NSS.ndim == 3:
+            return task.score([picture(crop_SS) for crop_SS in crops_NSS])
+        return task.score([[picture(one) for one in stack_TSS] for stack_TSS in crops_NSS])
 
     salt = hashlib.sha256(json.dumps(dict(task.provenance), sort_keys=True).encode()).digest()
     summary = run_inference(
@@ -45,6 +50,7 @@ def predict_series(task: PredictTask) -> dict[str, Any]:
         salt=salt,
         provenance=task.provenance,
         batch_size=max(task.batch_size, 64),
+        frames=task.frames,
         progress=task.on_progress,
     )
     return {

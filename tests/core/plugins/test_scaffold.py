@@ -11,7 +11,7 @@ import pytest
 
 from moekit.plugins.scaffold import new_plugin
 
-EXPECTED = {"expert": 27, "gate": 26, "metric": 22, "dataset": 24, "kit": 37, "command": 19}
+EXPECTED = {"expert": 29, "gate": 26, "metric": 22, "dataset": 24, "kit": 39, "command": 19}
 
 
 @pytest.mark.parametrize("kind", EXPECTED)

@@ -67,3 +67,43 @@ def test_the_head_answers_for_each_image_alone():
 @pytest.mark.parametrize("images", [1, 2])
 def test_the_smallest_batches_run(images):
     assert trained_head()(tokens(images=images), GRID).logit_B.shape == (images,)
+
+
+STACKS = Grid(4, 5, frames=3)
+
+
+def test_a_stack_is_pooled_as_one():
+    given = tokens(blocks=1, images=6)[0]
+    pooled = _pool(given, STACKS).unflatten(1, (3, 8))
+    for number in range(2):
+        frames = given[3 * number : 3 * number + 3]
+        torch.testing.assert_close(pooled[number, 0], frames[:, 0].mean(0))
+        torch.testing.assert_close(pooled[number, 1], frames[:, 1:].mean((0, 1)))
+        assert torch.equal(pooled[number, 2], frames[:, 1:].amax((0, 1)))
+
+
+def test_three_equal_frames_score_as_one_of_them():
+    head, given = trained_head(), tokens()
+    repeated = [x_BND.repeat_interleave(3, dim=0) for x_BND in given]
+    single, stack = head(given, GRID), head(repeated, STACKS)
+    torch.testing.assert_close(stack.logit_B, single.logit_B, rtol=1e-5, atol=1e-5)
+
+
+def test_the_map_of_a_stack_is_that_of_its_middle_frame():
+    head, given = trained_head(), tokens(images=6)
+    output = head(given, STACKS)
+    assert output.map_BHW.shape == (2, 4, 5)
+    assert torch.all(output.map_BHW.amax((1, 2)) <= output.logit_B.sigmoid() + 1e-6)
+    order = [1, 0, 2, 3, 4, 5]  # another frame in the middle of the first stack
+    moved = head([x_BND[order] for x_BND in given], STACKS)
+    torch.testing.assert_close(moved.logit_B, output.logit_B)
+    assert not torch.allclose(moved.map_BHW[0], output.map_BHW[0])
+    torch.testing.assert_close(moved.map_BHW[1], output.map_BHW[1])
+
+
+def test_the_head_answers_for_each_stack_alone():
+    head, given = trained_head(), tokens(images=6)
+    together = head(given, STACKS)
+    alone = head([x_BND[3:] for x_BND in given], STACKS)
+    torch.testing.assert_close(together.logit_B[1:], alone.logit_B)
+    torch.testing.assert_close(together.map_BHW[1:], alone.map_BHW)

@@ -90,17 +90,25 @@ def test_a_kit_of_an_unusable_plugin_is_the_plugins_fault(
         Runtime(tiny_backbone, registry=registry).attach("first")
 
 
-@pytest.mark.parametrize("shape", [(3, 32, 32), (2, 1, 32, 32), (2, 3, 30, 32), (2, 2, 3, 32, 32)])
+@pytest.mark.parametrize(
+    "shape", [(3, 32, 32), (2, 1, 32, 32), (2, 3, 30, 32), (2, 0, 3, 32, 32), (2, 2, 1, 32, 32)]
+)
 def test_predictions_want_a_batch_of_images(shape: tuple[int, ...], runtime: Runtime) -> None:
     runtime.attach("first")
     with pytest.raises(UsageError, match="images have the shape"):
         runtime.predict(torch.zeros(shape), kit="first")
 
 
+def test_a_head_that_knows_no_stacks_is_refused_by_name(runtime: Runtime) -> None:
+    runtime.attach("first")
+    with pytest.raises(PluginError, match="4 scores for stacks of 2 frames, not 2"):
+        runtime.predict(torch.zeros(2, 2, 3, 32, 32), kit="first")
+
+
 def test_features_take_clips_too(runtime: Runtime, images: Tensor) -> None:
     runtime.attach("first")
     clip = runtime.features(images[None], kit="first")
-    assert clip.frames == 2
+    assert clip.frames == clip.grid.frames == 2
     assert torch.equal(clip.final_BND, runtime.features(images, kit="first").final_BND)
 
 

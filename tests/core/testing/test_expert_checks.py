@@ -56,6 +56,32 @@ class FixedGrid(nn.Module):
         return self.mix(x.transpose(1, 2)).transpose(1, 2)
 
 
+class MixesStacks(nn.Module):
+    reads_map = True
+
+    def __init__(self, width):
+        super().__init__()
+        self.up = nn.Linear(width, width)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x, grid):
+        if grid.frames == 1:
+            return self.up(x)
+        before = torch.cat([torch.zeros_like(x[:1]), x[:-1]])  # of the stack before, too
+        return self.up(x + before)
+
+
+class AwakeOnStacks(MixesStacks):
+    def forward(self, x, grid):
+        return self.up(x) + (grid.frames > 1) * x
+
+
+class OneForEachStack(MixesStacks):
+    def forward(self, x, grid):
+        return self.up(x[:: grid.frames])
+
+
 class Random(Good):
     def forward(self, x):
         return super().forward(x) * torch.rand(())
@@ -125,6 +151,8 @@ BROKEN = {
     "takes-no-tokens": NeedsTokens,
     "keeps-images-apart": Mixes,
     "takes-odd-sizes": FixedGrid,
+    "takes-stacks": OneForEachStack,
+    "keeps-stacks-apart": MixesStacks,
     "repeats-itself": Random,
     "stays-finite": Explodes,
     "leaves-its-input-alone": InPlace,
@@ -150,6 +178,11 @@ def test_a_broken_expert_fails_the_check_that_it_breaks(name, run_check):
     summary = " " if name == "is-described" else "a specimen"
     with pytest.raises(ConformanceError):
         run_check("expert", name, spec(BROKEN[name], summary=summary))
+
+
+def test_an_expert_that_is_awake_on_stacks_alone_does_not_start_at_zero(run_check):
+    with pytest.raises(ConformanceError, match="begin its last layer with zeros"):
+        run_check("expert", "starts-at-zero", spec(AwakeOnStacks))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torch import nn
 
 import moekit
 from moekit.testing import ConformanceError, suite  # noqa: F401 - fills the list
-from moekit.testing.check import CHECKS
+from moekit.testing.check import CHECKS, NotApplicable
 from moekit.testing.reference import REFERENCE_KIT, small_backbone
 
 
@@ -20,6 +20,7 @@ class Head(nn.Module):
 
     def forward(self, tokens, grid):
         pooled = torch.cat([x.float().mean(1) for x in tokens], dim=1)
+        pooled = pooled.unflatten(0, (-1, grid.frames)).mean(1)
         return moekit.HeadOutput(logit_B=self.linear(pooled)[:, 0], map_BHW=None)
 
 
@@ -27,6 +28,11 @@ class OutOfRange(Head):
     def forward(self, tokens, grid):
         logit = super().forward(tokens, grid).logit_B
         return moekit.HeadOutput(logit_B=logit, map_BHW=2 + torch.zeros(len(logit), *grid))
+
+
+class SeesFramesAlone(Head):
+    def forward(self, tokens, grid):
+        return super().forward(tokens, moekit.Grid(*grid))
 
 
 class Mixes(Head):
@@ -87,11 +93,17 @@ BROKEN = {
     "disturbs-nobody": {"build_head": meddles},
     "gives-scores-and-maps": {"build_head": OutOfRange},
     "keeps-images-apart": {"build_head": Mixes},
+    "scores-stacks": {"build_head": SeesFramesAlone},
     "learns-everywhere": {"build_head": Idle},
     "runs-from-end-to-end": {"metrics": ("nonesuch",)},
     "repeats-itself": {"build_head": Random},
 }
-GOOD = dataclasses.replace(REFERENCE_KIT, name="specimen", build_head=Head)
+GOOD = dataclasses.replace(
+    REFERENCE_KIT,
+    name="specimen",
+    build_head=Head,
+    stack_experts=REFERENCE_KIT.slots[0].experts,
+)
 
 
 @pytest.fixture
@@ -121,6 +133,11 @@ def test_a_good_kit_passes(name, run_check):
 def test_a_broken_kit_fails_the_check_that_it_breaks(name, run_check, broken):
     with pytest.raises(ConformanceError):
         run_check("kit", name, broken(name))
+
+
+def test_a_kit_that_has_nothing_to_do_with_stacks_is_not_asked_about_them(run_check):
+    with pytest.raises(NotApplicable, match="no stacks"):
+        run_check("kit", "scores-stacks", dataclasses.replace(GOOD, stack_experts=()))
 
 
 def test_a_kit_with_nothing_to_train_does_not_fit(run_check):

@@ -149,7 +149,14 @@ def cache(tmp_path, monkeypatch):
 def run_adapt(kit, recipe, cells, small_backbone, registry, fabric, cache):
     """Adapts the small kit into a folder; keywords change the task."""
 
-    def call(folder, *, on_epoch=lambda *_: None, on_progress=lambda *_: None, **changes):
+    def call(
+        folder,
+        *,
+        on_epoch=lambda *_: None,
+        on_progress=lambda *_: None,
+        fabric=fabric,
+        **changes,
+    ):
         task = Adaptation(
             **{
                 "kit": kit,

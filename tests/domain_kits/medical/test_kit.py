@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
+import pydicom
 import pytest
 import torch
 from PIL import Image
@@ -44,7 +46,7 @@ def test_the_class_token_has_no_surroundings(awake):
     assert torch.equal(awake(x_BND, GRID)[:, 0], awake(changed, GRID)[:, 0])
 
 
-def task(inputs, out, score=lambda pictures: np.full(len(pictures), 0.5)):
+def task(inputs, out, score=lambda pictures: np.full(len(pictures), 0.5), frames=1):
     return PredictTask(
         inputs=tuple(inputs),
         out=out,
@@ -53,6 +55,7 @@ def task(inputs, out, score=lambda pictures: np.full(len(pictures), 0.5)):
         provenance={"kit": "medical", "threshold": 0.4},
         batch_size=16,
         on_progress=lambda *_: None,
+        frames=frames,
     )
 
 
@@ -81,6 +84,29 @@ def test_real_series_are_scored_from_a_folder(shared, tmp_path):
         for out in (tmp_path / "out", tmp_path / "again")
     )
     assert first == second
+
+
+def height(path):
+    return float(pydicom.dcmread(path, stop_before_pixels=True).ImagePositionPatient[2])
+
+
+def test_a_run_on_stacks_is_asked_for_stacks_of_pictures(shared, tmp_path):
+    folder = shared / "data" / "lung_ct_dicom" / "Lung_Dx-A0002" / "610983"
+    (tmp_path / "part").mkdir()
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    for path in sorted(paths, key=height)[13:17]:
+        shutil.copy(path, tmp_path / "part")
+    seen = []
+
+    def brightness(stacks):
+        seen.extend(stacks)
+        return np.array([np.asarray(stack[1]).mean() / 255 for stack in stacks])
+
+    summary = predict_series(task([tmp_path / "part"], tmp_path / "out", brightness, frames=3))
+    assert summary["scored"] == 1
+    assert {len(stack) for stack in seen} == {3}
+    assert all(one.mode == "RGB" and one.size == (100, 100) for stack in seen for one in stack)
+    assert sum(stack[0].tobytes() != stack[2].tobytes() for stack in seen) == len(seen)
 
 
 def test_the_kit_says_that_it_is_not_for_clinical_use():

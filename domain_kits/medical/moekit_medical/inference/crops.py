@@ -6,7 +6,10 @@ were cut without resampling, so their pixels have the size that each scan has: 0
 LIDC-IDRI (Armato et al. 2011, Medical Physics 38:915-931). Here every series is brought to one size
 in the middle of that range, `PIXEL_MM`; a crop is 35 mm wide.
 
-Shapes: D slices, H rows, W columns, N candidates, S pixels a side.
+Stacks come from the loaders of volumes alone, so a run that was trained on them is given stacks as
+those loaders cut them.
+
+Shapes: D slices, H rows, W columns, N candidates, T frames, S pixels a side.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from __future__ import annotations
 import numpy as np
 
 from moekit_medical.inference.grids import triangle_weights
+from moekit_medical.loaders.crops import CROP_MM, Form, Scan, cut_stack
+from moekit_medical.loaders.crops import PIXEL_MM as STACK_PIXEL_MM
 from moekit_medical.volume import Volume
 
 PIXELS = 50
@@ -47,6 +52,34 @@ def cut_crops(volume: Volume, centre_mm_N3: np.ndarray) -> np.ndarray:
         share_SS = (along_h @ above_HW @ along_w.T) / (high - low)
         crop_SS[:] = np.clip(share_SS * 255 + 1e-3, 0, 255)
     return crops_NSS
+
+
+def cut_stacks(volume: Volume, centre_mm_N3: np.ndarray, *, frames: int) -> tuple[np.ndarray, int]:
+    """Cuts one stack a candidate, as the loaders `dicom` and `nifti` do.
+
+    Args:
+        volume: (D, H, W), upright.
+        centre_mm_N3: (N, 3) LPS mm.
+        frames: T.
+
+    Returns:
+        (N, T, S, S) uint8, from the feet to the head, and how many of them reach beyond the volume
+        and repeat its outermost slice.
+    """
+    side = round(CROP_MM / STACK_PIXEL_MM)
+    stacks_NTSS = np.empty((len(centre_mm_N3), frames, side, side), dtype=np.uint8)
+    scan, form = Scan(hu_DHW=volume.hu_DHW, affine=volume.affine), stack_form(frames)
+    beyond = 0
+    for stack_TSS, centre_mm in zip(stacks_NTSS, centre_mm_N3, strict=True):
+        stack = cut_stack(scan, centre_mm, form=form)
+        stack_TSS[:] = stack.pixels_THW
+        beyond += stack.beyond > 0
+    return stacks_NTSS, beyond
+
+
+def stack_form(frames: int) -> Form:
+    """How a stack shows a candidate."""
+    return Form(window=WINDOW_HU, slices=frames)
 
 
 def _line(centre: float, size: int, spacing_mm: float) -> tuple[slice, np.ndarray]:

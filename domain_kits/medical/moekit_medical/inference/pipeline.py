@@ -2,7 +2,7 @@
 
 Research software, not for clinical use. The same input, salt and scorer give the same bytes.
 
-Shapes: N candidates, S pixels a side.
+Shapes: N candidates, T frames, S pixels a side.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from moekit import _files as files
 from moekit_medical.findings.record import DISCLAIMER, Finding
 from moekit_medical.findings.suppression import suppress
 from moekit_medical.inference.candidates import MOST, Candidates, find_candidates
-from moekit_medical.inference.crops import PIXEL_MM, PIXELS, WINDOW_HU, cut_crops
+from moekit_medical.inference.crops import (
+    PIXEL_MM,
+    PIXELS,
+    WINDOW_HU,
+    cut_crops,
+    cut_stacks,
+    stack_form,
+)
 from moekit_medical.inference.grids import upright
 from moekit_medical.inference.inputs import Headers, Series, read_inputs
 from moekit_medical.inference.lungs import find_lungs
@@ -42,7 +49,8 @@ class Scorer(Protocol):
         """Scores crops.
 
         Args:
-            crops_NSS: (N, S, S) uint8, as `cut_crops` gives them.
+            crops_NSS: (N, S, S) uint8, as `cut_crops` gives them; or stacks (N, T, S, S), as
+                `cut_stacks` does, where `run_inference` is told of T frames.
 
         Returns:
             (N,) float64 in [0, 1].
@@ -63,6 +71,7 @@ def run_inference(
     salt: bytes,
     provenance: Mapping[str, Any],
     batch_size: int = 64,
+    frames: int = 1,
     progress: Callable[[str, int, int], None] = _silent,
 ) -> InferenceSummary:
     """Finds and scores nodule candidates in every sound CT volume at a path.
@@ -81,7 +90,8 @@ def run_inference(
         out: Folder to write to, not within `inputs`. What an earlier call wrote is replaced.
         salt: Secret of this run, not empty; whoever has it can confirm a guess of a path.
         provenance: What the scores come from, as JSON values; written as it is, so without names.
-        batch_size: Crops a call of `scorer`.
+        batch_size: Crops or stacks a call of `scorer`.
+        frames: T, the slices of a stack, odd; 1 for crops of one slice.
         progress: Called with what is done ("read" or the token of a series), the steps done and
             their total.
 
@@ -90,11 +100,11 @@ def run_inference(
         DataError: There is nothing to read at the path.
         StorageError: series.json or report.html cannot be written.
     """
-    _check(inputs, threshold=threshold, out=out, salt=salt, batch_size=batch_size)
+    _check(inputs, threshold=threshold, out=out, salt=salt, batch_size=batch_size, frames=frames)
     assembly, found = read_inputs(
         inputs, salt=salt, progress=lambda done, total: progress("read", done, total)
     )
-    run = _Run(scorer=scorer, threshold=threshold, out=out, batch_size=batch_size)
+    run = _Run(scorer=scorer, threshold=threshold, out=out, batch_size=batch_size, frames=frames)
     records: list[SeriesRecord] = []
     pictures: dict[str, tuple[Picture, ...]] = {}
     with Headers(inputs, salt=salt) as headers:
@@ -105,7 +115,7 @@ def run_inference(
     summary = InferenceSummary(
         series=tuple(records), refused=assembly.refused, ignored=assembly.ignored, out=out
     )
-    _write_summary(summary, threshold, provenance, pictures)
+    _write_summary(summary, threshold, provenance, pictures, frames)
     return summary
 
 
@@ -117,6 +127,7 @@ class _Run:
     threshold: float
     out: Path
     batch_size: int
+    frames: int
 
     def score(
         self, series: Series, headers: Headers, progress: Callable[[str, int, int], None]
@@ -133,7 +144,7 @@ class _Run:
                 return begin_record(series, "no lung found"), ()
             stage = "finding candidates"
             places = find_candidates(volume, lungs)
-            crops_NSS = cut_crops(volume, places.centre_mm_N3)
+            crops_NSS, beyond = self._cut(volume, places)
             stage = "scoring"
             score_N = self._score_crops(
                 crops_NSS, lambda done: progress(series.name, done, len(places))
@@ -157,8 +168,15 @@ class _Run:
             findings=findings,
             regions=regions,
             problems=problems,
+            beyond=beyond,
         )
         return record, pictures
+
+    def _cut(self, volume: Volume, places: Candidates) -> tuple[np.ndarray, int]:
+        """Crops or stacks, and how many stacks reach beyond the volume."""
+        if self.frames == 1:
+            return cut_crops(volume, places.centre_mm_N3), 0
+        return cut_stacks(volume, places.centre_mm_N3, frames=self.frames)
 
     def _score_crops(self, crops_NSS: np.ndarray, progress: Callable[[int], None]) -> np.ndarray:
         """(N,) float64 scores, checked."""
@@ -212,7 +230,9 @@ def _as_findings(places: Candidates, score_N: np.ndarray, volume: Volume) -> tup
     )
 
 
-def _check(inputs: Path, *, threshold: float, out: Path, salt: bytes, batch_size: int) -> None:
+def _check(
+    inputs: Path, *, threshold: float, out: Path, salt: bytes, batch_size: int, frames: int
+) -> None:
     if not math.isfinite(threshold) or not 0 <= threshold <= 1:
         raise UsageError(
             f"the threshold is {threshold}", whose="threshold", fix="give a number from 0 to 1"
@@ -220,6 +240,10 @@ def _check(inputs: Path, *, threshold: float, out: Path, salt: bytes, batch_size
     if batch_size < 1:
         raise UsageError(
             f"the batch size is {batch_size}", whose="batch_size", fix="give 1 or more"
+        )
+    if frames < 1 or frames % 2 == 0:
+        raise UsageError(
+            f"the frames are {frames}", whose="frames", fix="give an odd number, 1 for one slice"
         )
     if not salt:
         raise UsageError(
@@ -240,11 +264,13 @@ def _write_summary(
     threshold: float,
     provenance: Mapping[str, Any],
     pictures: Mapping[str, tuple[Picture, ...]],
+    frames: int,
 ) -> None:
+    one_slice = f"{PIXELS} x {PIXELS} pixels of {PIXEL_MM:g} mm, axial"
     settings = {
         "threshold": threshold,
         "candidates at most": MOST,
-        "crop": f"{PIXELS} x {PIXELS} pixels of {PIXEL_MM:g} mm, axial",
+        "crop": one_slice if frames == 1 else stack_form(frames).words,
         "window": f"{WINDOW_HU[0]:g} to {WINDOW_HU[1]:g} HU",
         "findings apart": f"{NEIGHBOUR_MM:g} mm",
         "region": METHOD,

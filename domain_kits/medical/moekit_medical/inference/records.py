@@ -31,6 +31,8 @@ class SeriesRecord:
         findings: Those above the threshold, by descending score.
         regions: How many findings have a region in the segmentation, or None where none was made.
         problems: Which files could not be written or are not complete, and why.
+        beyond: Of how many candidates the stack reaches beyond the volume and repeats its outermost
+            slice; 0 where single slices were scored.
     """
 
     name: str
@@ -45,6 +47,7 @@ class SeriesRecord:
     findings: tuple[Finding, ...] = ()
     regions: int | None = None
     problems: tuple[str, ...] = ()
+    beyond: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The record for series.json, with the number of findings in place of them."""
@@ -61,6 +64,7 @@ class SeriesRecord:
             "findings": len(self.findings),
             "regions": self.regions,
             "problems": list(self.problems),
+            "stacks_beyond_volume": self.beyond,
         }
 
 

@@ -4,8 +4,8 @@
 | --- | --- |
 | `candidates=PATH[?split=COLUMN]` | crops with labels.csv, as of LUNA16 |
 | `medmnist=FILE.npz[?positive=0]` | a binary image set of MedMNIST v2 |
-| `nifti=PATH[?window=LOW,HIGH]` | NIfTI volumes with candidates in labels.csv |
-| `dicom=PATH[?window=LOW,HIGH]` | DICOM CT series with candidates in labels.csv |
+| `nifti=PATH[?window=LOW,HIGH&slices=T]` | NIfTI volumes with candidates in labels.csv |
+| `dicom=PATH[?window=LOW,HIGH&slices=T]` | DICOM CT series with candidates in labels.csv |
 | `ct_demo` | crops of four real CT slices of installed packages, for the demonstration |
 
 No id, group, message or record of theirs repeats the name of a file, a person or a series; but for

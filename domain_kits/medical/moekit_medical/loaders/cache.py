@@ -1,8 +1,9 @@
 """Images that loaders write once, below the cache folder: whole or absent, and checked when used.
 
-`CACHE/KIND/KEY/` holds PNG files and `index.json`, written last, with the SHA-256 of each of them.
-The folder is written under another name and renamed, so a run that was interrupted leaves nothing
-that could be taken for complete. Folders are readable by their owner alone.
+`CACHE/KIND/KEY/` holds PNG files, or TIFF files of stacks, and `index.json`, written last, with the
+SHA-256 of each of them. The folder is written under another name and renamed, so a run that was
+interrupted leaves nothing that could be taken for complete. Folders are readable by their owner
+alone.
 """
 
 from __future__ import annotations
@@ -64,7 +65,21 @@ class Writer:
         """
         memory = io.BytesIO()
         Image.fromarray(pixels).save(memory, format="PNG")
-        content = memory.getvalue()
+        self._keep(name, memory.getvalue())
+
+    def stack(self, name: str, pixels_THW: np.ndarray) -> None:
+        """Writes a TIFF file of one page a frame, uncompressed.
+
+        Args:
+            name: File name, with a sub-folder or without.
+            pixels_THW: (T, H, W) uint8.
+        """
+        memory = io.BytesIO()
+        first, *others = [Image.fromarray(pixels_HW) for pixels_HW in pixels_THW]
+        first.save(memory, format="TIFF", save_all=True, append_images=others)
+        self._keep(name, memory.getvalue())
+
+    def _keep(self, name: str, content: bytes) -> None:
         path = self._folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)

@@ -5,7 +5,12 @@ radiologists see it: from the feet, the patient's left on the right, the front a
 in the slice nearest to the point, which is its exact centre; values are interpolated linearly
 within the slice, never between slices. Outside the volume is the lowest value of the window.
 
-Shapes: D slices, H rows, W columns.
+A stack is a crop with those of the neighbouring slices, from the feet to the head. Slices of 0.6 mm
+differ by little but noise, so its frames are as many whole slices apart as come nearest to
+`STEP_MM`; those of a series with thicker slices, where that would be none, are one apart. Beyond
+the volume its outermost slice is repeated.
+
+Shapes: D slices, H rows, W columns, T frames.
 """
 
 from __future__ import annotations
@@ -20,11 +25,49 @@ PIXEL_MM = 0.5
 WINDOW_HU = (-1000.0, 400.0)
 """That of the LUNA16 crops; lung and soft tissue."""
 
-DESCRIPTION = "axial crops of 50 x 50 mm at 0.5 mm a pixel"
+STEP_MM = 2.5
+"""Distance of the frames of a stack, as near as whole slices come to it."""
 
 
 class CropError(Exception):
     """No crop can be made; the message says why and holds nothing of the patient."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Form:
+    """How a place in a volume is shown.
+
+    Attributes:
+        window: HU that become 0 and 255.
+        slices: T, odd; 1 for the slice of the place alone.
+    """
+
+    window: tuple[float, float] = WINDOW_HU
+    slices: int = 1
+
+    @property
+    def words(self) -> str:
+        """A description for reports."""
+        size = f"{CROP_MM:g} x {CROP_MM:g} mm at {PIXEL_MM:g} mm a pixel"
+        window = f"{self.window[0]:g} to {self.window[1]:g} HU"
+        if self.slices == 1:
+            return f"axial crops of {size}, {window}"
+        apart = f"neighbours, or about {STEP_MM:g} mm apart where slices are thinner"
+        return f"stacks of {self.slices} axial crops, {apart}, of {size}, {window}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stack:
+    """What a volume shows around a place.
+
+    Attributes:
+        pixels_THW: (T, 100, 100) uint8, from the feet to the head; the middle one is the slice
+            nearest to the place.
+        beyond: How many frames lie beyond the volume and repeat its outermost slice.
+    """
+
+    pixels_THW: np.ndarray
+    beyond: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,21 +133,66 @@ def crop(scan: Scan, point_mm: np.ndarray, *, window: tuple[float, float]) -> np
         CropError: The point lies outside the volume, values are not finite, or the whole crop has
             one value.
     """
+    pixels_HW: np.ndarray = crop_stack(scan, point_mm, form=Form(window=window)).pixels_THW[0]
+    return pixels_HW
+
+
+def crop_stack(scan: Scan, point_mm: np.ndarray, *, form: Form) -> Stack:
+    """The crops of a place, once it is sure that they show something.
+
+    Args:
+        scan: The volume.
+        point_mm: (3,) the centre of the middle one, LPS mm.
+        form: How it is shown.
+
+    Raises:
+        CropError: The point lies outside the volume, values are not finite, or the whole middle
+            crop has one value.
+    """
     if not scan.contains(point_mm):
         raise CropError("its centre lies outside the volume")
-    low, high = window
+    stack = cut_stack(scan, point_mm, form=form)
+    middle_HW = stack.pixels_THW[form.slices // 2]
+    if middle_HW.min() == middle_HW.max():
+        raise CropError("the crop has one value alone inside the window")
+    return stack
+
+
+def cut_stack(scan: Scan, point_mm: np.ndarray, *, form: Form) -> Stack:
+    """The crops of a place wherever it lies, whatever they show.
+
+    Raises:
+        CropError: Values are not finite.
+    """
     depth, row, column = scan.to_index(point_mm)
-    hu_HW = scan.hu_DHW[min(max(round(depth), 0), len(scan.hu_DHW) - 1)]
     spacing = np.linalg.norm(scan.affine[:3, :3], axis=0)
+    last = len(scan.hu_DHW) - 1
+    stride = max(1, round(STEP_MM / float(spacing[0])))
+    middle, half = min(max(round(depth), 0), last), form.slices // 2
+    wanted = [middle + by * stride for by in range(-half, half + 1)]
+    shown = [min(max(number, 0), last) for number in wanted]
     steps = (np.arange(round(CROP_MM / PIXEL_MM)) + 0.5) * PIXEL_MM - CROP_MM / 2
-    values = _interpolate(hu_HW, row + steps / spacing[1], column + steps / spacing[2], outside=low)
+    rows, columns = row + steps / spacing[1], column + steps / spacing[2]
+    pixels = {
+        number: _pixels(scan.hu_DHW[number], rows, columns, form.window) for number in set(shown)
+    }
+    return Stack(
+        pixels_THW=np.stack([pixels[number] for number in shown]),
+        beyond=sum(number != one for number, one in zip(wanted, shown, strict=True)),
+    )
+
+
+def _pixels(
+    hu_HW: np.ndarray, rows_R: np.ndarray, columns_C: np.ndarray, window: tuple[float, float]
+) -> np.ndarray:
+    """(R, C) uint8."""
+    low, high = window
+    values = _interpolate(hu_HW, rows_R, columns_C, outside=low)
     if not np.isfinite(values).all():
         raise CropError("the volume holds values there that are not finite")
     share = (values.clip(low, high) - low) / (high - low)
-    pixels: np.ndarray = np.rint(share * 255).astype(np.uint8)
-    if pixels.min() == pixels.max():
-        raise CropError("the crop has one value alone inside the window")
-    return pixels
+    pixels_RC: np.ndarray = np.rint(share * 255).astype(np.uint8)
+    return pixels_RC
 
 
 def _interpolate(

@@ -19,7 +19,7 @@ from moekit._files import sha256
 from moekit.data.images import check_file
 from moekit.data.splits import complete_splits
 from moekit_medical.loaders.cache import Writer
-from moekit_medical.loaders.crops import DESCRIPTION, WINDOW_HU, CropError, crop
+from moekit_medical.loaders.crops import WINDOW_HU, CropError, Form, Stack, crop_stack
 from moekit_medical.loaders.examples import write_nifti_example
 from moekit_medical.loaders.facts import facts_of_rows
 from moekit_medical.loaders.labels import (
@@ -33,7 +33,7 @@ from moekit_medical.loaders.labels import (
     read_labels,
 )
 from moekit_medical.loaders.nifti_file import SUFFIXES, NiftiVolume, read_nifti
-from moekit_medical.loaders.options import parse_source, parse_window
+from moekit_medical.loaders.options import parse_slices, parse_source, parse_window
 from moekit_medical.loaders.volumes import (
     Outcome,
     to_dataset,
@@ -49,24 +49,28 @@ _POINT, _INDEX = ("x", "y", "z"), ("d", "h", "w")
 def load_nifti(path: Path | None, seed: int) -> Dataset:
     """Reads the volumes and writes axial crops of 50 x 50 mm, 8 bits, below the cache.
 
-    Each volume's crops are kept by the content of the volume, the rows and the window, so a run
+    Each volume's crops are kept by the content of the volume, the rows and the options, so a run
     that was interrupted goes on at the next volume. Volumes with a patient or their bytes in common
     lie in one split. Ids are `TOKEN/LINE`: the token of the volume's name and the line of the
     table.
 
     Args:
-        path: Folder; `PATH?window=LOW,HIGH` changes the window from -1000..400 HU.
+        path: Folder; `PATH?window=LOW,HIGH` changes the window from -1000..400 HU,
+            `PATH?slices=5` makes stacks of the slice and two on each side (see `crops`).
         seed: Of the split, where the table has none.
 
     Raises:
         DataError: The table cannot be used, splits leak, or an image in the cache was damaged.
         StorageError: The cache cannot be written.
     """
-    folder, options = parse_source(path, known=("window",))
-    window = parse_window(options.get("window"), default=WINDOW_HU)
+    folder, options = parse_source(path, known=("window", "slices"))
+    form = Form(
+        window=parse_window(options.get("window"), default=WINDOW_HU),
+        slices=parse_slices(options.get("slices")),
+    )
     table = read_labels(folder, needed=("volume",))
     files = {row.line: _check_row(row, folder) for row in table.rows}
-    outcome = Outcome()
+    outcome = Outcome(form=form)
     rows_of: dict[Path, list[Row]] = {}
     for row in wanted_rows(table, outcome):
         rows_of.setdefault(files[row.line], []).append(row)
@@ -80,8 +84,8 @@ def load_nifti(path: Path | None, seed: int) -> Dataset:
         except OSError:
             outcome.skip(rows, "the file cannot be read")
         else:
-            make = functools.partial(_make_crops, file, rows, window)
-            images = write_crops("nifti", (hashes[file],), rows, window=window, make=make)
+            make = functools.partial(_make_crops, file, rows, form)
+            images = write_crops("nifti", (hashes[file],), rows, form=form, make=make)
             outcome.take(rows, images)
     dataset = to_dataset(
         table,
@@ -90,8 +94,7 @@ def load_nifti(path: Path | None, seed: int) -> Dataset:
         ids={row.line: _id(row, table) for row in table.rows},
         groups=_groups(table, files, hashes),
         facts=facts_of_rows(table, scan_columns=("volume",)),
-        source=f"{len(table.rows)} candidates in {len(set(files.values()))} NIfTI volumes; "
-        f"{DESCRIPTION}, {window[0]:g} to {window[1]:g} HU",
+        source=f"{len(table.rows)} candidates in {len(set(files.values()))} NIfTI volumes",
     )
     return complete_splits(dataset, seed=seed, note="column split, as given")
 
@@ -116,31 +119,29 @@ def _check_row(row: Row, folder: Path) -> Path:
     return file
 
 
-def _make_crops(
-    file: Path, rows: Sequence[Row], window: tuple[float, float], writer: Writer
-) -> None:
+def _make_crops(file: Path, rows: Sequence[Row], form: Form, writer: Writer) -> None:
     try:
         volume = read_nifti(file)
     except CropError as error:
         for row in rows:
-            write_or_note(writer, row, functools.partial(_fail, str(error)))
+            write_or_note(writer, row, form, functools.partial(_fail, str(error)))
         return
     for row in rows:
-        write_or_note(writer, row, functools.partial(_crop_row, row, volume, window))
+        write_or_note(writer, row, form, functools.partial(_crop_row, row, volume, form))
 
 
-def _fail(reason: str) -> np.ndarray:
+def _fail(reason: str) -> Stack:
     raise CropError(reason)
 
 
-def _crop_row(row: Row, volume: NiftiVolume, window: tuple[float, float]) -> np.ndarray:
+def _crop_row(row: Row, volume: NiftiVolume, form: Form) -> Stack:
     point = numbers(row, _POINT)
     if point is not None:
         if not volume.is_placed:
             raise CropError("the volume has no qform or sform, so only d,h,w can be used")
-        return crop(volume.scan, np.array(point), window=window)
+        return crop_stack(volume.scan, np.array(point), form=form)
     index = np.array([*(numbers(row, _INDEX) or ()), 1.0])
-    return crop(volume.scan, (volume.affine @ index)[:3], window=window)
+    return crop_stack(volume.scan, (volume.affine @ index)[:3], form=form)
 
 
 def _id(row: Row, table: Table) -> str:

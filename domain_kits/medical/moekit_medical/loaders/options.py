@@ -13,6 +13,9 @@ from pathlib import Path
 
 from moekit import DataError
 
+MOST_SLICES = 63
+"""More slices than this are no neighbourhood."""
+
 HU_LIMIT = 32768
 """Windows must lie within plus and minus this: CT values fit 16 bits."""
 
@@ -68,6 +71,25 @@ def parse_window(text: str | None, *, default: tuple[float, float]) -> tuple[flo
             fix="write it as in ?window=-1000,400",
         )
     return low, high
+
+
+def parse_slices(text: str | None) -> int:
+    """How many slices a sample has; 1 where nothing is said.
+
+    Raises:
+        DataError: It is not an odd number from 1 to `MOST_SLICES`.
+    """
+    try:
+        slices = 1 if text is None else int(text)
+    except ValueError:
+        slices = 0
+    if not 1 <= slices <= MOST_SLICES or slices % 2 == 0:
+        raise DataError(
+            f"the number of slices is not an odd number from 1 to {MOST_SLICES}",
+            whose="the option slices",
+            fix="write it as in ?slices=5: the slice of the place and two on each side of it",
+        )
+    return slices
 
 
 def _exists(path: Path) -> bool:

@@ -22,11 +22,12 @@ from moekit_medical.dicom.slices import Slice
 from moekit_medical.dicom.subject import common_facts
 from moekit_medical.loaders.cache import Writer
 from moekit_medical.loaders.crops import (
-    DESCRIPTION,
     WINDOW_HU,
     CropError,
+    Form,
     Scan,
-    crop,
+    Stack,
+    crop_stack,
     turn_to_patient,
 )
 from moekit_medical.loaders.examples import write_dicom_example
@@ -40,7 +41,7 @@ from moekit_medical.loaders.labels import (
     numbers,
     read_labels,
 )
-from moekit_medical.loaders.options import parse_source, parse_window
+from moekit_medical.loaders.options import parse_slices, parse_source, parse_window
 from moekit_medical.loaders.series_scan import Found, Unit, look_through
 from moekit_medical.loaders.volumes import (
     Outcome,
@@ -58,33 +59,37 @@ def load_dicom(path: Path | None, seed: int) -> Dataset:
     """Assembles the series and writes axial crops of 50 x 50 mm, 8 bits, below the cache.
 
     Every file is hashed and its header read each time; pixels are decoded only where the content,
-    the rows or the window changed. Series with a patient or a study in common lie in one split: the
+    the rows or an option changed. Series with a patient or a study in common lie in one split: the
     patient is that of the column, else PatientID of the headers, which is compared and never shown.
     Ids are `TOKEN/LINE`: the token of the SeriesInstanceUID and the line of the table; the salt is
     the table's SHA-256, so ids are the same on every machine.
 
     Args:
-        path: Folder; `PATH?window=LOW,HIGH` changes the window from -1000..400 HU.
+        path: Folder; `PATH?window=LOW,HIGH` changes the window from -1000..400 HU,
+            `PATH?slices=5` makes stacks of the slice and two on each side (see `crops`).
         seed: Of the split, where the table has none.
 
     Raises:
         DataError: The table cannot be used, splits leak, or an image in the cache was damaged.
         StorageError: The cache cannot be written.
     """
-    folder, options = parse_source(path, known=("window",))
-    window = parse_window(options.get("window"), default=WINDOW_HU)
+    folder, options = parse_source(path, known=("window", "slices"))
+    form = Form(
+        window=parse_window(options.get("window"), default=WINDOW_HU),
+        slices=parse_slices(options.get("slices")),
+    )
     table = read_labels(folder, needed=("series",))
     for row in table.rows:
         _check_centre(row)
     sops = {row.cells["sop"] for row in table.rows if row.cells.get("sop")}
     found = look_through(folder, salt=table.salt, sops=sops)
-    outcome = Outcome()
+    outcome = Outcome(form=form)
     wanted = wanted_rows(table, outcome)
     for unit in found.units:
         rows = [row for row in wanted if row.cells["series"] in unit.series]
         if rows:
-            make = functools.partial(_make_crops, unit, rows, table.salt, found.slices, window)
-            outcome.take(rows, write_crops("dicom", unit.hashes, rows, window=window, make=make))
+            make = functools.partial(_make_crops, unit, rows, table.salt, found.slices, form)
+            outcome.take(rows, write_crops("dicom", unit.hashes, rows, form=form, make=make))
     absent = [row for row in wanted if row.cells["series"] not in found.studies]
     outcome.skip(absent, "no image of its series is there")
     dataset = to_dataset(
@@ -95,7 +100,7 @@ def load_dicom(path: Path | None, seed: int) -> Dataset:
         groups=_groups(table, found),
         facts=facts_of_rows(table, scan_columns=("series",), stated=_stated(table, found)),
         source=f"{len(table.rows)} candidates in {len({r.cells['series'] for r in table.rows})} "
-        f"DICOM series; {DESCRIPTION}, {window[0]:g} to {window[1]:g} HU",
+        "DICOM series",
     )
     return complete_splits(dataset, seed=seed, note="column split, as given")
 
@@ -123,7 +128,7 @@ def _make_crops(
     rows: Sequence[Row],
     salt: bytes,
     slices: Mapping[str, list[Slice]],
-    window: tuple[float, float],
+    form: Form,
     writer: Writer,
 ) -> None:
     assembly = assemble(unit.path, salt=salt)
@@ -142,7 +147,7 @@ def _make_crops(
             reason=f"its series is refused: {reason}",
             slices=tuple(slices.get(row.cells.get("sop", ""), ())),
         )
-        write_or_note(writer, row, functools.partial(_crop_row, row, source, window))
+        write_or_note(writer, row, form, functools.partial(_crop_row, row, source, form))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,7 +167,7 @@ class _Source:
     slices: tuple[Slice, ...]
 
 
-def _crop_row(row: Row, source: _Source, window: tuple[float, float]) -> np.ndarray:
+def _crop_row(row: Row, source: _Source, form: Form) -> Stack:
     if not source.parts:
         raise CropError(source.reason)
     point = numbers(row, _POINT)
@@ -172,7 +177,7 @@ def _crop_row(row: Row, source: _Source, window: tuple[float, float]) -> np.ndar
     holding = [part for part in parts if part.scan.contains(place)]
     if len(holding) > 1:
         raise CropError("its centre lies in several parts of the series; give sop,row,column")
-    return crop((holding or parts)[0].scan, place, window=window)
+    return crop_stack((holding or parts)[0].scan, place, form=form)
 
 
 def _pixel_place(row: Row, slices: Sequence[Slice]) -> np.ndarray:

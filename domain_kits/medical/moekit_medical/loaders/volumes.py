@@ -6,12 +6,10 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import numpy as np
-
 from moekit import Dataset, Sample, Skipped
 from moekit.data.samples import SPLITS
 from moekit_medical.loaders.cache import Cached, Writer, cached, key_of
-from moekit_medical.loaders.crops import CROP_MM, PIXEL_MM, CropError
+from moekit_medical.loaders.crops import CROP_MM, PIXEL_MM, STEP_MM, CropError, Form, Stack
 from moekit_medical.loaders.facts import subtypes_of_rows
 from moekit_medical.loaders.labels import CLASSES, Row, Table, split_of, split_problem
 
@@ -27,10 +25,12 @@ class Outcome:
     """What became of the rows of a table.
 
     Attributes:
+        form: How places are shown.
         crops: The folder of the cache that holds the crop of a line, by line.
         reasons: Why a line has no crop, by line.
     """
 
+    form: Form
     crops: dict[int, Cached] = dataclasses.field(default_factory=dict)
     reasons: dict[int, str] = dataclasses.field(default_factory=dict)
 
@@ -41,15 +41,26 @@ class Outcome:
     def take(self, rows: Iterable[Row], images: Cached) -> None:
         """Takes the crops of rows, or the reasons that were noted in place of them."""
         for row in rows:
-            if image_name(row) in images.images:
+            name = image_name(row, self.form)
+            if name in images.images:
                 self.crops[row.line] = images
             else:
-                self.reasons[row.line] = images.notes[image_name(row)]
+                self.reasons[row.line] = images.notes[name]
+
+    @property
+    def beyond(self) -> int:
+        """Stacks of which a part lies beyond the volume."""
+        names = {line: f"{line:07}{_suffix(self.form)}" for line in self.crops}
+        return sum(names[line] in images.notes for line, images in self.crops.items())
 
 
-def image_name(row: Row) -> str:
-    """The file name of a row's crop."""
-    return f"{row.line:07}.png"
+def image_name(row: Row, form: Form) -> str:
+    """The file name of a row's crop or stack."""
+    return f"{row.line:07}{_suffix(form)}"
+
+
+def _suffix(form: Form) -> str:
+    return ".png" if form.slices == 1 else ".tif"
 
 
 def split_column(table: Table) -> str | None:
@@ -81,7 +92,7 @@ def write_crops(
     content: Sequence[str],
     rows: Sequence[Row],
     *,
-    window: tuple[float, float],
+    form: Form,
     make: Callable[[Writer], None],
 ) -> Cached:
     """The crops of some rows, from the cache or made now.
@@ -90,7 +101,7 @@ def write_crops(
         kind: Sub-folder of the cache.
         content: Hashes of all the files that the crops are made from.
         rows: Rows of the table.
-        window: In HU.
+        form: How places are shown.
         make: Writes for each row an image, or a note that says why there is none, both under its
             `image_name`.
 
@@ -99,16 +110,30 @@ def write_crops(
         StorageError: The cache cannot be written.
     """
     lines = json.dumps([(row.line, sorted(row.cells.items())) for row in rows])
-    form = f"{_VERSION},{CROP_MM},{PIXEL_MM},{window[0]!r},{window[1]!r}"
-    return cached(kind, key_of(form, lines, *content), make)
+    low, high = form.window
+    shown = f"{_VERSION},{CROP_MM},{PIXEL_MM},{low!r},{high!r}"
+    if form.slices > 1:
+        shown += f",{form.slices},{STEP_MM}"
+    return cached(kind, key_of(shown, lines, *content), make)
 
 
-def write_or_note(writer: Writer, row: Row, make: Callable[[], np.ndarray]) -> None:
-    """Writes the crop of a row, or notes why there is none."""
+def write_or_note(writer: Writer, row: Row, form: Form, make: Callable[[], Stack]) -> None:
+    """Writes the crop or stack of a row, or notes why there is none.
+
+    Of a stack that reaches beyond the volume it is noted how many frames do.
+    """
+    name = image_name(row, form)
     try:
-        writer.image(image_name(row), make())
+        stack = make()
     except CropError as error:
-        writer.note(image_name(row), str(error))
+        writer.note(name, str(error))
+        return
+    if form.slices == 1:
+        writer.image(name, stack.pixels_THW[0])
+        return
+    writer.stack(name, stack.pixels_THW)
+    if stack.beyond:
+        writer.note(name, f"{stack.beyond} of {form.slices} frames repeat the outermost slice")
 
 
 def to_dataset(
@@ -130,14 +155,16 @@ def to_dataset(
         ids: Id of each line.
         groups: Group of each line.
         facts: Facts of each line.
-        source: Words for `Dataset.source`.
+        source: Words for `Dataset.source`, which are followed by those on the crops.
     """
     column = split_column(table)
     subtypes = subtypes_of_rows(table)
+    beyond = outcome.beyond
+    repeats = f"; {beyond} repeat the outermost slice beyond their volume" if beyond else ""
     samples = [
         Sample(
             id=ids[row.line],
-            path=outcome.crops[row.line].folder / image_name(row),
+            path=outcome.crops[row.line].folder / image_name(row, outcome.form),
             label=row.label,
             group=groups.get(row.line),
             subtype=subtypes.get(row.line),
@@ -152,7 +179,8 @@ def to_dataset(
         samples=tuple(samples),
         classes=CLASSES,
         licence="yours",
-        source=source,
+        source=f"{source}; {outcome.form.words}{repeats}",
+        frames=outcome.form.slices,
         skipped=tuple(
             Skipped(
                 id=ids[row.line],

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from inference_series import NODULE_MM, Thorax, draw
 
-from moekit_medical.inference.crops import PIXEL_MM, PIXELS, cut_crops
+from moekit_medical.inference.crops import PIXEL_MM, PIXELS, cut_crops, cut_stacks
+from moekit_medical.loaders.crops import WINDOW_HU, Form, crop_stack, turn_to_patient
 from moekit_medical.volume import Volume
 
 
@@ -59,3 +60,18 @@ def test_a_candidate_far_outside_gives_air(thorax: Volume) -> None:
 
 def test_no_candidates_give_no_crops(thorax: Volume) -> None:
     assert cut_crops(thorax, np.empty((0, 3))).shape == (0, PIXELS, PIXELS)
+
+
+def test_a_stack_is_cut_as_the_loaders_cut_it(thorax: Volume) -> None:
+    places = np.array([NODULE_MM, (60.0, 20.0, -45.0)])
+    stacks_NTSS, beyond = cut_stacks(thorax, places, frames=5)
+    assert (stacks_NTSS.shape, beyond) == ((2, 5, 100, 100), 1)
+    scan = turn_to_patient(thorax.hu_DHW, thorax.affine)
+    for stack_TSS, place in zip(stacks_NTSS, places, strict=True):
+        loaded = crop_stack(scan, place, form=Form(window=WINDOW_HU, slices=5))
+        assert np.array_equal(stack_TSS, loaded.pixels_THW)
+
+
+def test_no_candidates_give_no_stacks(thorax: Volume) -> None:
+    stacks_NTSS, beyond = cut_stacks(thorax, np.empty((0, 3)), frames=3)
+    assert (stacks_NTSS.shape, beyond) == ((0, 3, 100, 100), 0)

@@ -360,3 +360,30 @@ def test_nothing_at_the_path_is_an_error_without_the_path(tmp_path: Path) -> Non
     with pytest.raises(DataError) as caught:
         run(tmp_path / "Jane_Doe", tmp_path / "out")
     assert "Jane" not in str(caught.value)
+
+
+def test_a_run_on_stacks_is_given_stacks(series: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def middle(stacks_NTSS: np.ndarray) -> np.ndarray:
+        seen.append(stacks_NTSS.shape)
+        score_N: np.ndarray = stacks_NTSS[:, 1, 45:55, 45:55].mean((1, 2), dtype=np.float64) / 255
+        return score_N
+
+    summary = run(series, tmp_path / "out", scorer=middle, frames=3, batch_size=7)
+    (record,) = summary.series
+    assert record.status == "scored"
+    assert {shape[1:] for shape in seen} == {(3, 100, 100)}
+    assert sum(shape[0] for shape in seen) == record.candidates
+    assert 0 <= record.beyond < record.candidates
+    best = record.findings[0]
+    assert np.linalg.norm(np.subtract(best.centre_mm, NODULE_MM)) < 3
+    written = json.loads((tmp_path / "out" / "series.json").read_text())
+    assert written["settings"]["crop"].startswith("stacks of 3 axial crops, neighbours")
+    assert written["series"][0]["stacks_beyond_volume"] == record.beyond
+
+
+@pytest.mark.parametrize("frames", [0, 2, -1])
+def test_an_even_number_of_frames_is_refused(frames: int, series: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the frames are"):
+        run(series, tmp_path / "out", frames=frames)
