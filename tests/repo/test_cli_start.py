@@ -64,6 +64,7 @@ FLAGS = {
     "plugins check": "--debug --expect-failure --json",
     "plugins doctor": "--debug --json",
     "plugins new": "--debug --json --kind --out",
+    "bench": "--debug --dtype --json --out --seconds --threads --weights",
     "deidentify": "--debug --json --out --salt-file",
     "backbone info": "--architecture --debug --form --json --weights",
     "backbone carve": "--architecture --compare --debug --device --image-size --images --json "

@@ -7,6 +7,7 @@ import pytest
 
 LAYERS = [
     "cli",
+    "bench",
     "testing",
     "builtin",
     "evaluation",

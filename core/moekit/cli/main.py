@@ -33,6 +33,7 @@ _COMMANDS = {
     "experts": "moekit.cli.lists:experts",
     "gates": "moekit.cli.lists:gates",
     "plugins": "moekit.cli.plugins:plugins",
+    "bench": "moekit.cli.bench:bench",
     "backbone": "moekit.cli.backbone:backbone",
 }
 _SUMMARIES = {
@@ -47,6 +48,7 @@ _SUMMARIES = {
     "experts": "List the installed experts, for --expert.",
     "gates": "List the installed gates, for --gate.",
     "plugins": "List, check, make and switch plugins.",
+    "bench": "Measure performance beside the peers and the limit.",
     "backbone": "Tell about the shared backbone.",
 }
 

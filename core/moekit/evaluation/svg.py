@@ -13,6 +13,15 @@ from moekit.evaluation.curves import Band, Points
 _WIDTH, _HEIGHT = 380, 318
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 34, 46
 _BAR_WIDTH, _BAR_LEFT, _BAR_RIGHT = 220, 8, 8
+_LEGEND_COLUMNS = 2
+_SHEET = Markup(
+    "svg { background: #fff } .grid { stroke: #dfe4ea; fill: none } "
+    ".tick, .label { fill: #5b6675; font: 11px sans-serif } .label { font-size: 12px } "
+    "[class^=curve] { fill: none; stroke-width: 2 } .curve-a { stroke: #0b62c4 } "
+    ".curve-b { stroke: #b94f14; stroke-dasharray: 5 3 } "
+    ".curve-c { stroke: #1a6d3f; stroke-dasharray: 2 2 } "
+    ".curve-d { stroke: #7a3fa0; stroke-dasharray: 8 3 2 3 }"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,6 +99,37 @@ def line_chart(
     parts += [_legend(line, column) for column, line in enumerate(lines)]
     described = f"{y.label} against {x.label}: {', '.join(line.name for line in lines)}"
     return _drawing(title, described, _WIDTH, _HEIGHT, parts)
+
+
+def sheet(title: str, charts: Sequence[tuple[str, Markup]], *, columns: int = 3) -> Markup:
+    """Charts of `line_chart` as one drawing that stands alone, with colours of its own.
+
+    Args:
+        title: What a screen reader says first.
+        charts: Their headings and themselves, from left to right and row by row.
+        columns: How many stand side by side.
+    """
+    across, down = _WIDTH + 20, _HEIGHT + 34
+    rows = -(-len(charts) // columns)
+    placed = Markup("").join(
+        Markup('<g transform="translate({x} {y})"><svg width="{w}" height="{h}"{rest}</g>').format(
+            x=10 + across * (number % columns),
+            y=24 + down * (number // columns),
+            w=_WIDTH,
+            h=_HEIGHT,
+            rest=Markup(chart.removeprefix("<svg")),  # noqa: S704 - made by this module
+        )
+        + Markup('<text class="label" x="{x}" y="{y}">{text}</text>').format(
+            x=10 + _LEFT + across * (number % columns),
+            y=18 + down * (number // columns),
+            text=heading,
+        )
+        for number, (heading, chart) in enumerate(charts)
+    )
+    return Markup(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" role="img">'
+        "<title>{title}</title><style>{style}</style>{body}</svg>\n"
+    ).format(w=20 + across * columns, h=down * rows + 20, title=title, style=_SHEET, body=placed)
 
 
 def interval_chart(title: str, entries: Sequence[tuple[str, float, float, float]]) -> Markup:
@@ -193,11 +233,12 @@ def _mark(at: tuple[float, float, str], x: Axis, y: Axis) -> Markup:
     ).format(a=across, d=down, t=at[2])
 
 
-def _legend(line: Line, column: int) -> Markup:
-    left = _LEFT + column * 150
+def _legend(line: Line, number: int) -> Markup:
+    left = _LEFT + number % _LEGEND_COLUMNS * 150
+    down = 16 + number // _LEGEND_COLUMNS * 13
     return Markup(
-        '<path class="{s}" d="M{a} 16h24"/><text class="tick" x="{t}" y="20">{n}</text>'
-    ).format(s=line.style, a=left, t=left + 30, n=line.name)
+        '<path class="{s}" d="M{a} {d}h24"/><text class="tick" x="{t}" y="{e}">{n}</text>'
+    ).format(s=line.style, a=left, d=down, t=left + 30, e=down + 4, n=line.name)
 
 
 def _round_step(low: float, high: float) -> float:

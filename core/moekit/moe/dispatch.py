@@ -1,9 +1,19 @@
 """Dispatch and combine: every expert computes its tokens, the results return to their rows.
 
-Pairs are sorted by expert, so each expert sees one contiguous piece. On CPU a loop over the pieces
-is used; `grouped_mm` does all pieces in one call and is used on CUDA in bfloat16.
+All ways agree to rounding, in results and in gradients; `run_bank` chooses by what is known before
+the first token is looked at:
 
-Shapes: T tokens, D width, E experts, H hidden, P token-expert pairs.
+| where | way |
+| --- | --- |
+| `torch.export`, `torch.jit.trace` | `dispatch_masked`: fixed shapes, no control flow on data |
+| CPU, nothing to differentiate | `dispatch_batched`, see `moekit.moe.batched` |
+| CPU with gradients; CUDA in bfloat16 | `dispatch_grouped`: all experts in one call |
+| elsewhere, or where the sizes do not suit it | `dispatch_loop`: one expert after the other |
+
+Forward and backward of 16 experts of 384 x 96, top-4, on one thread: the grouped call takes 0.85
+(2,048 tokens, float32) to 0.5 (256 tokens, bfloat16) of the loop's time.
+
+Shapes: T tokens, D width, E experts, H hidden, F = E * H, P token-expert pairs.
 """
 
 from __future__ import annotations
@@ -14,12 +24,31 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from moekit.moe.batched import dispatch_batched, is_aligned
 from moekit.moe.routing import Routing
 
 if TYPE_CHECKING:
     from moekit.moe.experts import ExpertBank
 
 ExpertCall = Callable[[int, Tensor], Tensor]
+
+
+def run_bank(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor:
+    """Runs the chosen experts of a bank by the way that suits, shared bias included.
+
+    Returns:
+        (T, D) in the dtype of `x_TD` or, under autocast and without gradients, in that of autocast,
+        as a dense FFN; the shared bias where a token has no expert.
+    """
+    if torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None:
+        y_TD = dispatch_masked(x_TD, routing, bank)
+    elif x_TD.device.type == "cpu" and not _differentiated(x_TD, routing, bank):
+        return _without_gradients(x_TD, routing, bank)
+    elif _suits_grouped(x_TD, bank):
+        y_TD = dispatch_grouped(x_TD, routing, bank)
+    else:
+        y_TD = dispatch_loop(x_TD, routing, bank.one_expert)
+    return y_TD + bank.b2_D.to(y_TD.dtype)
 
 
 def dispatch_loop(x_TD: Tensor, routing: Routing, call: ExpertCall) -> Tensor:
@@ -33,15 +62,16 @@ def dispatch_loop(x_TD: Tensor, routing: Routing, call: ExpertCall) -> Tensor:
     Returns:
         (T, D) in the dtype of `x_TD`; zero where a token has no expert.
     """
-    _, token_P, weight_P1 = _sorted_pairs(routing)
-    sizes = torch.bincount(routing.expert_P, minlength=routing.experts).tolist()
-    pieces = []
-    for expert, tokens in enumerate(torch.split(x_TD[token_P], sizes)):
-        if len(tokens):
-            pieces.append(call(expert, tokens).to(x_TD.dtype))
+    order_P, token_P = _by_expert(routing)
+    sizes = routing.counts_E().tolist()
+    pieces = [
+        call(expert, tokens).to(x_TD.dtype)
+        for expert, tokens in enumerate(torch.split(x_TD.index_select(0, token_P), sizes))
+        if len(tokens)
+    ]
     if not pieces:
         return torch.zeros_like(x_TD)
-    y_PD = torch.cat(pieces) * weight_P1.to(x_TD.dtype)
+    y_PD = torch.cat(pieces) * routing.weight_P[order_P, None].to(x_TD.dtype)
     return torch.zeros_like(x_TD).index_add(0, token_P, y_PD)
 
 
@@ -51,25 +81,61 @@ def dispatch_grouped(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor
     `torch.nn.functional.grouped_mm` needs offsets that end at the last row: rows past it are left
     uninitialised, so every pair lies inside a group here.
     """
-    order_P, token_P, weight_P1 = _sorted_pairs(routing)
+    order_P, token_P = _by_expert(routing)
     ends_E = routing.counts_E().cumsum(0).to(torch.int32)
-    expert_P = routing.expert_P[order_P]
-    x_PD = x_TD[token_P]
-    w1_EDH = bank.w1_EHD.to(x_PD.dtype).transpose(1, 2)
+    expert_P = routing.expert_P.index_select(0, order_P)
+    dtype = _arithmetic(x_TD)
+    x_PD = x_TD.to(dtype).index_select(0, token_P)
+    w1_EDH = bank.w1_EHD.to(dtype).transpose(1, 2)
     hidden_PH = nn.functional.grouped_mm(x_PD, w1_EDH, offs=ends_E)
-    hidden_PH = bank.activation(hidden_PH + bank.b1_EH.to(x_PD.dtype)[expert_P])
-    y_PD = nn.functional.grouped_mm(hidden_PH, bank.w2_EHD.to(x_PD.dtype), offs=ends_E)
-    y_PD = (y_PD * weight_P1.to(y_PD.dtype)).to(x_TD.dtype)
+    hidden_PH = hidden_PH + bank.b1_EH.to(dtype).index_select(0, expert_P)
+    hidden_PH = bank.activate(hidden_PH, expert_P)
+    y_PD = nn.functional.grouped_mm(hidden_PH, bank.w2_EHD.to(dtype), offs=ends_E)
+    y_PD = y_PD.to(x_TD.dtype) * routing.weight_P[order_P, None].to(x_TD.dtype)
     return torch.zeros_like(x_TD).index_add(0, token_P, y_PD)
 
 
-def run_bank(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor:
-    """Runs the chosen experts of a bank by the path that suits the device, bias included."""
-    if x_TD.is_cuda and x_TD.dtype == torch.bfloat16:
-        return dispatch_grouped(x_TD, routing, bank) + bank.b2_D.to(x_TD.dtype)
-    return dispatch_loop(x_TD, routing, bank.one_expert) + bank.b2_D.to(x_TD.dtype)
+def dispatch_masked(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor:
+    """The same as `dispatch_loop` over a bank: all experts on all tokens, weighted by 0 if absent.
+
+    E / K times the arithmetic, in shapes that depend on no data.
+    """
+    x_ETD = x_TD.expand(bank.experts, -1, -1)
+    hidden_ETH = torch.baddbmm(bank.b1_EH[:, None], x_ETD, bank.w1_EHD.transpose(1, 2))
+    hidden_ETH = bank.activate(hidden_ETH, slice(0, bank.experts))
+    hidden_ETH = hidden_ETH * routing.weight_TE().T[..., None].to(hidden_ETH.dtype)
+    hidden_TF = hidden_ETH.transpose(0, 1).flatten(1)
+    return torch.mm(hidden_TF, bank.w2_EHD.flatten(0, 1)).to(x_TD.dtype)
 
 
-def _sorted_pairs(routing: Routing) -> tuple[Tensor, Tensor, Tensor]:
+def _without_gradients(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor:
+    dtype = _arithmetic(x_TD)
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        return dispatch_batched(x_TD, routing, bank, dtype=dtype)
+
+
+def _arithmetic(x_TD: Tensor) -> torch.dtype:
+    """The dtype of matrix products: that of the tokens, or what autocast asks for."""
+    kind = x_TD.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x_TD.dtype
+
+
+def _suits_grouped(x_TD: Tensor, bank: ExpertBank) -> bool:
+    """Whether `grouped_mm` is the fastest and takes these sizes."""
+    dtype = _arithmetic(x_TD)
+    fast = {"cuda": (torch.bfloat16,), "cpu": (torch.bfloat16, torch.float32)}
+    aligned = is_aligned(x_TD.shape[1], bank.hidden, dtype)
+    return aligned and dtype in fast.get(x_TD.device.type, ())
+
+
+def _differentiated(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> bool:
+    if not torch.is_grad_enabled():
+        return False
+    tensors = (x_TD, routing.weight_P, *bank.parameters())
+    return any(tensor.requires_grad for tensor in tensors)
+
+
+def _by_expert(routing: Routing) -> tuple[Tensor, Tensor]:
+    """The order that sorts the pairs by expert, and the token of each pair in it."""
     order_P = torch.argsort(routing.expert_P, stable=True)
-    return order_P, routing.token_P[order_P], routing.weight_P[order_P, None]
+    return order_P, routing.token_P.index_select(0, order_P)

@@ -5,13 +5,24 @@ Shapes: T tokens, D width, E experts, H hidden neurons an expert, F = E * H.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from moekit.moe.dispatch import run_bank
 from moekit.moe.routing import Routing
+
+
+class BankWeights(NamedTuple):
+    """The weights of a bank in one dtype; shapes as in `ExpertBank`."""
+
+    w1_EHD: Tensor
+    b1_EH: Tensor
+    w2_EHD: Tensor
+    b2_D: Tensor
 
 
 class ExpertBank(nn.Module):
@@ -54,6 +65,7 @@ class ExpertBank(nn.Module):
         self.slope_EH = None if slope_EH is None else nn.Parameter(slope_EH)
         self.offset_EH = None if offset_EH is None else nn.Parameter(offset_EH)
         self.dispatch: Callable[[Tensor, Routing, ExpertBank], Tensor] = run_bank
+        self._cast: _Cast | None = None
 
     @property
     def experts(self) -> int:
@@ -82,20 +94,70 @@ class ExpertBank(nn.Module):
 
     def one_expert(self, expert: int, x_TD: Tensor) -> Tensor:
         """One expert's output without the shared bias. (T, D) to (T, D)."""
-        hidden_TH = nn.functional.linear(x_TD, self.w1_EHD[expert], self.b1_EH[expert])
-        excess_TH = self.excess(expert, hidden_TH)
-        return torch.mm(excess_TH, self.w2_EHD[expert].to(hidden_TH.dtype))
+        hidden = nn.functional.linear(x_TD, self.w1_EHD[expert], self.b1_EH[expert])
+        return torch.mm(self.activate(hidden, expert), self.w2_EHD[expert].to(hidden.dtype))
 
-    def excess(self, expert: int | Tensor, hidden_TH: Tensor) -> Tensor:
-        """What neurons put out beyond their stand-ins; all of it where they have none.
+    def activate(self, hidden: Tensor, experts: int | slice | Tensor) -> Tensor:
+        """The activation of some experts' neurons, less their stand-ins where they have any.
 
         Args:
-            expert: The expert, or (T,) int64 the expert of each row.
-            hidden_TH: (T, H) pre-activations.
+            hidden: The neurons before it; with gradients off they may be overwritten. (n, H) of one
+                expert, (g, n, H) of g experts, or (n, H) of which each row has its own.
+            experts: Accordingly the number of the one, the slice of the g, or (n,) int64.
         """
-        active_TH: Tensor = self.activation(hidden_TH)
-        if self.slope_EH is None or self.offset_EH is None:
-            return active_TH
-        slope_TH = self.slope_EH[expert].to(hidden_TH.dtype)
-        offset_TH = self.offset_EH[expert].to(hidden_TH.dtype)
-        return torch.addcmul(active_TH - offset_TH, hidden_TH, slope_TH, value=-1)
+        if self.slope_EH is not None and self.offset_EH is not None:
+            return self._excess(hidden, self.slope_EH[experts], self.offset_EH[experts])
+        if type(self.activation) is nn.GELU and not torch.is_grad_enabled():
+            torch.ops.aten.gelu_(hidden, approximate=self.activation.approximate)
+            return hidden
+        activated: Tensor = self.activation(hidden)
+        return activated
+
+    def _excess(self, hidden: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
+        """What neurons put out beyond their stand-ins."""
+        if hidden.ndim == 3:
+            slope, offset = slope[:, None], offset[:, None]
+        slope, offset = slope.to(hidden.dtype), offset.to(hidden.dtype)
+        active: Tensor = self.activation(hidden)
+        if torch.is_grad_enabled():
+            return active - offset - slope * hidden
+        return active.sub_(offset).addcmul_(hidden, slope, value=-1)
+
+    @torch.no_grad()
+    def weights_in(self, dtype: torch.dtype) -> BankWeights:
+        """The weights in a dtype, for use without gradients.
+
+        In another dtype than their own, frozen weights are converted once and kept until one of
+        them changes. Torch counts changes in place, except those through `tensor.data`: change
+        weights under `torch.no_grad()` instead. Weights that are trained are converted each time.
+        """
+        own = BankWeights(self.w1_EHD, self.b1_EH, self.w2_EHD, self.b2_D)
+        if all(weight.dtype == dtype for weight in own):
+            return own
+        if self._cast is not None and self._cast.is_of(own, dtype):
+            return self._cast.weights
+        self._cast = None
+        with torch.inference_mode(False):
+            cast = BankWeights(*(weight.detach().to(dtype) for weight in own))
+        if not any(weight.requires_grad or weight.is_inference() for weight in own):
+            self._cast = _Cast(own=own, states=_states(own), dtype=dtype, weights=cast)
+        return cast
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Cast:
+    """Weights converted to another dtype, and what they were converted from."""
+
+    own: BankWeights
+    states: list[tuple[int, int]]
+    dtype: torch.dtype
+    weights: BankWeights
+
+    def is_of(self, own: BankWeights, dtype: torch.dtype) -> bool:
+        same = all(now is then for now, then in zip(own, self.own, strict=True))
+        return same and dtype == self.dtype and _states(own) == self.states
+
+
+def _states(weights: BankWeights) -> list[tuple[int, int]]:
+    """Where the weights lie, and how often each was written to."""
+    return [(weight.data_ptr(), weight._version) for weight in weights]

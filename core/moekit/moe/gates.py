@@ -128,7 +128,7 @@ class ExpertChoice:
 def _choose(score_TE: Tensor, k: int, bias_E: Tensor | None) -> Tensor:
     check_k(k, score_TE.shape[1])
     ranked_TE = score_TE if bias_E is None else score_TE + bias_E
-    return ranked_TE.topk(k, dim=1).indices
+    return ranked_TE.topk(k, dim=1, sorted=False).indices
 
 
 def _routing(expert_TK: Tensor, weight_TK: Tensor, score_TE: Tensor) -> Routing:

@@ -29,6 +29,8 @@ class Router(nn.Module):
 
     def forward(self, x_BND: Tensor) -> Tensor:
         """Scores (B, N, E), always in float32: rounding must not decide which expert runs."""
+        if not torch.is_autocast_enabled(x_BND.device.type):
+            return nn.functional.linear(x_BND.float(), self.weight_ED.float())
         with torch.autocast(x_BND.device.type, enabled=False):
             return nn.functional.linear(x_BND.float(), self.weight_ED.float())
 

@@ -7,7 +7,7 @@ pairs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ class Routing:
         weight_P: (P,) float, what the expert's output is multiplied with.
         tokens: T.
         experts: E.
+        chosen: K where the pairs stand token by token, K each; None where that is not known.
     """
 
     token_P: Tensor
@@ -30,6 +31,7 @@ class Routing:
     weight_P: Tensor
     tokens: int
     experts: int
+    chosen: int | None = None
 
     @classmethod
     def of_choices(cls, expert_TK: Tensor, weight_TK: Tensor, *, experts: int) -> Routing:
@@ -43,12 +45,32 @@ class Routing:
         tokens, chosen = expert_TK.shape
         token_T = torch.arange(tokens, device=expert_TK.device)
         return cls(
-            token_P=token_T.repeat_interleave(chosen),
+            token_P=token_T[:, None].expand(tokens, chosen).reshape(-1),
             expert_P=expert_TK.reshape(-1),
             weight_P=weight_TK.reshape(-1),
             tokens=tokens,
             experts=experts,
+            chosen=chosen or None,
         )
+
+    def parts(self, most: int) -> Iterator[tuple[int, Routing]]:
+        """The routing cut into runs of tokens of about equal length, the first token of each.
+
+        Args:
+            most: Tokens of a part. A routing of unknown order stays whole.
+        """
+        if self.chosen is None or self.tokens <= most:
+            yield 0, self
+            return
+        count = -(-self.tokens // most)
+        expert_TK = self.expert_P.view(self.tokens, self.chosen)
+        weight_TK = self.weight_P.view(self.tokens, self.chosen)
+        first = 0
+        for expert, weight in zip(
+            expert_TK.tensor_split(count), weight_TK.tensor_split(count), strict=True
+        ):
+            yield first, Routing.of_choices(expert, weight, experts=self.experts)
+            first += len(expert)
 
     def counts_E(self) -> Tensor:
         """(E,) int64: how many tokens each expert computes."""

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from moekit import Routing, TopKSoftmax, UnitTopK
-from moekit.moe.dispatch import dispatch_grouped, dispatch_loop, run_bank
+from moekit.moe.batched import dispatch_batched
+from moekit.moe.dispatch import dispatch_grouped, dispatch_loop, dispatch_masked, run_bank
 from moekit.moe.experts import ExpertBank
 
 T, D, E, H = 20, 32, 4, 16
@@ -103,6 +104,28 @@ def test_grouped_products_equal_the_loop(
     torch.testing.assert_close(found.float(), expected, rtol=tolerance, atol=tolerance)
 
 
+@every_kind
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)], ids=str
+)
+def test_batched_and_masked_products_equal_the_loop(
+    kind: str,
+    dtype: torch.dtype,
+    tolerance: float,
+    x_TD: Tensor,
+    bank: ExpertBank,
+    route: Callable[..., Routing],
+) -> None:
+    routing = route(kind)
+    with torch.no_grad():
+        expected = dispatch_loop(x_TD, routing, bank.one_expert) + bank.b2_D
+        batched = dispatch_batched(x_TD, routing, bank, dtype=dtype)
+        masked = dispatch_masked(x_TD, routing, bank) + bank.b2_D
+    assert batched.dtype == dtype
+    torch.testing.assert_close(batched.float(), expected, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(masked, expected)
+
+
 def test_an_expert_without_tokens_is_not_called(
     x_TD: Tensor, route: Callable[..., Routing]
 ) -> None:
@@ -159,6 +182,43 @@ def test_with_all_experts_the_gradients_are_those_of_the_dense_network(
     routed = gradients(run_bank(x_TD, routing, bank), wanted)
     dense = gradients(bank.all_experts(x_TD), wanted)
     torch.testing.assert_close(routed, dense)
+
+
+@pytest.mark.parametrize("kind", ["1", "3", "ragged"])
+@pytest.mark.parametrize("way", [dispatch_grouped, dispatch_masked, run_bank])
+def test_all_ways_have_the_gradients_of_the_loop(
+    way: Callable[..., Tensor],
+    kind: str,
+    x_TD: Tensor,
+    bank: ExpertBank,
+    route: Callable[..., Routing],
+) -> None:
+    x_TD.requires_grad_()
+    routing = route(kind)
+    routing.weight_P.requires_grad_()
+    wanted = {"x": x_TD, "weight": routing.weight_P, "w1": bank.w1_EHD, "w2": bank.w2_EHD}
+    torch.testing.assert_close(
+        gradients(way(x_TD, routing, bank), wanted),
+        gradients(dispatch_loop(x_TD, routing, bank.one_expert), wanted),
+    )
+
+
+def test_sizes_that_grouped_products_do_not_take_have_gradients_too(
+    generator: torch.Generator,
+) -> None:
+    bank = ExpertBank(
+        w1_EHD=torch.randn(E, 5, 7, generator=generator),
+        b1_EH=torch.randn(E, 5, generator=generator),
+        w2_EHD=torch.randn(E, 5, 7, generator=generator),
+        b2_D=torch.zeros(7),
+        activation=nn.GELU(),
+    )
+    x_TD = torch.randn(T, 7, generator=generator)
+    routing = UnitTopK()(torch.randn(1, T, E, generator=generator), k=2)
+    y_TD = run_bank(x_TD, routing, bank)
+    y_TD.sum().backward()
+    assert bank.w1_EHD.grad is not None
+    torch.testing.assert_close(y_TD, naive(x_TD, routing, bank))
 
 
 @pytest.mark.parametrize("kind", ["1", "3", "ragged"])

@@ -71,3 +71,42 @@ def test_the_balancing_bias_takes_part_in_the_choice(x_BND: Tensor) -> None:
 def test_an_impossible_number_of_experts_is_refused(top_k: int, x_BND: Tensor) -> None:
     with pytest.raises(UsageError, match="top_k"):
         make_layer(UnitTopK())(x_BND, top_k=top_k)
+
+
+class Exported(nn.Module):
+    """The layer at one top_k."""
+
+    def __init__(self, layer: MoELayer) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        return self.layer(x_BND, top_k=2)
+
+
+@pytest.mark.parametrize("gate", [UnitTopK(), TopKSoftmax()])
+def test_the_layer_is_exported_for_any_number_of_images_and_tokens(
+    gate: Gate, x_BND: Tensor, generator: torch.Generator
+) -> None:
+    model = Exported(make_layer(gate)).eval()
+    dynamic = ({0: torch.export.Dim("images"), 1: torch.export.Dim("tokens")},)
+    exported = torch.export.export(model, (x_BND,), dynamic_shapes=dynamic).module()
+    other = torch.randn(3, 7, D, generator=generator)
+    for given in (x_BND, other):
+        torch.testing.assert_close(exported(given), model(given), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")  # tracing warns of every size that it fixes
+def test_the_layer_is_traced(x_BND: Tensor, generator: torch.Generator) -> None:
+    model = Exported(make_layer(UnitTopK())).eval()
+    traced = torch.jit.trace(model, (x_BND,), check_trace=False)
+    other = torch.randn(B, N, D, generator=generator)
+    torch.testing.assert_close(traced(other), model(other), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_an_image_has_the_same_result_alone_and_among_others(top_k: int, x_BND: Tensor) -> None:
+    layer = make_layer(UnitTopK()).eval().requires_grad_(False)
+    together = layer(x_BND, top_k=top_k)
+    alone = torch.cat([layer(image[None], top_k=top_k) for image in x_BND])
+    torch.testing.assert_close(together, alone)

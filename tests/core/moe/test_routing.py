@@ -51,3 +51,17 @@ def test_choices_become_one_pair_each() -> None:
     )
     expected = torch.tensor([[0.2, 0.1, 0.0, 0.0], [0.0, 0.4, 0.3, 0.0]])
     assert torch.equal(routing.weight_TE(), expected)
+
+
+def test_a_routing_of_known_order_is_cut_into_parts() -> None:
+    expert_TK = torch.arange(14).view(7, 2) % 4
+    weight_TK = torch.arange(14.0).view(7, 2)
+    whole = Routing.of_choices(expert_TK, weight_TK, experts=4)
+    parts = list(whole.parts(3))
+    assert [first for first, _ in parts] == [0, 3, 5]
+    weights = torch.cat([part.weight_TE() for _, part in parts])
+    assert torch.equal(weights, whole.weight_TE())
+
+
+def test_a_routing_of_unknown_order_stays_whole(routing: Routing) -> None:
+    assert [(first, part is routing) for first, part in routing.parts(1)] == [(0, True)]

@@ -43,8 +43,8 @@ def render_card(form: SparseForm) -> str:
         "",
         f"{facts['pictures']['train']} everyday photographs without labels, at "
         f"{facts['image_size']} pixels and half of that, in random crops; "
-        f"{facts['pictures']['held_out']} others were held out for the figures below. No medical",
-        "and no industrial image was seen.",
+        f"{facts['pictures']['held_out']} others were held out for the figures below. No image",
+        "of any special field was seen.",
         "",
         "## Figures",
         "",

@@ -1,0 +1,1 @@
+"""Performance beside the peers and the limit, as ratios."""

@@ -1,0 +1,195 @@
+"""The benchmarks: the layer beside its peers, how it scales, and the backbone at each top_k.
+
+Shapes: B images, N tokens, D width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from moekit.backbone.build import build_backbone, build_dense
+from moekit.backbone.features import Features
+from moekit.backbone.sources import DEFAULT_ARCHITECTURE, find_weights
+from moekit.bench.peers import Forward, LayerSize, dense_ffn, layer_candidates, moe_layer
+from moekit.bench.timing import compare, threads
+from moekit.errors import UsageError
+from moekit.moe.gates import UnitTopK
+from moekit.runtime.device import Arithmetic, autocast
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_INPUTS, _STEP = 64, 32
+_IMAGE_TOKENS = 196
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to measure.
+
+    Attributes:
+        dtypes: Of the arithmetic: keys of `DTYPES`.
+        threads: Numbers of threads.
+        seconds: For each comparison, all candidates together.
+        size: Of the layer.
+        tokens: Tokens of the layer's inputs.
+        experts: Numbers of experts into which the same FFN is cut, a quarter of them chosen.
+        batches: Images of 196 tokens.
+        top_ks: Of the backbone.
+        image_size: Side of the backbone's images.
+        images: Batch of the backbone.
+        architecture: Of the backbone.
+        weights: Their source.
+    """
+
+    dtypes: tuple[str, ...] = ("fp32", "bf16")
+    threads: tuple[int, ...] = (1,)
+    seconds: float = 2.0
+    size: LayerSize = dataclasses.field(default_factory=LayerSize)
+    tokens: tuple[int, ...] = (196, 256, 1024, 2048, 8192)
+    experts: tuple[int, ...] = (4, 8, 16, 32, 64)
+    batches: tuple[int, ...] = (1, 2, 4, 8, 16)
+    top_ks: tuple[int, ...] = (1, 2, 4, 8, 12, 16)
+    image_size: int = 224
+    images: int = 8
+    architecture: str = DEFAULT_ARCHITECTURE
+    weights: str = "auto"
+
+
+Row = dict[str, Any]
+Tell = Callable[[str], None]
+Benchmark = Callable[[Plan, Tell], list[Row]]
+
+
+def layer(plan: Plan, tell: Tell) -> list[Row]:
+    """The MoE layer beside a dense FFN of the same active arithmetic, all experts, and peers."""
+    rows: list[Row] = []
+    for dtype, count in _settings(plan):
+        for tokens in plan.tokens:
+            candidates = layer_candidates(plan.size, DTYPES[dtype], tokens)
+            inputs = _inputs(tokens, plan.size.width, DTYPES[dtype])
+            setting = {"dtype": dtype, "threads": count, "tokens": tokens}
+            rows += _measure(candidates, inputs, setting, plan, tell)
+    return rows
+
+
+def scaling(plan: Plan, tell: Tell) -> list[Row]:
+    """The MoE layer beside the dense FFN as experts and images become more."""
+    rows: list[Row] = []
+    for dtype, count in _settings(plan):
+        cases = [("batch", images, plan.size, images * _IMAGE_TOKENS) for images in plan.batches]
+        neurons = plan.size.experts * plan.size.hidden
+        for experts in plan.experts:
+            top_k, hidden = max(experts // 4, 1), neurons // experts
+            size = dataclasses.replace(plan.size, experts=experts, hidden=hidden, top_k=top_k)
+            cases.append(("experts", experts, size, max(plan.batches) * _IMAGE_TOKENS))
+        for series, at, size, tokens in cases:
+            candidates = {
+                "dense": dense_ffn(size.width, size.top_k * size.hidden, DTYPES[dtype]),
+                "moekit": moe_layer(size, DTYPES[dtype], UnitTopK()),
+            }
+            setting = {"dtype": dtype, "threads": count, "series": series, "at": at}
+            inputs = _inputs(tokens, size.width, DTYPES[dtype])
+            rows += _measure(candidates, inputs, {**setting, "tokens": tokens}, plan, tell)
+    return rows
+
+
+def backbone(plan: Plan, tell: Tell) -> list[Row]:
+    """The whole backbone at each top_k beside the dense timm model that it was carved from."""
+    rows: list[Row] = []
+    for dtype, count in _settings(plan):
+        candidates = _backbones(plan, dtype)
+        generator = torch.Generator().manual_seed(0)
+        shape = (plan.images, 3, plan.image_size, plan.image_size)
+        inputs = [torch.randn(shape, generator=generator) for _ in range(2)]
+        setting = {"dtype": dtype, "threads": count, "images": plan.images}
+        rows += _measure(candidates, inputs, setting, plan, tell)
+    return rows
+
+
+BENCHMARKS: Mapping[str, Benchmark] = {"layer": layer, "scaling": scaling, "backbone": backbone}
+
+
+def run_benchmarks(names: tuple[str, ...], plan: Plan, tell: Tell) -> dict[str, list[Row]]:
+    """Runs benchmarks by name, all of them if none is named.
+
+    Args:
+        names: Keys of `BENCHMARKS`.
+        plan: What to measure.
+        tell: Called with a line of progress after each comparison.
+
+    Returns:
+        Rows by benchmark. Each has its setting, the candidate's `name`, and the fields of
+        `moekit.bench.timing.Timing`; the ratios are to `dense` in the same round.
+
+    Raises:
+        UsageError: There is no benchmark of a name.
+        WeightsError: The backbone's weights are missing.
+    """
+    for name in names:
+        if name not in BENCHMARKS:
+            raise UsageError(
+                f"there is no benchmark {name!r}",
+                whose="NAME",
+                fix=f"choose from {', '.join(BENCHMARKS)}",
+            )
+    return {name: BENCHMARKS[name](plan, tell) for name in names or BENCHMARKS}
+
+
+def _settings(plan: Plan) -> list[tuple[str, int]]:
+    return [(dtype, count) for dtype in plan.dtypes for count in plan.threads]
+
+
+def _inputs(tokens: int, width: int, dtype: torch.dtype) -> list[Tensor]:
+    """Many inputs, so that the load of the experts is another each time: windows on one table."""
+    generator = torch.Generator().manual_seed(0)
+    table = torch.randn(1, tokens + _INPUTS * _STEP, width, generator=generator).to(dtype)
+    return [table[:, first : first + tokens] for first in range(0, _INPUTS * _STEP, _STEP)]
+
+
+@torch.inference_mode()
+def _measure(
+    candidates: Mapping[str, Forward], inputs: list[Tensor], setting: Row, plan: Plan, tell: Tell
+) -> list[Row]:
+    def call(forward: Forward) -> Callable[[int], object]:
+        return lambda number: forward(inputs[number % len(inputs)])
+
+    with threads(setting["threads"]):
+        timings = compare(
+            {name: call(forward) for name, forward in candidates.items()},
+            baseline="dense",
+            seconds=plan.seconds,
+        )
+    where = ", ".join(f"{key} {value}" for key, value in setting.items())
+    found = ", ".join(
+        f"{name} {timing.ratio:.2f} ({timing.ratio_q25:.2f} to {timing.ratio_q75:.2f})"
+        for name, timing in timings.items()
+        if name != "dense"
+    )
+    tell(f"{where}: {found}")
+    return [
+        {**setting, "name": name, **dataclasses.asdict(timing)} for name, timing in timings.items()
+    ]
+
+
+def _backbones(plan: Plan, dtype: str) -> dict[str, Forward]:
+    """The dense model and the backbone at each top_k, in the arithmetic that commands use."""
+    file = find_weights(plan.architecture, plan.weights)
+    dense = build_dense(plan.architecture, file).requires_grad_(False)
+    carved = build_backbone(plan.architecture, weights=plan.weights)
+    arithmetic: Arithmetic = "bf16" if dtype == "bf16" else "fp32"
+
+    def at(top_k: int | None) -> Forward:
+        def forward(images: Tensor) -> Tensor:
+            with autocast(images.device, arithmetic):
+                if top_k is None:
+                    return cast(Tensor, dense.forward_features(images))
+                carved.top_k = top_k
+                return cast(Features, carved(images)).final_BND
+
+        return forward
+
+    return {"dense": at(None), **{f"top_k {top_k}": at(top_k) for top_k in plan.top_ks}}

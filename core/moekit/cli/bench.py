@@ -1,0 +1,81 @@
+"""`moekit bench`: performance beside the peers and the limit, as ratios."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from moekit.cli.options import command_line, debug_option, json_option, weights_option, with_options
+from moekit.cli.output import print_json, reporter, say
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@with_options(
+    click.option(
+        "--out",
+        "folder",
+        default=Path("runs") / "bench",
+        show_default=True,
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder for bench.json and bench.svg.",
+    ),
+    click.option(
+        "--dtype",
+        "dtypes",
+        multiple=True,
+        type=click.Choice(["fp32", "bf16"]),
+        help="Arithmetic; may be given twice. Both if not given.",
+    ),
+    click.option(
+        "--threads",
+        multiple=True,
+        type=click.IntRange(1, 1024),
+        help="Threads; may be given several times. As many as torch takes if not given.",
+    ),
+    click.option(
+        "--seconds",
+        type=click.FloatRange(0, min_open=True),
+        default=2.0,
+        show_default=True,
+        help="Time for each comparison, all its candidates together.",
+    ),
+    weights_option,
+    json_option,
+    debug_option,
+)
+def bench(
+    names: tuple[str, ...],
+    folder: Path,
+    dtypes: tuple[str, ...],
+    threads: tuple[int, ...],
+    seconds: float,
+    weights: str,
+    as_json: bool,
+) -> None:
+    """Measure the benchmarks NAME (layer, scaling, backbone; all if none is named).
+
+    Candidates run in turn in one process. Ratios are to a dense network of the same active
+    arithmetic in the same round: median and quartiles over the rounds.
+    """
+    import torch
+
+    from moekit.bench.results import results, write_results
+    from moekit.bench.suite import Plan, run_benchmarks
+    from moekit.cli.session import quiet_libraries
+
+    quiet_libraries()
+    plan = Plan(
+        dtypes=dtypes or ("fp32", "bf16"),
+        threads=threads or (torch.get_num_threads(),),
+        seconds=seconds,
+        weights=weights,
+    )
+    with reporter() as report:
+        rows = run_benchmarks(names, plan, report.line)
+    found = results(rows, plan, command=command_line())
+    written = write_results(found, folder)
+    if as_json:
+        print_json(found)
+    say(f"written: {', '.join(map(str, written))}")
