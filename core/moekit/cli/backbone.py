@@ -59,6 +59,8 @@ def info(architecture: str | None, weights: str, form: str, as_json: bool) -> No
     else:
         near = facts.pop("form", {}).get("nearness", {})
         print_table("Backbone", ("", ""), [[key, str(value)] for key, value in facts.items()])
-        rows = [[k, str(entry["patches"]), str(entry["class_token"])] for k, entry in near.items()]
+        rows = [
+            [k, str(near[k]["patches"]), str(near[k]["class_token"])] for k in sorted(near, key=int)
+        ]
         if rows:
             print_table("Cosine with the dense model", ("top-k", "patches", "class token"), rows)

@@ -36,8 +36,10 @@ class StandIn(nn.Module):
         strength_E: Tensor,
     ) -> None:
         super().__init__()
-        self.base_DD = nn.Parameter(base_DD)
-        self.base_D = nn.Parameter(base_D)
+        self.base_DD: Tensor
+        self.base_D: Tensor
+        self.register_buffer("base_DD", base_DD)
+        self.register_buffer("base_D", base_D)
         self.down_RD = nn.Parameter(down_RD)
         self.up_DR = nn.Parameter(up_DR)
         self.bias_D = nn.Parameter(bias_D)

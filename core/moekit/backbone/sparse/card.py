@@ -53,7 +53,7 @@ def render_card(form: SparseForm) -> str:
         "| top-k | patches | class token |",
         "| --- | --- | --- |",
     ]
-    for k, near in facts["nearness"].items():
+    for k, near in sorted(facts["nearness"].items(), key=lambda entry: int(entry[0])):
         first = "none" if near["class_token"] is None else f"{near['class_token']:.4f}"
         lines.append(f"| {k} | {near['patches']:.4f} | {first} |")
     dead = sum(len(block) for block in health["dead"])
