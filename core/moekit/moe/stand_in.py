@@ -61,7 +61,8 @@ class StandIn(nn.Module):
             return self._merge(top_k)
         key = (top_k, self.base_DD.device, self.base_DD.dtype)
         if self._merged is None or self._merged[0] != key:
-            with torch.no_grad():
+            # Kept for calls of any mode: a tensor of the inference mode would fail in a training.
+            with torch.inference_mode(False), torch.no_grad():
                 weights_DD, bias_D = self._merge(top_k)
             self._merged = (key, weights_DD, bias_D)
         return self._merged[1], self._merged[2]

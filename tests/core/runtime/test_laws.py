@@ -151,7 +151,7 @@ def test_an_image_gets_the_same_result_in_any_batch(
 ) -> None:
     runtime.backbone.top_k = top_k
     for number, attached in enumerate((runtime.attach("first"), runtime.attach(second))):
-        randomise(attached, seed=number, by=0.05)
+        randomise(attached, seed=number + 2, by=0.05)  # seeds without a tie of two scores
     together = outputs(runtime, images, kit)
     backwards = outputs(runtime, images.flip(0).repeat(2, 1, 1, 1), kit)
     alone = [outputs(runtime, images[row, None], kit) for row in range(3)]
