@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from moekit.moe.experts import BankWeights, ExpertBank
 
 _GROUP_BYTES = 3 * 2**19
-_FRESH_BYTES = 16 * 2**20
+_FRESH_BYTES = 4 * 2**20
 _MOST_BYTES = 64 * 2**20
 _KEPT = threading.local()
 
@@ -113,10 +113,11 @@ def slack_rows(dtype: torch.dtype, threads: int) -> int:
 
     Measured on two cores (AVX-512 with bfloat16) for experts of 384 x 96: the two products of one
     more expert start in 20 to 40 microseconds, in which one thread computes 15 to 25 rows in
-    float32 and 50 to 100 in bfloat16; with two threads a start costs more and a row less. Half and
-    twice these figures are within 3% of the best. The rule is a table rather than a measurement at
-    run time, so that a result never depends on how busy the machine was. To measure again: change
-    the figures and compare the ratios of `moekit bench layer`.
+    float32 and 50 to 100 in bfloat16. Twice these figures changes the layer's time by up to 6%.
+    With several threads a start costs more and a row less; the figure is doubled, which is not
+    calibrated. The rule is a table rather than a measurement at run time, so that a result never
+    depends on how busy the machine was. To measure again: change the figures and compare the ratios
+    of `moekit bench layer`.
     """
     one = 96 if dtype == torch.bfloat16 else 24
     return one if threads == 1 else 2 * one
@@ -125,9 +126,10 @@ def slack_rows(dtype: torch.dtype, threads: int) -> int:
 def pays_grouped(width: int, hidden: int, dtype: torch.dtype, threads: int) -> bool:
     """Whether one grouped product of all experts is faster than batched products of some.
 
-    It starts a product for each expert inside, cheaply in float32, and each of them joins all
-    threads: measured on one thread it takes 0.88 (196 tokens) to 0.97 (2,048) of the batched time
-    in float32, 1.05 to 1.3 in bfloat16; on two threads 1.2 to 1.5.
+    It starts a product for each expert inside, cheaply in float32: measured on one thread it takes
+    0.88 (196 tokens) to 0.90 (512) of the batched time in float32, 1.05 to 1.3 in bfloat16. With
+    several threads each of its products has to join them all; that is not measured. It always takes
+    fresh memory, so large results are left to the batched products.
     """
     return dtype == torch.float32 and threads == 1 and is_aligned(width, hidden, dtype)
 
