@@ -19,6 +19,7 @@ from torch import Tensor
 
 import moekit
 from moekit import MoEBackbone, Provenance
+from moekit.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT / ".." / "shared"
@@ -118,6 +119,33 @@ def _settings_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOEKIT_CONFIG_DIR", str(tmp_path_factory.mktemp("settings")))
         yield
+
+
+class Outcome:
+    """Exit code and output of one command."""
+
+    def __init__(self, code: object, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture(name="moekit")
+def _moekit(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Runs `moekit ARGUMENTS` in this process, as a person calls it, and returns its outcome."""
+
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Outcome(stop.value.code, captured.out, captured.err)
+
+    return run
 
 
 @pytest.fixture

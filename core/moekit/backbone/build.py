@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from pathlib import Path
 from typing import cast
 
 import timm
@@ -47,13 +47,54 @@ def build_backbone(
         UsageError: The architecture is unknown or cannot be carved.
         WeightsError: No source has the weights, or they or the form do not fit.
     """
+    source = open_dense(architecture, weights)
+    sparse = find_form(source.provenance.sha256, experts=experts, form=form)
+    provenance = source.provenance
+    if sparse is not None:
+        provenance = dataclasses.replace(
+            provenance, sparse_form=sparse.origin, sparse_sha256=sparse.sha256
+        )
+    return carve(
+        source.vit,
+        provenance=provenance,
+        mean=source.mean,
+        std=source.std,
+        experts=experts,
+        top_k=top_k,
+        form=sparse,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DenseSource:
+    """A dense model with its weights, and what a backbone made of it must know.
+
+    Attributes:
+        vit: The model.
+        provenance: Where its weights come from.
+        mean: Per-channel mean of its normalisation.
+        std: Per-channel standard deviation.
+    """
+
+    vit: VisionTransformer
+    provenance: Provenance
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def open_dense(architecture: str, weights: str) -> DenseSource:
+    """Finds the weights of an architecture and builds the dense model; see `build_backbone`.
+
+    Raises:
+        UsageError: The architecture is unknown.
+        WeightsError: No source has the weights, or they do not fit.
+    """
     check_known(architecture)
     file = find_weights(architecture, weights)
     vit = build_dense(architecture, file)
     config = resolve_model_data_config(vit)
-    sparse = find_form(file.sha256, experts=experts, form=form)
-    return carve(
-        vit,
+    return DenseSource(
+        vit=vit,
         provenance=Provenance(
             architecture=architecture,
             source=file.source,
@@ -61,18 +102,9 @@ def build_backbone(
             sha256=file.sha256,
             licence=file.licence,
             note=file.note,
-            sparse_form=None
-            if sparse is None
-            else "shipped"
-            if form == "auto"
-            else Path(form).name,
-            sparse_sha256=None if sparse is None else sparse.sha256,
         ),
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
-        experts=experts,
-        top_k=top_k,
-        form=sparse,
     )
 
 

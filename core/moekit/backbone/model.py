@@ -5,8 +5,9 @@ Shapes: B images, T frames, N tokens, D width.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import cast
 
 from timm.models.vision_transformer import VisionTransformer
@@ -154,6 +155,15 @@ class MoEBackbone(nn.Module):
         """E, the generic experts of a block."""
         first: MoEBlock = self.blocks[0]  # type: ignore[assignment]
         return first.moe.bank.experts
+
+    @contextlib.contextmanager
+    def at_top_k(self, value: int) -> Iterator[None]:
+        """Sets `top_k` within the block alone."""
+        before, self.top_k = self.top_k, value
+        try:
+            yield
+        finally:
+            self.top_k = before
 
     @property
     def computes(self) -> str:

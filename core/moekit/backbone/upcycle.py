@@ -15,14 +15,13 @@ import dataclasses
 from typing import cast
 
 import torch
-from timm.data import resolve_model_data_config
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from moekit.backbone.build import build_dense, check_known
+from moekit.backbone.build import open_dense
 from moekit.backbone.carve import EXPERTS, carve
 from moekit.backbone.model import MoEBackbone, MoEBlock, Provenance
-from moekit.backbone.sources import DEFAULT_ARCHITECTURE, find_weights
+from moekit.backbone.sources import DEFAULT_ARCHITECTURE
 from moekit.errors import UsageError
 from moekit.moe.experts import ExpertBank
 from moekit.moe.layer import MoELayer
@@ -48,22 +47,12 @@ def build_upcycled(
         UsageError: The architecture is unknown, or its FFNs do not divide.
         WeightsError: No source has the weights, or they do not fit.
     """
-    check_known(architecture)
-    file = find_weights(architecture, weights)
-    vit = build_dense(architecture, file)
-    config = resolve_model_data_config(vit)
+    source = open_dense(architecture, weights)
     return upcycle(
-        vit,
-        provenance=Provenance(
-            architecture=architecture,
-            source=file.source,
-            origin=file.origin,
-            sha256=file.sha256,
-            licence=file.licence,
-            note=file.note,
-        ),
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
+        source.vit,
+        provenance=source.provenance,
+        mean=source.mean,
+        std=source.std,
         experts=experts,
         slices=slices,
         noise=noise,

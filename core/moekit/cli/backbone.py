@@ -9,6 +9,7 @@ from moekit.cli.backbone_plan import plan
 from moekit.cli.backbone_recover import recover_command
 from moekit.cli.backbone_upcycle import upcycle
 from moekit.cli.options import (
+    architecture_option,
     debug_option,
     form_option,
     json_option,
@@ -28,8 +29,7 @@ for command in (carve_command, recover_command, upcycle, plan):
 
 
 @backbone.command("info")
-@click.option("--architecture", default=None, help="A timm vision transformer.")
-@with_options(weights_option, form_option, json_option, debug_option)
+@with_options(architecture_option, weights_option, form_option, json_option, debug_option)
 def info(architecture: str | None, weights: str, form: str, as_json: bool) -> None:
     """Load the backbone and tell its size, its experts and where its weights come from."""
     from moekit.backbone.sources import DEFAULT_ARCHITECTURE

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from moekit.cli.options import (
+    architecture_option,
     debug_option,
     device_option,
     json_option,
@@ -72,7 +73,7 @@ limit_option = click.option(
         help="Most pictures used.",
     ),
     size_option,
-    click.option("--architecture", default=None, help="A timm vision transformer."),
+    architecture_option,
     seed_option,
     weights_option,
     device_option,

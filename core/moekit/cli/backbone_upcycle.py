@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from moekit.cli.options import (
+    architecture_option,
     debug_option,
     json_option,
     seed_option,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="The safetensors file to write.",
 )
-@click.option("--architecture", default=None, help="A timm vision transformer.")
+@with_options(architecture_option)
 @click.option(
     "--experts", type=click.IntRange(1), default=16, show_default=True, help="Experts a block."
 )

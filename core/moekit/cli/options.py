@@ -70,6 +70,9 @@ weights_option = click.option(
     help="Backbone weights: auto, package, hub, or a safetensors file.",
 )
 
+architecture_option = click.option(
+    "--architecture", default=None, help="A timm vision transformer."
+)
 form_option = click.option(
     "--form",
     default="auto",

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
-from moekit.moe.stats import BlockRouting, RoutingTrace
+from moekit.moe.stats import BlockRouting, RoutingTrace, dead_of, load_of, maxvio_of
 from moekit.plugins.records import KitSpec
 
 NONE = "none"
@@ -75,15 +76,15 @@ class RoutingTable:
         return shares.astype(np.float64)
 
     def _generic(self, block: int, counts_CE: np.ndarray) -> dict[str, Any]:
-        load_E = counts_CE.sum(0) / max(counts_CE.sum(), 1)
+        counts_E = torch.from_numpy(counts_CE.sum(0))
         weighed = self._entropy[block, False]
         total = sum(images for _, images in weighed)
         return {
             "block": block,
-            "load": load_E.tolist(),
+            "load": load_of(counts_E).tolist(),
             "entropy": sum(entropy * images for entropy, images in weighed) / total,
-            "maxvio": float(load_E.max() / load_E.mean() - 1),
-            "dead": np.flatnonzero(load_E == 0).tolist(),
+            "maxvio": maxvio_of(counts_E),
+            "dead": dead_of(counts_E),
         }
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from moekit.moe.dispatch import run_bank
 from moekit.moe.routing import Routing
+from moekit.moe.stand_in import beyond_stand_in
 
 
 class BankWeights(NamedTuple):
@@ -106,22 +107,15 @@ class ExpertBank(nn.Module):
             experts: Accordingly the number of the one, the slice of the g, or (n,) int64.
         """
         if self.slope_EH is not None and self.offset_EH is not None:
-            return self._excess(hidden, self.slope_EH[experts], self.offset_EH[experts])
+            slope, offset = self.slope_EH[experts], self.offset_EH[experts]
+            if hidden.ndim == 3:
+                slope, offset = slope[:, None], offset[:, None]
+            return beyond_stand_in(self.activation(hidden), hidden, slope, offset)
         if type(self.activation) is nn.GELU and not torch.is_grad_enabled():
             torch.ops.aten.gelu_(hidden, approximate=self.activation.approximate)
             return hidden
         activated: Tensor = self.activation(hidden)
         return activated
-
-    def _excess(self, hidden: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
-        """What neurons put out beyond their stand-ins."""
-        if hidden.ndim == 3:
-            slope, offset = slope[:, None], offset[:, None]
-        slope, offset = slope.to(hidden.dtype), offset.to(hidden.dtype)
-        active: Tensor = self.activation(hidden)
-        if torch.is_grad_enabled():
-            return active - offset - slope * hidden
-        return active.sub_(offset).addcmul_(hidden, slope, value=-1)
 
     @torch.no_grad()
     def weights_in(self, dtype: torch.dtype) -> BankWeights:

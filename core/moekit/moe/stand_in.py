@@ -9,6 +9,21 @@ import torch
 from torch import Tensor, nn
 
 
+def beyond_stand_in(active: Tensor, hidden: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
+    """What neurons give beyond their stand-ins: `active - (slope * hidden + offset)`.
+
+    Args:
+        active: (..., H) activations. With gradients off they may be overwritten.
+        hidden: (..., H) pre-activations.
+        slope: (H,) or what broadcasts to them.
+        offset: As `slope`.
+    """
+    slope, offset = slope.to(hidden.dtype), offset.to(hidden.dtype)
+    if torch.is_grad_enabled():
+        return active - offset - slope * hidden
+    return active.sub_(offset).addcmul_(hidden, slope, value=-1)
+
+
 class StandIn(nn.Module):
     """`x @ (base + strength[k] * up @ down).T + base bias + strength[k] * bias`.
 

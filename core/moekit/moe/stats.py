@@ -36,23 +36,38 @@ class BlockRouting:
     @property
     def load_E(self) -> Tensor:
         """(E,) each expert's share of all token-expert pairs; sums to 1."""
-        counts_E = self.counts_BE.sum(0).double()
-        return counts_E / counts_E.sum().clamp_min(1)
+        return load_of(self.counts_BE.sum(0))
 
     @property
     def maxvio(self) -> float:
-        """How far the busiest expert exceeds the mean load: max / mean - 1, 0 when balanced.
-
-        Wang et al. 2024 (arXiv:2408.15664), equation 4.
-        """
-        load_E = self.load_E
-        return float(load_E.max() / load_E.mean() - 1) if load_E.sum() > 0 else 0.0
+        """See `maxvio_of`."""
+        return maxvio_of(self.counts_BE.sum(0))
 
     @property
     def dead(self) -> list[int]:
         """The experts that no token had."""
-        unused: list[int] = (self.load_E == 0).nonzero()[:, 0].tolist()
-        return unused
+        return dead_of(self.counts_BE.sum(0))
+
+
+def load_of(counts_E: Tensor) -> Tensor:
+    """(E,) float64: each expert's share of (E,) counts; sums to 1, or to 0 where nothing ran."""
+    counts_E = counts_E.double()
+    return counts_E / counts_E.sum().clamp_min(1)
+
+
+def maxvio_of(counts_E: Tensor) -> float:
+    """How far the busiest expert exceeds the mean load: max / mean - 1, 0 when balanced.
+
+    Wang et al. 2024 (arXiv:2408.15664), equation 4.
+    """
+    load_E = load_of(counts_E)
+    return float(load_E.max() / load_E.mean() - 1) if load_E.sum() > 0 else 0.0
+
+
+def dead_of(counts_E: Tensor) -> list[int]:
+    """The experts that no token had."""
+    unused: list[int] = (counts_E == 0).nonzero()[:, 0].tolist()
+    return unused
 
 
 class RoutingTrace:

@@ -73,6 +73,7 @@ class SparseForm:
         dense_sha256: Hash of the weights the form was made for; it fits no others.
         facts: How it was made and how good it is; JSON-ready.
         sha256: Hash of its file; empty where it has none yet.
+        origin: Name of its file, "shipped" for one of moekit's own; empty where it has none yet.
     """
 
     blocks: tuple[BlockForm, ...]
@@ -80,6 +81,7 @@ class SparseForm:
     dense_sha256: str
     facts: Mapping[str, Any]
     sha256: str = ""
+    origin: str = ""
 
     @property
     def experts(self) -> int:
@@ -89,7 +91,7 @@ class SparseForm:
     def with_blocks(self, blocks: Sequence[BlockForm], **facts: object) -> SparseForm:
         """The same form with other blocks and further facts; it has no file yet."""
         return dataclasses.replace(
-            self, blocks=tuple(blocks), facts={**self.facts, **facts}, sha256=""
+            self, blocks=tuple(blocks), facts={**self.facts, **facts}, sha256="", origin=""
         )
 
 
@@ -132,6 +134,7 @@ def load_form(path: Path) -> SparseForm:
             dense_sha256=header["dense_sha256"],
             facts=json.loads(header["facts"]),
             sha256=sha256(path),
+            origin=path.name,
         )
         _check(form)
     except (SafetensorError, OSError, KeyError, ValueError) as error:

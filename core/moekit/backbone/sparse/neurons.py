@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from moekit.moe.experts import ExpertBank
+from moekit.moe.stand_in import beyond_stand_in
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,17 @@ class Excess:
     slope_F: Tensor
     offset_F: Tensor
 
+    @classmethod
+    def of(cls, neurons: Neurons, x_TD: Tensor, slope_F: Tensor, offset_F: Tensor) -> Excess:
+        """That of given stand-ins on (T, D) inputs of the FFN."""
+        before_TF = neurons.before(x_TD)
+        active_TF = neurons.activation(before_TF)
+        return cls(
+            excess_TF=beyond_stand_in(active_TF, before_TF, slope_F, offset_F),
+            slope_F=slope_F,
+            offset_F=offset_F,
+        )
+
     def energies_TE(self, neurons: Neurons, cluster_F: Tensor, experts: int) -> Tensor:
         """(T, E) the length of what each expert adds to a token's output."""
         parts = []
@@ -111,6 +123,5 @@ def excess_over(kind: str, neurons: Neurons, x_TD: Tensor) -> Excess:
         centred_TF = before_TF - before_TF.mean(0)
         slope_F = (centred_TF * after_TF).mean(0) / centred_TF.square().mean(0).clamp_min(1e-12)
         offset_F = after_TF.mean(0) - slope_F * before_TF.mean(0)
-    return Excess(
-        excess_TF=after_TF - slope_F * before_TF - offset_F, slope_F=slope_F, offset_F=offset_F
-    )
+    excess_TF = beyond_stand_in(after_TF, before_TF, slope_F, offset_F)
+    return Excess(excess_TF=excess_TF, slope_F=slope_F, offset_F=offset_F)

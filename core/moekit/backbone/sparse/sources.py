@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.resources
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def find_form(dense_sha256: str, *, experts: int, form: str = "auto") -> SparseF
             with importlib.resources.as_file(resource) as path:
                 shipped = load_form(path)
             if shipped.dense_sha256 == dense_sha256 and shipped.experts == experts:
-                return shipped
+                return dataclasses.replace(shipped, origin="shipped")
     return None
 
 

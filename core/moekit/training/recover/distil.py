@@ -167,11 +167,8 @@ def _step(
 
 
 def _teacher_tokens(backbone: MoEBackbone, x_BND: Tensor, grid: Grid) -> list[Tensor]:
-    before, backbone.top_k = backbone.top_k, backbone.experts
-    try:
+    with backbone.at_top_k(backbone.experts):
         last_BND, kept = backbone.run_blocks(x_BND, grid, keep=range(len(backbone.blocks)))
-    finally:
-        backbone.top_k = before
     return [*(kept[index] for index in sorted(kept)), backbone.stem.norm(last_BND)]
 
 

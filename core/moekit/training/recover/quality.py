@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from moekit.backbone.carve import shaped_layer
 from moekit.backbone.model import MoEBackbone, MoEBlock
 from moekit.backbone.sparse.form import SparseForm
-from moekit.moe.stats import RoutingTrace
+from moekit.moe.stats import RoutingTrace, dead_of, maxvio_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,23 +71,20 @@ def health(backbone: MoEBackbone, batches: Iterable[Tensor], *, top_k: int) -> d
         `maxvio`: one figure a block (`BlockRouting.maxvio`); `dead`: for each block the experts
         that no token had; `top_k`.
     """
-    before, backbone.top_k = backbone.top_k, top_k
     device = next(backbone.parameters()).device
     counts: dict[int, Tensor] = {}
-    try:
-        for batch in batches:
-            trace = RoutingTrace()
+    for batch in batches:
+        trace = RoutingTrace()
+        with backbone.at_top_k(top_k):
             backbone(batch.to(device), trace=trace)
-            for routed in trace.blocks:
-                found_E = routed.counts_BE.sum(0).cpu()
-                counts[routed.block] = counts.get(routed.block, torch.zeros_like(found_E)) + found_E
-    finally:
-        backbone.top_k = before
-    loads = [counts[block].double() for block in sorted(counts)]
+        for routed in trace.blocks:
+            found_E = routed.counts_BE.sum(0).cpu()
+            counts[routed.block] = counts.get(routed.block, torch.zeros_like(found_E)) + found_E
+    blocks = [counts[block] for block in sorted(counts)]
     return {
         "top_k": top_k,
-        "maxvio": [round(float(load_E.max() / load_E.mean() - 1), 3) for load_E in loads],
-        "dead": [(load_E == 0).nonzero()[:, 0].tolist() for load_E in loads],
+        "maxvio": [round(maxvio_of(counts_E), 3) for counts_E in blocks],
+        "dead": [dead_of(counts_E) for counts_E in blocks],
     }
 
 
@@ -109,29 +106,24 @@ def nearness(
         batches: (B, 3, H, W) normalised images.
         top_k: The numbers of experts to look at.
     """
-    before = backbone.top_k
     device = next(backbone.parameters()).device
+    prefix = backbone.prefix_tokens
     sums = {k: [0.0, 0.0] for k in top_k}
     images = 0
-    try:
-        for batch in batches:
-            images += len(batch)
-            backbone.top_k = backbone.experts
-            dense_BND = backbone(batch.to(device)).final_BND
-            for k in top_k:
-                backbone.top_k = k
-                near_BN = nn.functional.cosine_similarity(
-                    backbone(batch.to(device)).final_BND.float(), dense_BND.float(), dim=2
-                )
-                prefix = backbone.prefix_tokens
-                sums[k][0] += float(near_BN[:, prefix:].mean(1).sum())
-                sums[k][1] += float(near_BN[:, 0].sum())
-    finally:
-        backbone.top_k = before
+    for batch in batches:
+        images += len(batch)
+        with backbone.at_top_k(backbone.experts):
+            dense_BND = backbone(batch.to(device)).final_BND.float()
+        for k in top_k:
+            with backbone.at_top_k(k):
+                found_BND = backbone(batch.to(device)).final_BND.float()
+            near_BN = nn.functional.cosine_similarity(found_BND, dense_BND, dim=2)
+            sums[k][0] += float(near_BN[:, prefix:].mean(1).sum())
+            sums[k][1] += float(near_BN[:, 0].sum())
     return {
         k: Nearness(
             patches=patches / images,
-            class_token=first / images if backbone.prefix_tokens else None,
+            class_token=first / images if prefix else None,
             images=images,
         )
         for k, (patches, first) in sums.items()

@@ -113,11 +113,12 @@ def recover(
         on_step=on_step,
     )
     form = trained_form(student, fitted)
-    near = nearness(student, held_out, top_k=[task.recipe.top_k])[task.recipe.top_k]
-    if near.patches < fitted_near.patches:
+    steps = sorted({task.recipe.top_k, *(k for k in _CURVE if k <= dense.experts)})
+    curve = nearness(student, held_out, top_k=steps)
+    if curve[task.recipe.top_k].patches < fitted_near.patches:
         on_line("the distillation made the features no better: the fit is kept")
         form, student = fitted, shaped(dense, fitted)
-    curve = nearness(student, held_out, top_k=[k for k in _CURVE if k <= dense.experts])
+        curve = nearness(student, held_out, top_k=steps)
     form = form.with_blocks(
         form.blocks,
         recipe=dataclasses.asdict(task.recipe),

@@ -137,18 +137,13 @@ class _BlockFit:
         experts = form.router_ED.shape[0]
         cluster_F = torch.empty_like(form.order_F)
         cluster_F[form.order_F] = torch.arange(len(form.order_F)) // (len(form.order_F) // experts)
+        slope_F, offset_F = form.slope_F.to(self._device), form.offset_F.to(self._device)
         fit = Regression(form.router_ED.shape[1], experts)
         for path in paths:
             z_BND = self._inputs(path)
             every = max(1, z_BND.shape[1] // _ROUTER_TOKENS)
             z_TD = z_BND[:, ::every].flatten(0, 1)
-            before_TF = neurons.before(z_TD)
-            excess_TF = (
-                neurons.activation(before_TF)
-                - form.slope_F.to(self._device) * before_TF
-                - form.offset_F.to(self._device)
-            )
-            excess = Excess(excess_TF=excess_TF, slope_F=form.slope_F, offset_F=form.offset_F)
+            excess = Excess.of(neurons, z_TD, slope_F, offset_F)
             fit.add(z_TD, excess.energies_TE(neurons, cluster_F.to(self._device), experts))
         return fit.solve(_ROUTER_RIDGE)
 

@@ -21,7 +21,7 @@ from moekit.backbone.model import MoEBackbone, MoEBlock
 from moekit.backbone.sparse.form import SparseForm
 from moekit.errors import UsageError
 from moekit.moe.layer import MoELayer
-from moekit.moe.stand_in import StandIn
+from moekit.moe.stand_in import StandIn, beyond_stand_in
 
 _SOFTNESS = 0.25
 
@@ -94,8 +94,9 @@ def _all_masked(layer: MoELayer, z_BND: Tensor, top_k: int) -> Tensor:
     before_BNF = nn.functional.linear(z_BND, bank.w1_EHD.flatten(0, 1), bank.b1_EH.flatten())
     excess_BNF = bank.activation(before_BNF)
     if bank.slope_EH is not None and bank.offset_EH is not None:
-        stand_in_BNF = before_BNF * bank.slope_EH.flatten() + bank.offset_EH.flatten()
-        excess_BNF = excess_BNF - stand_in_BNF.to(excess_BNF.dtype)
+        excess_BNF = beyond_stand_in(
+            excess_BNF, before_BNF, bank.slope_EH.flatten(), bank.offset_EH.flatten()
+        )
     wide_BNF = mask_BNE.to(excess_BNF.dtype).repeat_interleave(bank.hidden, dim=2)
     w2_DF = bank.w2_EHD.flatten(0, 1).T
     chosen_BND = nn.functional.linear(excess_BNF * wide_BNF, w2_DF, bank.b2_D)

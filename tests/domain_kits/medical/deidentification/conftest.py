@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import functools
 
 import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
-
-from moekit.cli.main import main
 
 ROOT = "1.2.826.0.1.3680043.9.7777"
 SECRETS = (
@@ -25,31 +23,10 @@ SECRETS = (
 )
 
 
-class Outcome:
-    """Exit code and output of one command."""
-
-    def __init__(self, code, out, err):
-        self.code = code
-        self.out = out
-        self.err = err
-
-    @property
-    def json(self):
-        return json.loads(self.out)
-
-
 @pytest.fixture
-def run(capsys):
+def run(moekit):
     """Runs `moekit deidentify ARGUMENTS`."""
-
-    def call(*arguments):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main(["deidentify", *(str(argument) for argument in arguments)])
-        captured = capsys.readouterr()
-        return Outcome(stop.value.code, captured.out, captured.err)
-
-    return call
+    return functools.partial(moekit, "deidentify")
 
 
 def make_image(number: int) -> Dataset:
