@@ -27,6 +27,8 @@ class Sample:
         split: `train`, `val` or `test`; None until the data set is split.
         facts: More that subgroups are made from, by name, such as the maker of the device. They are
             kept with the predictions and read by report sections, so they may identify nobody.
+        mask: An image of the size of this one whose pixels are not zero where it is positive; None
+            where nobody has drawn one. A negative sample needs none.
     """
 
     id: str
@@ -37,6 +39,7 @@ class Sample:
     subtype: str | None = None
     split: str | None = None
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    mask: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,6 +117,12 @@ class Dataset:
                 fix=f"use one of: {', '.join(self.split_names()) or 'none (the set is not split)'}",
             )
         return chosen
+
+    @property
+    def negatives_only(self) -> bool:
+        """Whether there is a train split and no sample of it is positive."""
+        labels = {sample.label for sample in self.samples if sample.split == "train"}
+        return labels == {0}
 
     def split_names(self) -> tuple[str, ...]:
         """The splits that have samples, in the order train, val, test."""
