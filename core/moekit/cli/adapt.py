@@ -111,7 +111,7 @@ def run_adaptation(
     """Adapts a kit; returns the run's record, or None in all processes but the first."""
     from moekit.backbone.sources import DEFAULT_ARCHITECTURE
     from moekit.cli.session import open_backbone, quiet_libraries
-    from moekit.plugins.changes import KitChanges, changed
+    from moekit.plugins.changes import KitChanges, changed, kit_of_data
     from moekit.plugins.registry import Registry
     from moekit.training.adapt import Adaptation
     from moekit.training.adapt import adapt as train
@@ -120,7 +120,9 @@ def run_adaptation(
     quiet_libraries()
     registry = Registry()
     kit_changes = KitChanges(experts=experts, gate=gate).full(registry)
-    spec = changed(registry.kit(kit), kit_changes, registry)
+    dataset = registry.load_dataset(data, seed=seed)
+    fitting = kit_of_data(registry.kit(kit), negatives_only=dataset.negatives_only)
+    spec = changed(fitting, kit_changes, registry)
     changes = {
         "epochs": epochs,
         "views": views,
@@ -129,7 +131,6 @@ def run_adaptation(
     }
     given = {name: value for name, value in changes.items() if value is not None}
     recipe = type(spec.recipe).model_validate({**spec.recipe.model_dump(), **given})
-    dataset = registry.load_dataset(data, seed=seed)
     fabric = open_fabric(device, devices, recipe.precision)
     backbone = open_backbone(
         device=str(fabric.device),

@@ -38,10 +38,9 @@ from moekit.cli.output import Reporter, print_json, reporter, say
     ),
     click.option(
         "--threshold-rule",
-        default="accuracy",
-        show_default=True,
         metavar="RULE",
-        help="How the threshold is chosen on the run's validation scores.",
+        help="How the threshold is chosen on the run's validation scores; the kit's own where not "
+        "given.",
     ),
     click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Arithmetic."),
     batch_option,
@@ -56,7 +55,7 @@ def predict(
     inputs: tuple[Path, ...],
     run_folder: Path,
     out: Path,
-    threshold_rule: str,
+    threshold_rule: str | None,
     precision: str | None,
     batch_size: int,
     weights: str,
@@ -95,7 +94,7 @@ def run_prediction(
     run_folder: Path,
     out: Path,
     report: Reporter,
-    threshold_rule: str = "accuracy",
+    threshold_rule: str | None = None,
     precision: str | None = None,
     batch_size: int = 16,
     weights: str = "auto",
@@ -131,7 +130,9 @@ def run_prediction(
         run, spec, backbone=backbone, registry=registry, with_baseline=False, precision=precision
     )
     validation = Predictions.read_csv(run.validation)
-    point = choose_threshold(validation.scores, validation.labels, rule=threshold_rule)
+    point = choose_threshold(
+        validation.scores, validation.labels, rule=threshold_rule or spec.threshold_rule
+    )
     provenance = {
         "kit": spec.name,
         "kit_sha256": record["weights"]["kit_sha256"],

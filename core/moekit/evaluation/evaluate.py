@@ -34,7 +34,6 @@ from moekit.training.run import Run
 SCHEMA = 1
 TRACED_IMAGES = 128
 SHOWN_MISSES = 6
-DEFAULT_RULE = "accuracy"
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -58,7 +57,7 @@ class Evaluation:
     dataset: Dataset
     run: Run
     split: str = "test"
-    rule: str = DEFAULT_RULE
+    rule: str = "accuracy"
     batch_size: int = 16
     seed: int = 0
     precision: str | None = None
@@ -301,6 +300,9 @@ def _header(task: Evaluation, point: OperatingPoint, *, seed: int) -> dict[str, 
             "rule": point.rule,
             "split": point.split,
             "n": point.n,
+            "false_alarm": None
+            if point.ci95 is None
+            else {"value": point.value, "ci95": list(point.ci95)},
         },
     }
 

@@ -10,8 +10,10 @@ import dataclasses
 import numpy as np
 
 from moekit.errors import DataError, UsageError
+from moekit.evaluation.tail import LARGEST_TAIL, counted_interval, tail_threshold
 
-RULES = ("accuracy", "f1", "youden", "max-miss=SHARE", "max-false-alarm=SHARE")
+RULES = ("accuracy", "f1", "youden", "max-miss=SHARE", "max-false-alarm=SHARE", "tail=SHARE")
+_ONE_CLASS = ("max-false-alarm", "tail")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,7 @@ class OperatingPoint:
         split: On which split.
         n: From how many scores.
         value: What the rule reached there: its figure, or the share missed or falsely alarmed.
+        ci95: Interval of the false-alarm share, where the rule promises one.
     """
 
     threshold: float
@@ -31,6 +34,7 @@ class OperatingPoint:
     split: str
     n: int
     value: float
+    ci95: tuple[float, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,32 +58,48 @@ def choose_threshold(
 
     Args:
         scores: (n,) in [0, 1].
-        labels: (n,) in {0, 1}, both present.
+        labels: (n,) in {0, 1}; both present, unless the rule looks at negatives alone.
         rule: `accuracy`, `f1`, `youden` (sensitivity + specificity - 1; Youden 1950), or
             `max-miss=SHARE`: the highest threshold at which at most that share of positives is
             missed, or `max-false-alarm=SHARE`: the lowest at which at most that share of negatives
-            is called positive (specificity of at least 1 - SHARE).
+            is called positive (specificity of at least 1 - SHARE), or `tail=SHARE`: where a fitted
+            tail of the negatives' scores expects that share of them to be beyond. The last two need
+            no positives.
         split: Name of the split, for the record.
 
     Raises:
-        DataError: One class only, or no scores.
+        DataError: A class that the rule needs is missing, or too few negatives to fit a tail.
         UsageError: The rule is unknown.
     """
-    if len(np.unique(labels)) < 2:
+    kind = rule.partition("=")[0]
+    if not (labels == 0).any() or (kind not in _ONE_CLASS and not (labels == 1).any()):
         raise DataError(
-            "a threshold needs scores of both classes",
+            f"the rule {rule} needs scores of both classes",
             whose=f"the {split} split",
-            fix="use a validation split that holds both",
+            fix="use a validation split that holds both, or with negatives alone one of the rules "
+            "max-false-alarm=SHARE and tail=SHARE",
         )
+    if kind == "tail":
+        return _from_tail(scores[labels == 0], rule, split)
     candidates = _candidates(scores)
     counts = _count(scores, labels, candidates)
     values, best = _judge(counts, rule)
+    alarmed = int(counts.false_positives[best])
     return OperatingPoint(
         threshold=float(candidates[best]),
         rule=rule,
         split=split,
         n=len(scores),
         value=float(values[best]),
+        ci95=counted_interval(alarmed, counts.negatives) if kind == "max-false-alarm" else None,
+    )
+
+
+def _from_tail(scores: np.ndarray, rule: str, split: str) -> OperatingPoint:
+    _, share = _promise(rule)
+    threshold, interval = tail_threshold(scores, alarms=share)
+    return OperatingPoint(
+        threshold=threshold, rule=rule, split=split, n=len(scores), value=share, ci95=interval
     )
 
 
@@ -120,7 +140,9 @@ def _promise(rule: str) -> tuple[str, float]:
         share = float(text)
     except ValueError:
         share = -1.0
-    if kind not in ("max-miss", "max-false-alarm") or not 0 <= share < 1:
+    known = {"max-miss": 1.0, "max-false-alarm": 1.0, "tail": LARGEST_TAIL}
+    least = 0.0 if kind != "tail" else np.nextafter(0.0, 1.0)
+    if kind not in known or not least <= share < known[kind]:
         raise UsageError(
             f"there is no threshold rule {rule!r}",
             whose="--threshold-rule",

@@ -57,6 +57,27 @@ def changed(kit: KitSpec, changes: KitChanges, registry: Registry) -> KitSpec:
     return dataclasses.replace(kit, slots=tuple(_slot(slot, changes) for slot in kit.slots))
 
 
+def kit_of_data(kit: KitSpec, *, negatives_only: bool) -> KitSpec:
+    """The kit for such data.
+
+    Args:
+        kit: As it is registered.
+        negatives_only: Whether the training split holds negatives alone.
+
+    Raises:
+        DataError: The kit needs positives to learn from.
+    """
+    if not negatives_only:
+        return kit
+    if kit.negatives_only is None:
+        raise DataError(
+            "the training split holds one class alone",
+            whose=f"kit {kit.name}",
+            fix="add samples of the other class, or choose a kit that learns from one class",
+        )
+    return kit.negatives_only
+
+
 def kit_of_frames(kit: KitSpec, frames: int) -> KitSpec:
     """The kit for samples of that many frames: for stacks, with its `stack_experts` in each slot.
 
@@ -87,7 +108,8 @@ def kit_of_run(registry: Registry, name: str, record: Mapping[str, Any]) -> KitS
                 whose=name,
                 fix=f"name the kit {made_by}, or another run",
             )
-        return changed(registry.kit(name), KitChanges(**request.get("changes", {})), registry)
+        kit = kit_of_data(registry.kit(name), negatives_only=request.get("negatives_only", False))
+        return changed(kit, KitChanges(**request.get("changes", {})), registry)
     except UsageError as error:
         used = [f"{one['distribution']} {one['version']}" for one in record.get("plugins", [])]
         raise DataError(

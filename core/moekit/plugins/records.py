@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from moekit.data.samples import Dataset
     from moekit.moe.gates import Gate
     from moekit.moe.specialists import SpecialistExpert
+    from moekit.plugins.fitting import FitResult, FitTask
     from moekit.training.recipe import Recipe
 
 
@@ -194,6 +195,12 @@ class KitSpec:
             output folder; called with a folder for files that must be made. None for no such part.
         stack_experts: Names of registered experts that each slot gets too where samples are stacks
             of frames; images are not touched by them.
+        threshold_rule: How the operating threshold is chosen where the user names no rule.
+        fit: Takes the place of the core's training loop, which needs samples of both classes; None
+            for that loop.
+        negatives_only: The kit for data whose training split holds negatives alone: of the same
+            name, with a `fit` and a `threshold_rule` that need no positives. None where the kit
+            cannot learn from such data.
     """
 
     name: str
@@ -210,6 +217,9 @@ class KitSpec:
     predict: Callable[[PredictTask], dict[str, Any]] | None = None
     demo_inputs: Callable[[Path], Mapping[str, Path]] | None = None
     stack_experts: tuple[str, ...] = ()
+    threshold_rule: str = "accuracy"
+    fit: Callable[[FitTask], FitResult] | None = None
+    negatives_only: KitSpec | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import shutil
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,13 +18,13 @@ from moekit.backbone.sources import cache_folder
 from moekit.data.predictions import Predictions
 from moekit.data.samples import Dataset
 from moekit.plugins.changes import KitChanges, kit_of_frames, metrics_of
+from moekit.plugins.fitting import FitResult, FitTask
 from moekit.plugins.records import KitSpec, RunEvent
 from moekit.plugins.registry import Registry
 from moekit.runtime.device import Arithmetic, pick_arithmetic
 from moekit.runtime.facts import backbone_facts, machine, now, plugin_facts, versions
 from moekit.runtime.kit import KitModules
-from moekit.training.checkpoint import Progress
-from moekit.training.fit import Fit
+from moekit.training.fit import fit_labelled, score_stored
 from moekit.training.prefix import PrefixPlan, PrefixStore, open_prefix
 from moekit.training.recipe import Recipe
 from moekit.training.run import Run
@@ -32,7 +32,9 @@ from moekit.training.storage import DEFAULT_LIMIT
 
 OnProgress = Callable[[str, int, int], None]
 OnEpoch = Callable[[str, Mapping[str, float]], None]
-KIT, BASELINE = "kit", "baseline"
+Part = Literal["kit", "baseline"]
+KIT: Part = "kit"
+BASELINE: Part = "baseline"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,24 +108,25 @@ def adapt(
     if fabric.is_global_zero:
         registry.tell("run_started", _event(task, record["request"]))
     arithmetic = pick_arithmetic(task.recipe.precision, fabric.device)
-    parts: dict[str, KitModules] = {}
+    parts: dict[Part, KitModules] = {}
     for part, spec in {KIT: task.kit, BASELINE: baseline_of(task.kit)}.items():
         torch.manual_seed(task.seed)
         parts[part] = KitModules(spec=spec, registry=registry, backbone=backbone).to(fabric.device)
-    plans = {
+    plans: dict[tuple[str, str], PrefixPlan] = {
         (part, split): _plan(task, kit, backbone, arithmetic, split)
         for part, kit in parts.items()
         for split in ("train", "val")
     }
-    stores: dict[str, dict[str, PrefixStore]] = {}
+    stores: dict[Part, dict[str, PrefixStore]] = {}
     for part in parts:
         stores[part] = {
             split: _store(task, plans, part, split, backbone, fabric, stores.get(KIT), on_progress)
             for split in ("train", "val")
         }
-    outcomes: dict[str, _Outcome] = {}
+    outcomes: dict[Part, _Outcome] = {}
     for part, epochs in {BASELINE: task.recipe.baseline_epochs, KIT: task.recipe.epochs}.items():
-        fit = Fit(
+        fitting = FitTask(
+            part=part,
             kit=parts[part],
             backbone=backbone,
             fabric=fabric,
@@ -135,11 +138,16 @@ def adapt(
             checkpoint=task.run.checkpoints / f"{part}.safetensors",
             on_epoch=functools.partial(on_epoch, part),
         )
-        progress = fit.run()
         outcomes[part] = _Outcome(
             kit=parts[part],
-            progress=progress,
-            scores=fit.scores(stores[part]["val"]),
+            result=(task.kit.fit or fit_labelled)(fitting),
+            scores=score_stored(
+                parts[part],
+                fitting.val,
+                backbone=backbone,
+                fabric=fabric,
+                batch_size=task.recipe.batch_size,
+            ),
             train=stores[part]["train"],
             val=stores[part]["val"],
         )
@@ -154,7 +162,7 @@ def adapt(
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Outcome:
     kit: KitModules
-    progress: Progress
+    result: FitResult
     scores: np.ndarray
     train: PrefixStore
     val: PrefixStore
@@ -182,6 +190,7 @@ def _request(task: Adaptation, backbone: MoEBackbone) -> dict[str, Any]:
         "dataset": task.dataset.name,
         "samples": len(task.dataset.samples),
         "frames": task.dataset.frames,
+        "negatives_only": task.dataset.negatives_only,
         "split_note": task.dataset.split_note,
         "seed": task.seed,
         "recipe": task.recipe.model_dump(),
@@ -231,7 +240,7 @@ def _store(
 
 def _keep(
     task: Adaptation,
-    outcomes: Mapping[str, _Outcome],
+    outcomes: Mapping[Part, _Outcome],
     backbone: MoEBackbone,
     registry: Registry,
     arithmetic: Arithmetic,
@@ -240,7 +249,7 @@ def _keep(
     hashes = {part: run.save_weights(part, outcome.kit) for part, outcome in outcomes.items()}
     scores = Predictions.of(kit.val.samples, kit.scores, baseline.scores)
     scores.write_csv(run.validation)
-    run.write_history(kit.progress.history)
+    run.write_history(kit.result.history)
     unread = (*task.dataset.skipped, *kit.train.skipped, *kit.val.skipped)
     skipped = {skip.id: skip for skip in unread}
     run.finish(
@@ -254,9 +263,9 @@ def _keep(
             },
             "training": {
                 part: {
-                    "epochs": outcome.progress.epoch,
-                    "best_epoch": outcome.progress.best_epoch,
-                    "seconds": round(outcome.progress.seconds, 1),
+                    "epochs": outcome.result.epochs,
+                    "best_epoch": outcome.result.best_epoch,
+                    "seconds": round(outcome.result.seconds, 1),
                 }
                 for part, outcome in outcomes.items()
             },

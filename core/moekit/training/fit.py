@@ -12,7 +12,6 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -24,6 +23,7 @@ from torchmetrics.functional.classification import binary_auroc
 from moekit.backbone.model import MoEBackbone
 from moekit.moe.specialists import Grid
 from moekit.moe.stats import RoutingTrace
+from moekit.plugins.fitting import FitResult, FitTask
 from moekit.runtime.kit import KitModules
 from moekit.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from moekit.training.prefix import PrefixStore
@@ -62,52 +62,52 @@ class Trainee(nn.Module):
         return cast(Tensor, output.logit_B)
 
 
-class Fit:
-    """One training of one kit.
+def fit_labelled(task: FitTask) -> FitResult:
+    """The core's training loop, for samples of both classes.
 
-    Args:
-        kit: Its modules; at the end they hold the averaged weights of the best epoch.
-        backbone: The frozen trunk, on the device of `fabric`.
-        fabric: Launched; decides device, arithmetic and processes.
-        train: Stored prefix of the training split.
-        val: Stored prefix of the validation split, one view.
-        recipe: What to do.
-        epochs: Passes over the training split.
-        seed: Decides order, views and dropout.
-        checkpoint: The checkpoint file; a training found there goes on.
-        on_epoch: Called after each epoch with its figures.
+    At the end the kit holds the averaged weights of the epoch with the lowest validation loss.
     """
+    progress = _Fit(task).run()
+    return FitResult(
+        epochs=progress.epoch,
+        best_epoch=progress.best_epoch,
+        seconds=progress.seconds,
+        history=tuple(progress.history),
+    )
 
-    def __init__(
-        self,
-        *,
-        kit: KitModules,
-        backbone: MoEBackbone,
-        fabric: Fabric,
-        train: PrefixStore,
-        val: PrefixStore,
-        recipe: Recipe,
-        epochs: int,
-        seed: int,
-        checkpoint: Path,
-        on_epoch: OnEpoch,
-    ) -> None:
-        self.kit = kit
-        self.fabric = fabric
-        self.train = train
-        self.val = val
-        self.recipe = recipe
-        self.epochs = epochs
-        self.seed = seed
-        self.checkpoint = checkpoint
-        self.on_epoch = on_epoch
-        self._targets = _targets(train, soft=recipe.soft_targets)
-        self._optimizer = torch.optim.AdamW(_parameter_groups(kit, recipe))
-        self._average = copy.deepcopy(kit).requires_grad_(False)
+
+def score_stored(
+    kit: KitModules,
+    store: PrefixStore,
+    *,
+    backbone: MoEBackbone,
+    fabric: Fabric,
+    batch_size: int,
+) -> np.ndarray:
+    """(n,) float64 probabilities of the positive class, in the order of the store."""
+    kit.eval()
+    logit_B = _logits(Trainee(kit, backbone, store.grid), store, fabric, batch_size)
+    return logit_B.double().sigmoid().numpy()
+
+
+class _Fit:
+    def __init__(self, task: FitTask) -> None:
+        self.kit = task.kit
+        self.fabric = task.fabric
+        self.train = task.train
+        self.val = task.val
+        self.recipe = task.recipe
+        self.epochs = task.epochs
+        self.seed = task.seed
+        self.checkpoint = task.checkpoint
+        self.on_epoch = task.on_epoch
+        self._targets = _targets(self.train, soft=self.recipe.soft_targets)
+        self._optimizer = torch.optim.AdamW(_parameter_groups(self.kit, self.recipe))
+        self._average = copy.deepcopy(self.kit).requires_grad_(False)
         self._best = copy.deepcopy(self._average)
-        self._scorer = Trainee(self._average, backbone, val.grid)
-        trainee = Trainee(kit, backbone, train.grid)
-        self._trainee, self._stepper = fabric.setup(trainee, self._optimizer)
+        self._scorer = Trainee(self._average, task.backbone, self.val.grid)
+        trainee = Trainee(self.kit, task.backbone, self.train.grid)
+        self._trainee, self._stepper = self.fabric.setup(trainee, self._optimizer)
         self._state = self._resume()
         self._saved_at = time.monotonic()
         self._began = time.monotonic() - self._state.seconds
@@ -129,10 +129,6 @@ class Fit:
             module.load_state_dict(self._best.state_dict())
         self.kit.eval()
         return state
-
-    def scores(self, store: PrefixStore) -> np.ndarray:
-        """(n,) float64 probabilities of the positive class, in the order of the store."""
-        return self._score(store).double().sigmoid().numpy()
 
     def _epoch(self) -> None:
         state = self._state
@@ -220,24 +216,12 @@ class Fit:
 
     def _validate(self) -> tuple[float, float]:
         """Loss and AUROC of the averaged weights on the validation split."""
-        logit_B = self._score(self.val)
+        self._average.eval()
+        logit_B = _logits(self._scorer, self.val, self.fabric, self.recipe.batch_size)
         soft_B = _targets(self.val, soft=self.recipe.soft_targets)
         label_B = torch.tensor([sample.label for sample in self.val.samples])
         loss = nn.functional.binary_cross_entropy_with_logits(logit_B, soft_B)
         return float(loss), float(binary_auroc(logit_B.double().sigmoid(), label_B))
-
-    @torch.inference_mode()
-    def _score(self, store: PrefixStore) -> Tensor:
-        """(n,) float32 logits of the averaged weights, in the order of the store."""
-        self._average.eval()
-        logits = []
-        for start in range(0, len(store), self.recipe.batch_size):
-            rows = np.arange(start, min(start + self.recipe.batch_size, len(store)))
-            x_BND, kept = self.fabric.to_device(store.read(rows, np.zeros_like(rows)))
-            with self.fabric.autocast():
-                logit_B = self._scorer(x_BND, kept)
-            logits.append(logit_B.float().cpu())
-        return torch.cat(logits)
 
     def _modules(self) -> dict[str, nn.Module]:
         return {"kit": self.kit, "average": self._average, "best": self._best}
@@ -258,6 +242,19 @@ class Fit:
         if not self.checkpoint.exists():
             return Progress()
         return load_checkpoint(self.checkpoint, modules=self._modules(), optimizer=self._optimizer)
+
+
+@torch.inference_mode()
+def _logits(scorer: Trainee, store: PrefixStore, fabric: Fabric, batch_size: int) -> Tensor:
+    """(n,) float32 logits in the order of the store."""
+    logits = []
+    for start in range(0, len(store), batch_size):
+        rows = np.arange(start, min(start + batch_size, len(store)))
+        x_BND, kept = fabric.to_device(store.read(rows, np.zeros_like(rows)))
+        with fabric.autocast():
+            logit_B = scorer(x_BND, kept)
+        logits.append(logit_B.float().cpu())
+    return torch.cat(logits)
 
 
 def _targets(store: PrefixStore, *, soft: bool) -> Tensor:

@@ -1,0 +1,112 @@
+"""The upper tail of the scores of negatives, fitted: thresholds beyond what a sample can count.
+
+Of 64 negatives none tells where 1 in 200 begins. By the theorem of Pickands, Balkema and de Haan
+the scores beyond a high one follow a generalised Pareto distribution; its fit says so, and how
+surely (peaks over threshold: Coles 2001, An Introduction to Statistical Modeling of Extreme Values,
+chapter 4). Scores are taken as log-odds, which have no upper end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from scipy import special, stats  # type: ignore[import-untyped]
+
+from moekit.errors import DataError
+
+LEAST_NEGATIVES = 20
+LARGEST_TAIL = 0.25
+"""Share of the negatives that the tail is fitted to, and so the largest that it can promise."""
+_LEAST_EXCEEDING = 10
+_RESAMPLES = 200
+_HEAVIEST, _LIGHTEST = 0.5, -0.5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tail:
+    """A fitted tail, on log-odds.
+
+    Attributes:
+        start: Where the tail begins.
+        share: Share of the negatives beyond it.
+        shape: Of the generalised Pareto distribution, kept within [-0.5, 0.5]: small samples tell
+            it badly, and beyond these the moments of the fit do not exist.
+        scale: Its scale.
+    """
+
+    start: float
+    share: float
+    shape: float
+    scale: float
+
+    def beyond(self, logit: float) -> float:
+        """Share of negatives at or above a log-odds value; at most `share`."""
+        excess = max(logit - self.start, 0.0)
+        return self.share * float(stats.genpareto.sf(excess, self.shape, scale=self.scale))
+
+    def quantile(self, alarms: float) -> float:
+        """The log-odds that a share `alarms` of the negatives, at most `share`, reaches."""
+        inside = min(alarms / self.share, 1.0)
+        return self.start + float(stats.genpareto.isf(inside, self.shape, scale=self.scale))
+
+
+def fit_tail(scores: np.ndarray) -> Tail:
+    """Fits the tail of the scores of negatives by probability-weighted moments.
+
+    Those of Hosking and Wallis 1987 (Technometrics 29:339) need no search and are steadier than the
+    likelihood on few scores.
+
+    Args:
+        scores: (n,) in (0, 1).
+
+    Raises:
+        DataError: Fewer than 20 scores.
+    """
+    count = len(scores)
+    if count < LEAST_NEGATIVES:
+        raise DataError(
+            f"{count} scores of negatives are too few to fit a tail to",
+            whose="the validation split",
+            fix=f"give at least {LEAST_NEGATIVES} there, or use the rule max-false-alarm",
+        )
+    logits = np.sort(special.logit(np.clip(scores, 1e-300, np.nextafter(1.0, 0.0))))
+    beyond = min(max(round(LARGEST_TAIL * count), _LEAST_EXCEEDING), count - 1)
+    start = float(logits[count - beyond - 1])
+    excess = logits[count - beyond :] - start
+    mean = max(float(excess.mean()), 1e-9)
+    weights = (beyond - np.arange(1, beyond + 1)) / (beyond - 1)
+    moment = float((weights * excess).mean())
+    shape = 2 - mean / max(mean - 2 * moment, 1e-9)
+    shape = float(np.clip(shape, _LIGHTEST, _HEAVIEST))
+    return Tail(start=start, share=beyond / count, shape=shape, scale=mean * (1 - shape))
+
+
+def tail_threshold(scores: np.ndarray, *, alarms: float) -> tuple[float, tuple[float, float]]:
+    """The score that a share of the negatives is expected to reach.
+
+    Args:
+        scores: (n,) of negatives, in (0, 1).
+        alarms: The share, above 0 and at most a quarter.
+
+    Returns:
+        The threshold and a 95% interval of the share that is truly beyond it: tails of 200
+        resamples say how much of their negatives lies there.
+
+    Raises:
+        DataError: Too few scores.
+    """
+    limit = fit_tail(scores).quantile(alarms)
+    generator = np.random.default_rng(0)
+    shares = [
+        fit_tail(generator.choice(scores, size=len(scores))).beyond(limit)
+        for _ in range(_RESAMPLES)
+    ]
+    low, high = np.quantile(shares, (0.025, 0.975))
+    return float(special.expit(limit)), (float(low), float(high))
+
+
+def counted_interval(alarmed: int, negatives: int) -> tuple[float, float]:
+    """The exact 95% interval of a counted share (Clopper and Pearson 1934, Biometrika 26:404)."""
+    found = stats.binomtest(alarmed, negatives).proportion_ci(0.95, method="exact")
+    return float(found.low), float(found.high)
