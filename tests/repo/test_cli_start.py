@@ -47,8 +47,11 @@ FLAGS = {
     "--weights",
     "evaluate": "--batch-size --data --debug --device --form --json --precision --run --seed "
     "--split --threshold-rule --weights",
-    "predict": "--batch-size --debug --device --form --json --out --precision --run "
+    "predict": "--batch-size --debug --device --form --json --out --precision --review --run "
     "--threshold-rule --weights",
+    "watch": "--batch-size --debug --device --form --golden --golden-every --golden-tolerance "
+    "--idle --json --keep --once --out --overlays --precision --queue --reference --review --run "
+    "--settle --threshold-rule --tries --weights",
     "report": "--debug --json",
     "kits": "--debug --json",
     "datasets": "--debug --json",

@@ -23,6 +23,7 @@ from moekit.cli.options import (
     with_options,
 )
 from moekit.cli.output import Reporter, print_json, reporter, say
+from moekit.cli.trained import open_trained, precision_option, review_option, rule_option
 
 
 @click.command()
@@ -36,13 +37,9 @@ from moekit.cli.output import Reporter, print_json, reporter, say
         type=click.Path(path_type=Path, file_okay=False),
         help="Folder for predictions.csv and the overlays.",
     ),
-    click.option(
-        "--threshold-rule",
-        metavar="RULE",
-        help="How the threshold is chosen on the run's validation scores; the kit's own where not "
-        "given.",
-    ),
-    click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Arithmetic."),
+    rule_option,
+    review_option,
+    precision_option,
     batch_option,
     weights_option,
     form_option,
@@ -56,6 +53,7 @@ def predict(
     run_folder: Path,
     out: Path,
     threshold_rule: str | None,
+    review: str | None,
     precision: str | None,
     batch_size: int,
     weights: str,
@@ -75,6 +73,7 @@ def predict(
             out=out,
             report=report,
             threshold_rule=threshold_rule,
+            review=review,
             precision=precision,
             batch_size=batch_size,
             weights=weights,
@@ -95,6 +94,7 @@ def run_prediction(
     out: Path,
     report: Reporter,
     threshold_rule: str | None = None,
+    review: str | None = None,
     precision: str | None = None,
     batch_size: int = 16,
     weights: str = "auto",
@@ -102,12 +102,9 @@ def run_prediction(
     device: str = "auto",
 ) -> dict[str, Any]:
     """Scores inputs with a run; returns what `--json` prints."""
-    from moekit.cli.session import open_backbone
-    from moekit.data.predictions import Predictions
-    from moekit.evaluation.evaluate import load_predictor, preprocess_of
+    from moekit.errors import UsageError
     from moekit.evaluation.predict import check_paths, collect_inputs, score_pictures
     from moekit.evaluation.predict import predict as score
-    from moekit.evaluation.threshold import choose_threshold
     from moekit.plugins.changes import kit_of_run
     from moekit.plugins.records import PredictTask
     from moekit.plugins.registry import Registry
@@ -117,42 +114,34 @@ def run_prediction(
     if registry.kit(kit).predict is None:
         check_paths(inputs)  # a kit that predicts in its own way tells in its own words
     run = Run(run_folder)
-    record = run.read_finished()
-    spec = kit_of_run(registry, kit, record)
+    spec = kit_of_run(registry, kit, run.read_finished())
+    if spec.predict is not None and review is not None:
+        raise UsageError(
+            f"the kit {spec.name} predicts in its own way, which has no review zone",
+            whose="--review",
+            fix="leave it out",
+        )
     found = collect_inputs(inputs) if spec.predict is None else []
-    backbone = open_backbone(
-        device=device,
+    trained = open_trained(
+        spec,
+        run,
+        registry=registry,
+        threshold_rule=threshold_rule,
+        review=review,
+        precision=precision,
         weights=weights,
-        architecture=record["backbone"]["architecture"],
         form=form,
+        device=device,
     )
-    predictor = load_predictor(
-        run, spec, backbone=backbone, registry=registry, with_baseline=False, precision=precision
-    )
-    validation = Predictions.read_csv(run.validation)
-    point = choose_threshold(
-        validation.scores, validation.labels, rule=threshold_rule or spec.threshold_rule
-    )
-    provenance = {
-        "kit": spec.name,
-        "kit_sha256": record["weights"]["kit_sha256"],
-        "backbone_sha256": backbone.provenance.sha256,
-        "threshold": point.threshold,
-        "rule": point.rule,
-        "precision": predictor.arithmetic,
-        "disclaimer": spec.disclaimer,
-    }
-    if record.get("caution"):
-        provenance["trained on"] = record["caution"]
-    preprocess = preprocess_of(run, backbone)
+    predictor, preprocess = trained.predictor, trained.preprocess
     if spec.predict is not None:
         return spec.predict(
             PredictTask(
                 inputs=tuple(inputs),
                 out=out,
                 score=functools.partial(score_pictures, predictor, preprocess, batch_size),
-                threshold=point.threshold,
-                provenance=provenance,
+                threshold=trained.threshold,
+                provenance=trained.provenance,
                 batch_size=batch_size,
                 on_progress=report.update,
                 frames=preprocess.frames,
@@ -163,15 +152,16 @@ def run_prediction(
         found,
         predictor=predictor,
         preprocess=preprocess,
-        threshold=point.threshold,
+        threshold=trained.threshold,
         positive=spec.positive,
-        provenance=provenance,
+        provenance=trained.provenance,
         out=out,
         batch_size=batch_size,
         on_progress=report.update,
+        review=trained.review,
     )
     return {
-        **provenance,
+        **trained.provenance,
         "n": len(rows),
         "unreadable": sum(row.score is None for row in rows),
         "seconds": time.perf_counter() - began,

@@ -25,7 +25,7 @@ import stat
 import threading
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,6 +49,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Name endings, in lower case, that `find_images` takes for images."""
 
+_SUFFIXES = tuple(IMAGE_SUFFIXES)
 _FORMATS = tuple(
     plugin.format
     for plugin in (
@@ -194,21 +195,28 @@ def find_images(folder: Path) -> list[Path]:
     Raises:
         DataError: The folder, or one below it, is missing or cannot be listed.
     """
+    found = [Path(here, name) for here, name in walk_images(folder, onerror=_refuse_folder)]
+    return sorted(found, key=lambda path: (relative_id(path, folder), path.as_posix()))
+
+
+def walk_images(folder: Path, *, onerror: Callable[[OSError], None]) -> Iterator[tuple[str, str]]:
+    """Yields what `find_images` finds, unsorted: the folder of each image file, and its name.
+
+    Args:
+        folder: Where to begin.
+        onerror: Called for each folder that cannot be listed.
+    """
     seen: set[str] = set()
-    found: list[Path] = []
-    for here, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
+    for here, folders, files in os.walk(folder, onerror=onerror, followlinks=True):
         real = os.path.realpath(here)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(here, name)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
-        ]
-    return sorted(found, key=lambda path: (relative_id(path, folder), path.as_posix()))
+        for name in files:
+            if not name.startswith(".") and name.lower().endswith(_SUFFIXES):
+                yield here, name
 
 
 def relative_id(path: Path, folder: Path) -> str:

@@ -115,14 +115,30 @@ def image_batches(
             while waiting and len(ahead) < 3:
                 ahead.append(
                     [
-                        pool.submit(_read, inputs[row][1], preprocess, pictures)
+                        pool.submit(read_sample, inputs[row][1], preprocess, pictures)
                         for row in waiting.popleft()
                     ]
                 )
             yield _collect(inputs, piece, ahead.popleft(), preprocess.shape)
 
 
-def _read(path: Path, preprocess: Preprocess, pictures: int | None) -> _Read:
+def read_sample(
+    path: Path, preprocess: Preprocess, pictures: int | None
+) -> tuple[Tensor, Image.Image | None]:
+    """Reads one sample and, where it is asked for, its picture.
+
+    Args:
+        path: The file.
+        preprocess: How it becomes a tensor.
+        pictures: Longest side of the picture to hand on beside the tensor; None for none.
+
+    Returns:
+        float32 of the preprocessing's shape, normalised; and the picture, of a stack its middle
+        frame, reduced, or None.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
     frames = read_frames(path, preprocess.frames)
     tensor = preprocess.stack(frames)
     picture = frames[len(frames) // 2]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import concurrent.futures
 import csv
 import dataclasses
+import functools
 import hashlib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +18,13 @@ from PIL import Image
 from moekit._files import atomic_text
 from moekit.data.images import find_images
 from moekit.data.stream import Preprocess, image_batches
-from moekit.errors import DataError, StorageError, UsageError
+from moekit.errors import DataError, UsageError
+from moekit.evaluation.journal import Journal, read_journal
 from moekit.evaluation.overlay import LONG_SIDE, save_overlay
+from moekit.evaluation.threshold import UNREADABLE, verdict
 from moekit.runtime.predictor import Predictor
 
+Judge = Callable[[float], str]
 OnProgress = Callable[[str, int, int], None]
 _COLUMNS = ("file", "score", "verdict", "threshold", "overlay", "error")
 
@@ -33,7 +36,7 @@ class Prediction:
     Attributes:
         file: The input, relative to the folder that was given.
         score: Probability of the positive class; None where the image could not be read.
-        verdict: The kit's word for a positive, "pass", or "unreadable".
+        verdict: The kit's word for a positive, "pass", "review", or "unreadable".
         threshold: Operating threshold; a score at or above it is positive.
         overlay: Name of the overlay file in the output folder; empty where there is none.
         error: Why the image could not be read; empty otherwise.
@@ -94,6 +97,7 @@ def predict(
     out: Path,
     batch_size: int,
     on_progress: OnProgress,
+    review: float | None = None,
 ) -> list[Prediction]:
     """Scores images; what an interrupted call with the same inputs has done is not done again.
 
@@ -109,6 +113,7 @@ def predict(
         out: The output folder.
         batch_size: Images a forward pass.
         on_progress: Called with a description, the images done and their total.
+        review: The threshold of the review zone below the operating one; None for no zone.
 
     Returns:
         One prediction an input, in their order.
@@ -118,26 +123,30 @@ def predict(
         StorageError: The output cannot be written.
     """
     journal = out / "predictions.jsonl"
-    done = _read_journal(journal, provenance)
+    done = {row.file: row for row in read_rows(journal, provenance)}
     waiting = [(name, path) for name, path in inputs if name not in done]
-    try:
-        with _open_journal(journal, provenance) as file:
-            for rows in _score(
-                waiting, predictor, preprocess, threshold, positive, out, batch_size
-            ):
-                file.writelines(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows)
-                file.flush()
-                done |= {row.file: row for row in rows}
-                on_progress("images", len(done), len(inputs))
-    except OSError as error:
-        raise StorageError(
-            f"the predictions cannot be written ({error.strerror or error})",
-            whose=str(journal),
-            fix="free space or choose another --out; the same command then goes on",
-        ) from error
+    judge = functools.partial(verdict, threshold=threshold, review=review, positive=positive)
+    with Journal(journal, provenance) as file:
+        for rows in _score(waiting, predictor, preprocess, threshold, judge, out, batch_size):
+            file.append(dataclasses.asdict(row) for row in rows)
+            done |= {row.file: row for row in rows}
+            on_progress("images", len(done), len(inputs))
     rows = [done[name] for name, _ in inputs]
     _write_csv(out / "predictions.csv", rows)
     return rows
+
+
+def read_rows(journal: Path, provenance: dict[str, Any]) -> Iterator[Prediction]:
+    """Yields the finished predictions of a journal; see `read_journal`.
+
+    Raises:
+        UsageError: The journal was begun with another provenance.
+    """
+    for values in read_journal(journal, provenance):
+        try:
+            yield Prediction(**values)
+        except TypeError:
+            continue
 
 
 def score_pictures(
@@ -182,7 +191,7 @@ def _score(
     predictor: Predictor,
     preprocess: Preprocess,
     threshold: float,
-    positive: str,
+    judge: Judge,
     out: Path,
     batch_size: int,
 ) -> Any:
@@ -195,7 +204,7 @@ def _score(
                 Prediction(
                     file=name,
                     score=None,
-                    verdict="unreadable",
+                    verdict=UNREADABLE,
                     threshold=threshold,
                     overlay="",
                     error=reason,
@@ -216,7 +225,7 @@ def _score(
                             score,
                             evidence,
                             threshold,
-                            positive,
+                            judge,
                             out,
                         )
                     )
@@ -231,7 +240,7 @@ def _finish(
     score: float,
     evidence: np.ndarray | None,
     threshold: float,
-    positive: str,
+    judge: Judge,
     out: Path,
 ) -> Prediction:
     overlay = ""
@@ -241,7 +250,7 @@ def _finish(
     return Prediction(
         file=name,
         score=score,
-        verdict=positive if score >= threshold else "pass",
+        verdict=judge(score),
         threshold=threshold,
         overlay=overlay,
         error="",
@@ -258,45 +267,6 @@ def _with_unique_names(found: dict[Path, str]) -> list[tuple[str, Path]]:
             name = f"{mark}-{name}"
         unique.append((name, path))
     return unique
-
-
-def _read_journal(journal: Path, provenance: dict[str, Any]) -> dict[str, Prediction]:
-    """The finished rows; a last line that was cut off by a kill is not one of them."""
-    if not journal.exists():
-        return {}
-    lines = journal.read_text(encoding="utf-8").splitlines()
-    try:
-        first = json.loads(lines[0]) if lines else provenance
-    except json.JSONDecodeError:
-        first = None
-    if first != provenance:
-        raise UsageError(
-            "the folder holds predictions of another run, threshold or backbone",
-            whose=str(journal.parent),
-            fix="choose another --out",
-        )
-    rows: dict[str, Prediction] = {}
-    for line in lines[1:]:
-        try:
-            row = Prediction(**json.loads(line))
-        except (json.JSONDecodeError, TypeError):
-            continue
-        rows[row.file] = row
-    return rows
-
-
-def _open_journal(journal: Path, provenance: dict[str, Any]) -> IO[str]:
-    """Opens the journal to append whole lines, ending a line that was cut off."""
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    fresh = not journal.exists() or journal.stat().st_size == 0
-    cut = not fresh and not journal.read_bytes().endswith(b"\n")
-    file = journal.open("a", encoding="utf-8")
-    if fresh:
-        file.write(json.dumps(provenance) + "\n")
-    elif cut:
-        file.write("\n")
-    file.flush()
-    return file
 
 
 def _write_csv(path: Path, rows: Sequence[Prediction]) -> None:

@@ -12,6 +12,9 @@ import numpy as np
 from moekit.errors import DataError, UsageError
 from moekit.evaluation.tail import LARGEST_TAIL, counted_interval, tail_threshold
 
+PASS, REVIEW, UNREADABLE = "pass", "review", "unreadable"
+"""Verdicts beside the kit's word for a positive."""
+
 RULES = ("accuracy", "f1", "youden", "max-miss=SHARE", "max-false-alarm=SHARE", "tail=SHARE")
 _ONE_CLASS = ("max-false-alarm", "tail")
 
@@ -101,6 +104,67 @@ def _from_tail(scores: np.ndarray, rule: str, split: str) -> OperatingPoint:
     return OperatingPoint(
         threshold=threshold, rule=rule, split=split, n=len(scores), value=share, ci95=interval
     )
+
+
+def verdict(score: float, *, threshold: float, positive: str, review: float | None = None) -> str:
+    """What a score means.
+
+    Args:
+        score: In [0, 1]; one that is not a number counts as positive, so that it is not passed.
+        threshold: Operating threshold.
+        positive: The kit's word for a score at or above it.
+        review: Scores at or above this and below the threshold are for a person; None for no zone.
+
+    Returns:
+        `positive`, "review" or "pass".
+    """
+    if not score < threshold:
+        return positive
+    return REVIEW if review is not None and score >= review else PASS
+
+
+def review_threshold(
+    text: str, scores: np.ndarray, labels: np.ndarray, *, point: OperatingPoint
+) -> float:
+    """The threshold at which the review zone begins, below the operating threshold.
+
+    Args:
+        text: A number in (0, 1), or `max-false-alarm=SHARE`: the lowest threshold at which at most
+            that share of the validation split's negatives is reviewed or called positive.
+        scores: (n,) in [0, 1], of the validation split.
+        labels: (n,) in {0, 1}.
+        point: The operating point.
+
+    Raises:
+        DataError: The scores do not do for the rule; see `choose_threshold`.
+        UsageError: The text is neither, or the zone would be empty.
+    """
+    if text.partition("=")[0] == "max-false-alarm":
+        low = choose_threshold(scores, labels, rule=text, split=point.split).threshold
+    else:
+        low = _number(text)
+    if low >= point.threshold:
+        raise UsageError(
+            f"the review zone would be empty: {text} gives {low:.6g}, the operating threshold is "
+            f"{point.threshold:.6g}",
+            whose="--review",
+            fix="choose a lower number or a greater share, or leave out --review",
+        )
+    return low
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < 1:
+        raise UsageError(
+            f"{text!r} is no beginning of a review zone",
+            whose="--review",
+            fix="give a number between 0 and 1, or max-false-alarm=SHARE",
+        )
+    return number
 
 
 def _candidates(scores: np.ndarray) -> np.ndarray:

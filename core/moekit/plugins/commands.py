@@ -30,6 +30,7 @@ RESERVED = frozenset(
         "plugins",
         "predict",
         "report",
+        "watch",
     )
 )
 """Names of moekit's own commands, which no plugin can take."""

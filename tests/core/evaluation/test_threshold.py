@@ -5,7 +5,12 @@ import pytest
 
 from moekit import DataError, UsageError
 from moekit.evaluation.metrics import accuracy, f1
-from moekit.evaluation.threshold import choose_threshold
+from moekit.evaluation.threshold import (
+    OperatingPoint,
+    choose_threshold,
+    review_threshold,
+    verdict,
+)
 
 SCORES = np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9])
 LABELS = np.array([0, 0, 0, 1, 0, 1, 1, 1])
@@ -69,3 +74,44 @@ def test_a_share_that_is_a_whole_number_of_images_is_used_up(allowed):
     point = choose_threshold(scores, labels, rule=f"max-miss={allowed / 100}")
     assert (scores[:100] < point.threshold).sum() == allowed
     assert point.value == allowed / 100
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [(0.9, "odd"), (0.5, "odd"), (0.49, "review"), (0.2, "review"), (0.19, "pass")],
+)
+def test_a_verdict_has_a_review_zone_below_the_threshold(score, expected):
+    assert verdict(score, threshold=0.5, review=0.2, positive="odd") == expected
+
+
+def test_without_a_review_zone_there_are_two_verdicts():
+    assert verdict(0.49, threshold=0.5, positive="odd") == "pass"
+
+
+def test_a_score_that_is_no_number_is_not_passed():
+    assert verdict(float("nan"), threshold=0.5, review=0.2, positive="odd") == "odd"
+
+
+def test_the_review_zone_begins_where_a_share_of_negatives_is_below_it_or_at_a_number():
+    scores = np.array([0.1, 0.2, 0.3, 0.4, 0.8, 0.9])
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    point = choose_threshold(scores, labels)
+    assert review_threshold("0.33", scores, labels, point=point) == 0.33
+    low = review_threshold("max-false-alarm=0.25", scores, labels, point=point)
+    assert low == pytest.approx(0.35)
+    assert (scores[labels == 0] >= low).mean() == 0.25
+
+
+@pytest.mark.parametrize("text", ["0.99", "0", "-1", "1", "nan", "much", "f1", "max-miss=0.1"])
+def test_a_review_zone_that_is_none_is_refused(text):
+    scores, labels = np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1])
+    point = choose_threshold(scores, labels)
+    with pytest.raises(UsageError, match="review zone"):
+        review_threshold(text, scores, labels, point=point)
+
+
+def test_a_review_zone_above_the_threshold_is_refused():
+    scores, labels = np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1])
+    point = OperatingPoint(threshold=0.3, rule="accuracy", split="val", n=4, value=1.0)
+    with pytest.raises(UsageError, match=r"would be empty: max-false-alarm=0 gives 0\.5"):
+        review_threshold("max-false-alarm=0", scores, labels, point=point)

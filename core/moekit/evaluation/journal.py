@@ -1,0 +1,149 @@
+"""A journal: one JSON line a result, appended and flushed, so that a killed command goes on.
+
+Its first line says what the results depend on. A last line that a kill cut off counts for nothing
+and is taken away before the next one is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from moekit.errors import StorageError, UsageError
+
+if sys.platform != "win32":
+    import fcntl
+
+
+def read_journal(path: Path, provenance: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields the finished rows; nothing where there is no journal.
+
+    Args:
+        path: The journal.
+        provenance: What the rows must depend on.
+
+    Raises:
+        UsageError: The journal was begun with another provenance; raised with the first row.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        if not _is_of(file.readline(), provenance):
+            raise UsageError(
+                "the folder holds predictions of another run, threshold or backbone",
+                whose=str(path.parent),
+                fix="choose another --out",
+            )
+        for line in file:
+            row = _parse(line)
+            if isinstance(row, dict) and line.endswith(b"\n"):
+                yield row
+
+
+class Journal:
+    """A journal that `read_journal` has read, to append rows. A context that closes it.
+
+    A line that was cut off is taken away when it is opened. One journal at a time writes to a file.
+
+    Args:
+        path: The file; it and its folder are made where they are not there.
+        provenance: Its first line.
+
+    Raises:
+        StorageError: It cannot be written.
+        UsageError: Another command is writing to it.
+    """
+
+    def __init__(self, path: Path, provenance: Mapping[str, Any]) -> None:
+        self._path = path
+        with self._storage():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Unbuffered: what could not be written is not tried again when the file is closed.
+            self._file = path.open("ab+", buffering=0)
+            self._lock()
+            _cut_last_line(self._file)
+        if self._file.tell() == 0:
+            self.append([provenance])
+
+    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Appends rows and hands them to the operating system.
+
+        Raises:
+            StorageError: They cannot be written.
+        """
+        left = "".join(json.dumps(dict(row)) + "\n" for row in rows).encode()
+        with self._storage():
+            while left:
+                left = left[self._file.write(left) :]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def _lock(self) -> None:
+        """Keeps other commands out until the file is closed, by whatever it is closed."""
+        if sys.platform == "win32":
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise UsageError(
+                "another command is writing to the folder",
+                whose=str(self._path.parent),
+                fix="wait for it or end it, or choose another --out",
+            ) from error
+        except OSError:  # a file system without locks
+            return
+
+    @contextlib.contextmanager
+    def _storage(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"the predictions cannot be written ({error.strerror or error})",
+                whose=str(self._path),
+                fix="free space or choose another --out; the same command then goes on",
+            ) from error
+
+
+def _is_of(first: bytes, provenance: Mapping[str, Any]) -> bool:
+    """Whether a first line says the provenance, or was cut off while it was written."""
+    if first.endswith(b"\n"):
+        return bool(_parse(first) == dict(provenance))
+    return json.dumps(dict(provenance)).encode().startswith(first)
+
+
+def _parse(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _cut_last_line(file: BinaryIO, *, step: int = 65536) -> None:
+    """Cuts a file after its last line end and leaves its position there."""
+    end = file.seek(0, 2)
+    while end > 0:
+        begin = max(0, end - step)
+        file.seek(begin)
+        place = file.read(end - begin).rfind(b"\n")
+        if place >= 0:
+            end = begin + place + 1
+            break
+        end = begin
+    file.truncate(end)
+    file.seek(end)

@@ -1,0 +1,1 @@
+"""Scoring images as they arrive in a folder, for days: `moekit.evaluation.watch.loop.watch`."""
