@@ -2,7 +2,7 @@
 
 Shapes: B images or stacks, T frames of a stack (1 for images), N tokens of a frame (prefix tokens
 first, then the patch grid row by row), P patches of a frame, D width, L blocks that the head reads,
-F = 3 * D * L pooled features, H hidden width.
+S summaries of a block, F = S * D * L pooled features, H hidden width.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from moekit.moe.specialists import Grid
 from moekit.runtime.output import HeadOutput
+from moekit.runtime.summaries import SUMMARIES, SummaryName, View
 
 
 class PooledHead(nn.Module):
@@ -22,35 +23,49 @@ class PooledHead(nn.Module):
 
     Of each block the class token and the patches' mean and maximum are taken: a mean alone hides
     what fills two patches of 256. A stack is pooled as one: the class tokens of its frames are
-    averaged, mean and maximum are those over the patches of all frames, and the evidence is that of
-    the middle frame. A kit passes `moekit.PooledHead` as its `build_head`.
+    averaged, the summaries are those over the patches of all frames, and the evidence is that of
+    the middle frame. A kit passes `moekit.PooledHead` as its `build_head`, or a function that calls
+    it with other summaries.
 
     Args:
         width: D.
         blocks: L.
+        summaries: What is taken of each block: `class` (the class token), `mean`, `maximum` and
+            `deviation` (standard) of the patches, `centre` (their mean weighted by a Gaussian
+            around the middle, an eighth of the side wide, for what is cut out around its object).
         hidden: H.
         dropout: Share of the pooled and of the hidden features left out in training.
     """
 
-    def __init__(self, width: int, blocks: int, *, hidden: int = 64, dropout: float = 0.5) -> None:
+    def __init__(
+        self,
+        width: int,
+        blocks: int,
+        *,
+        summaries: Sequence[SummaryName] = ("class", "mean", "maximum"),
+        hidden: int = 64,
+        dropout: float = 0.5,
+    ) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(3 * width * blocks, affine=False, momentum=0.05)
-        self.hidden = nn.Linear(3 * width * blocks, hidden)
+        self.summaries = tuple(summaries)
+        pooled = len(self.summaries) * width * blocks
+        self.norm = nn.BatchNorm1d(pooled, affine=False, momentum=0.05)
+        self.hidden = nn.Linear(pooled, hidden)
         self.score = nn.Linear(hidden, 1)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Sequence[Tensor], grid: Grid) -> HeadOutput:
         """One (B * T, N, D) tensor a block to (B,) logits and, in eval mode, (B, h, w) evidence."""
         with torch.autocast(tokens[0].device.type, enabled=False):
-            pooled_BF = torch.cat([_pool(x_BND.float(), grid) for x_BND in tokens], dim=1)
-            hidden_BH = self.hidden(self.dropout(self.norm(pooled_BF)))
+            views = [View.of(x_BND, grid) for x_BND in tokens]
+            hidden_BH = self.hidden(self.dropout(self.norm(self._pool(views))))
             logit_B = self.score(self.dropout(nn.functional.gelu(hidden_BH)))[:, 0]
             if self.training:
                 return HeadOutput(logit_B=logit_B, map_BHW=None)
             gradient_BF = self._gradient(hidden_BH)
             return HeadOutput(
                 logit_B=logit_B,
-                map_BHW=_evidence(tokens, gradient_BF, grid) * logit_B.sigmoid()[:, None, None],
+                map_BHW=self._evidence(views, gradient_BF, grid) * logit_B.sigmoid()[:, None, None],
             )
 
     def _gradient(self, hidden_BH: Tensor) -> Tensor:
@@ -61,47 +76,35 @@ class PooledHead(nn.Module):
         variance: Tensor = self.norm.running_var  # type: ignore[assignment]
         return torch.div(gradient_BF, torch.sqrt(variance + self.norm.eps))
 
+    def _pool(self, views: Sequence[View]) -> Tensor:
+        """(B, F) the summaries of each block, one after the other."""
+        return torch.cat(
+            [SUMMARIES[name].value(view) for view in views for name in self.summaries], dim=1
+        )
 
-def _pool(x_BND: Tensor, grid: Grid) -> Tensor:
-    first_BD = x_BND[:, 0]
-    if grid.frames > 1:
-        first_BD = first_BD.reshape(-1, grid.frames, first_BD.shape[1]).mean(1)
-    patches_BPD = _patches(x_BND, grid)
-    return torch.cat([first_BD, patches_BPD.mean(1), patches_BPD.amax(1)], dim=1)
+    def _evidence(self, views: Sequence[View], gradient_BF: Tensor, grid: Grid) -> Tensor:
+        """(B, h, w) in [0, 1]: each patch's part in raising the score, the greatest being 1.
 
+        Of a stack it is the middle frame's, and the greatest is that of all frames: what rests on
+        the neighbours leaves the middle dark.
 
-def _patches(x_BND: Tensor, grid: Grid) -> Tensor:
-    """(B, T * P, D) the patches of all frames of a stack."""
-    patches_BPD = x_BND[:, x_BND.shape[1] - grid.patches :]
-    if grid.frames == 1:
-        return patches_BPD
-    return patches_BPD.reshape(-1, grid.frames * grid.patches, x_BND.shape[2])
-
-
-def _evidence(tokens: Sequence[Tensor], gradient_BF: Tensor, grid: Grid) -> Tensor:
-    """(B, h, w) in [0, 1]: each patch's part in raising the score, the greatest being 1.
-
-    Of a stack it is the middle frame's, and the greatest is that of all frames: what rests on the
-    neighbours leaves the middle dark.
-
-    The first-order part of a patch in the mean, and in each maximum that it holds; what lowers the
-    score counts as nothing (as in Grad-CAM, Selvaraju et al. 2017, arXiv:1610.02391), neighbours
-    are averaged.
-    """
-    parts_BP = torch.zeros(())
-    for x_BND, of_block in zip(tokens, gradient_BF.chunk(len(tokens), dim=1), strict=True):
-        _, of_mean, of_maximum = of_block.chunk(3, dim=1)
-        patches_BPD = _patches(x_BND.float(), grid)
-        offset_BPD = patches_BPD - patches_BPD.mean(1, keepdim=True)
-        parts_BP = parts_BP + torch.einsum("bpd,bd->bp", offset_BPD, of_mean) / offset_BPD.shape[1]
-        top = patches_BPD.max(1)
-        share_BD = of_maximum * (top.values - patches_BPD.mean(1))
-        parts_BP = parts_BP + torch.zeros_like(parts_BP).scatter_add(1, top.indices, share_BD)
-    plane = parts_BP.clamp_min(0).reshape(-1, 1, grid.rows, grid.columns)
-    smooth_BHW = nn.functional.avg_pool2d(plane, 3, stride=1, padding=1)[:, 0]
-    if grid.frames == 1:
-        return smooth_BHW / smooth_BHW.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-    smooth_BTHW = smooth_BHW.reshape(-1, grid.frames, grid.rows, grid.columns)
-    greatest_B11 = smooth_BTHW.amax(dim=(1, 2, 3))[:, None, None].clamp_min(1e-12)
-    middle_BHW: Tensor = smooth_BTHW[:, grid.frames // 2] / greatest_B11
-    return middle_BHW
+        The first-order part of a patch in each summary; what lowers the score counts as nothing (as
+        in Grad-CAM, Selvaraju et al. 2017, arXiv:1610.02391), neighbours are averaged.
+        """
+        pairs = [(view, SUMMARIES[name]) for view in views for name in self.summaries]
+        parts_BP = torch.stack(
+            [
+                summary.part(view, of_BD)
+                for (view, summary), of_BD in zip(
+                    pairs, gradient_BF.chunk(len(pairs), dim=1), strict=True
+                )
+            ]
+        ).sum(0)
+        plane = parts_BP.clamp_min(0).reshape(-1, 1, grid.rows, grid.columns)
+        smooth_BHW = nn.functional.avg_pool2d(plane, 3, stride=1, padding=1)[:, 0]
+        if grid.frames == 1:
+            return smooth_BHW / smooth_BHW.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+        smooth_BTHW = smooth_BHW.reshape(-1, grid.frames, grid.rows, grid.columns)
+        greatest_B11 = smooth_BTHW.amax(dim=(1, 2, 3))[:, None, None].clamp_min(1e-12)
+        middle_BHW: Tensor = smooth_BTHW[:, grid.frames // 2] / greatest_B11
+        return middle_BHW

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from moekit import KitSpec, PooledHead, Recipe, SpecialistSlot
 from moekit_medical.demo_inputs import demo_inputs
 from moekit_medical.findings.record import DISCLAIMER
@@ -17,7 +19,9 @@ MEDICAL = KitSpec(
         for block in _BLOCKS
     ),
     head_blocks=(5, 8, 11),
-    build_head=PooledHead,
+    build_head=functools.partial(
+        PooledHead, summaries=("class", "mean", "maximum", "deviation", "centre")
+    ),
     recipe=Recipe(
         image_size=112,
         views=4,

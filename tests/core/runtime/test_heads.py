@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from moekit import Grid, PooledHead
-from moekit.runtime.heads import _pool
+from moekit.runtime.summaries import SUMMARIES, View
 
 GRID = Grid(4, 5)
 
@@ -14,17 +14,20 @@ def tokens(blocks=2, images=3, width=8):
     return [torch.randn(images, 21, width, generator=generator) for _ in range(blocks)]
 
 
-def trained_head():
+ALL = tuple(SUMMARIES)
+
+
+def trained_head(summaries=("class", "mean", "maximum")):
     torch.manual_seed(0)
-    head = PooledHead(8, 2)
+    head = PooledHead(8, 2, summaries=summaries)
     for _ in range(20):
         head(tokens(images=16), GRID)
     return head.eval()
 
 
 def test_the_heads_gradient_is_that_of_automatic_differentiation():
-    head, given = trained_head(), tokens()
-    pooled = torch.cat([_pool(x_BND, GRID) for x_BND in given], dim=1).requires_grad_()
+    head, given = trained_head(ALL), tokens()
+    pooled = head._pool([View.of(x_BND, GRID) for x_BND in given]).requires_grad_()
     hidden = head.hidden(head.norm(pooled))
     logit = head.score(torch.nn.functional.gelu(hidden))[:, 0]
     (expected,) = torch.autograd.grad(logit.sum(), pooled)
@@ -74,7 +77,7 @@ STACKS = Grid(4, 5, frames=3)
 
 def test_a_stack_is_pooled_as_one():
     given = tokens(blocks=1, images=6)[0]
-    pooled = _pool(given, STACKS).unflatten(1, (3, 8))
+    pooled = PooledHead(8, 1)._pool([View.of(given, STACKS)]).unflatten(1, (3, 8))
     for number in range(2):
         frames = given[3 * number : 3 * number + 3]
         torch.testing.assert_close(pooled[number, 0], frames[:, 0].mean(0))
@@ -107,3 +110,30 @@ def test_the_head_answers_for_each_stack_alone():
     alone = head([x_BND[3:] for x_BND in given], STACKS)
     torch.testing.assert_close(together.logit_B[1:], alone.logit_B)
     torch.testing.assert_close(together.map_BHW[1:], alone.map_BHW)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("grid", [GRID, STACKS])
+def test_a_patchs_part_is_its_gradient_times_its_offset_from_the_mean(name, grid):
+    given = tokens(blocks=1, images=6)[0]
+    view = View.of(given, grid)
+    patches = view.patches_BPD.requires_grad_()
+    value_BD = SUMMARIES[name].value(view)
+    of_BD = torch.randn(value_BD.shape, generator=torch.Generator().manual_seed(1))
+    expected = torch.zeros(patches.shape[:2])
+    if value_BD.requires_grad:
+        (slope_BPD,) = torch.autograd.grad((value_BD * of_BD).sum(), patches)
+        expected = (slope_BPD * view.offset_BPD).sum(2)
+    part_BP = SUMMARIES[name].part(view, of_BD)
+    torch.testing.assert_close(part_BP, expected.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_the_centre_is_the_middle_of_the_picture():
+    spot = torch.zeros(1, 65, 1)
+    spot[0, 1 + 8 * 3 + 3] = 1.0
+    corner = torch.zeros(1, 65, 1)
+    corner[0, 1] = 1.0
+    centre = SUMMARIES["centre"].value
+    inside, outside = (centre(View.of(one, Grid(8, 8))).item() for one in (spot, corner))
+    assert inside > 100 * outside
+    assert centre(View.of(torch.ones(1, 65, 1), Grid(8, 8))).item() == pytest.approx(1)
