@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from moekit.backbone.model import MoEBackbone, Provenance
     from moekit.cli.options import command_options
     from moekit.cli.output import print_json, reporter, say
+    from moekit.data.map_counts import MapCounts
     from moekit.data.samples import Dataset, Sample, Skipped
     from moekit.data.splits import split_dataset
     from moekit.errors import (
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
         GateSpec,
         HealthCheckSpec,
         KitSpec,
+        MapMetricExample,
+        MapMetricSpec,
         MetricExample,
         MetricSpec,
         PredictTask,
@@ -62,6 +65,7 @@ _HOMES = {
     "backbone.model": ("MoEBackbone", "Provenance"),
     "cli.options": ("command_options",),
     "cli.output": ("print_json", "reporter", "say"),
+    "data.map_counts": ("MapCounts",),
     "data.samples": ("Dataset", "Sample", "Skipped"),
     "data.splits": ("split_dataset",),
     "errors": (
@@ -85,6 +89,8 @@ _HOMES = {
         "GateSpec",
         "HealthCheckSpec",
         "KitSpec",
+        "MapMetricExample",
+        "MapMetricSpec",
         "MetricExample",
         "MetricSpec",
         "PredictTask",
@@ -120,6 +126,9 @@ __all__ = [
     "ImageError",
     "KitOutput",
     "KitSpec",
+    "MapCounts",
+    "MapMetricExample",
+    "MapMetricSpec",
     "MetricExample",
     "MetricSpec",
     "MoEBackbone",

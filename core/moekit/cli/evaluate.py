@@ -137,7 +137,7 @@ def show_result(result: dict[str, Any]) -> None:
         )
     if result["skipped"]:
         click.echo(f"{len(result['skipped'])} inputs skipped; result.json names them")
-    for sentence in (result["data"]["caution"], result["disclaimer"]):
+    for sentence in (*result["notes"], result["data"]["caution"], result["disclaimer"]):
         if sentence:
             click.echo(sentence)
 

@@ -29,8 +29,8 @@ def datasets(as_json: bool) -> None:
 @click.command()
 @_list_options
 def metrics(as_json: bool) -> None:
-    """List the installed metrics."""
-    _show("metrics", as_json=as_json)
+    """List the installed metrics, of scores and of maps."""
+    _show("metrics", "map_metrics", as_json=as_json)
 
 
 @click.command()
@@ -47,9 +47,25 @@ def gates(as_json: bool) -> None:
     _show("gates", as_json=as_json)
 
 
-def _show(kind: Kind, *, as_json: bool) -> None:
+def _show(*kinds: Kind, as_json: bool) -> None:
     registry = Registry()
-    rows = [
+    listed: dict[str, list[dict[str, str]]] = {kind: _rows(kind, registry) for kind in kinds}
+    if as_json:
+        print_json(listed)
+    else:
+        for kind, rows in listed.items():
+            print_table(
+                kind.replace("_", " ").capitalize(),
+                ("name", "full name", "version", "domain"),
+                [[row["name"], row["full_name"], row["version"], row["domain"]] for row in rows],
+            )
+    for plugin in registry.plugins:
+        if plugin.state not in (State.ACTIVE, State.DISABLED):
+            say(f"{plugin.distribution} is {plugin.state.value}: {plugin.reason}")
+
+
+def _rows(kind: Kind, registry: Registry) -> list[dict[str, str]]:
+    return [
         {
             "name": full.partition("/")[2],
             "full_name": full,
@@ -58,14 +74,3 @@ def _show(kind: Kind, *, as_json: bool) -> None:
         }
         for full, plugin in sorted(registry.names(kind).items())
     ]
-    if as_json:
-        print_json({kind: rows})
-    else:
-        print_table(
-            kind.capitalize(),
-            ("name", "full name", "version", "domain"),
-            [[row["name"], row["full_name"], row["version"], row["domain"]] for row in rows],
-        )
-    for plugin in registry.plugins:
-        if plugin.state not in (State.ACTIVE, State.DISABLED):
-            say(f"{plugin.distribution} is {plugin.state.value}: {plugin.reason}")

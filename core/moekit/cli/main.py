@@ -46,7 +46,7 @@ _SUMMARIES = {
     "report": "Write a run's report as one HTML file.",
     "kits": "List the installed kits.",
     "datasets": "List the installed loaders.",
-    "metrics": "List the installed metrics.",
+    "metrics": "List the installed metrics, of scores and of maps.",
     "experts": "List the installed experts, for --expert.",
     "gates": "List the installed gates, for --gate.",
     "plugins": "List, check, make and switch plugins.",

@@ -17,7 +17,7 @@ from moekit.plugins.scaffold import PluginKind, new_plugin
 @with_options(
     click.option(
         "--kind",
-        type=click.Choice(["expert", "gate", "metric", "dataset", "kit", "command"]),
+        type=click.Choice(["expert", "gate", "metric", "map-metric", "dataset", "kit", "command"]),
         default="expert",
         show_default=True,
         help="What it provides.",

@@ -20,7 +20,7 @@ from moekit.data.samples import Skipped
 from moekit.data.tensors import image_tensor
 from moekit.errors import ImageError
 
-_Read = tuple[Tensor, Image.Image | None]
+_Read = tuple[Tensor, tuple[int, int], Image.Image | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,12 +76,14 @@ class ImageBatch:
         skipped: The inputs of this piece of the sequence that could not be read.
         pictures: (B) the pictures themselves, of stacks their middle frames, reduced, where they
             were asked for; else empty.
+        sizes: (B) rows and columns of the pictures as they are in their files, upright.
     """
 
     rows: tuple[int, ...]
     images: Tensor
     skipped: tuple[Skipped, ...]
     pictures: tuple[Image.Image, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
 
 
 def image_batches(
@@ -142,9 +144,10 @@ def read_sample(
     frames = read_frames(path, preprocess.frames)
     tensor = preprocess.stack(frames)
     picture = frames[len(frames) // 2]
+    size = (picture.height, picture.width)
     if pictures is not None:
         picture.thumbnail((pictures, pictures))
-    return tensor, picture if pictures is not None else None
+    return tensor, size, picture if pictures is not None else None
 
 
 def _collect(
@@ -156,11 +159,13 @@ def _collect(
     rows: list[int] = []
     images: list[Tensor] = []
     kept: list[Image.Image] = []
+    sizes: list[tuple[int, int]] = []
     skipped: list[Skipped] = []
     for row, future in zip(piece, futures, strict=True):
         try:
-            tensor, picture = future.result()
+            tensor, size, picture = future.result()
             images.append(tensor)
+            sizes.append(size)
             kept += [picture] if picture is not None else []
             rows.append(row)
         except ImageError as error:
@@ -170,4 +175,5 @@ def _collect(
         images=torch.stack(images) if images else torch.empty(0, *shape),
         skipped=tuple(skipped),
         pictures=tuple(kept),
+        sizes=tuple(sizes),
     )

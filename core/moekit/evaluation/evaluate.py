@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,18 @@ from moekit._files import write_json
 from moekit.backbone.model import MoEBackbone
 from moekit.data.images import read_frames
 from moekit.data.predictions import Predictions
-from moekit.data.samples import Dataset, Sample, Skipped
+from moekit.data.samples import Dataset
 from moekit.data.stream import Preprocess, image_batches
 from moekit.errors import DataError, WeightsError
+from moekit.evaluation.localisation import localise
+from moekit.evaluation.map_summary import with_map_metrics
 from moekit.evaluation.overlay import save_overlay
 from moekit.evaluation.routing import RoutingTable
+from moekit.evaluation.scoring import Scored, score_samples
 from moekit.evaluation.summary import summarise
 from moekit.evaluation.threshold import OperatingPoint, choose_threshold
 from moekit.moe.stats import RoutingTrace
-from moekit.plugins.changes import kit_of_frames, metrics_of
+from moekit.plugins.changes import kit_of_frames, map_metrics_of, metrics_of
 from moekit.plugins.records import KitSpec, RunEvent
 from moekit.plugins.registry import Registry
 from moekit.runtime.device import pick_arithmetic
@@ -144,6 +148,7 @@ def evaluate(
     _check_frames(task)
     task = dataclasses.replace(task, kit=kit_of_frames(task.kit, task.dataset.frames))
     metrics_of(task.kit, registry)
+    map_metrics_of(task.kit, registry)
     registry.tell("run_started", _event(task, record["request"]))
     samples = task.dataset.split(task.split)
     predictor = load_predictor(
@@ -155,7 +160,13 @@ def evaluate(
         precision=task.precision,
     )
     preprocess = preprocess_of(task.run, backbone)
-    scored = _score(task, samples, predictor, preprocess, on_progress)
+    scored = score_samples(
+        samples,
+        predictor,
+        preprocess,
+        batch_size=task.batch_size,
+        on_progress=functools.partial(on_progress, f"scoring, {task.split}"),
+    )
     if not scored.samples:
         raise DataError(
             "not one image of the split could be read",
@@ -168,7 +179,7 @@ def evaluate(
     routing = _trace(task, scored, predictor, preprocess, backbone)
     result = {
         **_header(task, point, seed=record["request"]["seed"]),
-        **_summary(task, predictions, validation, point, registry),
+        **_summary(task, scored, predictions, validation, point, registry),
         "throughput": {
             "images_per_s": len(scored.samples) / scored.seconds,
             "batch_size": task.batch_size,
@@ -223,59 +234,6 @@ def _event(task: Evaluation, record: Mapping[str, Any]) -> RunEvent:
     )
 
 
-@dataclasses.dataclass(kw_only=True)
-class _Scored:
-    samples: list[Sample]
-    scores: np.ndarray
-    baseline_scores: np.ndarray
-    maps: list[np.ndarray | None]
-    skipped: list[Skipped]
-    seconds: float
-
-
-def _score(
-    task: Evaluation,
-    samples: Sequence[Sample],
-    predictor: Predictor,
-    preprocess: Preprocess,
-    on_progress: OnProgress,
-) -> _Scored:
-    read: list[Sample] = []
-    scores: list[float] = []
-    baseline: list[float] = []
-    maps: list[np.ndarray | None] = []
-    skipped: list[Skipped] = []
-    seconds = 0.0
-    inputs = [(sample.id, sample.path) for sample in samples]
-    for batch in image_batches(inputs, preprocess, batch_size=task.batch_size):
-        skipped.extend(_described(batch.skipped, samples))
-        if batch.rows:
-            output = predictor(batch.images)
-            seconds += output.seconds
-            read.extend(samples[row] for row in batch.rows)
-            scores.extend(output.score_B.tolist())
-            baseline.extend(output.baseline_B.tolist() if output.baseline_B is not None else [])
-            evidence = output.map_BHW
-            maps.extend([None] * len(batch.rows) if evidence is None else evidence.numpy())
-        on_progress(f"scoring, {task.split}", len(read) + len(skipped), len(samples))
-    return _Scored(
-        samples=read,
-        scores=np.array(scores),
-        baseline_scores=np.array(baseline),
-        maps=maps,
-        skipped=skipped,
-        seconds=seconds,
-    )
-
-
-def _described(skipped: Sequence[Skipped], samples: Sequence[Sample]) -> list[Skipped]:
-    """Skipped images with what is known of their samples, so that they can be counted as missed."""
-    if not skipped:
-        return []
-    known = {sample.id: sample for sample in samples}
-    return [Skipped.of(known[skip.id], skip.reason) for skip in skipped]
-
-
 def _header(task: Evaluation, point: OperatingPoint, *, seed: int) -> dict[str, Any]:
     kit, positive = task.kit, task.dataset.positive
     return {
@@ -309,6 +267,7 @@ def _header(task: Evaluation, point: OperatingPoint, *, seed: int) -> dict[str, 
 
 def _summary(
     task: Evaluation,
+    scored: Scored,
     predictions: Predictions,
     validation: Predictions,
     point: OperatingPoint,
@@ -319,18 +278,23 @@ def _summary(
         baseline_threshold = choose_threshold(
             validation.baseline_scores, validation.labels, rule=task.rule
         ).threshold
-    return summarise(
+    summary = summarise(
         predictions,
         metrics_of(task.kit, registry),
         point.threshold,
         seed=task.seed,
         baseline_threshold=baseline_threshold,
     )
+    wanted = map_metrics_of(task.kit, registry)
+    if not wanted:
+        return {**summary, "localisation": None, "notes": []}
+    found = localise(scored.samples, scored.sizes, scored.maps, scored.baseline_maps)
+    return with_map_metrics(summary, predictions, wanted, found, seed=task.seed)
 
 
 def _trace(
     task: Evaluation,
-    scored: _Scored,
+    scored: Scored,
     predictor: Predictor,
     preprocess: Preprocess,
     backbone: MoEBackbone,
@@ -350,7 +314,7 @@ def _trace(
 
 
 def _draw_misses(
-    task: Evaluation, scored: _Scored, predictions: Predictions, threshold: float
+    task: Evaluation, scored: Scored, predictions: Predictions, threshold: float
 ) -> None:
     folder = task.run.folder / "overlays"
     index = []

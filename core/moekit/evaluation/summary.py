@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from moekit.data.predictions import Predictions
 from moekit.errors import DataError, PluginError
 from moekit.evaluation.bootstrap import RESAMPLES, Resamples, percentile_interval
 from moekit.evaluation.delong import delong_test
-from moekit.plugins.records import MetricSpec
+from moekit.plugins.records import MapMetricSpec, MetricSpec
 
 BASELINE = "frozen backbone, same head"
 _ROUNDING = 1e-9
@@ -54,7 +54,7 @@ def summarise(
     result: dict[str, Any] = {
         "n": len(predictions),
         "positives": int(labels.sum()),
-        "metrics": _figures(kit, len(labels)),
+        "metrics": figures(kit, n=len(labels)),
         "subsets": _subsets(predictions, metrics, threshold, seed, resamples),
         "interval": {
             "level": 0.95,
@@ -70,17 +70,23 @@ def summarise(
         result["baseline"] = {
             "name": BASELINE,
             "threshold": baseline_threshold,
-            "metrics": _figures(baseline, len(labels)),
+            "metrics": figures(baseline, n=len(labels)),
         }
         result["comparison"] = _comparison(predictions, kit, baseline)
     return result
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Measured:
-    """A metric's value on the split, and on each resample of it."""
+class Measured:
+    """A metric's value on the split, and on each resample of it.
 
-    spec: MetricSpec
+    Attributes:
+        spec: The metric.
+        value: nan where it is undefined.
+        resampled: (resamples,) float64, nan where undefined.
+    """
+
+    spec: MetricSpec | MapMetricSpec
     value: float
     resampled: np.ndarray
 
@@ -111,27 +117,33 @@ def _measure(
     labels: np.ndarray,
     threshold: float,
     drawn: Resamples,
-) -> list[_Measured]:
+) -> list[Measured]:
     measured = []
     for metric in metrics:
 
         def of_rows(rows: np.ndarray, metric: MetricSpec = metric) -> float:
-            return _compute(metric, scores[rows], labels[rows], threshold)
+            return checked_value(metric, scores[rows], labels[rows], threshold)
 
         # Copies, so that a metric that writes into its input spoils no other.
-        value = _compute(metric, scores.copy(), labels.copy(), threshold)
+        value = checked_value(metric, scores.copy(), labels.copy(), threshold)
         resampled = drawn.values(of_rows) if math.isfinite(value) else np.full(drawn.count, np.nan)
-        measured.append(_Measured(spec=metric, value=value, resampled=resampled))
+        measured.append(Measured(spec=metric, value=value, resampled=resampled))
     return measured
 
 
-def _figures(measured: Sequence[_Measured], n: int) -> dict[str, Any]:
+def figures(measured: Sequence[Measured], **counts: int) -> dict[str, Any]:
+    """Value, interval and direction of each metric by its name, ready for JSON.
+
+    Args:
+        measured: The metrics.
+        counts: From how much each was computed, such as n.
+    """
     return {
         entry.spec.name: {
             "value": _number(entry.value),
             "ci95": _interval(entry.resampled),
             "higher_is_better": entry.spec.higher_is_better,
-            "n": n,
+            **counts,
         }
         for entry in measured
     }
@@ -153,13 +165,13 @@ def _subsets(
         subsets[name] = {
             "n": len(part),
             "positives": int(part.labels.sum()),
-            "metrics": _figures(measured, len(part)),
+            "metrics": figures(measured, n=len(part)),
         }
     return subsets
 
 
 def _comparison(
-    predictions: Predictions, kit: Sequence[_Measured], baseline: Sequence[_Measured]
+    predictions: Predictions, kit: Sequence[Measured], baseline: Sequence[Measured]
 ) -> dict[str, Any] | None:
     labels, bare = predictions.labels, predictions.baseline_scores
     if bare is None or len(np.unique(labels)) < 2:
@@ -171,19 +183,30 @@ def _comparison(
         "auroc_difference": test.difference,
         "ci95": list(test.ci95),
         "delong_p": test.p,
-        "metrics": {
-            ours.spec.name: {
-                "difference": _number(ours.value - theirs.value),
-                "ci95": _interval(ours.resampled - theirs.resampled),
-            }
-            for ours, theirs in zip(kit, baseline, strict=True)
-        },
+        "metrics": differences(kit, baseline),
     }
 
 
-def _compute(metric: MetricSpec, scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
+def differences(kit: Sequence[Measured], baseline: Sequence[Measured]) -> dict[str, Any]:
+    """Kit less baseline of each metric by its name, with the interval on the same resamples."""
+    return {
+        ours.spec.name: {
+            "difference": _number(ours.value - theirs.value),
+            "ci95": _interval(ours.resampled - theirs.resampled),
+        }
+        for ours, theirs in zip(kit, baseline, strict=True)
+    }
+
+
+def checked_value(metric: MetricSpec | MapMetricSpec, *given: Any) -> float:
+    """What a metric makes of its input.
+
+    Raises:
+        PluginError: It raises, or leaves its bounds.
+    """
+    compute: Callable[..., float] = metric.compute
     try:
-        value = float(metric.compute(scores, labels, threshold))
+        value = float(compute(*given))
     except Exception as error:  # a plugin's metric may raise anything
         raise _fault(metric, f"raised {type(error).__name__}: {error}") from error
     low, high = metric.bounds
@@ -192,7 +215,7 @@ def _compute(metric: MetricSpec, scores: np.ndarray, labels: np.ndarray, thresho
     return value
 
 
-def _fault(metric: MetricSpec, what: str) -> PluginError:
+def _fault(metric: MetricSpec | MapMetricSpec, what: str) -> PluginError:
     return PluginError(
         f"the metric {metric.name} {what}",
         whose=metric.name,

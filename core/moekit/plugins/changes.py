@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from moekit.errors import DataError, UsageError
-from moekit.plugins.records import KitSpec, MetricSpec, SpecialistSlot
+from moekit.plugins.records import KitSpec, MapMetricSpec, MetricSpec, SpecialistSlot
 from moekit.plugins.registry import Registry
 
 
@@ -127,14 +127,31 @@ def metrics_of(kit: KitSpec, registry: Registry) -> list[MetricSpec]:
         PluginError: One cannot be used.
     """
     metrics = [registry.metric(name) for name in kit.metrics]
-    twice = {metric.name for metric in metrics if [m.name for m in metrics].count(metric.name) > 1}
+    _check_names(kit, [metric.name for metric in metrics])
+    return metrics
+
+
+def map_metrics_of(kit: KitSpec, registry: Registry) -> list[MapMetricSpec]:
+    """The map metrics that a kit reports.
+
+    Raises:
+        UsageError: One is unknown, or has the short name of another metric of the kit.
+        PluginError: One cannot be used.
+    """
+    metrics = [registry.map_metric(name) for name in kit.map_metrics]
+    others = [name.rpartition("/")[2] for name in kit.metrics] if metrics else []
+    _check_names(kit, [*others, *(metric.name for metric in metrics)])
+    return metrics
+
+
+def _check_names(kit: KitSpec, names: Sequence[str]) -> None:
+    twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise UsageError(
             f"the kit reports two metrics of the name {', '.join(sorted(twice))}",
             whose=f"kit {kit.name}",
             fix="leave one of them out",
         )
-    return metrics
 
 
 def _slot(slot: SpecialistSlot, changes: KitChanges) -> SpecialistSlot:

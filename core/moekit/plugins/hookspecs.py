@@ -18,6 +18,7 @@ from moekit.plugins.records import (
     GateSpec,
     HealthCheckSpec,
     KitSpec,
+    MapMetricSpec,
     MetricSpec,
     ReportSectionSpec,
     RunEvent,
@@ -103,6 +104,27 @@ def moekit_metrics() -> list[MetricSpec]:  # type: ignore[empty-body]
         ...         summary="share of positives", source="an example")]
         >>> moekit_metrics()[0].compute(np.array([0.2, 0.9]), np.array([0, 1]), 0.5)
         0.5
+    """
+
+
+@hookspec
+def moekit_map_metrics() -> list[MapMetricSpec]:  # type: ignore[empty-body]
+    """Numbers computed from maps and masks, of kits whose heads say where. Since API 1.2.
+
+    Example:
+        >>> import numpy as np, moekit
+        >>> def largest(counts):
+        ...     return float(counts.sizes_R.max(initial=0))
+        >>> @moekit.hookimpl
+        ... def moekit_map_metrics():
+        ...     return [moekit.MapMetricSpec(
+        ...         name="largest", compute=largest, higher_is_better=True, bounds=(0.0, 1e9),
+        ...         summary="pixels of the largest region", source="an example")]
+        >>> counts = moekit.MapCounts(
+        ...     edges_T=np.array([0.0, 0.5]), negatives_NT=np.array([[90, 4]]),
+        ...     regions_RT=np.array([[10, 5]]), image_R=np.array([0]), weights_N=np.array([1.0]))
+        >>> moekit_map_metrics()[0].compute(counts), counts.overlap_T.tolist()
+        (10.0, [1.0, 0.5])
     """
 
 

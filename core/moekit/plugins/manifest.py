@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-API_VERSION = "1.1"
+API_VERSION = "1.2"
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 NAME = r"^[a-z][a-z0-9_-]{0,39}$"
@@ -31,6 +31,9 @@ class Provides(BaseModel):
     gates: tuple[Name, ...] = Field(default=(), description="Gating policies.")
     datasets: tuple[Name, ...] = Field(default=(), description="Loaders.")
     metrics: tuple[Name, ...] = Field(default=(), description="Metrics.")
+    map_metrics: tuple[Name, ...] = Field(
+        default=(), description="Metrics of maps against masks. Since API 1.2."
+    )
     health_checks: tuple[Name, ...] = Field(
         default=(), description="Checks that `moekit plugins doctor` runs."
     )
@@ -129,6 +132,8 @@ class Manifest(BaseModel):
     def _api_has_what_is_used(self) -> Manifest:
         if self.provides.commands and not _is_at_least(self.api, (1, 1)):
             raise ValueError('commands came with API 1.1; write api = "1.1"')
+        if self.provides.map_metrics and not _is_at_least(self.api, (1, 2)):
+            raise ValueError('map metrics came with API 1.2; write api = "1.2"')
         return self
 
 

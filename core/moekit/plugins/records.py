@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import nn
 
+    from moekit.data.map_counts import MapCounts
     from moekit.data.predictions import Predictions
     from moekit.data.samples import Dataset
     from moekit.moe.gates import Gate
@@ -128,6 +129,49 @@ class MetricSpec:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class MapMetricExample:
+    """An answer on small maps that is known from elsewhere.
+
+    Attributes:
+        maps: Of each image the rows of its map, values in [0, 1]; at most 1,000 different values in
+            all, and as many rows and columns as its mask has, so that nothing is rounded.
+        masks: Of each image the rows of its mask, 1 where it is positive, 0 elsewhere.
+        value: What the metric must give, to 1e-9.
+        source: Who says so: a library with its version, a paper, or the arithmetic itself.
+    """
+
+    maps: tuple[tuple[tuple[float, ...], ...], ...]
+    masks: tuple[tuple[tuple[int, ...], ...], ...]
+    value: float
+    source: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MapMetricSpec:
+    """A number computed from maps and masks: how well a kit says where an image is positive.
+
+    Attributes:
+        name: Short name, unique in its distribution.
+        compute: Called with the counts of pixels over thresholds (`moekit.MapCounts`), which it
+            leaves alone and whose weights it minds; returns the value, or nan where it is undefined
+            (no positive region, no negative pixel).
+        higher_is_better: The direction of improvement.
+        bounds: Least and greatest value.
+        summary: One line for lists and reports.
+        source: Paper, standard or library.
+        examples: Known answers; conformance checks need at least one.
+    """
+
+    name: str
+    compute: Callable[[MapCounts], float]
+    higher_is_better: bool
+    bounds: tuple[float, float]
+    summary: str
+    source: str
+    examples: tuple[MapMetricExample, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SpecialistSlot:
     """Where a kit puts specialists: one set of experts, with its own router rows, in one block.
 
@@ -201,6 +245,8 @@ class KitSpec:
         negatives_only: The kit for data whose training split holds negatives alone: of the same
             name, with a `fit` and a `threshold_rule` that need no positives. None where the kit
             cannot learn from such data.
+        map_metrics: Names of the map metrics that an evaluation reports after the others, where the
+            head gives maps and samples have masks.
     """
 
     name: str
@@ -220,6 +266,7 @@ class KitSpec:
     threshold_rule: str = "accuracy"
     fit: Callable[[FitTask], FitResult] | None = None
     negatives_only: KitSpec | None = None
+    map_metrics: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

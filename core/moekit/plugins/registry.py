@@ -20,6 +20,7 @@ from moekit.plugins.records import (
     GateSpec,
     HealthCheckSpec,
     KitSpec,
+    MapMetricSpec,
     MetricSpec,
     ReportSectionSpec,
     RunEvent,
@@ -36,6 +37,7 @@ Kind = Literal[
     "gates",
     "datasets",
     "metrics",
+    "map_metrics",
     "health_checks",
     "report_sections",
     "commands",
@@ -128,6 +130,7 @@ class Registry:
                 for slot in spec.slots
             ),
             metrics=tuple(self.full_name("metrics", of, home) for of in spec.metrics),
+            map_metrics=tuple(self.full_name("map_metrics", of, home) for of in spec.map_metrics),
             demo_dataset=self.full_name("datasets", loader, home) + sign + path,
         )
 
@@ -161,6 +164,10 @@ class Registry:
     def metric(self, name: str) -> MetricSpec:
         """The metric of that name."""
         return cast(MetricSpec, self._get("metrics", name))
+
+    def map_metric(self, name: str) -> MapMetricSpec:
+        """The map metric of that name."""
+        return cast(MapMetricSpec, self._get("map_metrics", name))
 
     def health_check(self, name: str) -> HealthCheckSpec:
         """The health check of that name."""

@@ -15,13 +15,14 @@ from moekit._files import atomic_text
 from moekit.errors import UsageError
 from moekit.plugins.manifest import API_VERSION
 
-PluginKind = Literal["expert", "gate", "metric", "dataset", "kit", "command"]
+PluginKind = Literal["expert", "gate", "metric", "map-metric", "dataset", "kit", "command"]
 _NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 _LONGEST = 40
 _PARTS: dict[str, tuple[str, ...]] = {
     "expert": ("expert",),
     "gate": ("gate",),
     "metric": ("metric",),
+    "map-metric": ("map_metric",),
     "dataset": ("dataset",),
     "kit": ("expert", "kit"),
     "command": ("command",),
@@ -62,8 +63,8 @@ def new_plugin(name: str, kind: PluginKind, folder: Path) -> list[Path]:
     words = {
         "name": name,
         "package": package,
-        "kind": kind,
-        "summary": f"{'An' if kind == 'expert' else 'A'} {kind} of ours",
+        "kind": kind.replace("-", "_"),
+        "summary": f"{'An' if kind == 'expert' else 'A'} {kind.replace('-', ' ')} of ours",
         "api": API_VERSION,
         "moekit": importlib.metadata.version("moekit"),
     }

@@ -26,12 +26,14 @@ class Scores:
         score_B: (B,) float64 probability of the positive class.
         map_BHW: (B, h, w) float32 in [0, 1], evidence of each patch, or None.
         baseline_B: (B,) float64 the same from the bare backbone with the same head, or None.
+        baseline_map_BHW: (B, h, w) float32 the baseline's evidence, or None.
         seconds: Time that the kit took, the baseline not counted.
     """
 
     score_B: Tensor
     map_BHW: Tensor | None
     baseline_B: Tensor | None
+    baseline_map_BHW: Tensor | None
     seconds: float
 
 
@@ -77,14 +79,19 @@ class Predictor:
             output = kit(backbone, x_BND, kept, grid, trace=trace)
             score_B = output.logit_B.double().sigmoid().cpu()
             seconds = time.perf_counter() - began
-            baseline_B = None
+            baseline_B = bare_BHW = None
             if self._baseline is not None:
                 bare = self._baseline(backbone, x_BND, kept, grid, start=kit.prefix_end)
                 baseline_B = bare.logit_B.double().sigmoid().cpu()
-        evidence = output.map_BHW
+                bare_BHW = bare.map_BHW
         return Scores(
             score_B=score_B,
-            map_BHW=None if evidence is None else evidence.float().cpu(),
+            map_BHW=_on_cpu(output.map_BHW),
             baseline_B=baseline_B,
+            baseline_map_BHW=_on_cpu(bare_BHW),
             seconds=seconds,
         )
+
+
+def _on_cpu(map_BHW: Tensor | None) -> Tensor | None:
+    return None if map_BHW is None else map_BHW.float().cpu()

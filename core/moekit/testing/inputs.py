@@ -49,8 +49,8 @@ def awaken(module: nn.Module) -> nn.Module:
 def write_images(folder: Path, given: Input | None, *, side: int) -> Dataset:
     """Writes labelled images over the whole declared range, and returns them split.
 
-    Images of the positive class hold a bright square. Eight-bit files hold the declared range
-    linearly: 0 is `low`, 255 is `high`.
+    Images of the positive class hold a bright square, which their masks mark. Eight-bit files hold
+    the declared range linearly: 0 is `low`, 255 is `high`.
 
     Args:
         folder: An empty folder.
@@ -62,13 +62,17 @@ def write_images(folder: Path, given: Input | None, *, side: int) -> Dataset:
     samples = []
     for split, count in SPLITS.items():
         for number in range(count):
-            label = number % 2
+            label, mask = number % 2, None
             values = random.uniform(declared.low, declared.high, (side, side, declared.channels))
             if label:
-                values[side // 4 : side // 2, side // 4 : side // 2] = declared.high
+                marked = np.zeros((side, side), dtype=bool)
+                marked[side // 4 : side // 2, side // 4 : side // 2] = True
+                values[marked] = declared.high
+                mask = folder / f"{split}-{number:02}-mask.png"
+                Image.fromarray(marked).save(mask)
             shares = (values - declared.low) / (declared.high - declared.low)
             pixels = np.round(shares * 255).astype(np.uint8).squeeze()
             path = folder / f"{split}-{number:02}.png"
             Image.fromarray(pixels).save(path)
-            samples.append(Sample(id=path.name, path=path, label=label, split=split))
+            samples.append(Sample(id=path.name, path=path, label=label, split=split, mask=mask))
     return Dataset(name="synthetic", samples=tuple(samples), classes=("plain", "marked"))

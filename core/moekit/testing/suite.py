@@ -14,6 +14,7 @@ from moekit.testing import (  # noqa: F401
     expert_checks,
     gate_checks,
     kit_checks,
+    map_metric_checks,
     metric_checks,
     plugin_checks,
 )
@@ -26,6 +27,7 @@ _OF_RECORDS = {
     "gate": "gates",
     "dataset": "datasets",
     "metric": "metrics",
+    "map-metric": "map_metrics",
     "kit": "kits",
     "health-check": "health_checks",
     "report-section": "report_sections",

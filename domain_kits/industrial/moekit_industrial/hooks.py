@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from moekit import DatasetSpec, ExpertSpec, KitSpec, MetricSpec, hookimpl
+from moekit import (
+    DatasetSpec,
+    ExpertSpec,
+    KitSpec,
+    MapMetricSpec,
+    MetricSpec,
+    ReportSectionSpec,
+    hookimpl,
+)
 from moekit_industrial.defect import DefectExpert
 from moekit_industrial.elpv import ELPV
 from moekit_industrial.kit import INDUSTRIAL
-from moekit_industrial.metrics import METRICS
+from moekit_industrial.metrics import MAP_METRICS, METRICS
+from moekit_industrial.report import DEFECT_TYPES
 
 
 @hookimpl
@@ -35,6 +44,18 @@ def moekit_metrics() -> list[MetricSpec]:
 
 
 @hookimpl
+def moekit_map_metrics() -> list[MapMetricSpec]:
+    """Metrics of localisation."""
+    return list(MAP_METRICS)
+
+
+@hookimpl
 def moekit_kits() -> list[KitSpec]:
     """The industrial kit."""
     return [INDUSTRIAL]
+
+
+@hookimpl
+def moekit_report_sections() -> list[ReportSectionSpec]:
+    """What inspection reports say beside the metrics."""
+    return [DEFECT_TYPES]

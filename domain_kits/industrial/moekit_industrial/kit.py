@@ -36,6 +36,7 @@ INDUSTRIAL = KitSpec(
         "escape_rate",
         "overkill_rate",
     ),
+    map_metrics=("pixel_auroc", "aupro", "aupro_5"),
     positive="defective",
     outcome_names={"missed": "escape", "false_alarm": "overkill"},
     demo_dataset="elpv",

@@ -101,6 +101,13 @@ def test_commands_need_the_version_that_they_came_with() -> None:
         parse_manifest(changed("[[requires]]", COMMANDS))
 
 
+def test_map_metrics_need_the_version_that_they_came_with() -> None:
+    text = changed("[[requires]]", 'map_metrics = ["overlap"]\n\n[[requires]]')
+    with pytest.raises(ValueError, match=r"map metrics came with API 1\.2"):
+        parse_manifest(text.replace('"1.0"', '"1.1"'))
+    assert parse_manifest(text.replace('"1.0"', '"1.2"')).provides.map_metrics == ("overlap",)
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -118,10 +125,13 @@ def test_an_improper_command_is_refused(old: str, new: str) -> None:
 
 @pytest.mark.parametrize(
     ("api", "compatible"),
-    [("1.0", True), ("1.1", True), ("1.2", False), ("0.9", False), ("2.0", False), ("0.0", False)],
+    [
+        *((api, True) for api in ("1.0", "1.1", "1.2")),
+        *((api, False) for api in ("1.3", "0.9", "2.0", "0.0")),
+    ],
 )
 def test_a_plugin_of_the_same_major_and_no_newer_minor_is_compatible(
     api: str, compatible: bool
 ) -> None:
-    assert API_VERSION == "1.1", "the cases belong to this version"
+    assert API_VERSION == "1.2", "the cases belong to this version"
     assert is_compatible(api) == compatible

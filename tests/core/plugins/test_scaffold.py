@@ -11,7 +11,15 @@ import pytest
 
 from moekit.plugins.scaffold import new_plugin
 
-EXPECTED = {"expert": 29, "gate": 26, "metric": 22, "dataset": 24, "kit": 39, "command": 19}
+EXPECTED = {
+    "expert": 29,
+    "gate": 26,
+    "metric": 22,
+    "map-metric": 22,
+    "dataset": 24,
+    "kit": 39,
+    "command": 19,
+}
 
 
 @pytest.mark.parametrize("kind", EXPECTED)
@@ -23,7 +31,7 @@ def test_a_new_plugin_builds_installs_and_keeps_the_contract(kind, tmp_path):
     run([*pip, "wheel", *offline, "--wheel-dir", str(tmp_path), str(tmp_path / name)])
     (wheel,) = tmp_path.glob("*.whl")
     inside = zipfile.ZipFile(wheel).namelist()
-    assert f"made_up_{kind}/plugin.toml" in inside
+    assert f"{name.replace('-', '_')}/plugin.toml" in inside
     site = tmp_path / "site"
     run([*pip, "install", "--no-index", "--no-deps", "--quiet", "--target", str(site), str(wheel)])
     done = run(
