@@ -126,7 +126,7 @@ def image_batches(
 
 def read_sample(
     path: Path, preprocess: Preprocess, pictures: int | None
-) -> tuple[Tensor, Image.Image | None]:
+) -> tuple[Tensor, tuple[int, int], Image.Image | None]:
     """Reads one sample and, where it is asked for, its picture.
 
     Args:
@@ -135,8 +135,8 @@ def read_sample(
         pictures: Longest side of the picture to hand on beside the tensor; None for none.
 
     Returns:
-        float32 of the preprocessing's shape, normalised; and the picture, of a stack its middle
-        frame, reduced, or None.
+        float32 of the preprocessing's shape, normalised; rows and columns of the image, of a stack
+        those of its middle frame; and the picture, that frame, reduced, or None.
 
     Raises:
         ImageError: It cannot be read.

@@ -12,7 +12,6 @@ OUT/
 from __future__ import annotations
 
 import dataclasses
-import functools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
+from torch import Tensor
 
 from moekit._files import write_json
 from moekit.data.stream import Preprocess, read_sample
@@ -125,7 +126,11 @@ class _Line:
             task.folder, seen=self._tally.names, settle=task.settle, tries=task.tries
         )
         pictures = None if task.overlays == "none" else LONG_SIDE
-        read = functools.partial(read_sample, preprocess=self._preprocess, pictures=pictures)
+
+        def read(path: Path) -> tuple[Tensor, Image.Image | None]:
+            tensor, _, picture = read_sample(path, self._preprocess, pictures)
+            return tensor, picture
+
         return Feed(arrivals, read, length=task.queue, once=task.once, idle=task.idle)
 
     def _consume(self, journal: Journal, stop: threading.Event) -> str:
