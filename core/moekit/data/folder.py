@@ -22,7 +22,8 @@ def load_folder(path: Path | None, seed: int) -> Dataset:
     """Reads labelled images and splits them, unless the data bring their own splits.
 
     Three layouts are read: `PATH/CLASS/IMAGE`; `PATH/SPLIT/CLASS/IMAGE` with the splits train, test
-    and, optionally, val; and a table, `PATH/labels.csv` or PATH itself (see `read_table`).
+    and, optionally, val; and a table, `PATH/labels.csv` or PATH itself (see `read_table`). A set
+    without any positive image becomes train and val alone.
 
     Args:
         path: Folder or table.
@@ -60,7 +61,7 @@ def write_example(folder: Path) -> Path:
 FOLDER = DatasetSpec(
     name="folder",
     load=load_folder,
-    summary="your own images: class sub-folders, or a CSV with path,label[,split,group,subtype]",
+    summary="your own images: class sub-folders, or a CSV of path,label[,split,group,subtype,mask]",
     takes_path="required",
     licence="yours",
     example=write_example,

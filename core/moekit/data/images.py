@@ -42,6 +42,7 @@ from PIL import (  # each plugin that is imported here adds its format to Image.
     WebPImagePlugin,
 )
 
+from moekit.data.conversion import orientation, to_mask, to_rgb
 from moekit.errors import DataError, ImageError
 
 IMAGE_SUFFIXES = frozenset(
@@ -63,19 +64,7 @@ _FORMATS = tuple(
     if plugin.format is not None
 )
 _FORMAT_WORDS = "PNG, JPEG, BMP, TIFF, WebP, PPM or PGM"
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_EXIF_ORIENTATION = 0x0112
-_TIFF_BITS_PER_SAMPLE = 258
-_TIFF_PHOTOMETRIC = 262
-_TIFF_WHITE_IS_ZERO = 0
+Convert = Callable[[Image.Image, Path], Image.Image]
 
 _guard = threading.Lock()
 _readers = 0
@@ -118,10 +107,55 @@ def read_frames(
     Raises:
         ImageError: As of `read_image`, or the file has another number of pages.
     """
+    return _read(path, frames, max_pixels, to_rgb)
+
+
+def read_mask(
+    path: Path,
+    size_hw: tuple[int, int],
+    *,
+    resized_hw: tuple[int, int] | None = None,
+    max_pixels: int = 100_000_000,
+) -> np.ndarray:
+    """Reads the mask of an image: which of its pixels are positive.
+
+    A pixel is positive where the file's value is not zero; of a colour image, where it is not
+    black. A mask is never fitted to an image of another size, since nobody knows how they lie on
+    each other; it is scaled only along with its image.
+
+    Args:
+        path: An image file without loss, as of `read_image`.
+        size_hw: (H, W) of the image that it belongs to, as `read_image` gives it.
+        resized_hw: (h, w) that the caller has resized the whole image to; the mask is then scaled
+            to it by nearest neighbour, in which regions thinner than a new pixel may vanish. None
+            for `size_hw`.
+        max_pixels: As of `read_image`.
+
+    Returns:
+        (H, W), or (h, w), bool.
+
+    Raises:
+        ImageError: As of `read_image`, or the mask is a JPEG or of another size than the image.
+    """
+    (mask,) = _read(path, 1, max_pixels, to_mask)
+    height, width = size_hw
+    if mask.size != (width, height):
+        raise ImageError(
+            f"the mask has {mask.width} x {mask.height} pixels, its image {width} x {height}",
+            whose=str(path),
+            fix="give the mask the size of its image, or leave the mask out",
+        )
+    if resized_hw is not None and resized_hw != size_hw:
+        mask = mask.resize((resized_hw[1], resized_hw[0]), Image.Resampling.NEAREST)
+    positive_HW: np.ndarray = np.asarray(mask) > 0
+    return positive_HW
+
+
+def _read(path: Path, frames: int, max_pixels: int, convert: Convert) -> tuple[Image.Image, ...]:
     check_file(path)
     try:
         with _strict_pillow(), path.open("rb") as file:
-            return _decode(file, path, frames, max_pixels)
+            return _decode(file, path, frames, max_pixels, convert)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -262,7 +296,9 @@ def _strict_pillow() -> Iterator[None]:
                 _restore.close()
 
 
-def _decode(file: BinaryIO, path: Path, frames: int, max_pixels: int) -> tuple[Image.Image, ...]:
+def _decode(
+    file: BinaryIO, path: Path, frames: int, max_pixels: int, convert: Convert
+) -> tuple[Image.Image, ...]:
     with Image.open(file, formats=_FORMATS) as header:
         width, height = header.size
         if min(width, height) < 1:
@@ -275,11 +311,13 @@ def _decode(file: BinaryIO, path: Path, frames: int, max_pixels: int) -> tuple[I
             header.verify()  # decoding alone skips the checksums of the pixel data
     with Image.open(file, formats=_FORMATS) as image:
         if frames > 1:
-            return _decode_pages(image, path, frames)
-        return (_decode_page(image, path),)
+            return _decode_pages(image, path, frames, convert)
+        return (_decode_page(image, path, convert),)
 
 
-def _decode_pages(image: Image.Image, path: Path, frames: int) -> tuple[Image.Image, ...]:
+def _decode_pages(
+    image: Image.Image, path: Path, frames: int, convert: Convert
+) -> tuple[Image.Image, ...]:
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         raise _other_frames(path, f"1 frame, not {frames}")
     pages, size = [], image.size
@@ -288,7 +326,7 @@ def _decode_pages(image: Image.Image, path: Path, frames: int) -> tuple[Image.Im
             raise _other_frames(path, f"{number} frame{'s' * (number > 1)}, not {frames}")
         if image.size != size:
             raise _other_frames(path, "frames of several sizes")
-        pages.append(_decode_page(image, path))
+        pages.append(_decode_page(image, path, convert))
     if _turn_to(image, frames):
         raise _other_frames(path, f"more than {frames} frames")
     return tuple(pages)
@@ -303,69 +341,14 @@ def _turn_to(image: Image.Image, number: int) -> bool:
     return True
 
 
-def _decode_page(image: Image.Image, path: Path) -> Image.Image:
+def _decode_page(image: Image.Image, path: Path, convert: Convert) -> Image.Image:
     image.load()
-    upright = _to_rgb(image, path)
-    turn = _orientation(image)
+    upright = convert(image, path)
+    turn = orientation(image)
     if turn is not None:
         upright = upright.transpose(turn)
     upright.info = {}
     return upright
-
-
-def _orientation(image: Image.Image) -> Image.Transpose | None:
-    try:
-        return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # a damaged EXIF block says nothing about the pixels
-        return None
-
-
-def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return _from_integers(np.asarray(image), *_tiff_scale(image))
-    if image.mode == "I":
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise _no_scale(path, "integers outside 0..65535", values)
-        return _from_integers(values, *_tiff_scale(image))
-    if image.mode == "F":
-        return _from_floats(np.asarray(image), path)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, layer).convert("RGB")
-    return image.convert("RGB")
-
-
-def _tiff_scale(image: Image.Image) -> tuple[int, bool]:
-    """The value of full scale, and whether it means black (which Pillow ignores at 16 bits)."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return 65535, False
-    bits = image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (16,))[0]
-    inverted = image.tag_v2.get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO
-    return (4095 if bits == 12 else 65535), inverted
-
-
-def _from_integers(values: np.ndarray, full_scale: int, inverted: bool) -> Image.Image:
-    levels = np.minimum(np.arange(65536), full_scale)
-    table = ((levels * 255 + full_scale // 2) // full_scale).astype(np.uint8)
-    return Image.fromarray((255 - table if inverted else table)[values]).convert("RGB")
-
-
-def _from_floats(values: np.ndarray, path: Path) -> Image.Image:
-    low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= 255):  # nan compares false
-        raise _no_scale(path, "floating-point values outside [0, 255] or not finite", values)
-    scale = 255.0 if high <= 1 else 1.0
-    return Image.fromarray(np.rint(values * scale).astype(np.uint8)).convert("RGB")
-
-
-def _no_scale(path: Path, found: str, values: np.ndarray) -> ImageError:
-    return ImageError(
-        f"the image holds {found} ({values.min():g} to {values.max():g}), which have no brightness",
-        whose=str(path),
-        fix="save it with a brightness scale you choose, as 8-bit or 16-bit integers",
-    )
 
 
 def _too_large(path: Path, found: str) -> ImageError:

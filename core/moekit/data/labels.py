@@ -13,13 +13,18 @@ def two_classes(names: Iterable[str], *, whose: str) -> tuple[str, str]:
     """The negative and the positive class.
 
     Args:
-        names: The class names found.
+        names: The class names found; the negative one alone will do.
         whose: What an error names.
 
     Raises:
         DataError: There are not two classes, or none of them has a name that means negative.
+
+    Returns:
+        Their names; "not NEGATIVE" for the positive one where there is none of it.
     """
     found = sorted(set(names))
+    if len(found) == 1 and found[0].lower() in NEGATIVE_NAMES:
+        return found[0], f"not {found[0]}"
     if len(found) != 2:
         raise DataError(
             f"{len(found)} classes were found ({', '.join(found[:5]) or 'none'}), not two",

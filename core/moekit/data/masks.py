@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from moekit.data.images import read_image
+from moekit.data.images import read_mask
 from moekit.data.samples import Sample
 from moekit.errors import ImageError
 
@@ -75,10 +75,8 @@ class RegionMask:
         return cls(height=height, width=width, pixels_P=nothing, sizes_R=nothing)
 
 
-def read_mask(sample: Sample, size: Size) -> RegionMask:
-    """The mask of a sample; one that says nothing is positive where a negative has none.
-
-    A pixel is positive where the mask, read as any image is, is not black.
+def read_regions(sample: Sample, size: Size) -> RegionMask:
+    """The regions of a sample's mask; one that says nothing is positive where a negative has none.
 
     Args:
         sample: The sample.
@@ -93,12 +91,9 @@ def read_mask(sample: Sample, size: Size) -> RegionMask:
             raise _fault(sample, "it is positive and has no mask")
         return RegionMask.empty(size)
     try:
-        pixels = np.asarray(read_image(sample.mask)).any(axis=2)
+        pixels = read_mask(sample.mask, size)
     except ImageError as error:
         raise _fault(sample, f"its mask cannot be used: {error.what}") from error
-    if pixels.shape != size:
-        theirs, ours = (f"{columns} x {rows}" for rows, columns in (pixels.shape, size))
-        raise _fault(sample, f"its mask has {theirs} pixels, the image {ours}")
     mask = RegionMask.of(pixels)
     if bool(len(mask.sizes_R) or mask.vanished) != bool(sample.label):
         told = "is empty" if sample.label else "marks pixels"

@@ -111,10 +111,12 @@ class Dataset:
         """
         chosen = tuple(sample for sample in self.samples if sample.split == name)
         if not chosen:
+            how = "" if self.split_note == "none" else f" ({self.split_note})"
+            present = ", ".join(self.split_names()) or "none (the set is not split)"
             raise DataError(
-                f"the data set has no images in its {name!r} split",
+                f"the data set has no images in its {name!r} split{how}",
                 whose=self.name,
-                fix=f"use one of: {', '.join(self.split_names()) or 'none (the set is not split)'}",
+                fix=f"use one of: {present}; or add images of the split {name!r} to the data",
             )
         return chosen
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from moekit._files import sha256
+from moekit.data.content import find_twins
+from moekit.data.negatives import SHARE, carve_negatives
 from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.errors import DataError
 
@@ -59,14 +60,7 @@ def check_classes(dataset: Dataset) -> None:
     Raises:
         DataError: They do not.
     """
-    counts = collections.Counter(sample.id for sample in dataset.samples)
-    twice = [name for name, count in counts.items() if count > 1]
-    if twice:
-        raise DataError(
-            f"{len(twice)} images are listed twice, such as {twice[0]}",
-            whose=dataset.name,
-            fix="list each image once",
-        )
+    check_ids(dataset)
     present = {sample.label for sample in dataset.samples}
     missing = [name for label, name in enumerate(dataset.classes) if label not in present]
     if missing:
@@ -74,6 +68,22 @@ def check_classes(dataset: Dataset) -> None:
             f"there is no image of the class {missing[0]!r}",
             whose=dataset.name,
             fix="training and evaluation need images of both classes; add some",
+        )
+
+
+def check_ids(dataset: Dataset) -> None:
+    """Checks that ids are unique.
+
+    Raises:
+        DataError: One is not.
+    """
+    counts = collections.Counter(sample.id for sample in dataset.samples)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{len(twice)} images are listed twice, such as {twice[0]}",
+            whose=dataset.name,
+            fix="list each image once",
         )
 
 
@@ -115,11 +125,14 @@ def check_groups(dataset: Dataset) -> None:
         )
 
 
-def carve_validation(dataset: Dataset, *, seed: int, fraction: float = 0.2) -> Dataset:
+def carve_validation(dataset: Dataset, *, seed: int, fraction: float = SHARE) -> Dataset:
     """Makes a val split out of train, where a data set brings train and test alone.
 
-    The test split is left as it is.
+    The test split is left as it is. A train split of negatives alone is carved by
+    `carve_negatives`.
     """
+    if dataset.negatives_only:
+        return carve_negatives(dataset, seed=seed, share=fraction)
     train = dataset.with_samples(sample for sample in dataset.samples if sample.split == "train")
     parts = split_dataset(train, seed=seed, fractions=(1 - fraction, fraction, 0.0))
     split_of = {sample.id: sample.split for sample in parts.samples}
@@ -131,20 +144,33 @@ def carve_validation(dataset: Dataset, *, seed: int, fraction: float = 0.2) -> D
     return dataset.with_samples(samples, split_note=note)
 
 
-def complete_splits(dataset: Dataset, *, seed: int, note: str | None = None) -> Dataset:
+def complete_splits(
+    dataset: Dataset, *, seed: int, note: str | None = None, keep: int | None = None
+) -> Dataset:
     """Splits a set that brings no splits; makes val from train where it brings train and test.
+
+    A set of negatives alone that brings no splits becomes train and val. Where train holds
+    negatives alone, a test split may be missing, and val is made of negatives (see
+    `carve_negatives`).
 
     Args:
         dataset: All samples have a split, or none has.
         seed: Decides what the set leaves open.
         note: How the set made its own splits; where None, that they are as given.
+        keep: Training images to keep of a train split of negatives alone; all where None.
 
     Raises:
         DataError: A class is missing, a group or an image lies in two splits, or the splits that
             the set brings are not enough.
     """
-    check_classes(dataset)
     names = dataset.split_names()
+    if not names and {sample.label for sample in dataset.samples} == {0}:
+        dataset = dataset.with_samples(
+            dataclasses.replace(sample, split="train") for sample in dataset.samples
+        )
+    if dataset.negatives_only:
+        return _complete_negatives(dataset, seed=seed, note=note, keep=keep)
+    check_classes(dataset)
     if not names:
         done = split_dataset(dataset, seed=seed)
     elif names == ("train", "test"):
@@ -165,33 +191,37 @@ def complete_splits(dataset: Dataset, *, seed: int, note: str | None = None) -> 
     return done
 
 
+def _complete_negatives(
+    dataset: Dataset, *, seed: int, note: str | None, keep: int | None
+) -> Dataset:
+    check_ids(dataset)
+    check_groups(dataset)
+    if "val" in dataset.split_names() and keep is None:
+        done = dataclasses.replace(dataset, split_note=note or "as given")
+    else:
+        done = carve_negatives(dataset, seed=seed, keep=keep)
+        if note is not None:
+            done = dataclasses.replace(done, split_note=f"{note}; {done.split_note}")
+    check_content(done.samples, whose=dataset.name)
+    return done
+
+
 def check_content(samples: Iterable[Sample], *, whose: str) -> None:
     """Checks that no file lies in two splits or in two classes under two names.
-
-    Only files of the same length are hashed.
 
     Raises:
         DataError: The same bytes are in two splits or two classes, or a file cannot be read.
     """
-    by_length: dict[int, list[Sample]] = {}
-    first: dict[str, Sample] = {}
-    try:
-        for sample in samples:
-            by_length.setdefault(sample.path.stat().st_size, []).append(sample)
-        for sample in (one for many in by_length.values() if len(many) > 1 for one in many):
-            twin = first.setdefault(sha256(sample.path), sample)
-            if (twin.split, twin.label) != (sample.split, sample.label):
-                raise DataError(
-                    f"{twin.id} ({twin.split}) and {sample.id} ({sample.split}) are the same file",
-                    whose=whose,
-                    fix="keep one of them, or give both the same class, split and group",
-                )
-    except OSError as error:
-        raise DataError(
-            f"a file cannot be read ({error.strerror or error})",
-            whose=str(error.filename or whose),
-            fix="check the disk and the file's permissions, or leave it out",
-        ) from error
+    listed = list(samples)
+    twins = find_twins(listed, whose=whose)
+    for sample in listed:
+        twin = twins.get(sample.id, sample)
+        if (twin.split, twin.label) != (sample.split, sample.label):
+            raise DataError(
+                f"{twin.id} ({twin.split}) and {sample.id} ({sample.split}) are the same file",
+                whose=whose,
+                fix="keep one of them, or give both the same class, split and group",
+            )
 
 
 def _stratum(sample: Sample) -> Stratum:

@@ -12,15 +12,16 @@ from moekit.data.labels import two_classes
 from moekit.data.samples import SPLITS, Dataset, Sample, Skipped
 from moekit.errors import DataError, ImageError
 
-_KNOWN = ("path", "label", "split", "group", "target", "subtype")
+_KNOWN = ("path", "label", "split", "group", "target", "subtype", "mask")
 _LARGEST = 200 * 2**20
 
 
 def read_table(table: Path) -> Dataset:
-    """Reads a CSV with the columns path and label and, optionally, split, group, target, subtype.
+    """Reads a CSV with the columns path and label.
 
-    Paths are relative to the table's folder and may not leave it. The delimiter is a comma or a
-    semicolon. Other columns are ignored.
+    It may have the columns split, group, target, subtype and mask (of the positive pixels, where
+    there is one) too; others are ignored. Paths are relative to the table's folder and may not
+    leave it. The delimiter is a comma or a semicolon.
 
     Args:
         table: The CSV file, UTF-8.
@@ -28,7 +29,7 @@ def read_table(table: Path) -> Dataset:
     Raises:
         DataError: The table cannot be read, a line is wrong, or lines contradict each other.
     """
-    rows = list(_rows(table))
+    rows = list(read_rows(table, needed=("path", "label"), known=_KNOWN))
     if not rows:
         raise DataError(
             "the table names no image", whose=str(table), fix="add a line an image below the header"
@@ -56,7 +57,19 @@ def read_table(table: Path) -> Dataset:
     )
 
 
-def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+def read_rows(
+    table: Path, *, needed: Sequence[str], known: Sequence[str]
+) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """The lines of a CSV below its header, with their numbers, each by the names of its columns.
+
+    Args:
+        table: The CSV file, UTF-8, with commas or semicolons.
+        needed: Columns that there must be; none of their cells may be empty.
+        known: Columns that an error names.
+
+    Raises:
+        DataError: The table cannot be read, or a line is wrong.
+    """
     try:
         if table.stat().st_size > _LARGEST:
             raise DataError(
@@ -67,7 +80,7 @@ def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         raise DataError(
             f"the table cannot be read ({error})",
             whose=str(table),
-            fix="save it as CSV in UTF-8, with the columns path,label",
+            fix=f"save it as CSV in UTF-8, with the columns {','.join(needed)}",
         ) from error
     header = text.split("\n", 1)[0]
     delimiter = ";" if header.count(";") > header.count(",") else ","
@@ -76,13 +89,13 @@ def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         columns = [name.strip().lower() for name in reader.fieldnames or ()]
     except csv.Error as error:
         raise _fault(table, 1, str(error)) from error
-    missing = [name for name in ("path", "label") if name not in columns]
+    missing = [name for name in needed if name not in columns]
     if missing or len(set(columns)) < len(columns):
         what = f"no column {missing[0]!r}" if missing else "a column twice"
         raise DataError(
             f"the table has {what}",
             whose=f"{table}, line 1",
-            fix=f"begin it with a header such as path,label; known columns: {', '.join(_KNOWN)}",
+            fix=f"begin it with a header of {','.join(needed)}; known columns: {', '.join(known)}",
         )
     reader.fieldnames = columns
     try:
@@ -90,22 +103,23 @@ def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
             if None in row or None in row.values():
                 raise _fault(table, reader.line_num, "it has another number of columns")
             cells = {name: value.strip() for name, value in row.items()}
-            if not cells["label"]:
-                raise _fault(table, reader.line_num, "it has no label")
+            empty = [name for name in needed if not cells[name]]
+            if empty:
+                raise _fault(table, reader.line_num, f"it has no {empty[0]}")
             yield reader.line_num, cells
     except csv.Error as error:
         raise _fault(table, reader.line_num, str(error)) from error
 
 
 def _sample(row: Mapping[str, str], table: Path, line: int, classes: tuple[str, str]) -> Sample:
-    path = PurePosixPath(row["path"].replace("\\", "/"))
-    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise _fault(table, line, f"the path {row['path']!r} is empty or leaves the folder")
     target = row.get("target") or None
     split = row.get("split") or None
     if split is not None and split not in SPLITS:
         raise _fault(table, line, f"the split {split!r} is none of {', '.join(SPLITS)}")
-    image = table.parent / path
+    image = path_in(table, line, row["path"])
+    mask = path_in(table, line, row["mask"]) if row.get("mask") else None
+    if mask is not None and not mask.is_file():
+        raise _fault(table, line, f"there is no mask {row['mask']!r}")
     return Sample(
         id=relative_id(image, table.parent),
         path=image,
@@ -114,7 +128,20 @@ def _sample(row: Mapping[str, str], table: Path, line: int, classes: tuple[str, 
         group=row.get("group") or None,
         subtype=row.get("subtype") or None,
         split=split,
+        mask=mask,
     )
+
+
+def path_in(table: Path, line: int, text: str) -> Path:
+    """The path that a line names, below the table's folder.
+
+    Raises:
+        DataError: It is empty or leaves the folder.
+    """
+    path = PurePosixPath(text.replace("\\", "/"))
+    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        raise _fault(table, line, f"the path {text!r} is empty or leaves the folder")
+    return table.parent / path
 
 
 def _probability(text: str, table: Path, line: int) -> float:

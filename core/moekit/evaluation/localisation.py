@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional
 
 from moekit.data.map_counts import MapCounts
-from moekit.data.masks import RegionMask, Size, read_mask
+from moekit.data.masks import RegionMask, Size, read_regions
 from moekit.data.samples import Sample, Skipped
 from moekit.errors import DataError, ImageError
 
@@ -74,7 +74,7 @@ def localise(
     rows, masks, left_out = [], [], []
     for row, (sample, size) in enumerate(zip(samples, sizes, strict=True)):
         try:
-            masks.append(read_mask(sample, size))
+            masks.append(read_regions(sample, size))
             rows.append(row)
         except ImageError as error:
             left_out.append(Skipped.of(sample, error.what))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from moekit.data.images import read_image
+from moekit.data.images import read_image, read_mask
 from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.errors import DataError, MoekitError
 from moekit.plugins.records import DatasetSpec
@@ -71,14 +71,21 @@ def _check_sample(sample: Sample, dataset: Dataset) -> None:
     require(0 <= target <= 1, f"{sample.id}: target {sample.target}")
     require(sample.split in SPLITS, f"{sample.id}: split {sample.split!r}")
     require(sample.path.is_file(), f"{sample.id}: there is no such file")
+    require(sample.mask is None or sample.mask.is_file(), f"{sample.id}: there is no such mask")
 
 
 @check("dataset")
 def has_splits_to_work_with(subject: Subject, name: str) -> None:
-    """A kit can be trained and evaluated on it: train and val hold every class, test an image."""
+    """A kit can be trained and evaluated on it: train and val hold every class, test an image.
+
+    Where train holds negatives alone, val may do so too, and a test split may be missing.
+    """
     spec = _spec(subject, name)
     with _example(spec) as path:
         dataset = _load(spec, path)
+        if dataset.negatives_only:
+            dataset.split("val")
+            return
         for split in ("train", "val"):
             labels = {sample.label for sample in dataset.split(split)}
             require(len(labels) == len(dataset.classes), f"{split} lacks a class")
@@ -137,11 +144,16 @@ def keeps_groups_together(subject: Subject, name: str) -> None:
 
 @check("dataset")
 def can_be_read(subject: Subject, name: str) -> None:
-    """Its first images can be read."""
+    """Its first images can be read, and the first masks, which have the size of their images."""
     spec = _spec(subject, name)
     with _example(spec) as path:
-        for sample in _load(spec, path).samples[:_READ]:
+        samples = _load(spec, path).samples
+        for sample in samples[:_READ]:
             read_image(sample.path)
+        for sample in [sample for sample in samples if sample.mask][:_READ]:
+            assert sample.mask is not None
+            width, height = read_image(sample.path).size
+            read_mask(sample.mask, (height, width))
 
 
 @check("dataset")

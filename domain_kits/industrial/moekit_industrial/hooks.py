@@ -14,6 +14,7 @@ from moekit import (
 from moekit_industrial.defect import DefectExpert
 from moekit_industrial.elpv import ELPV
 from moekit_industrial.kit import INDUSTRIAL
+from moekit_industrial.loaders import DATASETS
 from moekit_industrial.metrics import MAP_METRICS, METRICS
 from moekit_industrial.report import DEFECT_TYPES
 
@@ -34,7 +35,7 @@ def moekit_experts() -> list[ExpertSpec]:
 @hookimpl
 def moekit_datasets() -> list[DatasetSpec]:
     """Loaders of inspection data."""
-    return [ELPV]
+    return [ELPV, *DATASETS]
 
 
 @hookimpl

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from moekit import DataError, ImageError, Sample
-from moekit.data.masks import LONGEST_SIDE, RegionMask, read_mask
+from moekit.data.masks import LONGEST_SIDE, RegionMask, read_regions
 from moekit.evaluation.localisation import choose_edges, count_maps, localise
 
 SIZE = (8, 8)
@@ -187,7 +187,7 @@ def test_a_map_that_holds_no_numbers_is_an_error_that_names_the_image(tmp_path):
 @pytest.mark.parametrize("values", [1, 255, 7])
 def test_any_value_but_black_is_positive(tmp_path, values):
     given = sample(tmp_path, "bad", 1, (square() * values).astype(np.uint8))
-    assert read_mask(given, SIZE).sizes_R.tolist() == [9]
+    assert read_regions(given, SIZE).sizes_R.tolist() == [9]
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path):

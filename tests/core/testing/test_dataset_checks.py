@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from PIL import Image
 
 from moekit import DataError, DatasetSpec, Skipped
 from moekit.data.folder import FOLDER, load_folder, write_example
@@ -120,6 +121,40 @@ def test_a_loader_may_refuse_a_broken_file_or_skip_it(run_check):
         return dataclasses.replace(kept, skipped=(*dataset.skipped, *skipped))
 
     run_check("dataset", "names-a-broken-file", dataclasses.replace(FOLDER, load=changed(skip)))
+
+
+def only_good(folder):
+    write_example(folder)
+    for path in (folder / "odd").iterdir():
+        path.unlink()
+    return folder
+
+
+@pytest.mark.parametrize("name", CHECKS["dataset"])
+def test_a_loader_of_negatives_alone_passes_without_a_test_split(name, run_check):
+    run_check("dataset", name, dataclasses.replace(FOLDER, example=only_good))
+
+
+def test_a_loader_of_negatives_alone_needs_a_val_split(run_check):
+    spec = dataclasses.replace(
+        FOLDER, example=only_good, load=with_samples(split=lambda s, n, p: "train")
+    )
+    with pytest.raises(ConformanceError, match="'val'"):
+        run_check("dataset", "has-splits-to-work-with", spec)
+
+
+@pytest.mark.parametrize(
+    ("name", "mask"),
+    [("keeps-the-schema", "none.png"), ("can-be-read", "small.png")],
+)
+def test_masks_are_there_and_have_the_size_of_their_images(name, mask, run_check):
+    def example(folder):
+        Image.new("L", (8, 8)).save(write_example(folder) / "small.png")
+        return folder
+
+    with_masks = with_samples(mask=lambda s, n, p: p / mask if s.label else None)
+    with pytest.raises(ConformanceError, match=r"no such mask|the mask has 8 x 8 pixels"):
+        run_check("dataset", name, dataclasses.replace(FOLDER, load=with_masks, example=example))
 
 
 def test_a_loader_without_a_path_is_not_asked_about_paths(run_check):

@@ -16,6 +16,7 @@ from PIL import Image
 
 from moekit import DataError, Dataset, DatasetSpec, ImageError, Sample, Skipped
 from moekit.data.images import check_file
+from moekit.data.options import parse_source
 from moekit.data.splits import complete_splits
 from moekit_medical.loaders.facts import facts_of_rows, subtypes_of_rows
 from moekit_medical.loaders.labels import (
@@ -31,7 +32,6 @@ from moekit_medical.loaders.labels import (
     split_of,
     split_problem,
 )
-from moekit_medical.loaders.options import parse_source
 from moekit_medical.loaders.volumes import known_split
 from moekit_medical.privacy import token
 

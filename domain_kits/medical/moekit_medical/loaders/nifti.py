@@ -17,6 +17,7 @@ import numpy as np
 from moekit import Dataset, DatasetSpec, ImageError
 from moekit._files import sha256
 from moekit.data.images import check_file
+from moekit.data.options import parse_source
 from moekit.data.splits import complete_splits
 from moekit_medical.loaders.cache import Writer
 from moekit_medical.loaders.crops import WINDOW_HU, CropError, Form, Stack, crop_stack
@@ -33,7 +34,7 @@ from moekit_medical.loaders.labels import (
     read_labels,
 )
 from moekit_medical.loaders.nifti_file import SUFFIXES, NiftiVolume, read_nifti
-from moekit_medical.loaders.options import parse_slices, parse_source, parse_window
+from moekit_medical.loaders.options import parse_slices, parse_window
 from moekit_medical.loaders.volumes import (
     Outcome,
     to_dataset,

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from moekit import DataError, Dataset, DatasetSpec
+from moekit.data.options import parse_source
 from moekit.data.splits import complete_splits
 from moekit_medical.dicom.assemble import assemble
 from moekit_medical.dicom.slices import Slice
@@ -41,7 +42,7 @@ from moekit_medical.loaders.labels import (
     numbers,
     read_labels,
 )
-from moekit_medical.loaders.options import parse_slices, parse_source, parse_window
+from moekit_medical.loaders.options import parse_slices, parse_window
 from moekit_medical.loaders.series_scan import Found, Unit, look_through
 from moekit_medical.loaders.volumes import (
     Outcome,

@@ -1,0 +1,66 @@
+"""What stands behind `--data LOADER=`: a path and, after a question mark, options.
+
+`PATH?name=value&name=value`. A name that exists on disk is a path as a whole, so a question mark in
+the name of a folder does no harm. Some shells want the whole in quotation marks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from moekit.errors import DataError
+
+
+def parse_source(
+    path: Path | None, *, known: Collection[str], missing: str = "check the path after `=`"
+) -> tuple[Path, Mapping[str, str]]:
+    """Separates the path from the options.
+
+    The error for a path that is not there repeats its last part alone.
+
+    Args:
+        path: As it was typed.
+        known: Names of the options.
+        missing: What the error for a path that is not there advises.
+
+    Returns:
+        A path that exists, and the options given.
+
+    Raises:
+        DataError: There is nothing at the path, or an option is unknown, empty or given twice.
+    """
+    if path is None:
+        raise _missing("no path was given", missing)
+    options: dict[str, str] = {}
+    if not _exists(path) and "?" in str(path):
+        name, _, text = str(path).rpartition("?")
+        path = Path(name)
+        for part in filter(None, text.split("&")):
+            key, _, value = part.partition("=")
+            if key not in known or key in options or not value:
+                raise _wrong_option(key, known)
+            options[key] = value
+    if not _exists(path):
+        raise _missing(path.name, missing)
+    return path, options
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or holds a null character
+        return False
+
+
+def _missing(name: str, fix: str) -> DataError:
+    return DataError("there is nothing at this path", whose=name, fix=fix)
+
+
+def _wrong_option(key: str, known: Collection[str]) -> DataError:
+    fault = "it has no value or is given twice" if key in known else "there is no such option"
+    return DataError(
+        f"the option cannot be used: {fault}",
+        whose=f"the option {key[:40]!r}",
+        fix=f"known options: {', '.join(sorted(known))}; write ?NAME=VALUE after the path",
+    )

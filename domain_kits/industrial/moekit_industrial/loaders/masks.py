@@ -1,0 +1,68 @@
+"""Which mask belongs to which image, and one mask out of several.
+
+anomalib gives the sorted masks to the sorted images in turn, so one that is missing or too many
+shifts the others, or ends in an error; here names decide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from moekit._files import atomic_path, sha256
+from moekit.backbone.sources import cache_folder
+from moekit.data.images import read_image, read_mask
+
+_ENDINGS = ("_mask", "_label", "_gt")
+Place = tuple[str, str]
+
+
+def index_masks(masks: Iterable[Path], truth: Path) -> Mapping[Place, tuple[Path, ...]]:
+    """The masks of each image, by its folder below the split and its name without ending.
+
+    `FOLDER/NAME.png` and `FOLDER/NAME_mask.png` are the mask of NAME; the files of a folder
+    `FOLDER/NAME/` of numbers are parts of the mask of NAME.
+
+    Args:
+        masks: Files below `truth`.
+        truth: The folder of masks.
+    """
+    index: dict[Place, list[Path]] = {}
+    for mask in masks:
+        folder = mask.relative_to(truth).parent
+        for name in {mask.stem, bare(mask)}:
+            index.setdefault((folder.as_posix(), name), []).append(mask)
+        if mask.stem.isdigit() and folder.name:
+            index.setdefault((folder.parent.as_posix(), folder.name), []).append(mask)
+    return {place: tuple(sorted(found)) for place, found in index.items()}
+
+
+def bare(mask: Path) -> str:
+    """The name of a mask without its suffix and without the word for mask at its end."""
+    for ending in _ENDINGS:
+        if mask.stem.lower().endswith(ending):
+            return mask.stem[: -len(ending)]
+    return mask.stem
+
+
+def single_mask(masks: tuple[Path, ...]) -> Path | None:
+    """The mask, or the union of several, which is written to the cache of moekit.
+
+    Raises:
+        ImageError: One of several cannot be read, or they differ in size.
+        StorageError: The cache cannot be written.
+    """
+    if len(masks) < 2:
+        return masks[0] if masks else None
+    hashes = "".join(sha256(mask) for mask in masks)
+    path = cache_folder() / "masks" / f"{hashlib.sha256(hashes.encode()).hexdigest()[:32]}.png"
+    if not path.is_file():
+        width, height = read_image(masks[0]).size
+        union_HW = np.any([read_mask(mask, (height, width)) for mask in masks], axis=0)
+        with atomic_path(path) as temporary:
+            Image.fromarray(union_HW.astype(np.uint8) * 255).save(temporary, format="PNG")
+    return path

@@ -1,0 +1,96 @@
+"""Which folders of products stand behind a path."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from pathlib import Path
+
+from moekit import DataError, Skipped
+from moekit.data.images import find_images
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """A folder of a product; the other attributes are as of `Product`."""
+
+    name: str
+    folder: Path
+    prefix: str
+
+
+def find_products(
+    root: Path, *, wanted: str | None, option: str, train: str = "train"
+) -> tuple[list[Found], list[Skipped]]:
+    """The product whose folder this is, or those that lie in it, in order of their names.
+
+    Args:
+        root: The folder that was named.
+        wanted: Names of products, separated by commas; all where None.
+        option: The option that `wanted` comes from.
+        train: What the folder of a product holds.
+
+    Returns:
+        The products, and the folders with images that are no products.
+
+    Raises:
+        DataError: There is no product, or none of a name that is wanted.
+    """
+    root = root.resolve()
+    skipped: list[Skipped] = []
+    if (root / train).is_dir():
+        found = [Found(name=root.name, folder=root, prefix="")]
+    else:
+        folders = _folders(root)
+        found = [
+            Found(name=folder.name, folder=folder.resolve(), prefix=f"{folder.name}/")
+            for folder in folders
+            if (folder / train).is_dir()
+        ]
+        known = {product.name for product in found}
+        if found and wanted is None:
+            reason = f"this folder of images holds no folder {train!r}, so it is no product"
+            skipped = [
+                Skipped(id=folder.name, reason=reason)
+                for folder in folders
+                if folder.name not in known and find_images(folder)
+            ]
+    if not found:
+        raise DataError(
+            f"neither this folder nor one in it holds a folder {train!r} of good images",
+            whose=str(root),
+            fix="name the folder of a product, or one of several products; folders of good images "
+            "without that layout are read by --data good=PATH",
+        )
+    names = pick({product.name for product in found}, wanted=wanted, option=option)
+    return [product for product in found if product.name in names], skipped
+
+
+def pick(known: Collection[str], *, wanted: str | None, option: str) -> set[str]:
+    """The names that are wanted.
+
+    Raises:
+        DataError: One of them is not known.
+    """
+    names = set(known) if wanted is None else {name.strip() for name in wanted.split(",")}
+    unknown = sorted(names - set(known))
+    if unknown:
+        raise DataError(
+            f"there is no {unknown[0]!r} in this folder",
+            whose=f"the option {option}",
+            fix=f"there are: {', '.join(sorted(known))}",
+        )
+    return names
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        return sorted(
+            path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
+        )
+    except OSError as error:
+        raise DataError(
+            f"the folder cannot be listed ({error.strerror or error})",
+            whose=str(root),
+            fix="check that it is a folder and may be read",
+        ) from error

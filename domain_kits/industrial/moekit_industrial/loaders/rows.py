@@ -1,0 +1,81 @@
+"""What the readers of folders and tables hand over: images of a product with their places."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from moekit import DataError
+
+GOOD = "good"
+"""The `defect` of images without one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One image.
+
+    Attributes:
+        image: Where it lies.
+        id: Its id in the data set.
+        split: As the source says.
+        defect: The kind of defect; `GOOD` where there is none.
+        masks: Files whose union shows the defect; empty where nobody has drawn it.
+        group: As of a sample.
+    """
+
+    image: Path
+    id: str
+    split: str
+    defect: str
+    masks: tuple[Path, ...] = ()
+    group: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Product:
+    """The images of one product.
+
+    Attributes:
+        name: Subtype of its samples.
+        folder: Where it lies; an index.csv in it names groups.
+        prefix: What the ids of its images begin with: nothing, or its name and a slash.
+        rows: Its images, in any order.
+        rest: Other images found in its folder, by id, with the reason why they are not used.
+        how: How it was read, where it was in another way than usual.
+    """
+
+    name: str
+    folder: Path
+    prefix: str
+    rows: tuple[Row, ...]
+    rest: tuple[tuple[str, str], ...] = ()
+    how: str = ""
+
+
+def ask_anomalib(make: Callable[[], Any], *, folder: Path, fix: str) -> list[dict[str, Any]]:
+    """The lines of a table that anomalib makes of a folder.
+
+    Args:
+        make: Returns its pandas table, with the columns image_path, split and label_index at the
+            least.
+        folder: What an error names.
+        fix: What an error advises.
+
+    Raises:
+        DataError: anomalib refuses the folder.
+    """
+    try:
+        records: list[dict[str, Any]] = make().to_dict("records")
+    except Exception as error:  # it raises what pandas, sklearn and the readers of images raise
+        raise DataError(
+            f"anomalib cannot read the folder ({plain(error)})", whose=str(folder), fix=fix
+        ) from error
+    return records
+
+
+def plain(error: Exception) -> str:
+    """The message of an exception on one line of at most 200 letters."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]

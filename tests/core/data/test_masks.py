@@ -1,0 +1,80 @@
+"""Masks: what is positive, and which files are refused by name."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from moekit import DataError
+from moekit.data.images import read_mask
+
+SHAPE = (48, 64)
+
+
+@pytest.fixture
+def drawn():
+    """(48, 64) bool with a rectangle and one pixel."""
+    positive = np.zeros(SHAPE, dtype=bool)
+    positive[10:20, 30:50] = True
+    positive[47, 0] = True
+    return positive
+
+
+def save(path, values, mode=None):
+    image = Image.fromarray(values)
+    (image if mode is None else image.convert(mode)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("value", [1, 7, 255])
+def test_each_value_but_zero_is_positive(tmp_path, drawn, value):
+    path = save(tmp_path / "m.png", drawn.astype(np.uint8) * np.uint8(value))
+    found = read_mask(path, SHAPE)
+    assert found.dtype == bool
+    assert np.array_equal(found, drawn)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "P"])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_modes_and_formats_say_the_same(tmp_path, drawn, mode, suffix):
+    path = save(tmp_path / f"m.{suffix}", drawn.astype(np.uint8) * 255, mode)
+    assert np.array_equal(read_mask(path, SHAPE), drawn)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_small_values_of_large_types_are_not_lost(tmp_path, drawn, dtype):
+    path = save(tmp_path / "m.tif", drawn.astype(dtype))
+    assert np.array_equal(read_mask(path, SHAPE), drawn)
+
+
+def test_a_mask_of_another_size_is_refused_by_name_with_both_sizes(tmp_path, drawn):
+    path = save(tmp_path / "scratch_mask.png", drawn.astype(np.uint8))
+    with pytest.raises(DataError, match="64 x 48 pixels, its image 65 x 48") as caught:
+        read_mask(path, (48, 65))
+    assert caught.value.whose.endswith("scratch_mask.png")
+    with pytest.raises(DataError, match="its image 48 x 64"):
+        read_mask(path, (64, 48))
+
+
+def test_a_mask_is_scaled_along_with_its_image_by_nearest_neighbour(tmp_path, drawn):
+    path = save(tmp_path / "m.png", drawn.astype(np.uint8))
+    half = read_mask(path, SHAPE, resized_hw=(24, 32))
+    assert half.shape == (24, 32)
+    assert np.array_equal(half[5:10, 15:25], np.ones((5, 10), dtype=bool))
+    assert half.sum() in (50, 51)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n" + b"x" * 40])
+def test_a_mask_that_is_no_image_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "broken_mask.png"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"broken_mask\.png"):
+        read_mask(path, SHAPE)
+
+
+def test_a_truncated_mask_and_a_jpeg_are_refused(tmp_path, drawn):
+    path = save(tmp_path / "m.png", drawn.astype(np.uint8))
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match="truncated or damaged"):
+        read_mask(path, SHAPE)
+    with pytest.raises(DataError, match="JPEG"):
+        read_mask(save(tmp_path / "m.jpg", drawn.astype(np.uint8) * 255), SHAPE)
