@@ -159,7 +159,7 @@ def test_an_unusable_mask_leaves_its_image_out_and_is_named(tmp_path):
     reasons = {skip.id: skip.reason for skip in found.left_out}
     assert set(reasons) == {"gone", "broken", "none", "small", "empty", "marked"}
     assert reasons["gone"] == "its mask cannot be used: the file does not exist"
-    assert reasons["small"] == "its mask has 4 x 4 pixels, the image 8 x 8"
+    assert "the mask has 4 x 4 pixels, its image 8 x 8" in reasons["small"]
     assert reasons["none"] == "it is positive and has no mask"
 
 
@@ -192,7 +192,7 @@ def test_any_value_but_black_is_positive(tmp_path, values):
 
 def test_a_mask_of_another_size_is_refused(tmp_path):
     with pytest.raises(ImageError, match="8 x 8 pixels, the image 9 x 8"):
-        read_mask(sample(tmp_path, "bad", 1, square()), (8, 9))
+        read_regions(sample(tmp_path, "bad", 1, square()), (8, 9))
 
 
 def test_a_set_of_the_usual_size_is_counted_in_seconds_and_in_little_memory():
