@@ -118,6 +118,7 @@ def load_predictor(
         kit=loaded["kit"],
         baseline=loaded.get("baseline"),
         arithmetic=pick_arithmetic(precision or record["arithmetic"], device),
+        views=Recipe.model_validate(request["recipe"]).scoring_views,
     )
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from moekit.backbone.model import MoEBackbone
+from moekit.data.views import view
 from moekit.moe.stats import RoutingTrace
 from moekit.runtime.device import Arithmetic, autocast
 from moekit.runtime.kit import KitModules
@@ -37,6 +39,16 @@ class Scores:
     seconds: float
 
 
+class _View(NamedTuple):
+    """Log-odds and maps of one view, those of the baseline, and the time that the kit took."""
+
+    logit_B: Tensor
+    map_BHW: Tensor | None
+    bare_B: Tensor | None
+    bare_BHW: Tensor | None
+    seconds: float
+
+
 class Predictor:
     """A kit, and optionally its baseline, on one backbone.
 
@@ -45,6 +57,8 @@ class Predictor:
         kit: The trained kit.
         baseline: The trained baseline, or None.
         arithmetic: fp32 or bf16.
+        views: Flipped and turned views of each image whose log-odds are averaged; maps are those of
+            the image as it is.
     """
 
     def __init__(
@@ -54,11 +68,13 @@ class Predictor:
         kit: KitModules,
         baseline: KitModules | None,
         arithmetic: Arithmetic,
+        views: int = 1,
     ) -> None:
         self._backbone = backbone
         self._kit = kit.eval()
         self._baseline = None if baseline is None else baseline.eval()
         self.arithmetic: Arithmetic = arithmetic
+        self._views = views
         self.device = next(backbone.parameters()).device
 
     @torch.inference_mode()
@@ -69,28 +85,36 @@ class Predictor:
             images: On any device.
             trace: Collects the routing of the backbone and the kit where one is given.
         """
+        images = images.to(self.device, non_blocking=True)
+        first = self._view(images, trace)
+        others = [self._view(view(images, number)) for number in range(1, self._views)]
+        logits = torch.stack([first.logit_B, *(other.logit_B for other in others)])
+        bare = [one.bare_B for one in (first, *others) if one.bare_B is not None]
+        return Scores(
+            score_B=logits.mean(0).sigmoid(),
+            map_BHW=first.map_BHW,
+            baseline_B=torch.stack(bare).mean(0).sigmoid() if bare else None,
+            baseline_map_BHW=first.bare_BHW,
+            seconds=sum(one.seconds for one in (first, *others)),
+        )
+
+    def _view(self, images: Tensor, trace: RoutingTrace | None = None) -> _View:
         kit, backbone = self._kit, self._backbone
         began = time.perf_counter()
         with autocast(self.device, self.arithmetic):
-            x_BND, grid = backbone.embed(images.to(self.device, non_blocking=True))
+            x_BND, grid = backbone.embed(images)
             x_BND, kept = backbone.run_blocks(
                 x_BND, grid, stop=kit.prefix_end, keep=kit.prefix_keep, trace=trace
             )
             output = kit(backbone, x_BND, kept, grid, trace=trace)
-            score_B = output.logit_B.double().sigmoid().cpu()
+            logit_B = output.logit_B.double().cpu()
             seconds = time.perf_counter() - began
-            baseline_B = bare_BHW = None
+            bare_B = bare_BHW = None
             if self._baseline is not None:
                 bare = self._baseline(backbone, x_BND, kept, grid, start=kit.prefix_end)
-                baseline_B = bare.logit_B.double().sigmoid().cpu()
+                bare_B = bare.logit_B.double().cpu()
                 bare_BHW = bare.map_BHW
-        return Scores(
-            score_B=score_B,
-            map_BHW=_on_cpu(output.map_BHW),
-            baseline_B=baseline_B,
-            baseline_map_BHW=_on_cpu(bare_BHW),
-            seconds=seconds,
-        )
+        return _View(logit_B, _on_cpu(output.map_BHW), bare_B, _on_cpu(bare_BHW), seconds)
 
 
 def _on_cpu(map_BHW: Tensor | None) -> Tensor | None:

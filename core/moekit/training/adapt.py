@@ -206,7 +206,7 @@ def _plan(
     return PrefixPlan.of(
         kit,
         backbone,
-        views=task.recipe.views if split == "train" else 1,
+        views=task.recipe.views if split == "train" else task.recipe.scoring_views,
         arithmetic=arithmetic,
         size=task.recipe.image_size,
         frames=task.dataset.frames,

@@ -246,14 +246,16 @@ class _Fit:
 
 @torch.inference_mode()
 def _logits(scorer: Trainee, store: PrefixStore, fabric: Fabric, batch_size: int) -> Tensor:
-    """(n,) float32 logits in the order of the store."""
+    """(n,) float32 logits in the order of the store, the means over its views."""
     logits = []
     for start in range(0, len(store), batch_size):
         rows = np.arange(start, min(start + batch_size, len(store)))
-        x_BND, kept = fabric.to_device(store.read(rows, np.zeros_like(rows)))
-        with fabric.autocast():
-            logit_B = scorer(x_BND, kept)
-        logits.append(logit_B.float().cpu())
+        views = []
+        for number in range(store.plan.views):
+            x_BND, kept = fabric.to_device(store.read(rows, np.full_like(rows, number)))
+            with fabric.autocast():
+                views.append(scorer(x_BND, kept).float().cpu())
+        logits.append(torch.stack(views).mean(0))
     return torch.cat(logits)
 
 

@@ -25,6 +25,12 @@ class Recipe(BaseModel):
         le=8,
         description="Flipped and rotated views kept of each training image (dihedral group).",
     )
+    scoring_views: int = Field(
+        default=1,
+        ge=1,
+        le=8,
+        description="Such views of an image whose log-odds are averaged when it is scored.",
+    )
     epochs: int = Field(
         default=4, ge=1, description="Passes in which the specialists and their head are trained."
     )

@@ -191,7 +191,7 @@ def test_any_value_but_black_is_positive(tmp_path, values):
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path):
-    with pytest.raises(ImageError, match="8 x 8 pixels, the image 9 x 8"):
+    with pytest.raises(ImageError, match="8 x 8 pixels, its image 9 x 8"):
         read_regions(sample(tmp_path, "bad", 1, square()), (8, 9))
 
 

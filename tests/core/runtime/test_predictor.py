@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 import torch
 from torch import Tensor
 
 from moekit import KitSpec, MoEBackbone, Registry, RoutingTrace, Runtime
+from moekit.data.views import view
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
 
@@ -97,3 +99,20 @@ def test_a_trace_collects_the_routing_of_backbone_and_kit(
     predictor(images, trace=trace)
     filed = [(record.block, record.kit) for record in trace.blocks]
     assert filed == [(0, None), (0, "first"), (1, None), (2, None), (2, "first")]
+
+
+def test_views_are_scored_alone_and_their_log_odds_averaged(
+    runtime: Runtime, kit: KitModules, baseline: KitModules, generator: torch.Generator
+) -> None:
+    square = torch.randn(2, 3, 32, 32, generator=generator)
+    one = Predictor(backbone=runtime.backbone, kit=kit, baseline=baseline, arithmetic="fp32")
+    three = Predictor(
+        backbone=runtime.backbone, kit=kit, baseline=baseline, arithmetic="fp32", views=3
+    )
+    alone, mean = [one(view(square, number)) for number in range(3)], three(square)
+    expected = torch.stack([scores.score_B.logit() for scores in alone]).mean(0)
+    torch.testing.assert_close(mean.score_B.logit(), expected)
+    assert mean.baseline_B is not None
+    bare = torch.stack([cast(Tensor, scores.baseline_B).logit() for scores in alone]).mean(0)
+    torch.testing.assert_close(mean.baseline_B.logit(), bare)
+    torch.testing.assert_close(mean.map_BHW, alone[0].map_BHW)

@@ -35,6 +35,7 @@ class Brightness:
             score_B=images.double().mean((1, 2, 3)) + self.offset,
             map_BHW=images[:, 0, ::4, ::4].clip(0, 1),
             baseline_B=None,
+            baseline_map_BHW=None,
             seconds=self.seconds,
         )
 
