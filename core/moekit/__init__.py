@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from moekit.moe.routing import Routing
     from moekit.moe.specialists import Grid, SpecialistExpert
     from moekit.moe.stats import BlockRouting, RoutingTrace
+    from moekit.plugins.fitting import FitResult, FitTask
     from moekit.plugins.hookspecs import hookimpl
     from moekit.plugins.records import (
         CommandSpec,
@@ -81,6 +82,7 @@ _HOMES = {
     "moe.routing": ("Routing",),
     "moe.specialists": ("Grid", "SpecialistExpert"),
     "moe.stats": ("BlockRouting", "RoutingTrace"),
+    "plugins.fitting": ("FitResult", "FitTask"),
     "plugins.hookspecs": ("hookimpl",),
     "plugins.records": (
         "CommandSpec",
@@ -118,6 +120,8 @@ __all__ = [
     "ExpertChoice",
     "ExpertSpec",
     "Features",
+    "FitResult",
+    "FitTask",
     "Gate",
     "GateSpec",
     "Grid",

@@ -112,7 +112,9 @@ def transformers_blocks(size: LayerSize, dtype: torch.dtype, tokens: int) -> dic
     configuration = importlib.import_module("transformers.models.mixtral.configuration_mixtral")
     modelling = importlib.import_module("transformers.models.mixtral.modeling_mixtral")
     hidden = max(2 * size.hidden // 3, 1)
-    ways = ["eager", "grouped_mm"]
+    ways = ["eager"]
+    if size.width * dtype.itemsize % 16 == 0 == hidden * dtype.itemsize % 16:  # it needs rows so
+        ways.append("grouped_mm")
     copied = tokens * size.top_k * 2 * hidden * size.width * dtype.itemsize
     if copied <= _BATCHED_MOST_BYTES:  # it copies an expert's weights for each pair
         ways.append("batched_mm")

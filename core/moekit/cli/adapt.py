@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,12 @@ _GIB = 2**30
         help="The run folder to make.",
     ),
     seed_option,
+    click.option(
+        "--from",
+        "start",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="A finished run of KIT to begin with, such as one to add new images to.",
+    ),
     click.option("--resume", is_flag=True, help="Go on with an interrupted run."),
     click.option(
         "--expert",
@@ -93,6 +99,7 @@ def run_adaptation(
     run_folder: Path,
     report: Reporter,
     seed: int = 0,
+    start: Path | None = None,
     resume: bool = False,
     experts: Sequence[str] = (),
     gate: str | None = None,
@@ -147,6 +154,7 @@ def run_adaptation(
             seed=seed,
             recipe=recipe,
             resume=resume,
+            start=None if start is None else Run(start),
             changes=kit_changes,
             kit_name=registry.full_name("kits", kit),
             cache_limit=int(cache_gib * _GIB),
@@ -156,12 +164,25 @@ def run_adaptation(
         registry=registry,
         fabric=fabric,
         on_progress=report.update,
-        on_epoch=lambda part, figures: report.line(
-            f"{part} epoch {figures['epoch']:.0f}: training loss {figures['train_loss']:.4f}, "
-            f"validation loss {figures['val_loss']:.4f}, AUROC {figures['val_auroc']:.4f}"
-        ),
+        on_epoch=lambda part, figures: report.line(_told(part, figures)),
     )
     return record if fabric.is_global_zero else None
+
+
+_EPOCH = {
+    "train_loss": "training loss {:.4f}",
+    "val_loss": "validation loss {:.4f}",
+    "val_auroc": "AUROC {:.4f}",
+    "lr": "",
+    "epoch": "",
+    "seconds": "",
+}
+
+
+def _told(part: str, figures: Mapping[str, float]) -> str:
+    """A line on an epoch; figures of a kit that trains in its own way are told as they are."""
+    told = [_EPOCH.get(name, f"{name} {{:.6g}}").format(value) for name, value in figures.items()]
+    return f"{part} epoch {figures['epoch']:.0f}: {', '.join(text for text in told if text)}"
 
 
 def open_fabric(device: str, devices: int, precision: str) -> Any:

@@ -62,6 +62,10 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def with_fact(self, name: str, values: Sequence[str]) -> Predictions:
+        """The predictions with one more fact of each sample."""
+        return dataclasses.replace(self, facts={**self.facts, name: tuple(values)})
+
     def take(self, rows: np.ndarray) -> Predictions:
         """The predictions at the given row numbers."""
 

@@ -38,6 +38,8 @@ from moekit.training.run import Run
 SCHEMA = 1
 TRACED_IMAGES = 128
 SHOWN_MISSES = 6
+RECOGNISED = "recognised"
+"""The fact of a prediction that holds the kind of image that the kit took it for."""
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -175,6 +177,8 @@ def evaluate(
             fix=f"check the images; the first fault: {scored.skipped[0].reason}",
         )
     predictions = Predictions.of(scored.samples, scored.scores, scored.baseline_scores)
+    if scored.kinds:
+        predictions = predictions.with_fact(RECOGNISED, scored.kinds)
     validation = Predictions.read_csv(task.run.validation)
     point = choose_threshold(validation.scores, validation.labels, rule=task.rule)
     routing = _trace(task, scored, predictor, preprocess, backbone)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import csv
 import dataclasses
-import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,9 +23,9 @@ from moekit.evaluation.overlay import LONG_SIDE, save_overlay
 from moekit.evaluation.threshold import UNREADABLE, verdict
 from moekit.runtime.predictor import Predictor
 
-Judge = Callable[[float], str]
+Judge = Callable[[float, str], str]
 OnProgress = Callable[[str, int, int], None]
-_COLUMNS = ("file", "score", "verdict", "threshold", "overlay", "error")
+_COLUMNS = ("file", "score", "verdict", "threshold", "overlay", "error", "kind")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +39,8 @@ class Prediction:
         threshold: Operating threshold; a score at or above it is positive.
         overlay: Name of the overlay file in the output folder; empty where there is none.
         error: Why the image could not be read; empty otherwise.
+        kind: The kind of image that the kit took it for, "unknown" for none that it was trained on;
+            empty where it does not tell kinds apart.
     """
 
     file: str
@@ -48,6 +49,7 @@ class Prediction:
     threshold: float
     overlay: str
     error: str
+    kind: str = ""
 
 
 def check_paths(paths: Sequence[Path]) -> None:
@@ -125,7 +127,10 @@ def predict(
     journal = out / "predictions.jsonl"
     done = {row.file: row for row in read_rows(journal, provenance)}
     waiting = [(name, path) for name, path in inputs if name not in done]
-    judge = functools.partial(verdict, threshold=threshold, review=review, positive=positive)
+
+    def judge(score: float, kind: str) -> str:
+        return verdict(score, threshold=threshold, positive=positive, review=review, kind=kind)
+
     with Journal(journal, provenance) as file:
         for rows in _score(waiting, predictor, preprocess, threshold, judge, out, batch_size):
             file.append(dataclasses.asdict(row) for row in rows)
@@ -224,6 +229,7 @@ def _score(
                             batch.pictures[place],
                             score,
                             evidence,
+                            "" if output.kinds is None else output.kinds[place],
                             threshold,
                             judge,
                             out,
@@ -239,6 +245,7 @@ def _finish(
     picture: Image.Image,
     score: float,
     evidence: np.ndarray | None,
+    kind: str,
     threshold: float,
     judge: Judge,
     out: Path,
@@ -250,10 +257,11 @@ def _finish(
     return Prediction(
         file=name,
         score=score,
-        verdict=judge(score),
+        verdict=judge(score, kind),
         threshold=threshold,
         overlay=overlay,
         error="",
+        kind=kind,
     )
 
 

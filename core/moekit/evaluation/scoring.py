@@ -25,6 +25,7 @@ class Scored:
         baseline_scores: (n,) the same of the baseline; empty where there is none.
         maps: (n) the kit's (h, w) maps, or None each.
         baseline_maps: (n) the same of the baseline.
+        kinds: (n) names of the kinds that the kit tells; empty where it tells none.
         skipped: The others, and why.
         seconds: Time that the kit took.
     """
@@ -35,6 +36,7 @@ class Scored:
     baseline_scores: np.ndarray
     maps: list[np.ndarray | None]
     baseline_maps: list[np.ndarray | None]
+    kinds: list[str]
     skipped: list[Skipped]
     seconds: float
 
@@ -62,6 +64,7 @@ def score_samples(
     baseline: list[float] = []
     maps: list[np.ndarray | None] = []
     baseline_maps: list[np.ndarray | None] = []
+    kinds: list[str] = []
     skipped: list[Skipped] = []
     seconds = 0.0
     inputs = [(sample.id, sample.path) for sample in samples]
@@ -74,6 +77,7 @@ def score_samples(
             sizes.extend(batch.sizes)
             scores.extend(output.score_B.tolist())
             baseline.extend(output.baseline_B.tolist() if output.baseline_B is not None else [])
+            kinds.extend(output.kinds or ())
             maps.extend(_split(output.map_BHW, len(batch.rows)))
             baseline_maps.extend(_split(output.baseline_map_BHW, len(batch.rows)))
         on_progress(len(read) + len(skipped), len(samples))
@@ -84,6 +88,7 @@ def score_samples(
         baseline_scores=np.array(baseline),
         maps=maps,
         baseline_maps=baseline_maps,
+        kinds=kinds,
         skipped=skipped,
         seconds=seconds,
     )

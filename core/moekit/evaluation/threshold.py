@@ -11,6 +11,7 @@ import numpy as np
 
 from moekit.errors import DataError, UsageError
 from moekit.evaluation.tail import LARGEST_TAIL, counted_interval, tail_threshold
+from moekit.runtime.output import UNKNOWN
 
 PASS, REVIEW, UNREADABLE = "pass", "review", "unreadable"
 """Verdicts beside the kit's word for a positive."""
@@ -106,7 +107,14 @@ def _from_tail(scores: np.ndarray, rule: str, split: str) -> OperatingPoint:
     )
 
 
-def verdict(score: float, *, threshold: float, positive: str, review: float | None = None) -> str:
+def verdict(
+    score: float,
+    *,
+    threshold: float,
+    positive: str,
+    review: float | None = None,
+    kind: str = "",
+) -> str:
     """What a score means.
 
     Args:
@@ -114,13 +122,16 @@ def verdict(score: float, *, threshold: float, positive: str, review: float | No
         threshold: Operating threshold.
         positive: The kit's word for a score at or above it.
         review: Scores at or above this and below the threshold are for a person; None for no zone.
+        kind: The kind of image that it was taken for; one that is unknown is not passed, since its
+            score was compared with another kind's.
 
     Returns:
         `positive`, "review" or "pass".
     """
     if not score < threshold:
         return positive
-    return REVIEW if review is not None and score >= review else PASS
+    doubtful = kind == UNKNOWN or (review is not None and score >= review)
+    return REVIEW if doubtful else PASS
 
 
 def review_threshold(

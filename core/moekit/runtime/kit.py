@@ -18,7 +18,7 @@ from moekit.moe.specialists import Grid, SpecialistSet
 from moekit.moe.stats import RoutingTrace
 from moekit.plugins.records import KitSpec, SpecialistSlot
 from moekit.plugins.registry import Registry
-from moekit.runtime.output import HeadOutput
+from moekit.runtime.output import UNKNOWN, HeadOutput
 
 
 class KitModules(nn.Module):
@@ -62,6 +62,13 @@ class KitModules(nn.Module):
     def branches(self) -> dict[int, SpecialistSet]:
         """The specialist sets by block."""
         return {int(block): cast(SpecialistSet, chosen) for block, chosen in self.sets.items()}
+
+    def kinds_of(self, output: HeadOutput) -> tuple[str, ...] | None:
+        """(B) names of the kinds that the head tells; None where it tells none."""
+        if output.kind_B is None:
+            return None
+        names = cast(tuple[str, ...], self.head.kinds)
+        return tuple(names[kind] if kind >= 0 else UNKNOWN for kind in output.kind_B.tolist())
 
     @property
     def prefix_end(self) -> int:

@@ -30,6 +30,8 @@ class Scores:
         baseline_B: (B,) float64 the same from the bare backbone with the same head, or None.
         baseline_map_BHW: (B, h, w) float32 the baseline's evidence, or None.
         seconds: Time that the kit took, the baseline not counted.
+        kinds: (B) names of the kinds of image, "unknown" for none that was trained on; None where
+            the kit does not tell kinds apart.
     """
 
     score_B: Tensor
@@ -37,6 +39,7 @@ class Scores:
     baseline_B: Tensor | None
     baseline_map_BHW: Tensor | None
     seconds: float
+    kinds: tuple[str, ...] | None = None
 
 
 class _View(NamedTuple):
@@ -47,6 +50,7 @@ class _View(NamedTuple):
     bare_B: Tensor | None
     bare_BHW: Tensor | None
     seconds: float
+    kinds: tuple[str, ...] | None
 
 
 class Predictor:
@@ -96,6 +100,7 @@ class Predictor:
             baseline_B=torch.stack(bare).mean(0).sigmoid() if bare else None,
             baseline_map_BHW=first.bare_BHW,
             seconds=sum(one.seconds for one in (first, *others)),
+            kinds=first.kinds,
         )
 
     def _view(self, images: Tensor, trace: RoutingTrace | None = None) -> _View:
@@ -114,7 +119,14 @@ class Predictor:
                 bare = self._baseline(backbone, x_BND, kept, grid, start=kit.prefix_end)
                 bare_B = bare.logit_B.double().cpu()
                 bare_BHW = bare.map_BHW
-        return _View(logit_B, _on_cpu(output.map_BHW), bare_B, _on_cpu(bare_BHW), seconds)
+        return _View(
+            logit_B,
+            _on_cpu(output.map_BHW),
+            bare_B,
+            _on_cpu(bare_BHW),
+            seconds,
+            kit.kinds_of(output),
+        )
 
 
 def _on_cpu(map_BHW: Tensor | None) -> Tensor | None:

@@ -99,6 +99,7 @@ class Runtime:
         return KitOutput(
             score_B=output.logit_B.float().sigmoid(),
             map_BHW=None if evidence is None else evidence.float(),
+            kinds=modules.kinds_of(output),
             trace=trace,
         )
 

@@ -17,6 +17,7 @@ from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sources import cache_folder
 from moekit.data.predictions import Predictions
 from moekit.data.samples import Dataset
+from moekit.errors import UsageError
 from moekit.plugins.changes import KitChanges, kit_of_frames, metrics_of
 from moekit.plugins.fitting import FitResult, FitTask
 from moekit.plugins.records import KitSpec, RunEvent
@@ -50,6 +51,7 @@ class Adaptation:
         resume: Whether to go on with a run that is there.
         changes: What was changed in the kit; `kit` has the changes already.
         kit_name: The kit's full name; its short one where None.
+        start: A finished run of the same kit whose weights are begun with; None to begin anew.
         cache_limit: Greatest size of the stored prefixes, in bytes.
         command: The command line, for the record.
     """
@@ -62,6 +64,7 @@ class Adaptation:
     resume: bool = False
     changes: KitChanges = dataclasses.field(default_factory=KitChanges)
     kit_name: str | None = None
+    start: Run | None = None
     cache_limit: int = DEFAULT_LIMIT
     command: str = ""
 
@@ -93,7 +96,8 @@ def adapt(
         The run's record.
 
     Raises:
-        UsageError: The run folder is taken, or the kit does not fit the backbone.
+        UsageError: The run folder is taken, the kit does not fit the backbone, or the run to begin
+            with is another kit's.
         DataError: The data cannot be used.
         StorageError: No space for the prefix or the run.
     """
@@ -111,7 +115,11 @@ def adapt(
     parts: dict[Part, KitModules] = {}
     for part, spec in {KIT: task.kit, BASELINE: baseline_of(task.kit)}.items():
         torch.manual_seed(task.seed)
-        parts[part] = KitModules(spec=spec, registry=registry, backbone=backbone).to(fabric.device)
+        parts[part] = KitModules(spec=spec, registry=registry, backbone=backbone)
+        if task.start is not None:
+            known = task.start.read_finished()["weights"][f"{part}_sha256"]
+            task.start.load_weights(part, parts[part], expected=known)
+        parts[part].to(fabric.device)
     plans: dict[tuple[str, str], PrefixPlan] = {
         (part, split): _plan(task, kit, backbone, arithmetic, split)
         for part, kit in parts.items()
@@ -184,7 +192,7 @@ def baseline_of(kit: KitSpec) -> KitSpec:
 
 
 def _request(task: Adaptation, backbone: MoEBackbone) -> dict[str, Any]:
-    return {
+    request = {
         "kit": task.kit_name or task.kit.name,
         "changes": task.changes.as_json(),
         "dataset": task.dataset.name,
@@ -198,6 +206,26 @@ def _request(task: Adaptation, backbone: MoEBackbone) -> dict[str, Any]:
         "computes": backbone.computes,
         "top_k": backbone.top_k,
     }
+    if task.start is None:
+        return request
+    record = task.start.read_finished()
+    alike = (
+        "kit",
+        "changes",
+        "frames",
+        "negatives_only",
+        "backbone_sha256",
+        "computes",
+        "top_k",
+    )
+    other = [name for name in alike if record["request"].get(name) != request[name]]
+    if other:
+        raise UsageError(
+            f"the run was made with another {', '.join(other)}",
+            whose=str(task.start.folder),
+            fix="begin with a run of the same kit on the same backbone, or leave out --from",
+        )
+    return {**request, "started_from": record["weights"]}
 
 
 def _plan(

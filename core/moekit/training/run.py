@@ -29,7 +29,7 @@ from moekit._files import atomic_text, read_json, sha256, write_json, write_tens
 from moekit.errors import DataError, UsageError, WeightsError
 
 SCHEMA = 1
-_EARLIER = {"frames": 1, "negatives_only": False}
+_EARLIER = {"frames": 1, "negatives_only": False, "started_from": None}
 """What a request that does not name it means: it was begun before there was a choice."""
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from moekit import KitSpec, PooledHead, Recipe, SpecialistSlot
+from moekit_industrial.anomaly import MemoryHead, fit_memory
 
 _BLOCKS = (7, 8, 9)
 
-INDUSTRIAL = KitSpec(
+_BOTH_CLASSES = KitSpec(
     name="industrial",
     summary="tells defective parts from good ones and shows where",
     slots=tuple(
@@ -41,3 +44,15 @@ INDUSTRIAL = KitSpec(
     outcome_names={"missed": "escape", "false_alarm": "overkill"},
     demo_dataset="elpv",
 )
+
+_GOOD_ALONE = dataclasses.replace(
+    _BOTH_CLASSES,
+    slots=(),
+    head_blocks=(7,),
+    build_head=MemoryHead,
+    recipe=Recipe(image_size=448, views=1, epochs=1, baseline_epochs=1, batch_size=8),
+    threshold_rule="tail=0.02",
+    fit=fit_memory,
+)
+
+INDUSTRIAL = dataclasses.replace(_BOTH_CLASSES, negatives_only=_GOOD_ALONE)

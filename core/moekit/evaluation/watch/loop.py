@@ -162,11 +162,16 @@ class _Line:
         task = self._task
         place = 0
         for one in batch:
-            score, told, overlay = None, UNREADABLE, ""
+            score, told, overlay, kind = None, UNREADABLE, "", ""
             if one.tensor is not None and output is not None:
                 score = float(output.score_B[place])
+                kind = "" if output.kinds is None else output.kinds[place]
                 told = verdict(
-                    score, threshold=task.threshold, review=task.review, positive=task.positive
+                    score,
+                    threshold=task.threshold,
+                    review=task.review,
+                    positive=task.positive,
+                    kind=kind,
                 )
                 evidence = None if output.map_BHW is None else output.map_BHW[place].numpy()
                 overlay = self._overlays.save(one.name, told, one.picture, evidence)
@@ -178,6 +183,7 @@ class _Line:
                 threshold=task.threshold,
                 overlay=overlay,
                 error=one.error,
+                kind=kind,
                 time=now(),
             )
 

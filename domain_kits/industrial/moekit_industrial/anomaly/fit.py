@@ -1,0 +1,41 @@
+"""How `moekit adapt` learns from normal images alone."""
+
+from __future__ import annotations
+
+import time
+from typing import cast
+
+from moekit import FitResult, FitTask
+from moekit_industrial.anomaly.head import MemoryHead
+from moekit_industrial.anomaly.learning import MemoryLearner
+from moekit_industrial.anomaly.patches import StoredPatches
+
+
+def fit_memory(task: FitTask) -> FitResult:
+    """Fills the kit's memory from the training split, scaled by the validation split.
+
+    The baseline is the plain way on the same backbone, see `MemoryLearner`.
+
+    Raises:
+        DataError: A product has no validation image.
+    """
+    began = time.perf_counter()
+    head, device = cast(MemoryHead, task.kit.head), task.fabric.device
+    MemoryLearner(
+        head,
+        StoredPatches(task.train, device),
+        StoredPatches(task.val, device),
+        seed=task.seed,
+        plain=task.part == "baseline",
+    ).run()
+    task.kit.eval()
+    seconds = time.perf_counter() - began
+    figures = {
+        "epoch": 1.0,
+        "images": float(len(task.train)),
+        "members": float(len(head.memory.bank_MC)),
+        "cells": float(len(head.memory.counts_K)),
+        "seconds": seconds,
+    }
+    task.on_epoch(figures)
+    return FitResult(epochs=1, best_epoch=1, seconds=seconds, history=(figures,))

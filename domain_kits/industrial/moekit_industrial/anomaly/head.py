@@ -1,0 +1,166 @@
+"""The head that learns from normal images alone: what no normal image has shown is abnormal.
+
+It compares each patch with a routed memory of normal patches (see `memory`), tells the products of
+a run apart, leaves the background out where there is one, and says how far the worst patches lie
+from what is normal, on a scale that the validation images set.
+
+Shapes: B images, N tokens of an image (prefix tokens first, then the patch grid row by row), P
+patches, D width, L blocks that the head reads, F = L * D, C kept components, Q products, R
+prototypes of all products.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from moekit import HeadOutput, PluginError
+from moekit.moe.specialists import Grid
+from moekit_industrial.anomaly.foreground import grown
+from moekit_industrial.anomaly.memory import RoutedMemory
+
+WORST = 0.005
+"""Share of an image's patches whose mean distance is its score: 5 of 1,024."""
+COMPONENTS = 128
+UNKNOWN = -1
+
+
+class MemoryHead(nn.Module):
+    """Scores an image by its patches' distances to normal ones.
+
+    Before it has learned it scores nothing. What it holds depends on what was learned, so loading a
+    state takes its sizes.
+
+    Args:
+        width: D.
+        blocks: L.
+        components: C, at most F.
+        asked: Cells that a patch is compared with.
+
+    """
+
+    centre_F: Tensor
+    basis_FC: Tensor
+    prototypes_RF: Tensor
+    product_R: Tensor
+    reach_Q: Tensor
+    axis_QF: Tensor
+    cut_Q: Tensor
+    scale_Q: Tensor
+    spread_Q: Tensor
+    seen_Q: Tensor
+    names: Tensor
+
+    def __init__(
+        self, width: int, blocks: int, *, components: int = COMPONENTS, asked: int = 8
+    ) -> None:
+        super().__init__()
+        features = width * blocks
+        kept = min(components, features)
+        self.memory = RoutedMemory(kept, asked=asked)
+        self.register_buffer("centre_F", torch.zeros(features))
+        self.register_buffer("basis_FC", torch.zeros(features, kept))
+        self.register_buffer("prototypes_RF", torch.zeros(0, features))
+        self.register_buffer("product_R", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("axis_QF", torch.zeros(0, features))
+        for name in ("reach_Q", "cut_Q", "scale_Q", "spread_Q"):
+            self.register_buffer(name, torch.zeros(0))
+        self.register_buffer("seen_Q", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("names", torch.zeros(0, dtype=torch.uint8))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The products' names; empty before it has learned."""
+        return tuple(json.loads(bytes(self.names.tolist()))) if len(self.names) else ()
+
+    def forward(self, tokens: Sequence[Tensor], grid: Grid) -> HeadOutput:
+        """One (B, N, D) tensor a block to (B,) logits, (B, h, w) maps and (B,) products.
+
+        Raises:
+            PluginError: Samples are stacks.
+        """
+        if grid.frames > 1:
+            raise PluginError(
+                "a memory of normal images takes no stacks",
+                whose="the industrial kit",
+                fix="give images of one frame",
+            )
+        with torch.autocast(tokens[0].device.type, enabled=False):
+            x_BPF = patch_features(tokens, grid)
+            if not len(self.scale_Q):
+                blank = x_BPF.new_zeros(len(x_BPF))
+                return HeadOutput(logit_B=blank, map_BHW=None)
+            product_B, known_B = self.recognise(x_BPF)
+            far_BP = self.distances(x_BPF, product_B, grid)
+            scaled_BP = self._log_odds(far_BP, product_B)
+            return HeadOutput(
+                logit_B=self._log_odds(worst(far_BP)[:, None], product_B)[:, 0],
+                map_BHW=scaled_BP.sigmoid().view(-1, grid.rows, grid.columns),
+                kind_B=torch.where(known_B, product_B, UNKNOWN),
+            )
+
+    def recognise(self, x_BPF: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,) the nearest product of each image, and (B,) whether it is near enough."""
+        far_BR = torch.cdist(x_BPF.mean(1), self.prototypes_RF)
+        nearest = far_BR.min(1)
+        product_B = self.product_R[nearest.indices]
+        return product_B, nearest.values <= self.reach_Q[product_B]
+
+    def distances(self, x_BPF: Tensor, product_B: Tensor, grid: Grid) -> Tensor:
+        """(B, P) distance of each patch to the normal ones of its product; 0 in the background."""
+        part_BP = self.part(x_BPF, product_B, grid)
+        far_BP = x_BPF.new_zeros(part_BP.shape)
+        kind_BP = product_B[:, None].expand_as(part_BP)
+        far_BP[part_BP] = self.memory(self.project(x_BPF[part_BP]), kind_BP[part_BP])
+        return far_BP
+
+    def part(self, x_BPF: Tensor, product_B: Tensor, grid: Grid) -> Tensor:
+        """(B, P) whether each patch shows the part; all do where a product has no background."""
+        along_BP = torch.einsum("bpf,bf->bp", x_BPF, self.axis_QF[product_B])
+        return grown(along_BP > self.cut_Q[product_B][:, None], grid)
+
+    def project(self, x_TF: Tensor) -> Tensor:
+        """(T, C) the components that are compared."""
+        return (x_TF - self.centre_F) @ self.basis_FC
+
+    def _log_odds(self, far_BP: Tensor, product_B: Tensor) -> Tensor:
+        """(B, P) how far beyond the usual of normal images, whose own lie around 0.
+
+        It rises with the distance without an end, so nothing is clamped; products whose normal
+        images scatter more are stretched less.
+        """
+        typical = self.spread_Q.mean()
+        slope_B = typical / self.spread_Q[product_B]
+        above_BP = far_BP.clamp_min(1e-6).log() - self.scale_Q[product_B].log()[:, None]
+        return slope_B[:, None] * above_BP
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **options: Any
+    ) -> None:
+        """Takes the sizes of what is loaded."""
+        for name, buffer in self.named_buffers(recurse=False):
+            given = state_dict.get(prefix + name)
+            if isinstance(given, Tensor) and given.shape[1:] == buffer.shape[1:]:
+                setattr(self, name, buffer.new_zeros(given.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
+
+
+def patch_features(tokens: Sequence[Tensor], grid: Grid) -> Tensor:
+    """(B, P, F) float32 patch tokens of each block, each normalised to mean 0 and variance 1."""
+    return torch.cat(
+        [
+            nn.functional.layer_norm(x_BND[:, -grid.patches :].float(), x_BND.shape[2:])
+            for x_BND in tokens
+        ],
+        dim=2,
+    )
+
+
+def worst(far_BP: Tensor) -> Tensor:
+    """(B,) mean of the greatest distances of each image."""
+    count = max(1, round(WORST * far_BP.shape[1]))
+    return far_BP.topk(count, dim=1).values.mean(1)
