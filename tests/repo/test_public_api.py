@@ -13,6 +13,8 @@ PUBLIC = [
     "ExpertChoice",
     "ExpertSpec",
     "Features",
+    "FitResult",
+    "FitTask",
     "Gate",
     "GateSpec",
     "Grid",

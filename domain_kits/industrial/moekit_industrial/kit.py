@@ -48,9 +48,9 @@ _BOTH_CLASSES = KitSpec(
 _GOOD_ALONE = dataclasses.replace(
     _BOTH_CLASSES,
     slots=(),
-    head_blocks=(7,),
+    head_blocks=(5, 7),
     build_head=MemoryHead,
-    recipe=Recipe(image_size=448, views=1, epochs=1, baseline_epochs=1, batch_size=8),
+    recipe=Recipe(image_size=448, views=2, epochs=1, baseline_epochs=1, batch_size=8),
     threshold_rule="tail=0.02",
     fit=fit_memory,
 )

@@ -36,6 +36,11 @@ class Foreground(NamedTuple):
     axis_F: Tensor
     cut: float
 
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether there is no background."""
+        return self.cut == -math.inf
+
     @classmethod
     def everywhere(cls, features: int, device: torch.device) -> Foreground:
         """No background: each patch shows the part."""

@@ -1,8 +1,9 @@
 """The head that learns from normal images alone: what no normal image has shown is abnormal.
 
 It compares each patch with a routed memory of normal patches (see `memory`), tells the products of
-a run apart, leaves the background out where there is one, and says how far the worst patches lie
-from what is normal, on a scale that the validation images set.
+a run apart, leaves the background out where there is one and the light of the whole image where
+there is none, and says how far the worst patches lie from what is normal, on a scale that the
+validation images set.
 
 Shapes: B images, N tokens of an image (prefix tokens first, then the patch grid row by row), P
 patches, D width, L blocks that the head reads, F = L * D, C kept components, Q products, R
@@ -50,6 +51,7 @@ class MemoryHead(nn.Module):
     reach_Q: Tensor
     axis_QF: Tensor
     cut_Q: Tensor
+    centred_Q: Tensor
     scale_Q: Tensor
     spread_Q: Tensor
     seen_Q: Tensor
@@ -69,6 +71,7 @@ class MemoryHead(nn.Module):
         self.register_buffer("axis_QF", torch.zeros(0, features))
         for name in ("reach_Q", "cut_Q", "scale_Q", "spread_Q"):
             self.register_buffer(name, torch.zeros(0))
+        self.register_buffer("centred_Q", torch.zeros(0, dtype=torch.bool))
         self.register_buffer("seen_Q", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("names", torch.zeros(0, dtype=torch.uint8))
 
@@ -115,6 +118,7 @@ class MemoryHead(nn.Module):
         part_BP = self.part(x_BPF, product_B, grid)
         far_BP = x_BPF.new_zeros(part_BP.shape)
         kind_BP = product_B[:, None].expand_as(part_BP)
+        x_BPF = torch.where(self.centred_Q[product_B, None, None], centred(x_BPF), x_BPF)
         far_BP[part_BP] = self.memory(self.project(x_BPF[part_BP]), kind_BP[part_BP])
         return far_BP
 
@@ -158,6 +162,11 @@ def patch_features(tokens: Sequence[Tensor], grid: Grid) -> Tensor:
         ],
         dim=2,
     )
+
+
+def centred(x_BPF: Tensor) -> Tensor:
+    """(B, P, F) what each patch differs by from the mean of its image: the light is left out."""
+    return x_BPF - x_BPF.mean(1, keepdim=True)
 
 
 def worst(far_BP: Tensor) -> Tensor:

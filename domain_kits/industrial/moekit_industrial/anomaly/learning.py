@@ -20,15 +20,15 @@ from torch import Tensor
 from moekit import DataError
 from moekit_industrial.anomaly.cells import cluster
 from moekit_industrial.anomaly.foreground import Foreground, fit_foreground, shows_part
-from moekit_industrial.anomaly.head import MemoryHead, worst
+from moekit_industrial.anomaly.head import MemoryHead, centred, worst
 from moekit_industrial.anomaly.memory import Members
 from moekit_industrial.anomaly.patches import Patches, in_batches, rows_by_product
 
-MEMBERS = 131_072
+MEMBERS = 262_144
 """Most members of a product."""
 PLAIN_MEMBERS = 16_384
 """Members of a product of the baseline, a memory without routing and background."""
-CELLS = 256
+CELLS = 512
 PROTOTYPES = 8
 _DRAWN_IMAGES = 48
 """Normal images of a product that directions are found on."""
@@ -44,6 +44,7 @@ class _Product:
     members: Members
     prototypes_RF: Tensor
     foreground: Foreground
+    centred: bool
     seen: int
 
 
@@ -106,13 +107,14 @@ class MemoryLearner:
                 ),
                 prototypes_RF=head.prototypes_RF[head.product_R == number],
                 foreground=Foreground(head.axis_QF[number], float(head.cut_Q[number])),
+                centred=bool(head.centred_Q[number]),
                 seen=int(head.seen_Q[number]),
             )
         return products
 
     def _find_components(self, rows: Mapping[str, np.ndarray]) -> None:
         """Principal components of some images of each product, products counting alike."""
-        drawn = [self._drawn(mine).flatten(0, 1) for mine in rows.values()]
+        drawn = [self._components_of(self._drawn(mine)) for mine in rows.values()]
         centre_F = torch.stack([x_MF.mean(0) for x_MF in drawn]).mean(0)
         spread_FF = torch.stack(
             [(x_MF - centre_F).T @ (x_MF - centre_F) / len(x_MF) for x_MF in drawn]
@@ -121,11 +123,21 @@ class MemoryLearner:
         self._head.centre_F = centre_F
         self._head.basis_FC = basis_FF[:, : self._head.basis_FC.shape[1]].contiguous()
 
+    def _components_of(self, x_BPF: Tensor) -> Tensor:
+        """(M, F) the features that are compared, of all patches of some images of one product."""
+        foreground = self._foreground(x_BPF)
+        return (centred(x_BPF) if self._is_centred(foreground) else x_BPF).flatten(0, 1)
+
+    def _is_centred(self, foreground: Foreground) -> bool:
+        return foreground.is_everywhere and not self._plain
+
     def _learn(self, rows: np.ndarray, known: _Product | None) -> _Product:
         some_BPF = self._drawn(rows)
         foreground = known.foreground if known else self._foreground(some_BPF)
         shown = float(shows_part(some_BPF, foreground, self._train.grid).float().mean())
-        bank_MC, prototypes_RF = self._collect(rows, foreground, shown)
+        bank_MC, prototypes_RF = self._collect(
+            rows, foreground, shown, centre=self._is_centred(foreground)
+        )
         seen = len(rows)
         if known:
             seen += known.seen
@@ -141,6 +153,7 @@ class MemoryLearner:
                 prototypes_RF, min(PROTOTYPES, len(prototypes_RF)), generator=self._generator
             ),
             foreground=foreground,
+            centred=self._is_centred(foreground),
             seen=seen,
         )
 
@@ -150,7 +163,7 @@ class MemoryLearner:
         return fit_foreground(x_BPF, self._train.grid)
 
     def _collect(
-        self, rows: np.ndarray, foreground: Foreground, shown: float
+        self, rows: np.ndarray, foreground: Foreground, shown: float, *, centre: bool
     ) -> tuple[Tensor, Tensor]:
         """(M, C) patches of the part, about twice the limit at most, and (B, F) images' means."""
         views = 1 if self._plain else self._train.views
@@ -158,9 +171,10 @@ class MemoryLearner:
         share = min(1.0, 2 * self._limit / max(expected, 1))
         patches, means = [], []
         for x_BPF in in_batches(self._train, rows, views):
-            x_MF = x_BPF[shows_part(x_BPF, foreground, self._train.grid)]
-            patches.append(self._head.project(self._some(x_MF, math.ceil(share * len(x_MF)))))
             means.append(x_BPF.mean(1))
+            part_BP = shows_part(x_BPF, foreground, self._train.grid)
+            x_MF = (centred(x_BPF) if centre else x_BPF)[part_BP]
+            patches.append(self._head.project(self._some(x_MF, math.ceil(share * len(x_MF)))))
         return torch.cat(patches), torch.cat(means)
 
     def _joined(self, old_MC: Tensor, new_MC: Tensor, share: float) -> Tensor:
@@ -181,6 +195,7 @@ class MemoryLearner:
         head.cut_Q = torch.tensor(
             [product.foreground.cut for product in learned], device=self._device
         )
+        head.centred_Q = torch.tensor([product.centred for product in learned], device=self._device)
         head.seen_Q = torch.tensor([product.seen for product in learned], device=self._device)
 
     def _calibrate(self, names: Sequence[str], checks: Mapping[str, np.ndarray]) -> None:
