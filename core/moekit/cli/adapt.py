@@ -85,11 +85,13 @@ def adapt(kit: str, data: str, run_folder: Path, as_json: bool, **options: Any) 
     if as_json:
         print_json(record)
     else:
-        training = record["training"]["kit"]
-        say(
-            f"trained {record['parameters']['trained']:,} parameters in {training['epochs']} epochs"
-            f" and {training['seconds']:.0f} s; the run is in {run_folder}"
+        training, trained = record["training"]["kit"], record["parameters"]["trained"]
+        what = (
+            f"trained {trained:,} parameters in {training['epochs']} epochs and"
+            if trained
+            else f"learned from {record['images']['train']:,} images in"
         )
+        say(f"{what} {training['seconds']:.0f} s; the run is in {run_folder}")
 
 
 def run_adaptation(

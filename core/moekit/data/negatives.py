@@ -21,6 +21,9 @@ SHARE = 0.2
 FEWEST = 10
 """Validation images of a set of at least twice as many, whatever the share."""
 
+VERY_FEWEST = 3
+"""The same of a smaller set of at least twice so many: fewer tell no spread of their scores."""
+
 Unit = list[Sample]
 """Samples that stay together: those of one group, or of one file under several names."""
 
@@ -30,9 +33,10 @@ def carve_negatives(
 ) -> Dataset:
     """Makes a val split out of a train split of negatives alone.
 
-    Validation gets `share` of them, but at least `FEWEST` where there are twice as many, and at
-    least one; whole groups, so sometimes a few more or less. Each subtype is carved for itself,
-    where it has two groups or more. The test split is left as it is.
+    Validation gets `share` of them, but at least `FEWEST` where there are twice as many, else
+    `VERY_FEWEST` where there are twice so many, and at least one; whole groups, so sometimes a few
+    more or less. Each subtype is carved for itself, where it has two groups or more. The test split
+    is left as it is.
 
     With `keep` so many training images of each subtype are kept, from as many groups as possible,
     and the others are left out; more of them with the same seed are the same and some others.
@@ -100,7 +104,8 @@ def _strata(units: Sequence[Unit]) -> list[list[Unit]]:
 
 def _val_size(units: Sequence[Unit], share: float, keep: int | None) -> int:
     count = sum(map(len, units))
-    fewest = FEWEST if count >= 2 * FEWEST else 1
+    enough = [number for number in (FEWEST, VERY_FEWEST) if count >= 2 * number]
+    fewest = enough[0] if enough else 1
     size = max(round(share * count), fewest)
     return size if keep is None else min(size, max(1, count - keep))
 

@@ -6,6 +6,7 @@ import concurrent.futures
 import csv
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from moekit.data.stream import Preprocess, image_batches
 from moekit.errors import DataError, UsageError
 from moekit.evaluation.journal import Journal, read_journal
 from moekit.evaluation.overlay import LONG_SIDE, save_overlay
+from moekit.evaluation.regions import Region, find_regions
 from moekit.evaluation.threshold import UNREADABLE, verdict
 from moekit.runtime.predictor import Predictor
 
 Judge = Callable[[float, str], str]
 OnProgress = Callable[[str, int, int], None]
-_COLUMNS = ("file", "score", "verdict", "threshold", "overlay", "error", "kind")
+_COLUMNS = ("file", "score", "verdict", "threshold", "overlay", "error", "kind", "regions")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ class Prediction:
         error: Why the image could not be read; empty otherwise.
         kind: The kind of image that the kit took it for, "unknown" for none that it was trained on;
             empty where it does not tell kinds apart.
+        regions: Where the map reaches the threshold; in the CSV as JSON.
     """
 
     file: str
@@ -50,6 +53,7 @@ class Prediction:
     overlay: str
     error: str
     kind: str = ""
+    regions: list[Region] = dataclasses.field(default_factory=list)
 
 
 def check_paths(paths: Sequence[Path]) -> None:
@@ -227,6 +231,7 @@ def _score(
                             _finish,
                             inputs[row][0],
                             batch.pictures[place],
+                            batch.sizes[place],
                             score,
                             evidence,
                             "" if output.kinds is None else output.kinds[place],
@@ -243,6 +248,7 @@ def _score(
 def _finish(
     name: str,
     picture: Image.Image,
+    size: tuple[int, int],
     score: float,
     evidence: np.ndarray | None,
     kind: str,
@@ -251,7 +257,9 @@ def _finish(
     out: Path,
 ) -> Prediction:
     overlay = ""
+    regions: list[Region] = []
     if evidence is not None:
+        regions = find_regions(evidence, threshold=threshold, size=size)
         overlay = f"overlays/{name}.jpg"
         save_overlay(out / overlay, picture, evidence)
     return Prediction(
@@ -262,6 +270,7 @@ def _finish(
         overlay=overlay,
         error="",
         kind=kind,
+        regions=regions,
     )
 
 
@@ -281,4 +290,6 @@ def _write_csv(path: Path, rows: Sequence[Prediction]) -> None:
     with atomic_text(path) as file:
         writer = csv.DictWriter(file, fieldnames=_COLUMNS)
         writer.writeheader()
-        writer.writerows(dataclasses.asdict(row) for row in rows)
+        writer.writerows(
+            {**dataclasses.asdict(row), "regions": json.dumps(row.regions)} for row in rows
+        )

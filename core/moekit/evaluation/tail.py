@@ -4,6 +4,10 @@ Of 64 negatives none tells where 1 in 200 begins. By the theorem of Pickands, Ba
 the scores beyond a high one follow a generalised Pareto distribution; its fit says so, and how
 surely (peaks over threshold: Coles 2001, An Introduction to Statistical Modeling of Extreme Values,
 chapter 4). Scores are taken as log-odds, which have no upper end.
+
+Fewer than 20 negatives have no tail that could be fitted. Their log-odds are taken as normally
+distributed, and the threshold is the limit that the next one passes with the share asked for
+(Hahn and Meeker 1991, Statistical Intervals, chapter 4).
 """
 
 from __future__ import annotations
@@ -16,6 +20,8 @@ from scipy import special, stats  # type: ignore[import-untyped]
 from moekit.errors import DataError
 
 LEAST_NEGATIVES = 20
+VERY_FEWEST = 3
+"""Of negatives: fewer tell no spread."""
 LARGEST_TAIL = 0.25
 """Share of the negatives that the tail is fitted to, and so the largest that it can promise."""
 _LEAST_EXCEEDING = 10
@@ -64,13 +70,8 @@ def fit_tail(scores: np.ndarray) -> Tail:
         DataError: Fewer than 20 scores.
     """
     count = len(scores)
-    if count < LEAST_NEGATIVES:
-        raise DataError(
-            f"{count} scores of negatives are too few to fit a tail to",
-            whose="the validation split",
-            fix=f"give at least {LEAST_NEGATIVES} there, or use the rule max-false-alarm",
-        )
-    logits = np.sort(special.logit(np.clip(scores, 1e-300, np.nextafter(1.0, 0.0))))
+    _check_count(count, LEAST_NEGATIVES)
+    logits = np.sort(_logits(scores))
     beyond = min(max(round(LARGEST_TAIL * count), _LEAST_EXCEEDING), count - 1)
     start = float(logits[count - beyond - 1])
     excess = logits[count - beyond :] - start
@@ -91,11 +92,14 @@ def tail_threshold(scores: np.ndarray, *, alarms: float) -> tuple[float, tuple[f
 
     Returns:
         The threshold and a 95% interval of the share that is truly beyond it: tails of 200
-        resamples say how much of their negatives lies there.
+        resamples say how much of their negatives lies there, or of fewer than 20 scores as many
+        draws of the mean and the spread.
 
     Raises:
-        DataError: Too few scores.
+        DataError: Fewer than 3 scores.
     """
+    if len(scores) < LEAST_NEGATIVES:
+        return _normal_threshold(scores, alarms)
     limit = fit_tail(scores).quantile(alarms)
     generator = np.random.default_rng(0)
     shares = [
@@ -104,6 +108,32 @@ def tail_threshold(scores: np.ndarray, *, alarms: float) -> tuple[float, tuple[f
     ]
     low, high = np.quantile(shares, (0.025, 0.975))
     return float(special.expit(limit)), (float(low), float(high))
+
+
+def _normal_threshold(scores: np.ndarray, alarms: float) -> tuple[float, tuple[float, float]]:
+    count = len(scores)
+    _check_count(count, VERY_FEWEST)
+    logits = _logits(scores)
+    mean, spread = logits.mean(), max(float(logits.std(ddof=1)), 1e-9)
+    limit = mean + stats.t.isf(alarms, count - 1) * spread * np.sqrt(1 + 1 / count)
+    generator = np.random.default_rng(0)
+    spreads = spread * np.sqrt((count - 1) / generator.chisquare(count - 1, _RESAMPLES))
+    means = mean + spreads / np.sqrt(count) * generator.standard_normal(_RESAMPLES)
+    low, high = np.quantile(stats.norm.sf((limit - means) / spreads), (0.025, 0.975))
+    return float(special.expit(limit)), (float(low), float(high))
+
+
+def _logits(scores: np.ndarray) -> np.ndarray:
+    return np.asarray(special.logit(np.clip(scores, 1e-300, np.nextafter(1.0, 0.0))))
+
+
+def _check_count(count: int, least: int) -> None:
+    if count < least:
+        raise DataError(
+            f"{count} scores of negatives are too few to tell how they scatter",
+            whose="the validation split",
+            fix=f"give at least {least} there, or use the rule max-false-alarm",
+        )
 
 
 def counted_interval(alarmed: int, negatives: int) -> tuple[float, float]:

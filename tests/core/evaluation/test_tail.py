@@ -55,6 +55,22 @@ def test_too_few_negatives_are_refused():
         fit_tail(_scores(19, 0))
 
 
+def test_few_negatives_have_the_limit_of_the_next_normal_one():
+    draw = np.random.default_rng(0)
+    beyond = []
+    for _ in range(400):
+        logits = draw.normal(-1, 0.4, size=8)
+        threshold, (low, high) = tail_threshold(special.expit(logits), alarms=0.1)
+        beyond.append(stats.norm.sf((special.logit(threshold) + 1) / 0.4))
+        assert 0 <= low < high <= 1
+    assert np.mean(beyond) == pytest.approx(0.1, abs=0.015)
+
+
+def test_two_negatives_are_refused():
+    with pytest.raises(DataError, match="too few"):
+        tail_threshold(_scores(2, 0), alarms=0.02)
+
+
 def test_negatives_alone_are_enough_for_the_rules_that_look_at_them():
     scores = _scores(64, 5)
     labels = np.zeros(64, dtype=np.int64)

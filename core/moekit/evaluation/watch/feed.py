@@ -17,6 +17,7 @@ from typing import Self
 from PIL import Image
 from torch import Tensor
 
+from moekit.data.masks import Size
 from moekit.errors import ImageError
 from moekit.evaluation.watch.source import Arrival, Arrivals, mark_of
 
@@ -24,7 +25,7 @@ POLL = 0.1
 """Least time between two looks at the folder, in seconds; a look takes a fifth of the time at
 most."""
 
-Read = Callable[[Path], tuple[Tensor, Image.Image | None]]
+Read = Callable[[Path], tuple[Tensor, Size, Image.Image | None]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class Ready:
         name: Its name below the folder.
         whole_at: When its file was found to be whole, by the clock of `Arrivals`, in seconds.
         tensor: (3, H, W) or (T, 3, H, W) float32, normalised; None where it cannot be read.
+        size: Rows and columns of the picture; zeros where it cannot be read.
         picture: The picture, reduced, for its overlay; None where none was asked for.
         error: Why it cannot be read; empty otherwise.
     """
@@ -42,6 +44,7 @@ class Ready:
     name: str
     whole_at: float
     tensor: Tensor | None
+    size: Size
     picture: Image.Image | None
     error: str
 
@@ -177,9 +180,9 @@ class Feed:
 
     def _ready(self, arrival: Arrival) -> Ready | None:
         """The image; None where its file is waited for again."""
-        tensor, picture, reason = None, None, ""
+        tensor, size, picture, reason = None, (0, 0), None, ""
         try:
-            tensor, picture = self._read(arrival.path)
+            tensor, size, picture = self._read(arrival.path)
         except ImageError as error:
             reason = error.what
         changed = mark_of(arrival.path) not in (arrival.mark, None)
@@ -189,6 +192,7 @@ class Feed:
             name=arrival.name,
             whole_at=arrival.whole_at,
             tensor=tensor,
+            size=size,
             picture=picture,
             error=reason,
         )

@@ -23,10 +23,12 @@ from PIL import Image
 from torch import Tensor
 
 from moekit._files import write_json
+from moekit.data.masks import Size
 from moekit.data.stream import Preprocess, read_sample
 from moekit.errors import MoekitError
 from moekit.evaluation.journal import Journal, read_journal
 from moekit.evaluation.overlay import LONG_SIDE
+from moekit.evaluation.regions import Region, find_regions
 from moekit.evaluation.threshold import UNREADABLE, verdict
 from moekit.evaluation.watch.drift import ProcessDrift
 from moekit.evaluation.watch.feed import Feed, Ready
@@ -127,9 +129,8 @@ class _Line:
         )
         pictures = None if task.overlays == "none" else LONG_SIDE
 
-        def read(path: Path) -> tuple[Tensor, Image.Image | None]:
-            tensor, _, picture = read_sample(path, self._preprocess, pictures)
-            return tensor, picture
+        def read(path: Path) -> tuple[Tensor, Size, Image.Image | None]:
+            return read_sample(path, self._preprocess, pictures)
 
         return Feed(arrivals, read, length=task.queue, once=task.once, idle=task.idle)
 
@@ -163,6 +164,7 @@ class _Line:
         place = 0
         for one in batch:
             score, told, overlay, kind = None, UNREADABLE, "", ""
+            regions: list[Region] = []
             if one.tensor is not None and output is not None:
                 score = float(output.score_B[place])
                 kind = "" if output.kinds is None else output.kinds[place]
@@ -174,6 +176,8 @@ class _Line:
                     kind=kind,
                 )
                 evidence = None if output.map_BHW is None else output.map_BHW[place].numpy()
+                if evidence is not None:
+                    regions = find_regions(evidence, threshold=task.threshold, size=one.size)
                 overlay = self._overlays.save(one.name, told, one.picture, evidence)
                 place += 1
             yield LineResult(
@@ -184,6 +188,7 @@ class _Line:
                 overlay=overlay,
                 error=one.error,
                 kind=kind,
+                regions=regions,
                 time=now(),
             )
 

@@ -16,7 +16,7 @@ def rows(tmp_path):
 
 
 def wait_for(what):
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 60
     while not what():
         assert time.monotonic() < limit
         time.sleep(0.005)
@@ -29,7 +29,7 @@ def started(call):
     thread.start()
 
     def result():
-        thread.join(20)
+        thread.join(90)
         return outcome[0]
 
     return result
