@@ -321,4 +321,3 @@ def _trace(
             labels = [chosen[row].label for row in batch.rows]
             table.add(trace, np.repeat(labels, preprocess.frames))
     return {**table.as_json(), "n": len(chosen)}
-

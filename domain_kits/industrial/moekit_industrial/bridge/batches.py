@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from anomalib.data import ImageBatch
+from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset
 
 from moekit import Sample, Skipped
 from moekit.data.stream import Preprocess, image_batches
+from moekit_industrial.bridge.library import ImageBatch
 
 
 class Batches(IterableDataset[ImageBatch]):
@@ -23,6 +24,10 @@ class Batches(IterableDataset[ImageBatch]):
         preprocess: How images are read.
         batch_size: Samples a batch.
         shuffle_seed: Decides the order, another one in each pass; the given order where None.
+
+    Attributes:
+        batch_size: Samples a batch.
+        skipped: By its id what could not be read so far.
     """
 
     def __init__(
@@ -35,7 +40,7 @@ class Batches(IterableDataset[ImageBatch]):
     ) -> None:
         self._samples = tuple(samples)
         self._preprocess = preprocess
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._generator = None if shuffle_seed is None else np.random.default_rng(shuffle_seed)
         self.skipped: dict[str, Skipped] = {}
 
@@ -45,7 +50,7 @@ class Batches(IterableDataset[ImageBatch]):
         return len(self._samples)
 
     def __len__(self) -> int:
-        return -(-len(self._samples) // self._batch_size)
+        return -(-len(self._samples) // self.batch_size)
 
     def __iter__(self) -> Iterator[ImageBatch]:
         order = np.arange(len(self._samples))
@@ -54,7 +59,7 @@ class Batches(IterableDataset[ImageBatch]):
         chosen = [self._samples[place] for place in order]
         inputs = [(sample.id, sample.path) for sample in chosen]
         size = self._preprocess.size
-        for batch in image_batches(inputs, self._preprocess, batch_size=self._batch_size):
+        for batch in image_batches(inputs, self._preprocess, batch_size=self.batch_size):
             for skip in batch.skipped:
                 sample = next(one for one in chosen if one.id == skip.id)
                 self.skipped[skip.id] = Skipped.of(sample, skip.reason)
@@ -70,3 +75,28 @@ class Batches(IterableDataset[ImageBatch]):
     def loader(self) -> DataLoader[ImageBatch]:
         """For anomalib's engine; images are decoded in threads of this process."""
         return DataLoader(self, batch_size=None, num_workers=0)
+
+
+class GoodParts(LightningDataModule):
+    """The splits as models of anomalib ask for them.
+
+    Args:
+        train: What a model learns from.
+        val: What it is shown beside; None for nothing.
+    """
+
+    name = "moekit"
+    category = ""
+
+    def __init__(self, train: Batches, val: Batches | None) -> None:
+        super().__init__()
+        self._train, self._val = train, val
+        self.train_batch_size = train.batch_size
+
+    def train_dataloader(self) -> DataLoader[ImageBatch]:
+        """The training split."""
+        return self._train.loader()
+
+    def val_dataloader(self) -> DataLoader[ImageBatch] | list[DataLoader[ImageBatch]]:
+        """The validation split, or no loader."""
+        return [] if self._val is None else self._val.loader()

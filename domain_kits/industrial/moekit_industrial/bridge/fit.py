@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-import time
-import warnings
 from typing import Any
 
 import torch
-from anomalib.engine import Engine
-from anomalib.models import AnomalibModule
-from anomalib.models.components import MemoryBankMixin
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 
 from moekit import DataError, MoekitError, PluginError, UsageError
-from moekit_industrial.bridge.batches import Batches
+from moekit_industrial.bridge.batches import Batches, GoodParts
+from moekit_industrial.bridge.library import AnomalibModule, Engine, MemoryBankMixin, quiet
+from moekit_industrial.bridge.resources import Clock, Used
 
 _STORE = "embedding_store"
 
@@ -40,14 +37,14 @@ class Fitting:
     seed: int = 0
 
 
-def fit_model(model: AnomalibModule, train: Batches, val: Batches, task: Fitting) -> float:
+def fit_model(model: AnomalibModule, train: Batches, val: Batches, task: Fitting) -> Used:
     """Fits a model; it is in eval mode on `task.device` afterwards.
 
     Validation batches are shown only to models that have no memory bank, since anomalib would score
     them for nothing.
 
     Returns:
-        Seconds on the wall.
+        The time that it took, reading the images included.
 
     Raises:
         UsageError: `presample` for a model that has no store of embeddings.
@@ -65,9 +62,8 @@ def fit_model(model: AnomalibModule, train: Batches, val: Batches, task: Fitting
         callbacks.append(_Presample(task.presample, task.seed))
     if task.max_steps is not None:
         callbacks.append(_StopAfter(task.max_steps))
-    val_loader = None if isinstance(model, MemoryBankMixin) else val.loader()
-    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    parts = GoodParts(train, None if isinstance(model, MemoryBankMixin) else val)
+    with tempfile.TemporaryDirectory() as scratch, quiet():
         engine = Engine(
             callbacks=callbacks,
             logger=False,
@@ -76,9 +72,9 @@ def fit_model(model: AnomalibModule, train: Batches, val: Batches, task: Fitting
             accelerator="gpu" if task.device.type == "cuda" else task.device.type,
             devices=1 if task.device.index is None else [task.device.index],
         )
-        began = time.perf_counter()
+        clock = Clock()
         try:
-            engine.fit(model, train_dataloaders=train.loader(), val_dataloaders=val_loader)
+            engine.fit(model, datamodule=parts)
         except (MoekitError, KeyboardInterrupt, MemoryError):
             raise
         except Exception as error:  # a model may raise anything
@@ -95,9 +91,9 @@ def fit_model(model: AnomalibModule, train: Batches, val: Batches, task: Fitting
                 whose="anomalib",
                 fix="change the model's arguments (--set), or choose another model",
             ) from error
-        seconds = time.perf_counter() - began
+        used = clock.read()
     model.to(task.device).eval()
-    return seconds
+    return used
 
 
 class _Presample(Callback):
@@ -117,7 +113,7 @@ class _Presample(Callback):
         kept = torch.zeros(sum(sizes), dtype=torch.bool)
         kept[torch.randperm(len(kept), generator=generator)[: self._count]] = True
         # In place, part by part, so that no second copy of the whole is made.
-        for place, rows in enumerate(kept.split(sizes)):
+        for place, rows in enumerate(torch.split(kept, sizes)):
             store[place] = store[place][rows.to(store[place].device)]
 
 

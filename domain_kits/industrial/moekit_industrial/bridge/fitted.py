@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from anomalib.models import AnomalibModule
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from moekit import DataError, WeightsError
 from moekit._files import read_json, sha256, write_json, write_tensors
 from moekit.backbone.sources import WeightFile
+from moekit_industrial.bridge.library import AnomalibModule
 from moekit_industrial.bridge.models import build_model, find_class
 from moekit_industrial.bridge.offline import offline
 from moekit_industrial.bridge.weights import shared_weights

@@ -8,10 +8,8 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from anomalib import models
-from anomalib.models import AnomalibModule
-
 from moekit import UsageError, WeightsError
+from moekit_industrial.bridge.library import AnomalibModule, models, quiet
 
 _SWITCHES = ("pre_processor", "post_processor", "evaluator", "visualizer")
 """Parts of a model that moekit does itself: images as moekit reads them, scores as they are."""
@@ -98,7 +96,8 @@ def build_model(kind: type[AnomalibModule], arguments: Mapping[str, Any]) -> Ano
         )
     switched_off = {name: False for name in _SWITCHES if name in known}
     try:
-        return kind(**arguments, **switched_off)
+        with quiet():
+            return kind(**arguments, **switched_off)
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise UsageError(
             f"{kind.__name__} refuses its arguments ({_first_line(error)})",

@@ -36,7 +36,7 @@ def offline(whose: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if any(isinstance(cause, _Refused) for cause in _causes(error)):
+        if any(isinstance(cause, _RefusedError) for cause in _causes(error)):
             raise WeightsError(
                 "it wants to download something, and this command downloads nothing",
                 whose=whose,
@@ -49,7 +49,7 @@ def offline(whose: str) -> Iterator[None]:
             _depth -= 1
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """A connection was refused by `offline`."""
 
 
@@ -64,7 +64,7 @@ def _install() -> None:
 
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     if _depth and event in _EVENTS and not _is_local(event, arguments):
-        raise _Refused(event)
+        raise _RefusedError(event)
 
 
 def _is_local(event: str, arguments: tuple[Any, ...]) -> bool:

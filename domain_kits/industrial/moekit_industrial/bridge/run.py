@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from anomalib.models import AnomalibModule
 from timm.data import resolve_model_data_config
 from torch import nn
 
@@ -33,6 +32,7 @@ from moekit.runtime.facts import machine, now, plugin_facts, versions
 from moekit_industrial.bridge.batches import Batches
 from moekit_industrial.bridge.fit import Fitting, fit_model
 from moekit_industrial.bridge.fitted import save_fitted
+from moekit_industrial.bridge.library import AnomalibModule
 from moekit_industrial.bridge.models import build_model, find_class, with_shared_backbone
 from moekit_industrial.bridge.offline import offline
 from moekit_industrial.bridge.resources import peak_memory
@@ -97,9 +97,7 @@ def evaluate_baseline(
         PluginError: The model fails.
     """
     if task.out.exists() and any(task.out.iterdir()):
-        raise UsageError(
-            "the folder is not empty", whose=str(task.out), fix="choose another --out"
-        )
+        raise UsageError("the folder is not empty", whose=str(task.out), fix="choose another --out")
     metrics, map_metrics = metrics_of(task.kit, registry), map_metrics_of(task.kit, registry)
     train, val, test = (_split(task.dataset, name) for name in ("train", "val", "test"))
     _check_rule(task.rule, val)
@@ -112,7 +110,7 @@ def evaluate_baseline(
         preprocess = preprocess_of(model, task.image_size)
         fitted = _good(train, preprocess, task, shuffle=task.fitting.seed)
         shown = _good(val, preprocess, task)
-        seconds = fit_model(model, fitted, shown, task.fitting)
+        fitting = fit_model(model, fitted, shown, task.fitting)
     scored = {
         name: score_raw(
             model,
@@ -130,7 +128,7 @@ def evaluate_baseline(
     validation = _predictions(scored["val"], score_map)
     predictions = _predictions(scored["test"], score_map)
     point = choose_threshold(validation.scores, validation.labels, rule=task.rule)
-    maps = [None if one is None else pixel_map(one) for one in scored["test"].maps]
+    maps = [_mapped(one, pixel_map) for one in scored["test"].maps]
     summary = summarise(predictions, metrics, point.threshold, seed=task.fitting.seed)
     found = localise(scored["test"].samples, scored["test"].sizes, maps)
     digest = save_fitted(
@@ -169,12 +167,14 @@ def evaluate_baseline(
             "pixel_map": None if pixel_map is None else dataclasses.asdict(pixel_map),
         },
         "resources": {
-            "fit_seconds": seconds,
+            "fit_seconds": fitting.seconds,
+            "fit_cpu_seconds": fitting.cpu_seconds,
             "peak_memory_bytes": memory,
             "images": {"train": len(train), "val": len(val), "test": len(test)},
         },
         "throughput": {
-            "images_per_s": len(scored["test"].samples) / scored["test"].seconds,
+            "images_per_s": len(scored["test"].samples) / scored["test"].used.seconds,
+            "images_per_cpu_s": len(scored["test"].samples) / scored["test"].used.cpu_seconds,
             "batch_size": task.batch_size,
             "precision": "fp32",
             "device": task.fitting.device.type,
@@ -182,7 +182,7 @@ def evaluate_baseline(
         "backbone": _backbone_facts(task),
         "weights": {"kit_sha256": digest},
         "parameters": _parameters(model, backbones),
-        "training": {"kit": {"seconds": round(seconds, 1)}},
+        "training": {"kit": {"seconds": round(fitting.seconds, 1)}},
         "plugins": plugin_facts(registry.used()),
         "skipped": [dataclasses.asdict(skip) for skip in skipped],
         "versions": {**versions(), NAME: importlib.metadata.version(NAME)},
@@ -217,9 +217,7 @@ def preprocess_of(model: nn.Module, image_size: int) -> Preprocess:
     for part in model.modules():
         if isinstance(getattr(part, "pretrained_cfg", None), dict):
             config = resolve_model_data_config(part)
-            return Preprocess(
-                size=image_size, mean=tuple(config["mean"]), std=tuple(config["std"])
-            )
+            return Preprocess(size=image_size, mean=tuple(config["mean"]), std=tuple(config["std"]))
     return Preprocess(size=image_size, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
@@ -275,6 +273,10 @@ def _pixel_map(scored: RawScores) -> UnitMap | None:
         if one is not None and not sample.label
     ]
     return UnitMap.of(np.stack(maps)) if maps else None
+
+
+def _mapped(raw: np.ndarray | None, pixel_map: UnitMap | None) -> np.ndarray | None:
+    return None if raw is None or pixel_map is None else pixel_map(raw)
 
 
 def _predictions(scored: RawScores, score_map: UnitMap) -> Predictions:

@@ -6,17 +6,17 @@ Shapes: B images, h and w rows and columns of a model's map.
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from anomalib.models import AnomalibModule
 from torch.nn import functional
 
 from moekit import DataError, PluginError, Sample, Skipped
 from moekit.data.masks import Size
 from moekit.data.stream import Preprocess, image_batches
+from moekit_industrial.bridge.library import AnomalibModule, quiet
+from moekit_industrial.bridge.resources import Clock, Used
 
 LONGEST_MAP = 224
 """Rows or columns of the longer side of a kept map, at most; larger ones are averaged."""
@@ -33,7 +33,7 @@ class RawScores:
         maps: (n) float32 maps as the model gives them, at most `LONGEST_MAP` a side; None each
             where it gives none.
         skipped: The others, and why.
-        seconds: Time in the model, on the wall.
+        used: Time in the model.
     """
 
     samples: list[Sample]
@@ -41,7 +41,7 @@ class RawScores:
     scores: np.ndarray
     maps: list[np.ndarray | None]
     skipped: list[Skipped]
-    seconds: float
+    used: Used
 
 
 def score_raw(
@@ -64,15 +64,15 @@ def score_raw(
     scores: list[float] = []
     maps: list[np.ndarray | None] = []
     skipped: list[Skipped] = []
-    seconds = 0.0
+    used = Used()
     known = {sample.id: sample for sample in samples}
     inputs = [(sample.id, sample.path) for sample in samples]
     for batch in image_batches(inputs, preprocess, batch_size=batch_size):
         skipped += [Skipped.of(known[skip.id], skip.reason) for skip in batch.skipped]
         if batch.rows:
-            began = time.perf_counter()
+            clock = Clock()
             score_B, map_BHW = raw_output(model, batch.images.to(device))
-            seconds += time.perf_counter() - began
+            used += clock.read()
             read += [samples[row] for row in batch.rows]
             sizes += batch.sizes
             scores += score_B.tolist()
@@ -93,7 +93,7 @@ def score_raw(
             fix="fit the model with other arguments",
         )
     return RawScores(
-        samples=read, sizes=sizes, scores=values, maps=maps, skipped=skipped, seconds=seconds
+        samples=read, sizes=sizes, scores=values, maps=maps, skipped=skipped, used=used
     )
 
 
@@ -107,7 +107,8 @@ def raw_output(
         PluginError: The model fails, or gives no scores.
     """
     try:
-        output = model(images)
+        with quiet():
+            output = model(images)
         score_B = output.pred_score.detach().double().reshape(len(images)).cpu()
         found = output.anomaly_map
     except Exception as error:  # a model may raise anything
@@ -122,8 +123,8 @@ def raw_output(
     map_B1HW = found.detach().float().reshape(len(images), 1, *found.shape[-2:])
     longest = max(map_B1HW.shape[-2:])
     if longest > LONGEST_MAP:
-        size = [max(1, round(side * LONGEST_MAP / longest)) for side in map_B1HW.shape[-2:]]
-        map_B1HW = functional.adaptive_avg_pool2d(map_B1HW, size)
+        height, width = (max(1, round(n * LONGEST_MAP / longest)) for n in map_B1HW.shape[-2:])
+        map_B1HW = functional.adaptive_avg_pool2d(map_B1HW, (height, width))
     return score_B, map_B1HW[:, 0].cpu()
 
 

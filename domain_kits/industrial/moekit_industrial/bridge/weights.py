@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import timm
 from timm.models import vision_transformer
@@ -66,14 +66,14 @@ def _create(
                 f"{architecture}), or give that one's weights with --architecture "
                 f"{model_name.partition('.')[0]} --weights FILE.safetensors",
             )
-        return create(model_name, pretrained=False, **options)
+        return cast(nn.Module, create(model_name, pretrained=False, **options))
     options.pop("pretrained_cfg", None)
     is_transformer = "dynamic_img_size" in options or architecture.startswith("vit_")
     if is_transformer and not options.get("features_only"):
         options.pop("img_size", None)
         options["dynamic_img_size"] = True
     try:
-        model = create(
+        model: nn.Module = create(
             model_name,
             pretrained=True,
             pretrained_cfg_overlay={"file": str(file.path), "custom_load": False},
