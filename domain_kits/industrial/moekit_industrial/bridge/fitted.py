@@ -82,7 +82,7 @@ def load_fitted(folder: Path, file: WeightFile) -> tuple[AnomalibModule, int]:
         )
     kind = find_class(record["class"])
     with offline(kind.__name__), shared_weights(record["architecture"], file):
-        model = build_model(kind, record["arguments"])
+        model = build_model(kind, record["arguments"], image_size=record["image_size"])
     path = folder / TENSORS
     try:
         if sha256(path) != record["sha256"]:

@@ -14,8 +14,17 @@ with warnings.catch_warnings():
     from anomalib.engine import Engine
     from anomalib.models import AnomalibModule
     from anomalib.models.components import MemoryBankMixin
+    from anomalib.pre_processing import PreProcessor
 
-__all__ = ["AnomalibModule", "Engine", "ImageBatch", "MemoryBankMixin", "models", "quiet"]
+__all__ = [
+    "AnomalibModule",
+    "Engine",
+    "ImageBatch",
+    "MemoryBankMixin",
+    "PreProcessor",
+    "models",
+    "quiet",
+]
 
 _LOGGERS = ("anomalib", "lightning.pytorch", "lightning_fabric", "lightning_utilities")
 

@@ -8,8 +8,10 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from torchvision.transforms.v2 import Resize
+
 from moekit import UsageError, WeightsError
-from moekit_industrial.bridge.library import AnomalibModule, models, quiet
+from moekit_industrial.bridge.library import AnomalibModule, PreProcessor, models, quiet
 
 _SWITCHES = ("pre_processor", "post_processor", "evaluator", "visualizer")
 """Parts of a model that moekit does itself: images as moekit reads them, scores as they are."""
@@ -71,8 +73,18 @@ def with_shared_backbone(
     return {**named, **arguments}
 
 
-def build_model(kind: type[AnomalibModule], arguments: Mapping[str, Any]) -> AnomalibModule:
+def build_model(
+    kind: type[AnomalibModule], arguments: Mapping[str, Any], *, image_size: int
+) -> AnomalibModule:
     """Builds a model without the parts that moekit does itself.
+
+    Of anomalib's preprocessing only the size is left, from which models learn how large their input
+    is; images of that size pass through it as they are.
+
+    Args:
+        kind: Its class.
+        arguments: Its arguments.
+        image_size: Side of the square images that it will get, in pixels.
 
     Raises:
         UsageError: The model refuses the arguments.
@@ -94,10 +106,12 @@ def build_model(kind: type[AnomalibModule], arguments: Mapping[str, Any]) -> Ano
             whose=f"--set {unknown[0]}",
             fix=f"it takes {', '.join(offered) or 'none'}",
         )
-    switched_off = {name: False for name in _SWITCHES if name in known}
+    switched: dict[str, Any] = {name: False for name in _SWITCHES if name in known}
+    if "pre_processor" in switched:
+        switched["pre_processor"] = PreProcessor(transform=Resize((image_size, image_size)))
     try:
         with quiet():
-            return kind(**arguments, **switched_off)
+            return kind(**arguments, **switched)
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise UsageError(
             f"{kind.__name__} refuses its arguments ({_first_line(error)})",

@@ -104,13 +104,15 @@ def evaluate_baseline(
     kind = find_class(task.model)
     arguments = with_shared_backbone(kind, task.arguments, task.architecture)
     _seed(task.fitting.seed)
-    with offline(kind.__name__), shared_weights(task.architecture, task.weights) as backbones:
-        model = build_model(kind, arguments)
+    with offline(kind.__name__), shared_weights(task.architecture, task.weights) as built:
+        model = build_model(kind, arguments, image_size=task.image_size)
         # Models that fetch or build more when they begin to train are held to the same.
         preprocess = preprocess_of(model, task.image_size)
         fitted = _good(train, preprocess, task, shuffle=task.fitting.seed)
         shown = _good(val, preprocess, task)
         fitting = fit_model(model, fitted, shown, task.fitting)
+    parts = {id(part) for part in model.modules()}
+    backbones = [one for one in built if id(one) in parts]
     scored = {
         name: score_raw(
             model,
@@ -143,7 +145,7 @@ def evaluate_baseline(
     skipped = [*task.dataset.skipped, *fitted.skipped.values()]
     skipped += [skip for one in scored.values() for skip in one.skipped]
     result = {
-        **_header(task, kind.__name__),
+        **_header(task, kind.__name__, shared=bool(backbones)),
         "threshold": {
             "value": point.threshold,
             "raw": score_map.inverse(point.threshold),
@@ -179,7 +181,7 @@ def evaluate_baseline(
             "precision": "fp32",
             "device": task.fitting.device.type,
         },
-        "backbone": _backbone_facts(task),
+        "backbone": _backbone_facts(task, shared=bool(backbones)),
         "weights": {"kit_sha256": digest},
         "parameters": _parameters(model, backbones),
         "training": {"kit": {"seconds": round(fitting.seconds, 1)}},
@@ -283,7 +285,7 @@ def _predictions(scored: RawScores, score_map: UnitMap) -> Predictions:
     return Predictions.of(scored.samples, score_map(scored.scores))
 
 
-def _header(task: Baseline, name: str) -> dict[str, Any]:
+def _header(task: Baseline, name: str, *, shared: bool) -> dict[str, Any]:
     positive = task.dataset.positive
     version = importlib.metadata.version(NAME)
     return {
@@ -304,15 +306,23 @@ def _header(task: Baseline, name: str) -> dict[str, Any]:
             else dict(task.kit.outcome_names)
         ),
         "disclaimer": (
-            f"A baseline: {name} of anomalib {version} on the backbone {task.architecture}, fitted "
-            "on the same good parts. Its raw scores are brought between 0 and 1 by a strictly "
-            "rising map; none is clamped."
+            f"A baseline: {name} of anomalib {version}, "
+            + (
+                f"on the backbone {task.architecture}"
+                if shared
+                else "which has no backbone of timm"
+            )
+            + ", fitted on the good training parts. Its raw scores are brought between 0 and 1 by "
+            "a strictly rising map; none is clamped."
         ),
     }
 
 
-def _backbone_facts(task: Baseline) -> dict[str, Any]:
+def _backbone_facts(task: Baseline, *, shared: bool) -> dict[str, Any]:
     file = task.weights
+    if not shared:
+        named = ("architecture", "source", "origin", "sha256", "licence", "note", "provenance")
+        return {**dict.fromkeys(named, "none"), "top_k": 1, "experts": 1}
     return {
         "architecture": task.architecture,
         "source": file.source,

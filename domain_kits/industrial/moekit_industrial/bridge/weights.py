@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import timm
+from safetensors.torch import load_file
 from timm.models import vision_transformer
 from timm.models.vision_transformer import VisionTransformer
-from torch import nn
+from torch import Tensor, nn
 
 from moekit import WeightsError
 from moekit.backbone.positions import keep_trained_positions
@@ -85,7 +86,29 @@ def _create(
             whose=file.path.name,
             fix="give the architecture that the file was made for",
         ) from error
+    _check(model, model_name, file)
     if isinstance(model, VisionTransformer) and not file.smooth_positions:
         keep_trained_positions(model)
     built.append(model)
     return model
+
+
+def _check(model: nn.Module, name: str, file: WeightFile) -> None:
+    """Every parameter must be one of the file's tensors, under whatever name.
+
+    timm passes over what it does not find where it builds a part of a model, and leaves that at
+    random numbers.
+    """
+    given = {_mark(tensor) for tensor in load_file(file.path).values()}
+    strange = [name for name, one in model.named_parameters() if _mark(one.detach()) not in given]
+    if strange:
+        raise WeightsError(
+            f"the weights do not fit {name}: {len(strange)} tensors are not in the file, such as "
+            f"{strange[0]}",
+            whose=file.path.name,
+            fix="give the architecture that the file was made for",
+        )
+
+
+def _mark(tensor: Tensor) -> tuple[tuple[int, ...], float]:
+    return tuple(tensor.shape), float(tensor.float().double().sum())
