@@ -86,17 +86,14 @@ def test_another_architecture_gets_the_weights_of_a_local_file(weights, tmp_path
     path = tmp_path / "mine.safetensors"
     save_file(source.state_dict(), path)
     kind = find_class("Padim")
+    arguments = {"backbone": "resnet18", "layers": ["layer1"], "n_features": 8}
     with offline("Padim"), shared_weights("resnet18", find_weights("resnet18", str(path))) as built:
-        model = build_model(
-            kind, {"backbone": "resnet18", "layers": ["layer1"], "n_features": 8}, image_size=56
-        )
+        model = build_model(kind, arguments, image_size=56)
     assert built
     found = model.model.feature_extractor.feature_extractor.state_dict()
     assert torch.equal(found["layer1.0.conv1.weight"], source.layer1[0].conv1.weight)
     with shared_weights("resnet18", weights), pytest.raises(WeightsError, match="do not fit"):
-        build_model(
-            kind, {"backbone": "resnet18", "layers": ["layer1"], "n_features": 8}, image_size=56
-        )
+        build_model(kind, arguments, image_size=56)
 
 
 def test_whoever_connects_inside_the_block_is_stopped_by_name():
