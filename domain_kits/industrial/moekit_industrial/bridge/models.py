@@ -10,7 +10,7 @@ from typing import Any
 
 from torchvision.transforms.v2 import Resize
 
-from moekit import UsageError, WeightsError
+from moekit import MoekitError, UsageError, WeightsError
 from moekit_industrial.bridge.library import AnomalibModule, PreProcessor, models, quiet
 
 _SWITCHES = ("pre_processor", "post_processor", "evaluator", "visualizer")
@@ -112,17 +112,19 @@ def build_model(
     try:
         with quiet():
             return kind(**arguments, **switched)
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
-        raise UsageError(
-            f"{kind.__name__} refuses its arguments ({_first_line(error)})",
-            whose="--set",
-            fix="change them; layers of a vision transformer are blocks.0, blocks.1 and so on",
-        ) from error
+    except MoekitError:
+        raise
     except (ImportError, OSError) as error:
         raise WeightsError(
             f"{kind.__name__} needs something that is not there ({_first_line(error)})",
             whose=kind.__name__,
             fix="install or provide it, or choose another model",
+        ) from error
+    except Exception as error:  # a model may raise anything
+        raise UsageError(
+            f"{kind.__name__} refuses its arguments ({_first_line(error)})",
+            whose="--set",
+            fix="change them; layers of a vision transformer are blocks.0, blocks.1 and so on",
         ) from error
 
 

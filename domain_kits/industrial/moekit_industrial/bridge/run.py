@@ -307,11 +307,7 @@ def _header(task: Baseline, name: str, *, shared: bool) -> dict[str, Any]:
         ),
         "disclaimer": (
             f"A baseline: {name} of anomalib {version}, "
-            + (
-                f"on the backbone {task.architecture}"
-                if shared
-                else "which has no backbone of timm"
-            )
+            + (f"on the backbone {task.architecture}" if shared else "which uses no shared weights")
             + ", fitted on the good training parts. Its raw scores are brought between 0 and 1 by "
             "a strictly rising map; none is clamped."
         ),

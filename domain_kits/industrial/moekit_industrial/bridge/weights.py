@@ -20,12 +20,12 @@ from moekit.backbone.sources import WeightFile
 
 @contextlib.contextmanager
 def shared_weights(architecture: str, file: WeightFile) -> Iterator[list[nn.Module]]:
-    """Gives every timm model of one architecture that is built inside the block the same weights.
+    """Gives pretrained timm models of one architecture inside the block the weights of a file.
 
     Models of anomalib build their backbone with `timm.create_model`, most of them from weights that
-    timm would fetch. Inside the block the architecture gets the weights of `file`, whatever the
-    model asks for. A vision transformer takes images of any size, its positions resampled as in
-    `moekit.backbone`. Another architecture is built as long as it wants no weights.
+    timm would fetch. Inside the block the architecture gets the weights of `file` in their place. A
+    vision transformer takes images of any size, its positions resampled as in `moekit.backbone`.
+    What is built without pretrained weights, such as a student, stays as it is.
 
     Args:
         architecture: timm's name, without a tag.
@@ -57,16 +57,16 @@ def _create(
     pretrained: bool = False,
     **options: Any,
 ) -> nn.Module:
-    if model_name.partition(".")[0] != architecture:
-        if pretrained:
-            raise WeightsError(
-                f"the model is built on pretrained weights of {model_name}, which are not the "
-                "shared ones, and this command downloads nothing",
-                whose=model_name,
-                fix=f"name the shared backbone where the model takes one (such as --set backbone="
-                f"{architecture}), or give that one's weights with --architecture "
-                f"{model_name.partition('.')[0]} --weights FILE.safetensors",
-            )
+    if pretrained and model_name.partition(".")[0] != architecture:
+        raise WeightsError(
+            f"the model is built on pretrained weights of {model_name}, which are not the shared "
+            "ones, and this command downloads nothing",
+            whose=model_name,
+            fix=f"name the shared backbone where the model takes one (such as --set backbone="
+            f"{architecture}), or give that one's weights with --architecture "
+            f"{model_name.partition('.')[0]} --weights FILE.safetensors",
+        )
+    if not pretrained:
         return cast(nn.Module, create(model_name, pretrained=False, **options))
     options.pop("pretrained_cfg", None)
     is_transformer = "dynamic_img_size" in options or architecture.startswith("vit_")

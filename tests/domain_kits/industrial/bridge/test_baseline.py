@@ -133,7 +133,7 @@ def test_a_model_that_is_trained_by_gradients_stops_after_its_steps(fit):
 def test_a_model_without_a_backbone_of_timms_runs_and_says_so(fit):
     result, _ = fit("Ganomaly", "batch_size=8", max_steps=2, image_size=64)
     assert result["model"]["shared_backbones"] == 0
-    assert "no backbone of timm" in result["disclaimer"]
+    assert "no shared weights" in result["disclaimer"]
     assert result["backbone"]["sha256"] == "none"
 
 

@@ -58,6 +58,19 @@ def test_models_of_many_kinds_take_the_shared_backbone(build, name, arguments):
     assert backbones
 
 
+def test_a_student_stays_without_the_weights_of_its_teacher(build):
+    model, backbones = build("Stfpm", layers=["blocks.5"])
+    teacher, student = model.model.teacher_model, model.model.student_model
+    assert [id(one) for one in backbones] == [id(teacher.feature_extractor)]
+    pairs = zip(teacher.parameters(), student.parameters(), strict=True)
+    assert any(not torch.equal(ours, theirs) for ours, theirs in pairs)
+
+
+def test_a_model_that_breaks_while_it_is_built_is_refused(build):
+    with pytest.raises(UsageError, match="divisible by patch size"):
+        build("Supersimplenet", layers=["blocks.5", "blocks.8"])
+
+
 def test_images_of_the_right_size_pass_the_models_preprocessing_as_they_are(build):
     model, _ = build("Patchcore", layers=["blocks.5"])
     images = torch.randn(2, 3, 56, 56)
