@@ -68,6 +68,8 @@ FLAGS = {
     "plugins doctor": "--debug --json",
     "plugins new": "--debug --json --kind --out",
     "bench": "--debug --dtype --json --out --seconds --threads --weights",
+    "anomalib": "--architecture --batch-size --data --debug --device --image-size --json "
+    "--max-steps --out --presample --seed --set --threshold-rule --weights",
     "deidentify": "--debug --json --out --salt-file",
     "backbone info": "--architecture --debug --form --json --weights",
     "backbone carve": "--architecture --compare --debug --device --image-size --images --json "

@@ -11,14 +11,13 @@ import numpy as np
 
 from moekit._files import write_json
 from moekit.backbone.model import MoEBackbone
-from moekit.data.images import read_frames
 from moekit.data.predictions import Predictions
 from moekit.data.samples import Dataset
 from moekit.data.stream import Preprocess, image_batches
 from moekit.errors import DataError, WeightsError
 from moekit.evaluation.localisation import localise
 from moekit.evaluation.map_summary import with_map_metrics
-from moekit.evaluation.overlay import save_overlay
+from moekit.evaluation.misses import draw_misses
 from moekit.evaluation.routing import RoutingTable
 from moekit.evaluation.scoring import Scored, score_samples
 from moekit.evaluation.summary import summarise
@@ -37,7 +36,6 @@ from moekit.training.run import Run
 
 SCHEMA = 1
 TRACED_IMAGES = 128
-SHOWN_MISSES = 6
 RECOGNISED = "recognised"
 """The fact of a prediction that holds the kind of image that the kit took it for."""
 OnProgress = Callable[[str, int, int], None]
@@ -209,7 +207,14 @@ def evaluate(
     }
     predictions.write_csv(task.run.folder / "predictions.csv")
     write_json(task.run.folder / "routing.json", routing)
-    _draw_misses(task, scored, predictions, point.threshold)
+    draw_misses(
+        task.run.folder / "overlays",
+        scored.samples,
+        scored.maps,
+        predictions,
+        point.threshold,
+        frames=task.dataset.frames,
+    )
     write_json(task.run.folder / "result.json", result)
     registry.tell("run_finished", _event(task, result))
     return result
@@ -316,41 +321,3 @@ def _trace(
             labels = [chosen[row].label for row in batch.rows]
             table.add(trace, np.repeat(labels, preprocess.frames))
     return {**table.as_json(), "n": len(chosen)}
-
-
-def _draw_misses(
-    task: Evaluation, scored: Scored, predictions: Predictions, threshold: float
-) -> None:
-    folder = task.run.folder / "overlays"
-    index = []
-    for kind, rows in _worst(predictions, threshold).items():
-        for rank, row in enumerate(rows, start=1):
-            evidence = scored.maps[row]
-            if evidence is None:
-                continue
-            name = f"{kind}-{rank}.jpg"
-            frames = read_frames(scored.samples[row].path, task.dataset.frames)
-            save_overlay(folder / name, frames[len(frames) // 2], evidence)
-            index.append(
-                {
-                    "id": predictions.ids[row],
-                    "file": name,
-                    "score": float(predictions.scores[row]),
-                    "label": int(predictions.labels[row]),
-                    "kind": kind,
-                }
-            )
-    write_json(folder / "index.json", index)
-
-
-def _worst(predictions: Predictions, threshold: float) -> dict[str, np.ndarray]:
-    """Rows of the misses farthest from the threshold, the worst first."""
-    rejected = predictions.scores >= threshold
-    missed = np.flatnonzero((predictions.labels == 1) & ~rejected)
-    alarms = np.flatnonzero((predictions.labels == 0) & rejected)
-    return {
-        "missed": missed[np.argsort(predictions.scores[missed], kind="stable")][:SHOWN_MISSES],
-        "false_alarm": alarms[np.argsort(-predictions.scores[alarms], kind="stable")][
-            :SHOWN_MISSES
-        ],
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from moekit import (
+    CommandSpec,
     DatasetSpec,
     ExpertSpec,
     KitSpec,
@@ -11,6 +12,7 @@ from moekit import (
     ReportSectionSpec,
     hookimpl,
 )
+from moekit_industrial.bridge import ANOMALIB
 from moekit_industrial.defect import DefectExpert
 from moekit_industrial.elpv import ELPV
 from moekit_industrial.kit import INDUSTRIAL
@@ -60,3 +62,9 @@ def moekit_kits() -> list[KitSpec]:
 def moekit_report_sections() -> list[ReportSectionSpec]:
     """What inspection reports say beside the metrics."""
     return [DEFECT_TYPES]
+
+
+@hookimpl
+def moekit_commands() -> list[CommandSpec]:
+    """Models of anomalib as baselines."""
+    return [ANOMALIB]

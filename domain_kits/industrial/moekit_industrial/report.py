@@ -223,7 +223,7 @@ def _lost(result: Mapping[str, Any]) -> dict[tuple[str, str], int]:
 
 DEFECT_TYPES = ReportSectionSpec(
     name="defect_types",
-    kits=("industrial",),
+    kits=("industrial", "anomalib"),
     render=render_defect_types,
     summary="escapes and AUROC of each defect type, at the chosen threshold and fixed overkill",
 )

@@ -1,0 +1,45 @@
+"""What the bridge takes from anomalib, imported without the warnings that it raises on import."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from anomalib import models
+    from anomalib.data import ImageBatch
+    from anomalib.engine import Engine
+    from anomalib.models import AnomalibModule
+    from anomalib.models.components import MemoryBankMixin
+    from anomalib.pre_processing import PreProcessor
+
+__all__ = [
+    "AnomalibModule",
+    "Engine",
+    "ImageBatch",
+    "MemoryBankMixin",
+    "PreProcessor",
+    "models",
+    "quiet",
+]
+
+_LOGGERS = ("anomalib", "lightning.pytorch", "lightning_fabric", "lightning_utilities")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps notes and warnings of these libraries off the terminal; errors come through."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)
