@@ -9,18 +9,23 @@ from collections.abc import Iterator
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from anomalib import models
-    from anomalib.data import ImageBatch
+    from anomalib import LearningType, models
+    from anomalib.data import Folder, ImageBatch, InferenceBatch
     from anomalib.engine import Engine
     from anomalib.models import AnomalibModule
     from anomalib.models.components import MemoryBankMixin
+    from anomalib.post_processing import PostProcessor
     from anomalib.pre_processing import PreProcessor
 
 __all__ = [
     "AnomalibModule",
     "Engine",
+    "Folder",
     "ImageBatch",
+    "InferenceBatch",
+    "LearningType",
     "MemoryBankMixin",
+    "PostProcessor",
     "PreProcessor",
     "models",
     "quiet",

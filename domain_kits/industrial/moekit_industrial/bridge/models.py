@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from torchvision.transforms.v2 import Resize  # type: ignore[import-untyped]
+from torchvision.transforms.v2 import Resize
 
 from moekit import MoekitError, UsageError, WeightsError
 from moekit_industrial.bridge.library import AnomalibModule, PreProcessor, models, quiet
