@@ -32,7 +32,7 @@ from moekit.export.predictor import ExportedPredictor, ExportPrecision
 from moekit.export.program import KitProgram
 from moekit.export.quantise import KEPT_IN_FLOAT, quantise
 from moekit.export.record import RECORD, SCHEMA, VALIDATION, Format, weights_of
-from moekit.export.sessions import onnx_session, openvino_session
+from moekit.export.sessions import onnx_session, openvino_model, openvino_session
 from moekit.runtime.facts import machine, now, versions
 from moekit.runtime.predictor import Predictor
 from moekit.training.run import Run
@@ -170,7 +170,7 @@ def _check_task(task: ExportTask) -> None:
 
 def _load(task: ExportTask, graph: Path) -> Any:
     """The graph as the format has it: the path of the ONNX file, or a model of OpenVINO."""
-    return need("openvino").Core().read_model(graph) if task.format == "openvino" else graph
+    return openvino_model(graph) if task.format == "openvino" else graph
 
 
 def _save(task: ExportTask, model: Any, folder: Path) -> str:

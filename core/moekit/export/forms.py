@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from torch import nn
 
 from moekit.errors import PluginError
+from moekit.export.attention import AttentionForm, has_attention_form
 
 
 @runtime_checkable
@@ -31,25 +32,34 @@ class HasExportForm(Protocol):
 def in_export_form(module: nn.Module) -> nn.Module:
     """A copy of a module in which all that have an export form are in it; outer ones first.
 
+    It shares the tensors of the module. timm's attention has a form here.
+
     Raises:
         PluginError: A form is no module.
     """
-    if isinstance(module, HasExportForm):
-        return _form_of(module)
-    copied = copy.deepcopy(module)
+    form = _form_of(module)
+    if form is not None:
+        return form
+    tensors = [*module.parameters(), *module.buffers()]
+    copied = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
     _replace_children(copied)
-    return copied
+    return copied.eval()
 
 
 def _replace_children(module: nn.Module) -> None:
     for name, child in module.named_children():
-        if isinstance(child, HasExportForm):
-            setattr(module, name, _form_of(child))
-        else:
+        form = _form_of(child)
+        if form is None:
             _replace_children(child)
+        else:
+            setattr(module, name, form)
 
 
-def _form_of(module: HasExportForm) -> nn.Module:
+def _form_of(module: nn.Module) -> nn.Module | None:
+    if has_attention_form(module):
+        return AttentionForm(module)
+    if not isinstance(module, HasExportForm):
+        return None
     form: object = module.export_form()
     if not isinstance(form, nn.Module):
         raise PluginError(

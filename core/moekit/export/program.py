@@ -39,14 +39,14 @@ class KitProgram(nn.Module):
     averaged inside: who calls a graph made from it gives the images as they are.
 
     Args:
-        backbone: The shared backbone; it is not copied.
-        kit: The trained kit; it is copied, in its export form.
+        backbone: The shared backbone.
+        kit: The trained kit. Of both the export form is taken, which shares their weights.
         views: V.
     """
 
     def __init__(self, *, backbone: MoEBackbone, kit: KitModules, views: int) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone = cast(MoEBackbone, in_export_form(backbone))
         self.kit = cast(KitModules, in_export_form(kit))
         self.views = views
         self.eval()

@@ -43,6 +43,20 @@ def onnx_session(path: Path, *, threads: int) -> Session:
     return call
 
 
+def openvino_model(path: Path) -> Any:
+    """An ONNX graph as an `openvino.Model`, what depends on weights alone computed.
+
+    Raises:
+        UsageError: OpenVINO is not installed.
+    """
+    openvino, passes = need("openvino"), need("openvino.passes")
+    model = openvino.Core().read_model(path)
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(model)
+    return model
+
+
 def openvino_session(model: Any, *, threads: int) -> Session:
     """A graph in OpenVINO, on the CPU; what is not quantised is computed in float32.
 
