@@ -51,14 +51,12 @@ def write_onnx(program: nn.Module, shape: Sequence[int], path: Path, *, whose: s
         outputs: Sequence[Tensor | None] = program(example)
         names = [name for name, value in zip(OUTPUTS, outputs, strict=True) if value is not None]
         try:
+            # Asked of torch.onnx alone, a number of images that the code fixes is no error.
+            recorded = torch.export.export(
+                program, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+            )
             exported = torch.onnx.export(
-                program,
-                (example,),
-                dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                input_names=[INPUT],
-                output_names=names,
-                verbose=False,
+                recorded, dynamo=True, input_names=[INPUT], output_names=names, verbose=False
             )
         except Exception as error:  # the exporter raises anything
             raise PluginError(
