@@ -61,8 +61,14 @@ def check_accuracy(
         whose: The export, for the error.
 
     Raises:
-        MoekitError: The loss is greater.
+        MoekitError: The loss is greater, or a score is not a number.
     """
+    if not np.isfinite(int8.scores).all():
+        raise MoekitError(
+            f"in int8 a score of the {split} split is not a number",
+            whose=whose,
+            fix="export without --int8",
+        )
     drift = np.abs(fp32.scores - int8.scores)
     labels = fp32.labels
     ci95 = None

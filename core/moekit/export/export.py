@@ -30,7 +30,7 @@ from moekit.export.libraries import need
 from moekit.export.parity import BATCHES, check_parity
 from moekit.export.predictor import ExportedPredictor, ExportPrecision
 from moekit.export.program import KitProgram
-from moekit.export.quantise import KEPT_IN_FLOAT, quantise
+from moekit.export.quantise import kept_in_float, quantise
 from moekit.export.record import RECORD, SCHEMA, VALIDATION, Format, weights_of
 from moekit.export.sessions import onnx_session, openvino_model, openvino_session
 from moekit.runtime.facts import machine, now, versions
@@ -98,7 +98,8 @@ def export(
     with atomic_folder(task.out, mark=RECORD) as folder:
         graph = folder / "model.onnx"
         on_progress("recording the graph", 0, 1)
-        outputs = write_onnx(KitProgram.of(predictor), preprocess.shape, graph, whose=whose)
+        program = KitProgram.of(predictor)
+        outputs = write_onnx(program, preprocess.shape, graph, whose=whose)
         on_progress("recording the graph", 1, 1)
         model = _load(task, graph)
         parity = check_parity(
@@ -113,14 +114,15 @@ def export(
         scores = score(_predictor(task, model, "fp32"), "fp32")
         if task.int8:
             calibration = _calibration(task, preprocess, on_progress)
-            model = quantise(model, calibration)
+            sparse = predictor.backbone.top_k < predictor.backbone.experts
+            model = quantise(model, calibration, sparse=sparse)
             fp32, scores = scores, score(_predictor(task, model, "int8"), "int8")
             accuracy = check_accuracy(
                 fp32, scores, limit=task.max_loss, split="val", whose=str(task.out)
             )
             facts["quantisation"] = {
                 "calibration": {"split": "train", "n": len(calibration)},
-                "kept_in_float32": list(KEPT_IN_FLOAT),
+                "kept_in_float32": kept_in_float(sparse=sparse),
                 "accuracy": dataclasses.asdict(accuracy),
             }
         scores.write_csv(folder / VALIDATION)

@@ -19,17 +19,30 @@ import numpy as np
 
 from moekit.export.libraries import need
 
-KEPT_IN_FLOAT = (r"^kit\..*",)
-"""Nodes that stay in float32: the kit's specialists, routers and head. They are 3% of the
-arithmetic, and what the score rests on."""
+_KIT, _ROUTERS = r"^kit\..*", r".*\.router/.*"
+_EXPERTS = r"^backbone\.blocks\.\d+\.moe\.bank/.*"
 
 
-def quantise(model: Any, images: Sequence[np.ndarray]) -> Any:
+def kept_in_float(*, sparse: bool) -> list[str]:
+    """Patterns of the nodes that stay in float32.
+
+    The kit's specialists and head are a small part of the arithmetic and what the score rests on;
+    rounding must not decide which expert runs. Where tokens have fewer experts than there are, an
+    expert may have no token in a calibration image, and so no range.
+
+    Args:
+        sparse: Whether tokens have fewer generic experts than there are.
+    """
+    return [_KIT, _ROUTERS, *([_EXPERTS] if sparse else [])]
+
+
+def quantise(model: Any, images: Sequence[np.ndarray], *, sparse: bool) -> Any:
     """A quantised copy of a graph.
 
     Args:
         model: An `openvino.Model`, its nodes named by `write_onnx`.
         images: Calibration samples, each (1, 3, H, W) or (1, T, 3, H, W) float32.
+        sparse: See `kept_in_float`.
 
     Raises:
         UsageError: NNCF is not installed.
@@ -44,5 +57,5 @@ def quantise(model: Any, images: Sequence[np.ndarray]) -> Any:
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(images),
             fast_bias_correction=True,
-            ignored_scope=nncf.IgnoredScope(patterns=list(KEPT_IN_FLOAT), validate=False),
+            ignored_scope=nncf.IgnoredScope(patterns=kept_in_float(sparse=sparse), validate=False),
         )
