@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 def has_attention_form(module: nn.Module) -> bool:
     """Whether a module is attention that `AttentionForm` computes: plain, without gate or norm."""
-    return (
-        type(module) is Attention and module.gate is None and isinstance(module.norm, nn.Identity)
-    )
+    plain = getattr(module, "gate", None) is None
+    return type(module) is Attention and plain and isinstance(module.norm, nn.Identity)
 
 
 class AttentionForm(nn.Module):
@@ -33,7 +32,8 @@ class AttentionForm(nn.Module):
     def __init__(self, attention: Attention) -> None:
         super().__init__()
         inside = isinstance(attention.q_norm, nn.Identity)
-        within, self.scale = (attention.scale, 1.0) if inside else (1.0, attention.scale)
+        within: float = attention.scale if inside else 1.0
+        self.scale: float = 1.0 if inside else attention.scale
         self.heads = attention.num_heads
         self.weights = nn.ParameterList(_thirds(attention.qkv.weight, within))
         bias = attention.qkv.bias
