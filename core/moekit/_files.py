@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -58,6 +59,46 @@ def atomic_text(path: Path) -> Iterator[IO[str]]:
         yield file
 
 
+@contextlib.contextmanager
+def atomic_folder(path: Path, *, mark: str) -> Iterator[Path]:
+    """Yields a temporary folder beside `path`, which becomes `path` once the block succeeded.
+
+    Args:
+        path: The folder to make. One that holds a file named `mark`, or nothing, is replaced.
+        mark: The file by which such a folder is known.
+
+    Raises:
+        StorageError: The folder cannot be written, the disk is full, or `path` is something else.
+            It is untouched.
+    """
+    if path.exists() and not _is_replaceable(path, mark):
+        raise StorageError(
+            f"this is no folder, or one with other files and without {mark}",
+            whose=str(path),
+            fix="choose another name for the output",
+        )
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+        yield temporary
+        for file in temporary.iterdir():
+            _flush_to_disk(file)
+        temporary.chmod(0o777 & ~_umask())
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write the folder ({error.strerror or error})",
+            whose=str(path),
+            fix="free space or choose a folder that can be written, then run the command again",
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], *, header: Mapping[str, str] | None = None
 ) -> None:
@@ -107,6 +148,10 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_replaceable(path: Path, mark: str) -> bool:
+    return path.is_dir() and ((path / mark).is_file() or not any(path.iterdir()))
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -47,11 +47,13 @@ FLAGS = {
     "--weights",
     "evaluate": "--batch-size --data --debug --device --form --json --precision --run --seed "
     "--split --threshold-rule --weights",
-    "predict": "--batch-size --debug --device --form --json --out --precision --review --run "
-    "--threshold-rule --weights",
-    "watch": "--batch-size --debug --device --form --golden --golden-every --golden-tolerance "
-    "--idle --json --keep --once --out --overlays --precision --queue --reference --review --run "
-    "--settle --threshold-rule --tries --weights",
+    "export": "--batch-size --data --debug --form --format --int8 --json --max-loss --out --run "
+    "--weights",
+    "predict": "--backend --batch-size --debug --device --form --json --out --precision --review "
+    "--run --threshold-rule --weights",
+    "watch": "--backend --batch-size --debug --device --form --golden --golden-every "
+    "--golden-tolerance --idle --json --keep --once --out --overlays --precision --queue "
+    "--reference --review --run --settle --threshold-rule --tries --weights",
     "report": "--debug --json",
     "kits": "--debug --json",
     "datasets": "--debug --json",

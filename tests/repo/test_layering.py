@@ -10,6 +10,7 @@ LAYERS = [
     "bench",
     "testing",
     "builtin",
+    "export",
     "evaluation",
     "training",
     "runtime",

@@ -23,7 +23,13 @@ from moekit.cli.options import (
     with_options,
 )
 from moekit.cli.output import Reporter, print_json, reporter, say
-from moekit.cli.trained import open_trained, precision_option, review_option, rule_option
+from moekit.cli.trained import (
+    backend_option,
+    open_trained,
+    precision_option,
+    review_option,
+    rule_option,
+)
 
 
 @click.command()
@@ -39,6 +45,7 @@ from moekit.cli.trained import open_trained, precision_option, review_option, ru
     ),
     rule_option,
     review_option,
+    backend_option,
     precision_option,
     batch_option,
     weights_option,
@@ -59,6 +66,7 @@ def predict(
     weights: str,
     form: str,
     device: str,
+    backend: str,
     as_json: bool,
 ) -> None:
     """Score INPUT images, or folders of them, with a trained KIT.
@@ -79,6 +87,7 @@ def predict(
             weights=weights,
             form=form,
             device=device,
+            backend=backend,
         )
     if as_json:
         print_json(summary)
@@ -100,6 +109,7 @@ def run_prediction(
     weights: str = "auto",
     form: str = "auto",
     device: str = "auto",
+    backend: str = "torch",
 ) -> dict[str, Any]:
     """Scores inputs with a run; returns what `--json` prints."""
     from moekit.errors import UsageError
@@ -132,6 +142,7 @@ def run_prediction(
         weights=weights,
         form=form,
         device=device,
+        backend=backend,
     )
     predictor, preprocess = trained.predictor, trained.preprocess
     if spec.predict is not None:

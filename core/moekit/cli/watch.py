@@ -22,7 +22,13 @@ from moekit.cli.options import (
     with_options,
 )
 from moekit.cli.output import print_json, say
-from moekit.cli.trained import open_trained, precision_option, review_option, rule_option
+from moekit.cli.trained import (
+    backend_option,
+    open_trained,
+    precision_option,
+    review_option,
+    rule_option,
+)
 
 _feed_options = with_options(
     click.option(
@@ -125,6 +131,7 @@ _check_options = with_options(
     _feed_options,
     _output_options,
     _check_options,
+    backend_option,
     precision_option,
     weights_option,
     form_option,
@@ -161,6 +168,7 @@ def run_watch(
     weights: str = "auto",
     form: str = "auto",
     device: str = "auto",
+    backend: str = "torch",
     **options: Any,
 ) -> dict[str, Any]:
     """Watches a folder with a run; returns the content of summary.json.
@@ -179,6 +187,7 @@ def run_watch(
         weights: Of the backbone.
         form: Sparse form of the backbone.
         device: auto, cpu, cuda or cuda:N.
+        backend: torch, or an export of the run.
         options: Further attributes of `Watch`.
 
     Raises:
@@ -211,6 +220,7 @@ def run_watch(
         weights=weights,
         form=form,
         device=device,
+        backend=backend,
     )
     validation = trained.validation
     task = Watch(

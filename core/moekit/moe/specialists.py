@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from moekit.moe.dispatch import dispatch_loop
 from moekit.moe.gates import Gate
 from moekit.moe.router import Router
-from moekit.moe.routing import Routing
+from moekit.moe.routing import Routing, is_traced
 from moekit.moe.stats import RoutingTrace
 
 
@@ -132,7 +132,7 @@ class SpecialistSet(nn.Module):
         return output_BND
 
     def _sees_all_tokens(self, index: int) -> bool:
-        soft = self.top_k == len(self.experts) + 1
+        soft = self.top_k == len(self.experts) + 1 or is_traced()
         return soft or cast(SpecialistExpert, self.experts[index]).reads_map
 
     def _sparse(self, x_BND: Tensor, routing: Routing, *, skip: Sequence[int]) -> Tensor:

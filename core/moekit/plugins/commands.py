@@ -24,6 +24,7 @@ RESERVED = frozenset(
         "demo",
         "evaluate",
         "experts",
+        "export",
         "gates",
         "kits",
         "metrics",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -42,6 +43,10 @@ class Scores:
     kinds: tuple[str, ...] | None = None
 
 
+Scorer = Callable[[Tensor], Scores]
+"""What scores a batch of normalised images or stacks: a `Predictor`, or an export of one."""
+
+
 class _View(NamedTuple):
     """Log-odds and maps of one view, those of the baseline, and the time that the kit took."""
 
@@ -63,6 +68,13 @@ class Predictor:
         arithmetic: fp32 or bf16.
         views: Flipped and turned views of each image whose log-odds are averaged; maps are those of
             the image as it is.
+
+    Attributes:
+        backbone: The shared backbone.
+        kit: The trained kit.
+        arithmetic: fp32 or bf16.
+        views: How many views an image is scored by.
+        device: Where all of it lies.
     """
 
     def __init__(
@@ -74,11 +86,11 @@ class Predictor:
         arithmetic: Arithmetic,
         views: int = 1,
     ) -> None:
-        self._backbone = backbone
-        self._kit = kit.eval()
+        self.backbone = backbone
+        self.kit = kit.eval()
         self._baseline = None if baseline is None else baseline.eval()
         self.arithmetic: Arithmetic = arithmetic
-        self._views = views
+        self.views = views
         self.device = next(backbone.parameters()).device
 
     @torch.inference_mode()
@@ -91,7 +103,7 @@ class Predictor:
         """
         images = images.to(self.device, non_blocking=True)
         first = self._view(images, trace)
-        others = [self._view(view(images, number)) for number in range(1, self._views)]
+        others = [self._view(view(images, number)) for number in range(1, self.views)]
         logits = torch.stack([first.logit_B, *(other.logit_B for other in others)])
         bare = [one.bare_B for one in (first, *others) if one.bare_B is not None]
         return Scores(
@@ -104,7 +116,7 @@ class Predictor:
         )
 
     def _view(self, images: Tensor, trace: RoutingTrace | None = None) -> _View:
-        kit, backbone = self._kit, self._backbone
+        kit, backbone = self.kit, self.backbone
         began = time.perf_counter()
         with autocast(self.device, self.arithmetic):
             x_BND, grid = backbone.embed(images)

@@ -135,3 +135,32 @@ def test_changed_weights_are_refused(moekit, cells, run, result, tmp_path):
     refused = moekit("evaluate", "industrial", "--data", f"folder={cells}", "--run", copy)
     assert refused.code == 1
     assert "SHA-256" in refused.err
+
+
+def test_an_export_predicts_as_the_run_in_float32(moekit, cells, run, result, tmp_path):
+    pytest.importorskip("openvino", reason="needs the extra `export`")
+    data = ("--data", f"folder={cells}", "--run", run, "--json")
+    made = moekit("export", "industrial", *data)
+    assert made.code == 0, made.err
+    assert made.json["parity"]["score"] <= 1e-4
+    image = next((cells / "cracked").glob("*.png"))
+    arguments = ("predict", "industrial", image, "--run", run, "--json")
+    wanted = moekit(*arguments, "--out", tmp_path / "torch", "--precision", "fp32").json
+    found = moekit(*arguments, "--out", tmp_path / "openvino", "--backend", "openvino").json
+    (wanted_row,), (found_row,) = wanted["predictions"], found["predictions"]
+    assert found_row["score"] == pytest.approx(wanted_row["score"], abs=1e-4)
+    assert (found["backend"], found["precision"]) == ("openvino", "fp32")
+    assert (tmp_path / "openvino" / found_row["overlay"]).is_file()
+
+
+def test_an_option_that_an_export_cannot_follow_and_an_export_that_is_not_there_are_refused(
+    moekit, cells, run, tmp_path
+):
+    image = next((cells / "good").glob("cell*.png"))
+    arguments = ("predict", "industrial", image, "--run", run, "--out", tmp_path / "out")
+    refused = moekit(*arguments, "--backend", "openvino", "--precision", "bf16")
+    assert refused.code == 2
+    assert "--precision" in refused.err
+    missing = moekit(*arguments, "--backend", "openvino-int8")
+    assert missing.code == 4
+    assert "--int8" in missing.err

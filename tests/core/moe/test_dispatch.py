@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from moekit import Routing, TopKSoftmax, UnitTopK
 from moekit.moe.batched import dispatch_batched
-from moekit.moe.dispatch import dispatch_grouped, dispatch_loop, dispatch_masked, run_bank
+from moekit.moe.dispatch import (
+    dispatch_gathered,
+    dispatch_grouped,
+    dispatch_loop,
+    dispatch_masked,
+    run_bank,
+)
 from moekit.moe.experts import ExpertBank
 
 T, D, E, H = 20, 32, 4, 16
@@ -108,7 +114,7 @@ def test_grouped_products_equal_the_loop(
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)], ids=str
 )
-def test_batched_and_masked_products_equal_the_loop(
+def test_batched_masked_and_gathered_products_equal_the_loop(
     kind: str,
     dtype: torch.dtype,
     tolerance: float,
@@ -121,9 +127,11 @@ def test_batched_and_masked_products_equal_the_loop(
         expected = dispatch_loop(x_TD, routing, bank.one_expert) + bank.b2_D
         batched = dispatch_batched(x_TD, routing, bank, dtype=dtype)
         masked = dispatch_masked(x_TD, routing, bank) + bank.b2_D
+        gathered = dispatch_gathered(x_TD, routing, bank) + bank.b2_D
     assert batched.dtype == dtype
     torch.testing.assert_close(batched.float(), expected, rtol=tolerance, atol=tolerance)
     torch.testing.assert_close(masked, expected)
+    torch.testing.assert_close(gathered, expected)
 
 
 def test_an_expert_without_tokens_is_not_called(
@@ -185,7 +193,7 @@ def test_with_all_experts_the_gradients_are_those_of_the_dense_network(
 
 
 @pytest.mark.parametrize("kind", ["1", "3", "ragged"])
-@pytest.mark.parametrize("way", [dispatch_grouped, dispatch_masked, run_bank])
+@pytest.mark.parametrize("way", [dispatch_gathered, dispatch_grouped, dispatch_masked, run_bank])
 def test_all_ways_have_the_gradients_of_the_loop(
     way: Callable[..., Tensor],
     kind: str,

@@ -40,3 +40,19 @@ def test_the_perplexity_of_two_unequal_experts_is_between_one_and_two():
     routing = EntropyAdaptive()(torch.tensor([[[odds, 0.0]]]), k=2)
     # exp(H(0.9, 0.1)) = 1.38, which rounds to one expert.
     assert routing.expert_P.tolist() == [0]
+
+
+class _Weights(torch.nn.Module):
+    """What each expert weighs for each token."""
+
+    def forward(self, scores):
+        return EntropyAdaptive()(scores, k=4).weight_TE()
+
+
+def test_in_an_exported_graph_the_weights_are_the_same():
+    scores = 2 * torch.randn(2, 50, 8, generator=torch.Generator().manual_seed(0))
+    dynamic = ({0: torch.export.Dim("images")},)
+    graph = torch.export.export(_Weights(), (scores,), dynamic_shapes=dynamic).module()
+    assert len({int(count) for count in (_Weights()(scores) > 0).sum(1)}) > 1
+    for images in (scores, scores[:1].repeat(3, 1, 1)):
+        torch.testing.assert_close(graph(images), _Weights()(images))

@@ -7,25 +7,21 @@ in them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from moekit._files import read_json, sha256, write_json
 from moekit.data.images import find_images, relative_id
 from moekit.data.stream import Preprocess
 from moekit.errors import DataError, MoekitError, UsageError
 from moekit.runtime.facts import machine, now, versions
-from moekit.runtime.predictor import Scores
+from moekit.runtime.predictor import Scorer
 
 SCHEMA = 1
 TOLERANCE = 1e-4
 """Largest difference of a score that counts as noise of float arithmetic."""
 _NAMED = 5
-
-Scorer = Callable[[Tensor], Scores]
 
 
 class GoldenSet:

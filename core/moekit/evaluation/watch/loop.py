@@ -32,13 +32,13 @@ from moekit.evaluation.regions import Region, find_regions
 from moekit.evaluation.threshold import UNREADABLE, verdict
 from moekit.evaluation.watch.drift import ProcessDrift
 from moekit.evaluation.watch.feed import Feed, Ready
-from moekit.evaluation.watch.golden import GoldenSet, Scorer
+from moekit.evaluation.watch.golden import GoldenSet
 from moekit.evaluation.watch.overlays import KeptOverlays
 from moekit.evaluation.watch.source import Arrivals
 from moekit.evaluation.watch.tally import LineResult, Tally, starts_of
 from moekit.evaluation.watch.task import Watch, check_folders
 from moekit.runtime.facts import machine, now, versions
-from moekit.runtime.predictor import Scores
+from moekit.runtime.predictor import Scorer, Scores
 
 SCHEMA = 1
 _WAIT = 0.1

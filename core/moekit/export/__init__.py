@@ -1,0 +1,1 @@
+"""Trained kits as graphs of other runtimes: ONNX and OpenVINO."""

@@ -1,0 +1,87 @@
+"""The program as an ONNX graph with a dynamic number of images.
+
+Shapes: B images or stacks, T frames of a stack, H = W the side of the input.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from moekit.errors import PluginError
+from moekit.export.libraries import need
+
+INPUT = "images"
+OUTPUTS = ("score", "logit", "map")
+_SCOPES = "pkg.torch.onnx.name_scopes"
+_ONE_FILE = 1_500_000_000
+_TRACED_IMAGES = 2
+
+
+def write_onnx(program: nn.Module, shape: Sequence[int], path: Path, *, whose: str) -> list[str]:
+    """Records a program and writes it as ONNX, its nodes named after the modules they come from.
+
+    A graph above the size that protobuf allows has its weights in a second file beside it. Traces
+    of the code, which name paths of the machine, are left out.
+
+    Args:
+        program: From (B, *shape) float32 to a tuple of tensors, or None for an output there is not.
+        shape: Of one sample: (3, H, W), or (T, 3, H, W) of a stack.
+        path: The file.
+        whose: The kit, for the error.
+
+    Returns:
+        The names of the outputs there are, in their order.
+
+    Raises:
+        PluginError: The program cannot be recorded: a part of it depends on data.
+        UsageError: A library is not installed.
+    """
+    need("onnx")
+    need("onnxscript")
+    example = torch.zeros(_TRACED_IMAGES, *shape)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        outputs: Sequence[Tensor | None] = program(example)
+        names = [name for name, value in zip(OUTPUTS, outputs, strict=True) if value is not None]
+        try:
+            # Asked of torch.onnx alone, a number of images that the code fixes is no error.
+            recorded = torch.export.export(
+                program, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+            )
+            exported = torch.onnx.export(
+                recorded, dynamo=True, input_names=[INPUT], output_names=names, verbose=False
+            )
+        except Exception as error:  # the exporter raises anything
+            raise PluginError(
+                f"it cannot be recorded as a graph ({_cause(error)})",
+                whose=whose,
+                fix="offer `export_form` on the module at fault (moekit.export.forms), or use "
+                "another expert, gate or head",
+            ) from error
+    assert exported is not None
+    _name_nodes(exported.model.graph)
+    size = sum(parameter.nbytes for parameter in program.parameters())
+    exported.save(path, external_data=size > _ONE_FILE)
+    return names
+
+
+def _name_nodes(nodes: Iterable[Any]) -> None:
+    for node in nodes:
+        scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "['', '']"))
+        module = scopes[-2] if len(scopes) > 1 else ""
+        node.name = f"{module}/{node.name}"
+        node.metadata_props.clear()
+
+
+def _cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

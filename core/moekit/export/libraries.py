@@ -1,0 +1,50 @@
+"""The optional libraries of exports; without them an error names the extra that brings them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from moekit.errors import UsageError
+
+EXTRA = "moekit[export]"
+_REPORTING = "openvino_telemetry"
+
+
+def need(name: str) -> Any:
+    """Imports one of the libraries.
+
+    Raises:
+        UsageError: It is not installed.
+    """
+    try:
+        with _unreported():
+            return importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(
+            f"this needs {name}, which cannot be imported ({str(error).splitlines()[0]})",
+            whose=name,
+            fix=f'pip install "{EXTRA}"',
+        ) from error
+
+
+@contextlib.contextmanager
+def _unreported() -> Iterator[None]:
+    """Keeps the libraries from reporting their use over the network, and from the home folder.
+
+    OpenVINO reports each import where its package for that can be imported, NNCF where a variable
+    is not set.
+    """
+    os.environ.setdefault("NNCF_CI", "1")
+    hidden = _REPORTING not in sys.modules
+    if hidden:
+        sys.modules[_REPORTING] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules[_REPORTING]

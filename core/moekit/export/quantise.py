@@ -1,0 +1,61 @@
+"""Post-training quantisation to int8 by NNCF.
+
+Weights become int8 a channel, activations int8 a tensor, from ranges met on calibration images
+(Jacob et al. 2018, arXiv:1712.05877), outliers smoothed into the weights first (SmoothQuant, Xiao
+et al. 2023, arXiv:2211.10438), which NNCF does for transformers.
+
+Shapes: H = W the side of the input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from moekit.export.libraries import need
+
+_KIT, _ROUTERS = r"^kit\..*", r".*\.router/.*"
+_EXPERTS = r"^backbone\.blocks\.\d+\.moe\.bank/.*"
+
+
+def kept_in_float(*, sparse: bool) -> list[str]:
+    """Patterns of the nodes that stay in float32.
+
+    The kit's specialists and head are a small part of the arithmetic and what the score rests on;
+    rounding must not decide which expert runs. Where tokens have fewer experts than there are, an
+    expert may have no token in a calibration image, and so no range.
+
+    Args:
+        sparse: Whether tokens have fewer generic experts than there are.
+    """
+    return [_KIT, _ROUTERS, *([_EXPERTS] if sparse else [])]
+
+
+def quantise(model: Any, images: Sequence[np.ndarray], *, sparse: bool) -> Any:
+    """A quantised copy of a graph.
+
+    Args:
+        model: An `openvino.Model`, its nodes named by `write_onnx`.
+        images: Calibration samples, each (1, 3, H, W) or (1, T, 3, H, W) float32.
+        sparse: See `kept_in_float`.
+
+    Raises:
+        UsageError: NNCF is not installed.
+    """
+    nncf = need("nncf")
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
+        return nncf.quantize(
+            model,
+            nncf.Dataset(list(images)),
+            model_type=nncf.ModelType.TRANSFORMER,
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(images),
+            fast_bias_correction=True,
+            ignored_scope=nncf.IgnoredScope(patterns=kept_in_float(sparse=sparse), validate=False),
+        )

@@ -1,0 +1,154 @@
+"""The folder of an export, and what its record says.
+
+```
+RUN/export/openvino/
+  model.xml, model.bin   the graph (of ONNX: model.onnx)
+  validation.csv         scores of the validation split by this graph, for thresholds
+  export.json            the record: weights, preprocessing, parity, accuracy, versions
+```
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+from moekit._files import read_json, sha256
+from moekit.data.stream import Preprocess
+from moekit.errors import DataError, WeightsError
+from moekit.export.predictor import ExportPrecision
+from moekit.training.run import Run
+
+SCHEMA = 1
+RECORD, VALIDATION = "export.json", "validation.csv"
+Format = Literal["onnx", "openvino"]
+BACKENDS = {
+    "onnx": ("onnx", "fp32"),
+    "openvino": ("openvino", "fp32"),
+    "openvino-int8": ("openvino", "int8"),
+}
+"""What exports are called: format and arithmetic of each; also their folders in RUN/export."""
+
+
+class PreprocessRecord(pydantic.BaseModel):
+    """How the graph's input is made: see `moekit.data.stream.Preprocess`."""
+
+    size: int = pydantic.Field(gt=0)
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    frames: int = pydantic.Field(ge=1)
+
+
+class ExportRecord(pydantic.BaseModel):
+    """What is needed of export.json to use an export; it holds more, for readers."""
+
+    model_config = pydantic.ConfigDict(frozen=True)
+
+    schema_: Literal[1] = pydantic.Field(alias="schema")
+    format: Format
+    precision: ExportPrecision
+    kit: str
+    kit_sha256: str
+    backbone_sha256: str
+    computes: str
+    preprocess: PreprocessRecord
+    model: str
+    files: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """An export that was checked.
+
+    Attributes:
+        folder: Where it lies.
+        record: Its record.
+    """
+
+    folder: Path
+    record: ExportRecord
+
+    @property
+    def model(self) -> Path:
+        """The file of the graph."""
+        return self.folder / self.record.model
+
+    @property
+    def validation(self) -> Path:
+        """Its scores of the validation split."""
+        return self.folder / VALIDATION
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How images are read."""
+        return Preprocess(**self.record.preprocess.model_dump())
+
+
+def weights_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """The hashes that tie an export to a run, from the run's record."""
+    request = record["request"]
+    backbone: str = request["backbone_sha256"]
+    return {
+        "kit_sha256": record["weights"]["kit_sha256"],
+        "backbone_sha256": backbone,
+        "computes": request.get("computes", backbone),
+    }
+
+
+def open_export(run: Run, backend: str) -> Export:
+    """Finds and checks an export of a run.
+
+    Args:
+        run: The run.
+        backend: A name in `BACKENDS`, or the folder of an export.
+
+    Raises:
+        DataError: There is no such export, or its record is damaged.
+        WeightsError: It was made from other weights than the run's, or a file is damaged.
+    """
+    folder = run.folder / "export" / backend if backend in BACKENDS else Path(backend)
+    if not (folder / RECORD).is_file():
+        format_, precision = BACKENDS.get(backend, ("openvino", "fp32"))
+        flags = f"--format {format_}" + (" --int8" if precision == "int8" else "")
+        raise DataError(
+            "there is no such export of the run",
+            whose=str(folder),
+            fix=f"make it: moekit export KIT --run {run.folder} --data D {flags}; or name one of "
+            f"{', '.join(BACKENDS)}, or the folder of an export",
+        )
+    record = _read(folder)
+    wanted = weights_of(run.read_finished())
+    if any(getattr(record, name) != value for name, value in wanted.items()):
+        raise WeightsError(
+            "the export was made from other weights than the run's",
+            whose=str(folder),
+            fix="make it again: moekit export KIT --run RUN --data D, or name the run it is of",
+        )
+    for name, expected in record.files.items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file() or sha256(path) != expected:
+            raise WeightsError(
+                "the file is missing, or its SHA-256 is not the one in export.json",
+                whose=str(path),
+                fix="make the export again",
+            )
+    return Export(folder, record)
+
+
+def _read(folder: Path) -> ExportRecord:
+    path = folder / RECORD
+    try:
+        record = ExportRecord.model_validate(read_json(path))
+        if {record.model, VALIDATION} - set(record.files):
+            raise ValueError("it does not name the files of an export")
+    except ValueError as error:
+        raise DataError(
+            f"the record is damaged or of another version ({str(error).splitlines()[0]})",
+            whose=str(path),
+            fix="make the export again with this version of moekit",
+        ) from error
+    return record

@@ -1,0 +1,88 @@
+"""Graphs loaded into a runtime, ready to compute.
+
+Shapes: B images or stacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moekit.export.libraries import need
+
+Session = Callable[[np.ndarray], dict[str, np.ndarray]]
+"""Normalised images (B, 3, H, W) or stacks, float32, to the graph's outputs by their names."""
+
+
+def onnx_session(path: Path, *, threads: int) -> Session:
+    """An ONNX graph in ONNX Runtime, on the CPU.
+
+    Args:
+        path: The file.
+        threads: That one call uses.
+
+    Raises:
+        UsageError: ONNX Runtime is not installed.
+    """
+    runtime = need("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(
+        str(path), sess_options=options, providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    (given,) = session.get_inputs()
+
+    def call(images: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(names, session.run(names, {given.name: images}), strict=True))
+
+    return call
+
+
+def openvino_model(path: Path) -> Any:
+    """An ONNX graph as an `openvino.Model`, what depends on weights alone computed.
+
+    Raises:
+        UsageError: OpenVINO is not installed.
+    """
+    openvino, passes = need("openvino"), need("openvino.passes")
+    model = openvino.Core().read_model(path)
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(model)
+    return model
+
+
+def openvino_session(model: Any, *, threads: int) -> Session:
+    """A graph in OpenVINO, on the CPU; what is not quantised is computed in float32.
+
+    Args:
+        model: An `openvino.Model`, or the path of its XML or ONNX file.
+        threads: That one call uses.
+
+    Raises:
+        UsageError: OpenVINO is not installed.
+    """
+    openvino = need("openvino")
+    if isinstance(model, Path):
+        model = openvino.Core().read_model(model)
+    compiled = openvino.Core().compile_model(
+        model,
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+        },
+    )
+    names = [output.get_any_name() for output in compiled.outputs]
+
+    def call(images: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = compiled(np.ascontiguousarray(images))
+        return {name: np.array(outputs[place]) for place, name in enumerate(names)}
+
+    return call

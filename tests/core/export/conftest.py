@@ -1,0 +1,148 @@
+"""A small kit on a small backbone, and a finished run of it on real photographs."""
+
+import dataclasses
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import moekit
+from moekit.data.predictions import Predictions
+from moekit.data.samples import Dataset, Sample
+from moekit.data.stream import Preprocess
+from moekit.export.export import ExportTask
+from moekit.runtime.kit import KitModules
+from moekit.runtime.predictor import Predictor
+from moekit.training.run import Run
+
+SIDE = 32
+
+
+class TokenExpert(nn.Module):
+    """A bottleneck, token by token."""
+
+    reads_map = False
+
+    def __init__(self, width):
+        super().__init__()
+        self.down, self.up = nn.Linear(width, 8), nn.Linear(8, width)
+
+    def forward(self, x_TD):
+        return self.up(nn.functional.gelu(self.down(x_TD)))
+
+
+class Hooks:
+    @moekit.hookimpl
+    def moekit_experts(self):
+        return [moekit.ExpertSpec(name="token", build=TokenExpert, summary="-", source="-")]
+
+    @moekit.hookimpl
+    def moekit_gates(self):
+        build = moekit.TopKSoftmax
+        return [moekit.GateSpec(name="best", build=build, summary="-", source="-")]
+
+
+SMALL = moekit.KitSpec(
+    name="small",
+    summary="-",
+    slots=(moekit.SpecialistSlot(block=1, experts=("token", "token"), gate="best", top_k=1),),
+    head_blocks=(0, 1),
+    build_head=moekit.PooledHead,
+    recipe=moekit.Recipe(image_size=SIDE),
+    metrics=(),
+    positive="odd",
+    outcome_names={"missed": "miss", "false_alarm": "false alarm"},
+    demo_dataset="none",
+)
+
+
+@pytest.fixture
+def registry():
+    made = moekit.Registry([])
+    made.register(Hooks(), distribution="fake")
+    return made
+
+
+@pytest.fixture
+def make_predictor(registry, tiny_backbone, randomise):
+    """The small kit, as after a training; `kit` changes its record."""
+
+    def make(*, views=1, top_k=16, of=Predictor, **kit):
+        tiny_backbone.top_k = top_k
+        spec = dataclasses.replace(SMALL, **kit)
+        modules = KitModules(spec=spec, registry=registry, backbone=tiny_backbone)
+        randomise(modules, by=0.1)
+        return of(
+            backbone=tiny_backbone, kit=modules, baseline=None, arithmetic="fp32", views=views
+        )
+
+    return make
+
+
+@pytest.fixture
+def preprocess(tiny_backbone):
+    return Preprocess(size=SIDE, mean=tiny_backbone.mean, std=tiny_backbone.std)
+
+
+@pytest.fixture(scope="session")
+def cells():
+    """40 solar cells in two classes, split by their place."""
+    source = Path(str(files("elpv_dataset"))) / "data"
+    lines = [line.split() for line in (source / "labels.csv").read_text().splitlines()]
+    chosen = [
+        next_line
+        for probability in ("0.0", "1.0")
+        for next_line in [line for line in lines if line[1] == probability][:20]
+    ]
+    samples = tuple(
+        Sample(
+            id=name,
+            path=source / name,
+            label=int(probability == "1.0"),
+            split=("train", "val")[number % 2],
+        )
+        for number, (name, probability, _) in enumerate(chosen)
+    )
+    return Dataset(
+        name="cells", samples=samples, classes=("good", "bad"), licence="-", source="the tests"
+    )
+
+
+@pytest.fixture
+def make_run(tmp_path, cells):
+    """Files a predictor's kit as a finished run."""
+
+    def make(predictor, name="run"):
+        run = Run(tmp_path / name)
+        sha = predictor.backbone.provenance.sha256
+        request = {
+            "kit": "fake/small",
+            "dataset": cells.name,
+            "samples": len(cells.samples),
+            "seed": 0,
+            "recipe": SMALL.recipe.model_dump(),
+            "backbone_sha256": sha,
+            "computes": sha,
+            "top_k": predictor.backbone.top_k,
+        }
+        run.begin(request, resume=False)
+        weights = {"kit_sha256": run.save_weights("kit", predictor.kit)}
+        labels = cells.split("val")
+        Predictions.of(labels, torch.rand(len(labels)).double().numpy()).write_csv(run.validation)
+        run.finish({"weights": weights, "arithmetic": "fp32", "backbone": {}, "plugins": []})
+        return run
+
+    return make
+
+
+@pytest.fixture
+def make_task(cells):
+    """What to export of a run; into RUN/export/NAME."""
+
+    def make(run, name="openvino", **changes):
+        options = {"run": run, "dataset": cells, "out": run.folder / "export" / name}
+        return ExportTask(**{**options, **changes})
+
+    return make

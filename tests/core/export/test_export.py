@@ -1,0 +1,172 @@
+"""Exports of a run, from the task to the folder and back."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from moekit.data.predictions import Predictions
+from moekit.errors import DataError, MoekitError, StorageError, UsageError, WeightsError
+from moekit.export.export import export
+from moekit.export.libraries import need
+from moekit.export.predictor import ExportedPredictor
+from moekit.export.record import open_export
+from moekit.export.sessions import onnx_session, openvino_session
+from moekit.runtime.predictor import Predictor
+
+pytest.importorskip("openvino", reason="needs the extra `export`")
+
+
+class Shifted(Predictor):
+    """A predictor that does not give what its kit computes."""
+
+    def __call__(self, images, **options):
+        scores = super().__call__(images, **options)
+        return dataclasses.replace(scores, score_B=scores.score_B + 0.01)
+
+
+@pytest.fixture
+def write(make_run, make_task, preprocess):
+    """Exports a predictor; returns the run and the record."""
+
+    def call(predictor, name="openvino", run=None, **changes):
+        run = run or make_run(predictor)
+        task = make_task(run, name, **changes)
+        said = []
+        record = export(
+            task,
+            predictor=predictor,
+            preprocess=preprocess,
+            on_progress=lambda *step: said.append(step),
+        )
+        assert said
+        return run, record
+
+    return call
+
+
+@pytest.mark.parametrize("format_", ["onnx", "openvino"])
+def test_an_export_scores_as_the_kit_and_has_its_own_validation_scores(
+    write, make_predictor, preprocess, cells, format_
+):
+    predictor = make_predictor(views=2)
+    run, record = write(predictor, format_, format=format_)
+    opened = open_export(run, format_)
+    assert opened.preprocess == preprocess
+    assert json.loads(json.dumps(record)) == json.loads((opened.folder / "export.json").read_text())
+    assert record["parity"]["score"] <= 1e-4
+    assert record["scoring_views"] == {"number": 2, "averaged": "inside the graph"}
+    open_session = onnx_session if format_ == "onnx" else openvino_session
+    graph = ExportedPredictor(open_session(opened.model, threads=1), precision="fp32")
+    samples = cells.split("val")
+    images = torch.stack([preprocess(sample.path) for sample in samples])
+    wanted = predictor(images).score_B
+    torch.testing.assert_close(graph(images).score_B, wanted, rtol=0, atol=1e-5)
+    stored = Predictions.read_csv(opened.validation)
+    assert stored.ids == tuple(sample.id for sample in samples)
+    torch.testing.assert_close(torch.from_numpy(stored.scores), wanted, rtol=0, atol=1e-5)
+    files = {path.name for path in opened.folder.iterdir()}
+    assert files == {"export.json", *record["files"]}
+
+
+def test_int8_is_compared_with_float32_and_its_own_scores_are_kept(write, make_predictor):
+    pytest.importorskip("nncf", reason="needs the extra `export`")
+    run, record = write(make_predictor(), "openvino-int8", int8=True, max_loss=1.0)
+    accuracy = record["quantisation"]["accuracy"]
+    assert record["precision"] == "int8"
+    assert accuracy["n"] == 20
+    assert accuracy["greatest_drift"] > 0
+    assert record["validation"]["auroc"] == pytest.approx(accuracy["int8"])
+    graph = open_export(run, "openvino-int8").model.read_text()
+    assert 'element_type="i8"' in graph
+
+
+def test_a_graph_outside_the_tolerance_leaves_nothing(write, make_predictor, make_run):
+    predictor = make_predictor(of=Shifted)
+    run = make_run(predictor)
+    with pytest.raises(MoekitError, match=r"by 0\.01 in a score"):
+        write(predictor, run=run)
+    assert list((run.folder / "export").iterdir()) == []
+
+
+def test_an_export_is_replaced_but_another_folder_is_not(write, make_predictor, make_run):
+    predictor = make_predictor()
+    run, _ = write(predictor)
+    write(predictor, run=run)
+    other = run.folder / "export" / "other"
+    other.mkdir()
+    (other / "mine.txt").write_text("mine")
+    with pytest.raises(StorageError, match="other files"):
+        write(predictor, "other", run=run)
+    assert (other / "mine.txt").read_text() == "mine"
+
+
+def test_an_export_of_other_weights_is_refused(write, make_predictor, make_run, randomise):
+    predictor = make_predictor()
+    run, _ = write(predictor)
+    randomise(predictor.kit, seed=5)
+    other = make_run(predictor, "other")
+    with pytest.raises(WeightsError, match="made from other weights"):
+        open_export(other, str(run.folder / "export" / "openvino"))
+    with pytest.raises(DataError, match="no such export") as error:
+        open_export(other, "onnx")
+    assert "--format onnx" in error.value.fix
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.xml", "validation.csv"])
+def test_a_damaged_file_is_refused_before_it_is_read(write, make_predictor, name, tmp_path):
+    run, _ = write(make_predictor())
+    path = run.folder / "export" / "openvino" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match="SHA-256") as error:
+        open_export(run, "openvino")
+    assert error.value.whose == str(path)
+
+
+def test_a_damaged_record_is_refused_by_name(write, make_predictor):
+    run, record = write(make_predictor())
+    folder = run.folder / "export" / "openvino"
+    for changed in ({"schema": 9}, {"files": {}}, {"preprocess": None}):
+        (folder / "export.json").write_text(json.dumps({**record, **changed}))
+        with pytest.raises(DataError, match="damaged or of another version"):
+            open_export(run, "openvino")
+    shutil.rmtree(folder)
+    with pytest.raises(DataError, match="no such export"):
+        open_export(run, "openvino")
+
+
+def test_other_data_than_the_runs_are_refused(write, make_predictor, cells):
+    fewer = dataclasses.replace(cells, samples=cells.samples[:-1])
+    with pytest.raises(DataError, match="another samples"):
+        write(make_predictor(), dataset=fewer)
+
+
+def test_int8_of_onnx_is_refused(write, make_predictor):
+    with pytest.raises(UsageError, match="OpenVINO alone"):
+        write(make_predictor(), format="onnx", int8=True)
+
+
+def test_a_library_that_is_not_there_is_an_error_that_names_the_extra():
+    with pytest.raises(UsageError) as error:
+        need("a_library_that_nobody_wrote")
+    assert 'pip install "moekit[export]"' in str(error.value)
+
+
+def test_the_libraries_write_nothing_into_the_home_folder(tmp_path):
+    code = (
+        "from moekit.export.libraries import need; import sys; need('openvino'); need('nncf'); "
+        "assert 'openvino_telemetry' not in sys.modules"
+    )
+    home = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=home, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir() if path.name == "intel"] == []

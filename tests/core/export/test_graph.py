@@ -1,0 +1,97 @@
+"""The recorded graph in both runtimes beside the predictor."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+import moekit
+from moekit.errors import PluginError
+from moekit.export.graph import write_onnx
+from moekit.export.predictor import ExportedPredictor
+from moekit.export.program import KitProgram
+from moekit.export.sessions import onnx_session, openvino_model, openvino_session
+
+pytest.importorskip("openvino", reason="needs the extra `export`")
+
+
+class FixedHead(nn.Module):
+    """A head that was written for two images."""
+
+    def __init__(self, width, blocks):
+        super().__init__()
+        self.linear = nn.Linear(width, 1)
+
+    def forward(self, tokens, grid):
+        first, second = tokens[-1].mean(1)
+        return moekit.HeadOutput(
+            logit_B=torch.cat([self.linear(first), self.linear(second)]), map_BHW=None
+        )
+
+
+class ScoreHead(nn.Module):
+    """A head without a map."""
+
+    def __init__(self, width, blocks):
+        super().__init__()
+        self.linear = nn.Linear(width, 1)
+
+    def forward(self, tokens, grid):
+        return moekit.HeadOutput(logit_B=self.linear(tokens[-1].mean(1))[:, 0], map_BHW=None)
+
+
+@pytest.mark.parametrize(
+    ("views", "top_k", "frames"), [(1, 16, 1), (4, 16, 1), (1, 4, 1), (2, 4, 3)]
+)
+def test_a_graph_gives_the_predictors_scores_and_maps_for_any_number_of_images(
+    make_predictor, preprocess, generator, tmp_path, views, top_k, frames
+):
+    predictor = make_predictor(views=views, top_k=top_k)
+    preprocess = dataclasses.replace(preprocess, frames=frames)
+    path = tmp_path / "model.onnx"
+    program = KitProgram.of(predictor)
+    assert write_onnx(program, preprocess.shape, path, whose="small") == ["score", "logit", "map"]
+    for session in (
+        onnx_session(path, threads=1),
+        openvino_session(openvino_model(path), threads=1),
+    ):
+        graph = ExportedPredictor(session, precision="fp32")
+        for images in (1, 2, 7):
+            batch = torch.randn(images, *preprocess.shape, generator=generator)
+            found, wanted = graph(batch), predictor(batch)
+            torch.testing.assert_close(found.score_B, wanted.score_B, rtol=0, atol=1e-5)
+            assert (found.map_BHW - wanted.map_BHW).abs().mean() < 1e-3
+            scores = torch.from_numpy(session(batch.numpy())["score"])
+            torch.testing.assert_close(scores.double(), found.score_B, rtol=0, atol=1e-6)
+
+
+def test_a_head_without_a_map_has_a_graph_without_one(make_predictor, preprocess, tmp_path):
+    predictor = make_predictor(build_head=ScoreHead)
+    path = tmp_path / "model.onnx"
+    names = write_onnx(KitProgram.of(predictor), preprocess.shape, path, whose="small")
+    assert names == ["score", "logit"]
+    graph = ExportedPredictor(onnx_session(path, threads=1), precision="fp32")
+    assert graph(torch.zeros(3, *preprocess.shape)).map_BHW is None
+
+
+def test_a_kit_that_fixes_the_number_of_images_is_refused_by_name(
+    make_predictor, preprocess, tmp_path
+):
+    program = KitProgram.of(make_predictor(build_head=FixedHead))
+    path = tmp_path / "model.onnx"
+    with pytest.raises(PluginError, match="cannot be recorded") as error:
+        write_onnx(program, preprocess.shape, path, whose="fake/small")
+    assert error.value.whose == "fake/small"
+    assert not path.exists()
+
+
+def test_the_file_names_no_path_of_the_machine_and_each_nodes_module(
+    make_predictor, preprocess, tmp_path
+):
+    path = tmp_path / "model.onnx"
+    write_onnx(KitProgram.of(make_predictor()), preprocess.shape, path, whose="small")
+    content = path.read_bytes()
+    assert b".py" not in content
+    assert b"kit.head/" in content
+    assert b"backbone.blocks.0.attn" in content
