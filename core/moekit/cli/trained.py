@@ -189,7 +189,9 @@ def _open_export(spec: KitSpec, run: Run, backend: str) -> _Opened:
     open_session = onnx_session if export.record.format == "onnx" else openvino_session
     session = open_session(export.model, threads=torch.get_num_threads())
     return _Opened(
-        predictor=ExportedPredictor(session, precision=export.record.precision),
+        predictor=ExportedPredictor(
+            session, precision=export.record.precision, kinds=export.record.kinds
+        ),
         preprocess=export.preprocess,
         validation=Predictions.read_csv(export.validation),
         arithmetic={

@@ -102,21 +102,23 @@ def export(
         outputs = write_onnx(program, preprocess.shape, graph, whose=whose)
         on_progress("recording the graph", 1, 1)
         model = _load(task, graph)
+        kinds = tuple(getattr(predictor.kit.head, "kinds", ()))
+        predictor_of = functools.partial(_predictor, task, kinds=kinds)
         parity = check_parity(
             _images(validation, preprocess, sum(BATCHES)),
-            graph=_predictor(task, model, "fp32"),
+            graph=predictor_of(model, precision="fp32"),
             kit=predictor,
             whose=str(task.out),
         )
         facts: dict[str, Any] = {"parity": dataclasses.asdict(parity)}
         precision: ExportPrecision = "int8" if task.int8 else "fp32"
         score = functools.partial(_validate, task, validation, preprocess, on_progress=on_progress)
-        scores = score(_predictor(task, model, "fp32"), "fp32")
+        scores = score(predictor_of(model, precision="fp32"), "fp32")
         if task.int8:
             calibration = _calibration(task, preprocess, on_progress)
             sparse = predictor.backbone.top_k < predictor.backbone.experts
             model = quantise(model, calibration, sparse=sparse)
-            fp32, scores = scores, score(_predictor(task, model, "int8"), "int8")
+            fp32, scores = scores, score(predictor_of(model, precision="int8"), "int8")
             accuracy = check_accuracy(
                 fp32, scores, limit=task.max_loss, split="val", whose=str(task.out)
             )
@@ -185,10 +187,12 @@ def _save(task: ExportTask, model: Any, folder: Path) -> str:
     return "model.xml"
 
 
-def _predictor(task: ExportTask, model: Any, precision: ExportPrecision) -> ExportedPredictor:
+def _predictor(
+    task: ExportTask, model: Any, *, precision: ExportPrecision, kinds: Sequence[str]
+) -> ExportedPredictor:
     open_session = onnx_session if task.format == "onnx" else openvino_session
     return ExportedPredictor(
-        open_session(model, threads=torch.get_num_threads()), precision=precision
+        open_session(model, threads=torch.get_num_threads()), precision=precision, kinds=kinds
     )
 
 
@@ -267,6 +271,7 @@ def _record(
         "seed": record["request"]["seed"],
         "input": {"name": INPUT, "shape": ["batch", *preprocess.shape], "dtype": "float32"},
         "outputs": list(outputs),
+        "kinds": list(getattr(predictor.kit.head, "kinds", ())),
         "scoring_views": {"number": predictor.views, "averaged": "inside the graph"},
         "preprocess": dataclasses.asdict(preprocess),
         **facts,

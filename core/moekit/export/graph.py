@@ -18,7 +18,7 @@ from moekit.errors import PluginError
 from moekit.export.libraries import need
 
 INPUT = "images"
-OUTPUTS = ("score", "logit", "map")
+OUTPUTS = ("score", "logit", "map", "kind")
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _ONE_FILE = 1_500_000_000
 _TRACED_IMAGES = 2

@@ -70,13 +70,19 @@ def check_parity(images: Tensor, *, graph: Scorer, kit: Scorer, whose: str) -> P
         whose: The graph, for the error.
 
     Raises:
-        MoekitError: They differ by more than the tolerance, or one of them has no number or other
-            shapes.
+        MoekitError: They differ by more than the tolerance, one of them has no number, other
+            shapes or other kinds.
     """
     batches = _cut(images)
     pairs = [(graph(batch), kit(batch)) for batch in batches]
     scores = [_differences(found.score_B, wanted.score_B) for found, wanted in pairs]
     maps = [_differences(found.map_BHW, wanted.map_BHW) for found, wanted in pairs]
+    if any(found.kinds != wanted.kinds for found, wanted in pairs):
+        raise MoekitError(
+            "the graph takes an image for another kind than the kit does",
+            whose=whose,
+            fix="nothing was written; use torch, and report it with the versions of the libraries",
+        )
     there = [one for one in maps if one is not None]
     parity = Parity(
         n=len(images),

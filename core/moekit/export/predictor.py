@@ -6,12 +6,15 @@ Shapes: B images or stacks, h and w rows and columns of the patch grid.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from moekit.export.sessions import Session
+from moekit.runtime.output import UNKNOWN
 from moekit.runtime.predictor import Scores
 
 ExportPrecision = Literal["fp32", "int8"]
@@ -23,10 +26,14 @@ class ExportedPredictor:
     Args:
         session: The loaded graph.
         precision: Its arithmetic.
+        kinds: Names of the kinds of image that the kit tells apart; empty for none.
     """
 
-    def __init__(self, session: Session, *, precision: ExportPrecision) -> None:
+    def __init__(
+        self, session: Session, *, precision: ExportPrecision, kinds: Sequence[str] = ()
+    ) -> None:
         self._session = session
+        self._kinds = tuple(kinds)
         self.arithmetic = precision
 
     def __call__(self, images: Tensor) -> Scores:
@@ -41,4 +48,10 @@ class ExportedPredictor:
             baseline_B=None,
             baseline_map_BHW=None,
             seconds=seconds,
+            kinds=self._names(outputs.get("kind")),
         )
+
+    def _names(self, kind_B: np.ndarray | None) -> tuple[str, ...] | None:
+        if kind_B is None:
+            return None
+        return tuple(self._kinds[kind] if kind >= 0 else UNKNOWN for kind in kind_B.tolist())

@@ -25,11 +25,13 @@ class ProgramOutput(NamedTuple):
         score: (B,) float32 probability of the positive class.
         logit: (B,) float32 its log-odds, which tell more near 0 and 1.
         map: (B, h, w) float32 in [0, 1], evidence of each patch, or None.
+        kind: (B,) int64 number of the kind of image, -1 for none that was trained on, or None.
     """
 
     score: Tensor
     logit: Tensor
     map: Tensor | None
+    kind: Tensor | None
 
 
 class KitProgram(nn.Module):
@@ -70,8 +72,15 @@ class KitProgram(nn.Module):
             x_BND, grid, stop=self.kit.prefix_end, keep=self.kit.prefix_keep
         )
         output = self.kit(self.backbone, x_BND, kept, grid)
-        logit_B, map_BHW = output.logit_B, output.map_BHW
+        logit_B, map_BHW, kind_B = output.logit_B, self._of_first(output.map_BHW), output.kind_B
         if self.views > 1:
             logit_B = logit_B.unflatten(0, (self.views, -1)).mean(0)
-            map_BHW = None if map_BHW is None else map_BHW.unflatten(0, (self.views, -1))[0]
-        return ProgramOutput(score=logit_B.sigmoid(), logit=logit_B, map=map_BHW)
+        return ProgramOutput(
+            score=logit_B.sigmoid(), logit=logit_B, map=map_BHW, kind=self._of_first(kind_B)
+        )
+
+    def _of_first(self, values: Tensor | None) -> Tensor | None:
+        """Of (V * B, ...) what belongs to the images as they are."""
+        if values is None or self.views == 1:
+            return values
+        return values.unflatten(0, (self.views, -1))[0]

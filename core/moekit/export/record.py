@@ -56,6 +56,7 @@ class ExportRecord(pydantic.BaseModel):
     backbone_sha256: str
     computes: str
     preprocess: PreprocessRecord
+    kinds: tuple[str, ...] = ()
     model: str
     files: dict[str, str]
 

@@ -41,6 +41,18 @@ class ScoreHead(nn.Module):
         return moekit.HeadOutput(logit_B=self.linear(tokens[-1].mean(1))[:, 0], map_BHW=None)
 
 
+class KindHead(ScoreHead):
+    """A head that tells kinds of image apart, and has not met all of them."""
+
+    kinds = ("bright", "dark")
+
+    def forward(self, tokens, grid):
+        output = super().forward(tokens, grid)
+        middle_B = tokens[-1].mean((1, 2))
+        kind_B = torch.where(middle_B > 0.1, 0, torch.where(middle_B < -0.1, 1, -1))
+        return dataclasses.replace(output, kind_B=kind_B)
+
+
 @pytest.mark.parametrize(
     ("views", "top_k", "frames"), [(1, 16, 1), (4, 16, 1), (1, 4, 1), (2, 4, 3)]
 )
@@ -95,3 +107,15 @@ def test_the_file_names_no_path_of_the_machine_and_each_nodes_module(
     assert b".py" not in content
     assert b"kit.head/" in content
     assert b"backbone.blocks.0.attn" in content
+
+
+def test_kinds_of_image_have_their_names(make_predictor, preprocess, generator, tmp_path):
+    predictor = make_predictor(build_head=KindHead, views=2)
+    path = tmp_path / "model.onnx"
+    names = write_onnx(KitProgram.of(predictor), preprocess.shape, path, whose="small")
+    assert names == ["score", "logit", "kind"]
+    session = openvino_session(openvino_model(path), threads=1)
+    graph = ExportedPredictor(session, precision="fp32", kinds=KindHead.kinds)
+    images = torch.randn(24, *preprocess.shape, generator=generator)
+    assert graph(images).kinds == predictor(images).kinds
+    assert len(set(graph(images).kinds)) > 1

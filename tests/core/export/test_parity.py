@@ -8,7 +8,7 @@ from moekit.export.parity import BATCHES, check_parity
 from moekit.runtime.predictor import Scores
 
 
-def scorer(*, score=0.0, place=0.0, everywhere=0.0, maps=True, only_batch=None):
+def scorer(*, score=0.0, place=0.0, everywhere=0.0, maps=True, only_batch=None, kinds=None):
     """Scores by the mean, off by a number each; where `only_batch` is given, in such batches."""
 
     def call(images):
@@ -21,6 +21,7 @@ def scorer(*, score=0.0, place=0.0, everywhere=0.0, maps=True, only_batch=None):
             baseline_B=None,
             baseline_map_BHW=None,
             seconds=0.0,
+            kinds=kinds and (kinds,) * len(images),
         )
 
     return call
@@ -79,3 +80,8 @@ def test_few_images_make_fewer_batches(images):
 def test_without_maps_scores_are_compared(images):
     parity = check_parity(images, graph=scorer(maps=False), kit=scorer(maps=False), whose="-")
     assert parity.map is None
+
+
+def test_another_kind_of_image_is_refused(images):
+    with pytest.raises(MoekitError, match="another kind"):
+        check(images, scorer(kinds="bottle"))
