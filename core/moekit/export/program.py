@@ -83,4 +83,5 @@ class KitProgram(nn.Module):
         """Of (V * B, ...) what belongs to the images as they are."""
         if values is None or self.views == 1:
             return values
-        return values.unflatten(0, (self.views, -1))[0]
+        first: Tensor = torch.unflatten(values, 0, (self.views, -1))[0]
+        return first

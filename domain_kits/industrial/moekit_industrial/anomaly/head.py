@@ -116,11 +116,11 @@ class MemoryHead(nn.Module):
     def distances(self, x_BPF: Tensor, product_B: Tensor, grid: Grid) -> Tensor:
         """(B, P) distance of each patch to the normal ones of its product; 0 in the background."""
         part_BP = self.part(x_BPF, product_B, grid)
-        far_BP = x_BPF.new_zeros(part_BP.shape)
         kind_BP = product_B[:, None].expand_as(part_BP)
         x_BPF = torch.where(self.centred_Q[product_B, None, None], centred(x_BPF), x_BPF)
-        far_BP[part_BP] = self.memory(self.project(x_BPF[part_BP]), kind_BP[part_BP])
-        return far_BP
+        x_TC = self.project(x_BPF).flatten(0, 1)
+        far_T: Tensor = self.memory(x_TC, kind_BP.flatten(), part_BP.flatten())
+        return far_T.view_as(part_BP)
 
     def part(self, x_BPF: Tensor, product_B: Tensor, grid: Grid) -> Tensor:
         """(B, P) whether each patch shows the part; all do where a product has no background."""
@@ -128,7 +128,7 @@ class MemoryHead(nn.Module):
         return grown(along_BP > self.cut_Q[product_B][:, None], grid)
 
     def project(self, x_TF: Tensor) -> Tensor:
-        """(T, C) the components that are compared."""
+        """(..., F) to (..., C), the components that are compared."""
         return (x_TF - self.centre_F) @ self.basis_FC
 
     def _log_odds(self, far_BP: Tensor, product_B: Tensor) -> Tensor:

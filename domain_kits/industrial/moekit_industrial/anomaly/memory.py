@@ -85,21 +85,50 @@ class RoutedMemory(nn.Module):
         mine_M = (self.kind_K == kind).repeat_interleave(self.counts_K)
         return self.bank_MC[mine_M]
 
-    def forward(self, x_TC: Tensor, kind_T: Tensor) -> Tensor:
+    def forward(self, x_TC: Tensor, kind_T: Tensor, wanted_T: Tensor) -> Tensor:
         """(T,) Euclidean distance of each query to the nearest member that it finds.
 
         Args:
             x_TC: (T, C) float32 queries.
             kind_T: (T,) the kind whose members each query is compared with.
+            wanted_T: (T,) which queries are answered; the answer to others is 0.
+        """
+        if torch.compiler.is_exporting():
+            return self._as_graph(x_TC, kind_T, wanted_T)
+        found_T = x_TC.new_zeros(len(x_TC))
+        x_TC, kind_T = x_TC[wanted_T], kind_T[wanted_T]
+        far_Tp, cell_Tp = self._route(x_TC, kind_T)
+        found_Tp = torch.full_like(far_Tp, torch.inf)
+        found_Tp = self._ask(x_TC, cell_Tp, found_Tp.flatten()).view_as(far_Tp)
+        nearest_T = found_Tp.masked_fill(far_Tp.isinf(), torch.inf).amin(1)
+        found_T[wanted_T] = _distance(nearest_T, x_TC)
+        return found_T
+
+    def _route(self, x_TC: Tensor, kind_T: Tensor) -> tuple[Tensor, Tensor]:
+        """(T, p) how far the nearest cells of the query's kind are, others infinitely, and which.
+
+        What is far is the squared distance less |x|^2.
         """
         far_TK = self.centres_KC.square().sum(1) - 2 * x_TC @ self.centres_KC.T
         far_TK = far_TK.masked_fill(kind_T[:, None] != self.kind_K, torch.inf)
         asked = min(self.asked, len(self.counts_K))
-        far_Tp, cell_Tp = far_TK.topk(asked, dim=1, largest=False)
-        found_Tp = torch.full_like(far_Tp, torch.inf)
-        found_Tp = self._ask(x_TC, cell_Tp, found_Tp.flatten()).view_as(far_Tp)
-        nearest_T = found_Tp.masked_fill(far_Tp.isinf(), torch.inf).amin(1)
-        return (nearest_T + x_TC.square().sum(1)).clamp_min(0).sqrt()
+        values = far_TK.topk(asked, dim=1, largest=False)
+        return values.values, values.indices
+
+    def _as_graph(self, x_TC: Tensor, kind_T: Tensor, wanted_T: Tensor) -> Tensor:
+        """The same where each cell has its place in a graph and answers the rows that ask it."""
+        far_Tp, cell_Tp = self._route(x_TC, kind_T)
+        asks_TK = torch.zeros(len(x_TC), len(self.counts_K), device=x_TC.device)
+        asks_TK = asks_TK.scatter(1, cell_Tp, (~far_Tp.isinf() & wanted_T[:, None]).float())
+        nearest_T = torch.full_like(x_TC[:, 0], torch.finfo(x_TC.dtype).max)
+        banks = torch.split(self.bank_MC, self.counts_K.tolist())
+        for cell, bank_MC in enumerate(banks):
+            rows_A = asks_TK[:, cell].nonzero()[:, 0]
+            query_AC = x_TC.index_select(0, rows_A)
+            product_AM = bank_MC.square().sum(1) - 2 * query_AC @ bank_MC.T
+            best_A = torch.minimum(product_AM.amin(1), nearest_T.index_select(0, rows_A))
+            nearest_T = nearest_T.scatter(0, rows_A, best_A)
+        return torch.where(wanted_T, _distance(nearest_T, x_TC), 0.0)
 
     def _ask(self, x_TC: Tensor, cell_Tp: Tensor, found_A: Tensor) -> Tensor:
         """Least squared distance less |x|^2 of each (query, cell) pair, cell by cell."""
@@ -134,3 +163,8 @@ class RoutedMemory(nn.Module):
     ) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[f"{prefix}bank_MC"] = self.bank_MC.half()
+
+
+def _distance(nearest_T: Tensor, x_TC: Tensor) -> Tensor:
+    """(T,) distances from squared ones less |x|^2."""
+    return (nearest_T + x_TC.square().sum(1)).clamp_min(0).sqrt()
