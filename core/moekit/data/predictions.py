@@ -14,6 +14,8 @@ from moekit.data.samples import Sample
 from moekit.errors import DataError
 
 _COLUMNS = ("id", "label", "score", "baseline_score", "group", "subtype")
+RECOGNISED = "recognised"
+"""The fact of a prediction that holds the kind of image that the kit took it for."""
 _FACT = "fact "
 """Begins the name of a column that holds a fact."""
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from moekit._files import write_json
 from moekit.backbone.model import MoEBackbone
-from moekit.data.predictions import Predictions
+from moekit.data.predictions import RECOGNISED, Predictions
 from moekit.data.samples import Dataset
 from moekit.data.stream import Preprocess, image_batches
 from moekit.errors import DataError, WeightsError
@@ -36,8 +36,6 @@ from moekit.training.run import Run
 
 SCHEMA = 1
 TRACED_IMAGES = 128
-RECOGNISED = "recognised"
-"""The fact of a prediction that holds the kind of image that the kit took it for."""
 OnProgress = Callable[[str, int, int], None]
 
 

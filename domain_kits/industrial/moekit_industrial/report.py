@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from moekit import ReportContext, ReportSection, ReportSectionSpec, ReportTable
-from moekit.data.predictions import Predictions
+from moekit.data.predictions import RECOGNISED, Predictions
 from moekit.evaluation.delong import delong_ci
-from moekit.evaluation.evaluate import RECOGNISED
 from moekit.evaluation.metrics import auroc
 from moekit.runtime.output import UNKNOWN
 

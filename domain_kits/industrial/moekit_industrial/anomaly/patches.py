@@ -6,15 +6,17 @@ Shapes: B images, P patches, F features.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from moekit.moe.specialists import Grid
-from moekit.training.prefix import PrefixStore
 from moekit_industrial.anomaly.head import patch_features
+
+if TYPE_CHECKING:
+    from moekit.training.prefix import PrefixStore
 
 BATCH = 8
 

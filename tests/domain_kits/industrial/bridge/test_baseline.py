@@ -73,7 +73,7 @@ def test_the_threshold_is_of_good_validation_parts(patchcore):
     raw, _ = read_raw(out, "val")
     kept = Predictions.read_csv(out / "validation.csv")
     assert (kept.labels == 0).all()
-    assert result["threshold"]["n"] == len(raw) == 4
+    assert result["threshold"]["n"] == len(raw) == 6
     alarms = (kept.scores >= result["threshold"]["value"]).mean()
     assert alarms <= 0.25
     assert (
@@ -167,9 +167,9 @@ def test_a_training_image_that_cannot_be_read_is_left_out_by_name(fit, line, tmp
     assert any("bolt/train/good/000.png" in skip["id"] for skip in result["skipped"])
 
 
-def test_a_rule_that_needs_more_good_parts_is_refused_before_the_fitting(fit):
-    with pytest.raises(DataError, match="too few"):
-        fit("Patchcore", *PATCHCORE, threshold_rule="tail=0.02")
+def test_a_rule_that_good_parts_do_not_do_for_is_refused_before_the_fitting(fit):
+    with pytest.raises(DataError, match="both classes"):
+        fit("Patchcore", *PATCHCORE, threshold_rule="f1")
     with pytest.raises(UsageError, match="no threshold rule"):
         fit("Patchcore", *PATCHCORE, threshold_rule="tail=2")
 

@@ -58,8 +58,8 @@ def test_exposures_of_one_tile_lie_in_one_split(shared):
 def test_a_folder_of_products_is_read_with_the_product_in_id_subtype_and_facts(two):
     dataset = load(two)
     assert counts(dataset) == {
-        ("train", 0): 20,
-        ("val", 0): 4,
+        ("train", 0): 18,
+        ("val", 0): 6,
         ("test", 0): 8,
         ("test", 1): 8,
     }
