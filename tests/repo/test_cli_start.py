@@ -43,7 +43,7 @@ def test_lists_and_help_import_neither_torch_nor_a_plugin(arguments):
 FLAGS = {
     "demo": "--data --debug --device --json --out --seed --weights",
     "adapt": "--architecture --cache-gib --data --debug --device --devices --epochs --expert "
-    "--form --gate --image-size --json --out --precision --resume --seed --top-k --views "
+    "--form --from --gate --image-size --json --out --precision --resume --seed --top-k --views "
     "--weights",
     "evaluate": "--batch-size --data --debug --device --form --json --precision --run --seed "
     "--split --threshold-rule --weights",
