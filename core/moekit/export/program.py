@@ -56,11 +56,7 @@ class KitProgram(nn.Module):
     @classmethod
     def of(cls, predictor: Predictor) -> KitProgram:
         """The program of a predictor."""
-        return cls(
-            backbone=predictor.backbone,
-            kit=predictor.kit,
-            views=predictor.views,
-        )
+        return cls(backbone=predictor.backbone, kit=predictor.kit, views=predictor.views)
 
     def forward(self, images: Tensor) -> ProgramOutput:
         """Scores normalised images (B, 3, H, W) or stacks (B, T, 3, H, W), float32."""
