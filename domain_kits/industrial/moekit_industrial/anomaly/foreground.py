@@ -60,7 +60,8 @@ def fit_foreground(x_BPF: Tensor, grid: Grid) -> Foreground:
     axis_F = torch.linalg.eigh(covariance_FF).eigenvectors[:, -1]
     along_BP = (x_BPF - mean_F) @ axis_F
     border_P = _border(grid).to(along_BP.device)
-    above_BP = along_BP > float(threshold_otsu(along_BP.cpu().numpy()))
+    between = float(threshold_otsu(along_BP.cpu().numpy()))  # type: ignore[no-untyped-call]
+    above_BP = along_BP > between
     cut = float(along_BP[above_BP].mean() + along_BP[~above_BP].mean()) / 2
     if along_BP[:, border_P].median() > cut:
         axis_F, along_BP, cut = -axis_F, -along_BP, -cut
