@@ -43,6 +43,15 @@ def backbone() -> Iterator[MoEBackbone]:
     assert _checksum(model) == before, "a test changed the shared backbone"
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small products wait for each other's threads, a hundredfold where the machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(autouse=True)
 def _top_k_is_restored(request: pytest.FixtureRequest) -> Iterator[None]:
     if "backbone" not in request.fixturenames:

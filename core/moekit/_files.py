@@ -42,11 +42,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(
-            f"cannot write the file ({error.strerror or error})",
-            whose=str(path),
-            fix="free space or choose a folder that can be written, then run the command again",
-        ) from error
+        raise _cannot_write("file", path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -89,11 +85,7 @@ def atomic_folder(path: Path, *, mark: str) -> Iterator[Path]:
             shutil.rmtree(path)
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(
-            f"cannot write the folder ({error.strerror or error})",
-            whose=str(path),
-            fix="free space or choose a folder that can be written, then run the command again",
-        ) from error
+        raise _cannot_write("folder", path, error) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -148,6 +140,14 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _cannot_write(what: str, path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot write the {what} ({error.strerror or error})",
+        whose=str(path),
+        fix="free space or choose a folder that can be written, then run the command again",
+    )
 
 
 def _is_replaceable(path: Path, mark: str) -> bool:

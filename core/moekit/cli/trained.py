@@ -182,12 +182,13 @@ def _open_export(spec: KitSpec, run: Run, backend: str) -> _Opened:
     from moekit.evaluation.evaluate import check_kit
     from moekit.export.predictor import ExportedPredictor
     from moekit.export.record import open_export
-    from moekit.export.sessions import onnx_session, openvino_session
+    from moekit.export.sessions import open_session
 
     check_kit(run, spec)
     export = open_export(run, backend)
-    open_session = onnx_session if export.record.format == "onnx" else openvino_session
-    session = open_session(export.model, threads=torch.get_num_threads())
+    session = open_session(
+        export.model, format_=export.record.format, threads=torch.get_num_threads()
+    )
     return _Opened(
         predictor=ExportedPredictor(
             session, precision=export.record.precision, kinds=export.record.kinds

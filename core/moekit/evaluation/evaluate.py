@@ -22,6 +22,7 @@ from moekit.evaluation.routing import RoutingTable
 from moekit.evaluation.scoring import Scored, score_samples
 from moekit.evaluation.summary import summarise
 from moekit.evaluation.threshold import OperatingPoint, choose_threshold
+from moekit.evaluation.words import data_facts, words_of
 from moekit.moe.stats import RoutingTrace
 from moekit.plugins.changes import kit_of_frames, map_metrics_of, metrics_of
 from moekit.plugins.records import KitSpec, RunEvent
@@ -205,11 +206,7 @@ def evaluate(
         "skipped": [dataclasses.asdict(skip) for skip in (*task.dataset.skipped, *scored.skipped)],
         "versions": versions(),
         "machine": machine(),
-        "data": {
-            "source": task.dataset.source,
-            "licence": task.dataset.licence,
-            "caution": task.dataset.caution,
-        },
+        "data": data_facts(task.dataset),
         "created": now(),
         "command": task.command,
     }
@@ -253,7 +250,7 @@ def _event(task: Evaluation, record: Mapping[str, Any]) -> RunEvent:
 
 
 def _header(task: Evaluation, point: OperatingPoint, *, seed: int) -> dict[str, Any]:
-    kit, positive = task.kit, task.dataset.positive
+    kit = task.kit
     return {
         "schema": SCHEMA,
         "kit": kit.name,
@@ -264,22 +261,9 @@ def _header(task: Evaluation, point: OperatingPoint, *, seed: int) -> dict[str, 
         "bootstrap_seed": task.seed,
         "frames": task.dataset.frames,
         "classes": list(task.dataset.classes),
-        "positive": positive or kit.positive,
-        "outcome_names": (
-            {"missed": f"missed {positive}", "false_alarm": f"false {positive}"}
-            if positive
-            else dict(kit.outcome_names)
-        ),
+        **words_of(kit, task.dataset),
         "disclaimer": kit.disclaimer,
-        "threshold": {
-            "value": point.threshold,
-            "rule": point.rule,
-            "split": point.split,
-            "n": point.n,
-            "false_alarm": None
-            if point.ci95 is None
-            else {"value": point.value, "ci95": list(point.ci95)},
-        },
+        "threshold": point.as_json(),
     }
 
 

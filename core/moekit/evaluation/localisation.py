@@ -106,7 +106,7 @@ def count_maps(maps: Sequence[np.ndarray], masks: Sequence[RegionMask]) -> MapCo
     edges = choose_edges(maps, masks)
     negatives, regions, image = [], [], []
     for row, (evidence, mask) in enumerate(zip(maps, masks, strict=True)):
-        pixels = _enlarge(evidence, mask)
+        pixels = enlarged(evidence, (mask.height, mask.width)).reshape(-1)
         positive_P = pixels[mask.pixels_P]
         parts = np.split(positive_P, np.cumsum(mask.sizes_R)[:-1]) if len(mask.sizes_R) else []
         counted = [_reaching(part, edges) for part in parts]
@@ -173,12 +173,11 @@ def _checked(
     return chosen
 
 
-def _enlarge(evidence: np.ndarray, mask: RegionMask) -> np.ndarray:
-    """(H * W,) float32."""
+def enlarged(evidence: np.ndarray, size: Size) -> np.ndarray:
+    """An (h, w) map as (H, W) float32, bilinearly; `size` is H and W."""
     small = torch.from_numpy(np.ascontiguousarray(evidence, dtype=np.float32))[None, None]
-    size = (mask.height, mask.width)
     large = functional.interpolate(small, size=size, mode="bilinear", align_corners=False)
-    pixels: np.ndarray = large.reshape(-1).numpy()
+    pixels: np.ndarray = large[0, 0].numpy()
     return pixels
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TypedDict
 
 import numpy as np
-import torch
 from scipy import ndimage  # type: ignore[import-untyped]
+
+from moekit.evaluation.localisation import enlarged
 
 _MOST = 50
 """Regions that are told of one picture, the largest first."""
@@ -38,7 +39,7 @@ class Region(TypedDict):
 def find_regions(evidence: np.ndarray, *, threshold: float, size: tuple[int, int]) -> list[Region]:
     """The regions in which a map reaches a threshold, the largest first, at most 50.
 
-    The map is enlarged to the picture as overlays and metrics enlarge it; pixels that touch at a
+    The map is enlarged to the picture as metrics enlarge it; pixels that touch at a
     corner are of one region.
 
     Args:
@@ -48,8 +49,7 @@ def find_regions(evidence: np.ndarray, *, threshold: float, size: tuple[int, int
     """
     if not (evidence >= threshold).any():
         return []
-    plane = torch.from_numpy(np.ascontiguousarray(evidence, dtype=np.float32))[None, None]
-    large = torch.nn.functional.interpolate(plane, size=size, mode="bilinear")[0, 0].numpy()
+    large = enlarged(evidence, size)
     numbers, count = ndimage.label(large >= threshold, structure=np.ones((3, 3)))
     areas = np.bincount(numbers.ravel(), minlength=count + 1)
     boxes = ndimage.find_objects(numbers)

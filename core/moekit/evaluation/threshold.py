@@ -6,6 +6,7 @@ A score at or above the threshold counts as positive.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,17 @@ class OperatingPoint:
     n: int
     value: float
     ci95: tuple[float, float] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The point for result.json."""
+        alarms = None if self.ci95 is None else {"value": self.value, "ci95": list(self.ci95)}
+        return {
+            "value": self.threshold,
+            "rule": self.rule,
+            "split": self.split,
+            "n": self.n,
+            "false_alarm": alarms,
+        }
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,11 +7,12 @@ import math
 from typing import Literal
 
 import numpy as np
+from scipy import stats  # type: ignore[import-untyped]
 
 from moekit.data.predictions import Predictions
 from moekit.errors import MoekitError
 from moekit.evaluation.delong import delong_test
-from moekit.evaluation.metrics import auroc, midranks
+from moekit.evaluation.metrics import auroc
 
 AUROC_LIMIT = 0.008
 RANK_LIMIT = 0.05
@@ -106,7 +107,6 @@ def check_accuracy(
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Spearman's, ties at their mean rank; 0 where one of the two is constant."""
-    ranks = np.stack([midranks(first), midranks(second)])
-    centred = ranks - ranks.mean(1, keepdims=True)
-    scale = math.sqrt(float((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
-    return float(centred[0] @ centred[1]) / scale if scale > 0 else 0.0
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(stats.spearmanr(first, second).statistic)

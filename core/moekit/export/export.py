@@ -31,8 +31,8 @@ from moekit.export.parity import BATCHES, check_parity
 from moekit.export.predictor import ExportedPredictor, ExportPrecision
 from moekit.export.program import KitProgram
 from moekit.export.quantise import kept_in_float, quantise
-from moekit.export.record import RECORD, SCHEMA, VALIDATION, Format, weights_of
-from moekit.export.sessions import onnx_session, openvino_model, openvino_session
+from moekit.export.record import RECORD, SCHEMA, VALIDATION, weights_of
+from moekit.export.sessions import Format, open_session, openvino_model
 from moekit.runtime.facts import machine, now, versions
 from moekit.runtime.predictor import Predictor
 from moekit.training.run import Run
@@ -102,8 +102,7 @@ def export(
         outputs = write_onnx(program, preprocess.shape, graph, whose=whose)
         on_progress("recording the graph", 1, 1)
         model = _load(task, graph)
-        kinds = tuple(getattr(predictor.kit.head, "kinds", ()))
-        predictor_of = functools.partial(_predictor, task, kinds=kinds)
+        predictor_of = functools.partial(_predictor, task, kinds=predictor.kit.kinds)
         parity = check_parity(
             _images(validation, preprocess, sum(BATCHES)),
             graph=predictor_of(model, precision="fp32"),
@@ -143,16 +142,8 @@ def _check_task(task: ExportTask) -> None:
             whose="--int8",
             fix="use --format openvino, or leave out --int8",
         )
-    for name in (
-        ("onnx", "onnxscript", "onnxruntime")
-        if task.format == "onnx"
-        else (
-            "onnx",
-            "onnxscript",
-            "openvino",
-            *(("nncf",) if task.int8 else ()),
-        )
-    ):
+    runtime = "onnxruntime" if task.format == "onnx" else "openvino"
+    for name in ("onnx", "onnxscript", runtime, *(("nncf",) if task.int8 else ())):
         need(name)
     request = task.run.read_finished()["request"]
     given = {
@@ -190,10 +181,8 @@ def _save(task: ExportTask, model: Any, folder: Path) -> str:
 def _predictor(
     task: ExportTask, model: Any, *, precision: ExportPrecision, kinds: Sequence[str]
 ) -> ExportedPredictor:
-    open_session = onnx_session if task.format == "onnx" else openvino_session
-    return ExportedPredictor(
-        open_session(model, threads=torch.get_num_threads()), precision=precision, kinds=kinds
-    )
+    session = open_session(model, format_=task.format, threads=torch.get_num_threads())
+    return ExportedPredictor(session, precision=precision, kinds=kinds)
 
 
 def _images(samples: Sequence[Sample], preprocess: Preprocess, count: int) -> Tensor:
@@ -271,7 +260,7 @@ def _record(
         "seed": record["request"]["seed"],
         "input": {"name": INPUT, "shape": ["batch", *preprocess.shape], "dtype": "float32"},
         "outputs": list(outputs),
-        "kinds": list(getattr(predictor.kit.head, "kinds", ())),
+        "kinds": list(predictor.kit.kinds),
         "scoring_views": {"number": predictor.views, "averaged": "inside the graph"},
         "preprocess": dataclasses.asdict(preprocess),
         **facts,

@@ -9,12 +9,11 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from moekit.export.sessions import Session
-from moekit.runtime.output import UNKNOWN
+from moekit.runtime.output import kind_names
 from moekit.runtime.predictor import Scores
 
 ExportPrecision = Literal["fp32", "int8"]
@@ -41,17 +40,12 @@ class ExportedPredictor:
         began = time.perf_counter()
         outputs = self._session(images.float().cpu().numpy())
         seconds = time.perf_counter() - began
-        map_BHW = outputs.get("map")
+        map_BHW, kind_B = outputs.get("map"), outputs.get("kind")
         return Scores(
             score_B=torch.from_numpy(outputs["logit"]).double().sigmoid(),
             map_BHW=None if map_BHW is None else torch.from_numpy(map_BHW),
             baseline_B=None,
             baseline_map_BHW=None,
             seconds=seconds,
-            kinds=self._names(outputs.get("kind")),
+            kinds=None if kind_B is None else kind_names(kind_B.tolist(), self._kinds),
         )
-
-    def _names(self, kind_B: np.ndarray | None) -> tuple[str, ...] | None:
-        if kind_B is None:
-            return None
-        return tuple(self._kinds[kind] if kind >= 0 else UNKNOWN for kind in kind_B.tolist())

@@ -21,11 +21,11 @@ from moekit._files import read_json, sha256
 from moekit.data.stream import Preprocess
 from moekit.errors import DataError, WeightsError
 from moekit.export.predictor import ExportPrecision
+from moekit.export.sessions import Format
 from moekit.training.run import Run
 
 SCHEMA = 1
 RECORD, VALIDATION = "export.json", "validation.csv"
-Format = Literal["onnx", "openvino"]
 BACKENDS = {
     "onnx": ("onnx", "fp32"),
     "openvino": ("openvino", "fp32"),

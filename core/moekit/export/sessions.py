@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +15,15 @@ from moekit.export.libraries import need
 
 Session = Callable[[np.ndarray], dict[str, np.ndarray]]
 """Normalised images (B, 3, H, W) or stacks, float32, to the graph's outputs by their names."""
+
+
+Format = Literal["onnx", "openvino"]
+
+
+def open_session(model: Any, *, format_: Format, threads: int) -> Session:
+    """A graph in the runtime of its format; see `onnx_session` and `openvino_session`."""
+    opened = onnx_session if format_ == "onnx" else openvino_session
+    return opened(model, threads=threads)
 
 
 def onnx_session(path: Path, *, threads: int) -> Session:

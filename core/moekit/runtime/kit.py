@@ -19,7 +19,7 @@ from moekit.moe.specialists import Grid, SpecialistSet
 from moekit.moe.stats import RoutingTrace
 from moekit.plugins.records import KitSpec, SpecialistSlot
 from moekit.plugins.registry import Registry
-from moekit.runtime.output import UNKNOWN, HeadOutput
+from moekit.runtime.output import HeadOutput, kind_names
 
 
 class KitModules(nn.Module):
@@ -64,12 +64,14 @@ class KitModules(nn.Module):
         """The specialist sets by block."""
         return {int(block): cast(SpecialistSet, chosen) for block, chosen in self.sets.items()}
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Names of the kinds of image that the head tells apart; empty where it tells none."""
+        return tuple(getattr(self.head, "kinds", ()))
+
     def kinds_of(self, output: HeadOutput) -> tuple[str, ...] | None:
         """(B) names of the kinds that the head tells; None where it tells none."""
-        if output.kind_B is None:
-            return None
-        names = cast(tuple[str, ...], self.head.kinds)
-        return tuple(names[kind] if kind >= 0 else UNKNOWN for kind in output.kind_B.tolist())
+        return None if output.kind_B is None else kind_names(output.kind_B.tolist(), self.kinds)
 
     @property
     def prefix_end(self) -> int:

@@ -6,6 +6,7 @@ Shapes: B images or stacks, h and w rows and columns of the patch grid.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
@@ -50,3 +51,8 @@ class KitOutput:
 
 UNKNOWN = "unknown"
 """What an image is called that is of no kind that the kit was trained on."""
+
+
+def kind_names(kind_B: Iterable[int], kinds: Sequence[str]) -> tuple[str, ...]:
+    """(B) names of kinds by their numbers, `UNKNOWN` for negative ones."""
+    return tuple(kinds[kind] if kind >= 0 else UNKNOWN for kind in kind_B)

@@ -45,7 +45,7 @@ _BOTH_CLASSES = KitSpec(
     demo_dataset="elpv",
 )
 
-_GOOD_ALONE = dataclasses.replace(
+GOOD_ALONE = dataclasses.replace(
     _BOTH_CLASSES,
     slots=(),
     head_blocks=(5, 7),
@@ -55,4 +55,4 @@ _GOOD_ALONE = dataclasses.replace(
     fit=fit_memory,
 )
 
-INDUSTRIAL = dataclasses.replace(_BOTH_CLASSES, negatives_only=_GOOD_ALONE)
+INDUSTRIAL = dataclasses.replace(_BOTH_CLASSES, negatives_only=GOOD_ALONE)

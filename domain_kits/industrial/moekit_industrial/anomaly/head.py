@@ -13,8 +13,7 @@ prototypes of all products.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from moekit import HeadOutput, PluginError
 from moekit.moe.specialists import Grid
 from moekit_industrial.anomaly.foreground import grown
 from moekit_industrial.anomaly.memory import RoutedMemory
+from moekit_industrial.anomaly.sizes import SizedByState
 
 WORST = 0.005
 """Share of an image's patches whose mean distance is its score: 5 of 1,024."""
@@ -30,18 +30,16 @@ COMPONENTS = 128
 UNKNOWN = -1
 
 
-class MemoryHead(nn.Module):
+class MemoryHead(SizedByState):
     """Scores an image by its patches' distances to normal ones.
 
-    Before it has learned it scores nothing. What it holds depends on what was learned, so loading a
-    state takes its sizes.
+    Before it has learned it scores nothing.
 
     Args:
         width: D.
         blocks: L.
         components: C, at most F.
         asked: Cells that a patch is compared with.
-
     """
 
     centre_F: Tensor
@@ -141,16 +139,6 @@ class MemoryHead(nn.Module):
         slope_B = typical / self.spread_Q[product_B]
         above_BP = far_BP.clamp_min(1e-6).log() - self.scale_Q[product_B].log()[:, None]
         return slope_B[:, None] * above_BP
-
-    def _load_from_state_dict(
-        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **options: Any
-    ) -> None:
-        """Takes the sizes of what is loaded."""
-        for name, buffer in self.named_buffers(recurse=False):
-            given = state_dict.get(prefix + name)
-            if isinstance(given, Tensor) and given.shape[1:] == buffer.shape[1:]:
-                setattr(self, name, buffer.new_zeros(given.shape))
-        super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
 
 def patch_features(tokens: Sequence[Tensor], grid: Grid) -> Tensor:

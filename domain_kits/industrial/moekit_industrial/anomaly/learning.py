@@ -44,7 +44,6 @@ class _Product:
     members: Members
     prototypes_RF: Tensor
     foreground: Foreground
-    centred: bool
     seen: int
 
 
@@ -107,7 +106,6 @@ class MemoryLearner:
                 ),
                 prototypes_RF=head.prototypes_RF[head.product_R == number],
                 foreground=Foreground(head.axis_QF[number], float(head.cut_Q[number])),
-                centred=bool(head.centred_Q[number]),
                 seen=int(head.seen_Q[number]),
             )
         return products
@@ -153,7 +151,6 @@ class MemoryLearner:
                 prototypes_RF, min(PROTOTYPES, len(prototypes_RF)), generator=self._generator
             ),
             foreground=foreground,
-            centred=self._is_centred(foreground),
             seen=seen,
         )
 
@@ -195,7 +192,9 @@ class MemoryLearner:
         head.cut_Q = torch.tensor(
             [product.foreground.cut for product in learned], device=self._device
         )
-        head.centred_Q = torch.tensor([product.centred for product in learned], device=self._device)
+        head.centred_Q = torch.tensor(
+            [self._is_centred(product.foreground) for product in learned], device=self._device
+        )
         head.seen_Q = torch.tensor([product.seen for product in learned], device=self._device)
 
     def _calibrate(self, names: Sequence[str], checks: Mapping[str, np.ndarray]) -> None:

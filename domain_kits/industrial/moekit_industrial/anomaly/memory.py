@@ -10,13 +10,13 @@ Shapes: T queries, M members, K cells, C width, Q kinds, p cells that a query as
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from moekit_industrial.anomaly.cells import cluster, nearest
+from moekit_industrial.anomaly.sizes import SizedByState
 
 MEMBERS_PER_CELL = 512
 
@@ -48,7 +48,7 @@ class Members(NamedTuple):
         return cls(bank_MC, centres_KC[filled], counts_K[filled])
 
 
-class RoutedMemory(nn.Module):
+class RoutedMemory(SizedByState):
     """Members in cells, of one kind or of several that are kept apart.
 
     A state dict holds the members in float16.
@@ -93,15 +93,13 @@ class RoutedMemory(nn.Module):
             kind_T: (T,) the kind whose members each query is compared with.
             wanted_T: (T,) which queries are answered; the answer to others is 0.
         """
-        if torch.compiler.is_exporting():
-            return self._as_graph(x_TC, kind_T, wanted_T)
         found_T = x_TC.new_zeros(len(x_TC))
         x_TC, kind_T = x_TC[wanted_T], kind_T[wanted_T]
         far_Tp, cell_Tp = self._route(x_TC, kind_T)
         found_Tp = torch.full_like(far_Tp, torch.inf)
         found_Tp = self._ask(x_TC, cell_Tp, found_Tp.flatten()).view_as(far_Tp)
         nearest_T = found_Tp.masked_fill(far_Tp.isinf(), torch.inf).amin(1)
-        found_T[wanted_T] = _distance(nearest_T, x_TC)
+        found_T[wanted_T] = (nearest_T + x_TC.square().sum(1)).clamp_min(0).sqrt()
         return found_T
 
     def _route(self, x_TC: Tensor, kind_T: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,21 +112,6 @@ class RoutedMemory(nn.Module):
         asked = min(self.asked, len(self.counts_K))
         values = far_TK.topk(asked, dim=1, largest=False)
         return values.values, values.indices
-
-    def _as_graph(self, x_TC: Tensor, kind_T: Tensor, wanted_T: Tensor) -> Tensor:
-        """The same where each cell has its place in a graph and answers the rows that ask it."""
-        far_Tp, cell_Tp = self._route(x_TC, kind_T)
-        asks_TK = torch.zeros(len(x_TC), len(self.counts_K), device=x_TC.device)
-        asks_TK = asks_TK.scatter(1, cell_Tp, (~far_Tp.isinf() & wanted_T[:, None]).float())
-        nearest_T = torch.full_like(x_TC[:, 0], torch.finfo(x_TC.dtype).max)
-        banks = torch.split(self.bank_MC, self.counts_K.tolist())
-        for cell, bank_MC in enumerate(banks):
-            rows_A = asks_TK[:, cell].nonzero()[:, 0]
-            query_AC = x_TC.index_select(0, rows_A)
-            product_AM = bank_MC.square().sum(1) - 2 * query_AC @ bank_MC.T
-            best_A = torch.minimum(product_AM.amin(1), nearest_T.index_select(0, rows_A))
-            nearest_T = nearest_T.scatter(0, rows_A, best_A)
-        return torch.where(wanted_T, _distance(nearest_T, x_TC), 0.0)
 
     def _ask(self, x_TC: Tensor, cell_Tp: Tensor, found_A: Tensor) -> Tensor:
         """Least squared distance less |x|^2 of each (query, cell) pair, cell by cell."""
@@ -148,23 +131,8 @@ class RoutedMemory(nn.Module):
             first, begin = first + asking, begin + count
         return found_A
 
-    def _load_from_state_dict(
-        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **options: Any
-    ) -> None:
-        """Takes the sizes of what is loaded: they depend on what was learned."""
-        for name, buffer in self.named_buffers(recurse=False):
-            given = state_dict.get(prefix + name)
-            if isinstance(given, Tensor) and given.shape[1:] == buffer.shape[1:]:
-                setattr(self, name, buffer.new_zeros(given.shape))
-        super()._load_from_state_dict(state_dict, prefix, *args, **options)
-
     def _save_to_state_dict(
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
     ) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[f"{prefix}bank_MC"] = self.bank_MC.half()
-
-
-def _distance(nearest_T: Tensor, x_TC: Tensor) -> Tensor:
-    """(T,) distances from squared ones less |x|^2."""
-    return (nearest_T + x_TC.square().sum(1)).clamp_min(0).sqrt()

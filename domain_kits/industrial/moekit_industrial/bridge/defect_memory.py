@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
@@ -30,10 +31,8 @@ from moekit_industrial.bridge.library import (
     PostProcessor,
     PreProcessor,
 )
+from moekit_industrial.kit import GOOD_ALONE
 
-BLOCKS = (5, 7)
-IMAGE_SIZE = 448
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _HELD_OUT = 5
 """Of so many training images one is kept from the memory and sets the scale of its scores."""
 _FEWEST = 4
@@ -49,7 +48,9 @@ class DefectMemoryModel(nn.Module):
         blocks: Those that the head reads.
     """
 
-    def __init__(self, backbone: MoEBackbone, *, blocks: tuple[int, ...] = BLOCKS) -> None:
+    def __init__(
+        self, backbone: MoEBackbone, *, blocks: tuple[int, ...] = GOOD_ALONE.head_blocks
+    ) -> None:
         super().__init__()
         self.backbone = backbone.requires_grad_(False).eval()
         self.blocks = blocks
@@ -164,9 +165,15 @@ class DefectMemory(MemoryBankMixin, AnomalibModule):  # type: ignore[misc]
         Args:
             image_size: Another height and width, multiples of the backbone's patch of 14 pixels.
         """
-        size = image_size or (IMAGE_SIZE, IMAGE_SIZE)
+        side = GOOD_ALONE.recipe.image_size
+        size = image_size or (side, side)
         return PreProcessor(
-            transform=Compose([Resize(size, antialias=True), Normalize(mean=_MEAN, std=_STD)])
+            transform=Compose(
+                [
+                    Resize(size, antialias=True),
+                    Normalize(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+                ]
+            )
         )
 
     @staticmethod

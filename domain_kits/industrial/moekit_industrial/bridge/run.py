@@ -13,7 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from timm.data import resolve_model_data_config
+from timm.data import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    resolve_model_data_config,
+)
 from torch import nn
 
 from moekit import DataError, Dataset, KitSpec, Registry, Sample, UsageError
@@ -27,6 +31,7 @@ from moekit.evaluation.map_summary import with_map_metrics
 from moekit.evaluation.misses import draw_misses
 from moekit.evaluation.summary import summarise
 from moekit.evaluation.threshold import choose_threshold
+from moekit.evaluation.words import data_facts, words_of
 from moekit.plugins.changes import map_metrics_of, metrics_of
 from moekit.runtime.facts import machine, now, plugin_facts, versions
 from moekit_industrial.bridge.batches import Batches
@@ -146,16 +151,7 @@ def evaluate_baseline(
     skipped += [skip for one in scored.values() for skip in one.skipped]
     result = {
         **_header(task, kind.__name__, shared=bool(backbones)),
-        "threshold": {
-            "value": point.threshold,
-            "raw": score_map.inverse(point.threshold),
-            "rule": point.rule,
-            "split": point.split,
-            "n": point.n,
-            "false_alarm": None
-            if point.ci95 is None
-            else {"value": point.value, "ci95": list(point.ci95)},
-        },
+        "threshold": {**point.as_json(), "raw": score_map.inverse(point.threshold)},
         **with_map_metrics(summary, predictions, map_metrics, found, seed=task.fitting.seed),
         "auroc_delong_ci95": None if np.isnan(low) else [float(low), float(high)],
         "model": {
@@ -189,11 +185,7 @@ def evaluate_baseline(
         "skipped": [dataclasses.asdict(skip) for skip in skipped],
         "versions": {**versions(), NAME: importlib.metadata.version(NAME)},
         "machine": machine(),
-        "data": {
-            "source": task.dataset.source,
-            "licence": task.dataset.licence,
-            "caution": task.dataset.caution,
-        },
+        "data": data_facts(task.dataset),
         "created": now(),
         "command": task.command,
     }
@@ -220,7 +212,7 @@ def preprocess_of(model: nn.Module, image_size: int) -> Preprocess:
         if isinstance(getattr(part, "pretrained_cfg", None), dict):
             config = resolve_model_data_config(part)
             return Preprocess(size=image_size, mean=tuple(config["mean"]), std=tuple(config["std"]))
-    return Preprocess(size=image_size, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    return Preprocess(size=image_size, mean=IMAGENET_DEFAULT_MEAN, std=IMAGENET_DEFAULT_STD)
 
 
 def _split(dataset: Dataset, name: str) -> tuple[Sample, ...]:
@@ -286,7 +278,6 @@ def _predictions(scored: RawScores, score_map: UnitMap) -> Predictions:
 
 
 def _header(task: Baseline, name: str, *, shared: bool) -> dict[str, Any]:
-    positive = task.dataset.positive
     version = importlib.metadata.version(NAME)
     return {
         "schema": SCHEMA,
@@ -299,12 +290,7 @@ def _header(task: Baseline, name: str, *, shared: bool) -> dict[str, Any]:
         "bootstrap_seed": task.fitting.seed,
         "frames": 1,
         "classes": list(task.dataset.classes),
-        "positive": positive or task.kit.positive,
-        "outcome_names": (
-            {"missed": f"missed {positive}", "false_alarm": f"false {positive}"}
-            if positive
-            else dict(task.kit.outcome_names)
-        ),
+        **words_of(task.kit, task.dataset),
         "disclaimer": (
             f"A baseline: {name} of anomalib {version}, "
             + (f"on the backbone {task.architecture}" if shared else "which uses no shared weights")

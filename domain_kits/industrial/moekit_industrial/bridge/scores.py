@@ -14,7 +14,9 @@ from torch.nn import functional
 
 from moekit import DataError, PluginError, Sample, Skipped
 from moekit.data.masks import Size
-from moekit.data.stream import Preprocess, image_batches
+from moekit.data.stream import Preprocess
+from moekit.evaluation.scoring import score_samples
+from moekit.runtime.predictor import Scores
 from moekit_industrial.bridge.library import AnomalibModule, quiet
 from moekit_industrial.bridge.resources import Clock, Used
 
@@ -59,41 +61,46 @@ def score_raw(
         DataError: Not one image could be read, or a score is not a number.
         PluginError: The model fails, or gives no scores.
     """
-    read: list[Sample] = []
-    sizes: list[Size] = []
-    scores: list[float] = []
-    maps: list[np.ndarray | None] = []
-    skipped: list[Skipped] = []
     used = Used()
-    known = {sample.id: sample for sample in samples}
-    inputs = [(sample.id, sample.path) for sample in samples]
-    for batch in image_batches(inputs, preprocess, batch_size=batch_size):
-        skipped += [Skipped.of(known[skip.id], skip.reason) for skip in batch.skipped]
-        if batch.rows:
-            clock = Clock()
-            score_B, map_BHW = raw_output(model, batch.images.to(device))
-            used += clock.read()
-            read += [samples[row] for row in batch.rows]
-            sizes += batch.sizes
-            scores += score_B.tolist()
-            maps += [None] * len(batch.rows) if map_BHW is None else list(map_BHW.numpy())
-        on_progress(len(read) + len(skipped), len(samples))
-    if not read:
+
+    def score(images: torch.Tensor) -> Scores:
+        nonlocal used
+        clock = Clock()
+        score_B, map_BHW = raw_output(model, images.to(device))
+        took = clock.read()
+        used += took
+        return Scores(
+            score_B=score_B,
+            map_BHW=map_BHW,
+            baseline_B=None,
+            baseline_map_BHW=None,
+            seconds=took.seconds,
+        )
+
+    scored = score_samples(
+        samples, score, preprocess, batch_size=batch_size, on_progress=on_progress
+    )
+    if not scored.samples:
         raise DataError(
             "not one image of the split could be read",
             whose="the data",
-            fix=f"check the images; the first fault: {skipped[0].reason}",
+            fix=f"check the images; the first fault: {scored.skipped[0].reason}",
         )
-    values = np.array(scores)
+    values = scored.scores
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise DataError(
             f"the model scores an image {values[row]}, which is not a finite number",
-            whose=read[row].id,
+            whose=scored.samples[row].id,
             fix="fit the model with other arguments",
         )
     return RawScores(
-        samples=read, sizes=sizes, scores=values, maps=maps, skipped=skipped, used=used
+        samples=scored.samples,
+        sizes=scored.sizes,
+        scores=values,
+        maps=scored.maps,
+        skipped=scored.skipped,
+        used=used,
     )
 
 
