@@ -67,7 +67,7 @@ def write_onnx(program: nn.Module, shape: Sequence[int], path: Path, *, whose: s
             ) from error
     assert exported is not None
     _name_nodes(exported.model.graph)
-    size = sum(parameter.nbytes for parameter in program.parameters())
+    size = sum(tensor.nbytes for tensor in (*program.parameters(), *program.buffers()))
     exported.save(path, external_data=size > _ONE_FILE)
     return names
 

@@ -1,6 +1,6 @@
-"""Clustering of features: Lloyd's algorithm, seeded by features that were drawn.
+"""Clustering of features, by Lloyd's algorithm seeded by features that were drawn; nearest cells.
 
-Shapes: M features, K cells, C width.
+Shapes: M features, K cells, C width, T queries, p cells that a query asks.
 """
 
 from __future__ import annotations
@@ -46,3 +46,23 @@ def nearest(x_MC: Tensor, centres_KC: Tensor) -> Tensor:
         for piece in torch.split(x_MC, _PIECE)
     ]
     return torch.cat(pieces)
+
+
+def nearest_of_kind(
+    x_TC: Tensor, kind_T: Tensor, *, centres_KC: Tensor, kind_K: Tensor, asked: int
+) -> tuple[Tensor, Tensor]:
+    """(T, p) how far the nearest cells of each query's kind are, others infinitely, and which.
+
+    What is far is the squared distance less |x|^2.
+
+    Args:
+        x_TC: (T, C) float32 queries.
+        kind_T: (T,) the kind of each query.
+        centres_KC: (K, C) centres of the cells.
+        kind_K: (K,) the kind of each cell.
+        asked: p; K where there are fewer cells.
+    """
+    far_TK = centres_KC.square().sum(1) - 2 * x_TC @ centres_KC.T
+    far_TK = far_TK.masked_fill(kind_T[:, None] != kind_K, torch.inf)
+    found = far_TK.topk(min(asked, len(kind_K)), dim=1, largest=False)
+    return found.values, found.indices

@@ -106,7 +106,8 @@ class MemoryHead(SizedByState):
 
     def recognise(self, x_BPF: Tensor) -> tuple[Tensor, Tensor]:
         """(B,) the nearest product of each image, and (B,) whether it is near enough."""
-        far_BR = torch.cdist(x_BPF.mean(1), self.prototypes_RF)
+        # torch.cdist chooses its way by the number of images, which a graph must not know.
+        far_BR = (x_BPF.mean(1)[:, None] - self.prototypes_RF).square().sum(2).sqrt()
         nearest = far_BR.min(1)
         product_B = self.product_R[nearest.indices]
         return product_B, nearest.values <= self.reach_Q[product_B]

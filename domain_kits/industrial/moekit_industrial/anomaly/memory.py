@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from moekit_industrial.anomaly.cells import cluster, nearest
+from moekit_industrial.anomaly.cells import cluster, nearest, nearest_of_kind
+from moekit_industrial.anomaly.grouped import GroupedMemory
 from moekit_industrial.anomaly.sizes import SizedByState
 
 MEMBERS_PER_CELL = 512
@@ -85,6 +86,12 @@ class RoutedMemory(SizedByState):
         mine_M = (self.kind_K == kind).repeat_interleave(self.counts_K)
         return self.bank_MC[mine_M]
 
+    def export_form(self) -> GroupedMemory:
+        """The same search for a graph; it holds the members again, padded."""
+        return GroupedMemory(
+            self.bank_MC, self.centres_KC, self.counts_K, self.kind_K, asked=self.asked
+        )
+
     def forward(self, x_TC: Tensor, kind_T: Tensor, wanted_T: Tensor) -> Tensor:
         """(T,) Euclidean distance of each query to the nearest member that it finds.
 
@@ -95,23 +102,14 @@ class RoutedMemory(SizedByState):
         """
         found_T = x_TC.new_zeros(len(x_TC))
         x_TC, kind_T = x_TC[wanted_T], kind_T[wanted_T]
-        far_Tp, cell_Tp = self._route(x_TC, kind_T)
+        far_Tp, cell_Tp = nearest_of_kind(
+            x_TC, kind_T, centres_KC=self.centres_KC, kind_K=self.kind_K, asked=self.asked
+        )
         found_Tp = torch.full_like(far_Tp, torch.inf)
         found_Tp = self._ask(x_TC, cell_Tp, found_Tp.flatten()).view_as(far_Tp)
         nearest_T = found_Tp.masked_fill(far_Tp.isinf(), torch.inf).amin(1)
         found_T[wanted_T] = (nearest_T + x_TC.square().sum(1)).clamp_min(0).sqrt()
         return found_T
-
-    def _route(self, x_TC: Tensor, kind_T: Tensor) -> tuple[Tensor, Tensor]:
-        """(T, p) how far the nearest cells of the query's kind are, others infinitely, and which.
-
-        What is far is the squared distance less |x|^2.
-        """
-        far_TK = self.centres_KC.square().sum(1) - 2 * x_TC @ self.centres_KC.T
-        far_TK = far_TK.masked_fill(kind_T[:, None] != self.kind_K, torch.inf)
-        asked = min(self.asked, len(self.counts_K))
-        values = far_TK.topk(asked, dim=1, largest=False)
-        return values.values, values.indices
 
     def _ask(self, x_TC: Tensor, cell_Tp: Tensor, found_A: Tensor) -> Tensor:
         """Least squared distance less |x|^2 of each (query, cell) pair, cell by cell."""
