@@ -54,12 +54,13 @@ class GroupedMemory(nn.Module):
             x_TC, kind_T, centres_KC=self.centres_KC, kind_K=self.kind_K, asked=self.asked
         )
         asks_Tp = ~far_Tp.isinf() & wanted_T[:, None]
-        blank_TK = torch.zeros_like(self.kind_K, dtype=torch.int64).expand(len(x_TC), -1)
-        asks_TK = blank_TK.scatter(1, cell_Tp, asks_Tp.long())
+        blank_TK = kind_T.new_zeros(x_TC.shape[0], len(self.kind_K))
+        asks_TK = blank_TK.scatter(1, cell_Tp, asks_Tp.to(blank_TK))
         counts_K = asks_TK.sum(0)
         # Of the pairs, cell by cell, the query; one more, so that there is one.
         query_n = nn.functional.pad(torch.nonzero(asks_TK.T)[:, 1], (0, 1))
         start_K = counts_K.cumsum(0) - counts_K
+        last = counts_K.sum()
         found, bases, base = [], [], counts_K.new_zeros(())
         for group, count_k, start_k in zip(
             self.groups,
@@ -67,8 +68,8 @@ class GroupedMemory(nn.Module):
             start_K.split(_CELLS_PER_GROUP),
             strict=True,
         ):
-            rows = count_k.amax().clamp_min(1)
-            found.append(group(x_TC, query_n, start_k, rows).flatten())
+            rows = count_k.amax(0).clamp_min(1)
+            found.append(group(x_TC, query_n, start_k, rows, last).flatten())
             bases.append(base + rows * torch.arange(len(count_k), device=rows.device))
             base = base + rows * len(count_k)
         place_TK = torch.cat(bases) + asks_TK.cumsum(0) - 1
@@ -96,14 +97,16 @@ class _Group(nn.Module):
         self.register_buffer("bank_kCW", bank_kWC.transpose(1, 2).contiguous())
         self.register_buffer("squares_kW", squares_kW)
 
-    def forward(self, x_TC: Tensor, query_n: Tensor, start_k: Tensor, rows: Tensor) -> Tensor:
+    def forward(
+        self, x_TC: Tensor, query_n: Tensor, start_k: Tensor, rows: Tensor, last: Tensor
+    ) -> Tensor:
         """(k, S) least squared distance less |x|^2 of the queries from `start_k` on.
 
         Rows after the last query of a cell are of others.
         """
         # The rows there are, counted so that their number may depend on data.
-        row_S = torch.nonzero(torch.arange(len(x_TC), device=rows.device) < rows)[:, 0]
-        place_kS = (start_k[:, None] + row_S).clamp_max(len(query_n) - 1)
+        row_S = torch.nonzero(torch.arange(x_TC.shape[0], device=rows.device) < rows)[:, 0]
+        place_kS = torch.minimum(start_k[:, None] + row_S, last)
         x_kSC = x_TC[query_n[place_kS]]
         product_kSW = self.squares_kW[:, None] - 2 * torch.bmm(x_kSC, self.bank_kCW)
         return product_kSW.amin(2)
