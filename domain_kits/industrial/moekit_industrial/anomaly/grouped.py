@@ -2,11 +2,12 @@
 
 Cells of about one size stand in a group, their members as one batch of matrices padded to one
 length. Of each group the queries that ask its cells are gathered to as many rows as its busiest
-cell has. Members lie in the graph once and are read once a batch; nothing is compared that
-`RoutedMemory` does not compare, but for the padding.
+cell has, and compared in one batched product. Members lie in the graph about once and are read once
+a batch. On the memory of 256 images (352 cells, 180,346 members) padding is 5% of the members.
 
 Shapes: T queries, K cells in the order of the groups, C width, p cells that a query asks, n
-(query, cell) pairs, k cells of a group, W members of its greatest cell, S rows of its busiest one.
+(query, cell) pairs and one more, k cells of a group, W members of its greatest cell, S rows of its
+busiest one.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class GroupedMemory(nn.Module):
         blank_TK = kind_T.new_zeros(x_TC.shape[0], len(self.kind_K))
         asks_TK = blank_TK.scatter(1, cell_Tp, asks_Tp.to(blank_TK))
         counts_K = asks_TK.sum(0)
-        # Of the pairs, cell by cell, the query; one more, so that there is one.
+        # The query of each pair, pairs of a cell after those of another.
         query_n = nn.functional.pad(torch.nonzero(asks_TK.T)[:, 1], (0, 1))
         start_K = counts_K.cumsum(0) - counts_K
         last = counts_K.sum()
@@ -100,11 +101,18 @@ class _Group(nn.Module):
     def forward(
         self, x_TC: Tensor, query_n: Tensor, start_k: Tensor, rows: Tensor, last: Tensor
     ) -> Tensor:
-        """(k, S) least squared distance less |x|^2 of the queries from `start_k` on.
+        """(k, S) least squared distance less |x|^2 of the queries that ask each cell.
 
-        Rows after the last query of a cell are of others.
+        Rows of a cell beyond its last query are of others and mean nothing.
+
+        Args:
+            x_TC: (T, C) queries.
+            query_n: (n,) the query of each pair.
+            start_k: (k,) the first pair of each cell.
+            rows: () S, at least 1.
+            last: () n - 1.
         """
-        # The rows there are, counted so that their number may depend on data.
+        # A graph takes a number of rows that depends on data from `nonzero`.
         row_S = torch.nonzero(torch.arange(x_TC.shape[0], device=rows.device) < rows)[:, 0]
         place_kS = torch.minimum(start_k[:, None] + row_S, last)
         x_kSC = x_TC[query_n[place_kS]]

@@ -104,7 +104,9 @@ def test_a_head_is_a_graph_for_any_number_of_images(
         openvino_session(openvino_model(path), threads=1),
     ):
         parts = [session(part.numpy()) for part in x_BND.split([1, 2, 6])]
-        found = {name: torch.cat([torch.from_numpy(part[name]) for part in parts]) for name in names}
+        found = {
+            name: torch.cat([torch.from_numpy(part[name]) for part in parts]) for name in names
+        }
         torch.testing.assert_close(found["logit"], expected.logit_B, atol=1e-3, rtol=1e-4)
         torch.testing.assert_close(found["map"], expected.map_BHW, atol=1e-3, rtol=0)
         assert found["kind"].tolist() == expected.kind_B.tolist()

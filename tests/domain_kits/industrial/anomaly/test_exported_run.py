@@ -1,0 +1,65 @@
+"""A run that learned from good images alone, from its adaptation to the scores of its graph."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+ARCHITECTURE = "vit_tiny_patch16_224"
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Path:
+    """40 functional solar cells."""
+    pytest.importorskip("elpv_dataset", reason="the photographs come with elpv-dataset")
+    source = Path(str(files("elpv_dataset"))) / "data"
+    lines = [line.split() for line in (source / "labels.csv").read_text().splitlines()]
+    folder = tmp_path / "cells"
+    folder.mkdir()
+    for name, *_ in [line for line in lines if line[1] == "0.0"][:40]:
+        shutil.copy(source / name, folder)
+    return folder
+
+
+def test_its_graph_in_int8_scores_and_tells_products_as_the_run(
+    moekit: Callable[..., Any], cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("nncf", reason="needs the extra `export`")
+    monkeypatch.setenv("MOEKIT_CACHE_DIR", str(tmp_path / "cache"))
+    torch.manual_seed(0)
+    weights = tmp_path / "weights.safetensors"
+    save_file(timm.create_model(ARCHITECTURE, num_classes=0).state_dict(), weights)
+    run, data = tmp_path / "run", ("--data", f"good={cells}")
+    chosen = ("--weights", weights, "--form", "none")
+    adapted = moekit(
+        *("adapt", "industrial", *data, "--out", run, "--architecture", ARCHITECTURE, *chosen),
+        *("--image-size", 160, "--precision", "fp32", "--device", "cpu"),
+    )
+    assert adapted.code == 0, adapted.err
+    exported = moekit("export", "industrial", *data, "--run", run, "--int8", "--json", *chosen)
+    assert exported.code == 0, exported.err
+    record = exported.json
+    assert record["outputs"] == ["score", "logit", "map", "kind"]
+    assert record["kinds"] == ["cells"]
+    assert record["parity"]["score"] <= 1e-4
+    accuracy = record["quantisation"]["accuracy"]
+    assert accuracy["greatest_drift"] > 0
+    scored = []
+    for number, backend in enumerate(((), ("--backend", "openvino-int8"))):
+        predicted = moekit(
+            *("predict", "industrial", cells, "--run", run, "--json", *backend, *chosen),
+            *("--precision", "fp32", "--device", "cpu", "--out", tmp_path / str(number)),
+        )
+        assert predicted.code == 0, predicted.err
+        scored.append(predicted.json["predictions"])
+    for torch_row, graph_row in zip(*scored, strict=True):
+        assert graph_row["score"] == pytest.approx(torch_row["score"], abs=0.2)
+        assert graph_row["kind"] == torch_row["kind"] == "cells"
