@@ -98,7 +98,7 @@ def export(
     with atomic_folder(task.out, mark=RECORD) as folder:
         graph = folder / "model.onnx"
         on_progress("recording the graph", 0, 1)
-        program = KitProgram.of(predictor)
+        program = KitProgram.of(predictor, preprocess.shape)
         outputs = write_onnx(program, preprocess.shape, graph, whose=whose)
         on_progress("recording the graph", 1, 1)
         model = _load(task, graph)

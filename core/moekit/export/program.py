@@ -6,6 +6,7 @@ grid.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from moekit.backbone.model import MoEBackbone
 from moekit.data.views import view
 from moekit.export.forms import in_export_form
+from moekit.export.positions import fix_positions
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
 
@@ -44,19 +46,25 @@ class KitProgram(nn.Module):
         backbone: The shared backbone.
         kit: The trained kit. Of both the export form is taken, which shares their weights.
         views: V.
+        shape: Of one sample: (3, H, W), or (T, 3, H, W) of a stack.
     """
 
-    def __init__(self, *, backbone: MoEBackbone, kit: KitModules, views: int) -> None:
+    def __init__(
+        self, *, backbone: MoEBackbone, kit: KitModules, views: int, shape: Sequence[int]
+    ) -> None:
         super().__init__()
         self.backbone = cast(MoEBackbone, in_export_form(backbone))
+        fix_positions(self.backbone.stem, *(side // backbone.patch for side in shape[-2:]))
         self.kit = cast(KitModules, in_export_form(kit))
         self.views = views
         self.eval()
 
     @classmethod
-    def of(cls, predictor: Predictor) -> KitProgram:
-        """The program of a predictor."""
-        return cls(backbone=predictor.backbone, kit=predictor.kit, views=predictor.views)
+    def of(cls, predictor: Predictor, shape: Sequence[int]) -> KitProgram:
+        """The program of a predictor, for samples of one shape."""
+        return cls(
+            backbone=predictor.backbone, kit=predictor.kit, views=predictor.views, shape=shape
+        )
 
     def forward(self, images: Tensor) -> ProgramOutput:
         """Scores normalised images (B, 3, H, W) or stacks (B, T, 3, H, W), float32."""

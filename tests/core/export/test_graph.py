@@ -62,7 +62,7 @@ def test_a_graph_gives_the_predictors_scores_and_maps_for_any_number_of_images(
     predictor = make_predictor(views=views, top_k=top_k)
     preprocess = dataclasses.replace(preprocess, frames=frames)
     path = tmp_path / "model.onnx"
-    program = KitProgram.of(predictor)
+    program = KitProgram.of(predictor, preprocess.shape)
     assert write_onnx(program, preprocess.shape, path, whose="small") == ["score", "logit", "map"]
     for session in (
         onnx_session(path, threads=1),
@@ -81,7 +81,9 @@ def test_a_graph_gives_the_predictors_scores_and_maps_for_any_number_of_images(
 def test_a_head_without_a_map_has_a_graph_without_one(make_predictor, preprocess, tmp_path):
     predictor = make_predictor(build_head=ScoreHead)
     path = tmp_path / "model.onnx"
-    names = write_onnx(KitProgram.of(predictor), preprocess.shape, path, whose="small")
+    names = write_onnx(
+        KitProgram.of(predictor, preprocess.shape), preprocess.shape, path, whose="small"
+    )
     assert names == ["score", "logit"]
     graph = ExportedPredictor(onnx_session(path, threads=1), precision="fp32")
     assert graph(torch.zeros(3, *preprocess.shape)).map_BHW is None
@@ -90,7 +92,7 @@ def test_a_head_without_a_map_has_a_graph_without_one(make_predictor, preprocess
 def test_a_kit_that_fixes_the_number_of_images_is_refused_by_name(
     make_predictor, preprocess, tmp_path
 ):
-    program = KitProgram.of(make_predictor(build_head=FixedHead))
+    program = KitProgram.of(make_predictor(build_head=FixedHead), preprocess.shape)
     path = tmp_path / "model.onnx"
     with pytest.raises(PluginError, match="cannot be recorded") as error:
         write_onnx(program, preprocess.shape, path, whose="fake/small")
@@ -102,7 +104,9 @@ def test_the_file_names_no_path_of_the_machine_and_each_nodes_module(
     make_predictor, preprocess, tmp_path
 ):
     path = tmp_path / "model.onnx"
-    write_onnx(KitProgram.of(make_predictor()), preprocess.shape, path, whose="small")
+    write_onnx(
+        KitProgram.of(make_predictor(), preprocess.shape), preprocess.shape, path, whose="small"
+    )
     content = path.read_bytes()
     assert b".py" not in content
     assert b"kit.head/" in content
@@ -112,7 +116,9 @@ def test_the_file_names_no_path_of_the_machine_and_each_nodes_module(
 def test_kinds_of_image_have_their_names(make_predictor, preprocess, generator, tmp_path):
     predictor = make_predictor(build_head=KindHead, views=2)
     path = tmp_path / "model.onnx"
-    names = write_onnx(KitProgram.of(predictor), preprocess.shape, path, whose="small")
+    names = write_onnx(
+        KitProgram.of(predictor, preprocess.shape), preprocess.shape, path, whose="small"
+    )
     assert names == ["score", "logit", "kind"]
     session = openvino_session(openvino_model(path), threads=1)
     graph = ExportedPredictor(session, precision="fp32", kinds=KindHead.kinds)

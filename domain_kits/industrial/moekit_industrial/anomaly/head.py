@@ -1,9 +1,10 @@
 """The head that learns from normal images alone: what no normal image has shown is abnormal.
 
 It compares each patch with a routed memory of normal patches (see `memory`), tells the products of
-a run apart, leaves the background out where there is one and the light of the whole image where
-there is none, and says how far the worst patches lie from what is normal, on a scale that the
-validation images set.
+a run apart and leaves the background out. Where there is none, as on textures, it leaves the light
+of the whole image out and adds up what lies along lines, as cracks and edges of uneven fields do.
+It says how far the worst patches lie from what is normal, on a scale that the validation images
+set.
 
 Shapes: B images, N tokens of an image (prefix tokens first, then the patch grid row by row), P
 patches, D width, L blocks that the head reads, F = L * D, C kept components, Q products, R
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from moekit import HeadOutput, PluginError
 from moekit.moe.specialists import Grid
 from moekit_industrial.anomaly.foreground import grown
+from moekit_industrial.anomaly.lines import along_lines
 from moekit_industrial.anomaly.memory import RoutedMemory
 from moekit_industrial.anomaly.sizes import SizedByState
 
@@ -49,7 +51,7 @@ class MemoryHead(SizedByState):
     reach_Q: Tensor
     axis_QF: Tensor
     cut_Q: Tensor
-    centred_Q: Tensor
+    texture_Q: Tensor
     scale_Q: Tensor
     spread_Q: Tensor
     seen_Q: Tensor
@@ -69,7 +71,7 @@ class MemoryHead(SizedByState):
         self.register_buffer("axis_QF", torch.zeros(0, features))
         for name in ("reach_Q", "cut_Q", "scale_Q", "spread_Q"):
             self.register_buffer(name, torch.zeros(0))
-        self.register_buffer("centred_Q", torch.zeros(0, dtype=torch.bool))
+        self.register_buffer("texture_Q", torch.zeros(0, dtype=torch.bool))
         self.register_buffer("seen_Q", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("names", torch.zeros(0, dtype=torch.uint8))
 
@@ -113,13 +115,18 @@ class MemoryHead(SizedByState):
         return product_B, nearest.values <= self.reach_Q[product_B]
 
     def distances(self, x_BPF: Tensor, product_B: Tensor, grid: Grid) -> Tensor:
-        """(B, P) distance of each patch to the normal ones of its product; 0 in the background."""
+        """(B, P) distance of each patch to the normal ones of its product; 0 in the background.
+
+        On textures it is the mean of the patch's own and of its best line's.
+        """
         part_BP = self.part(x_BPF, product_B, grid)
         kind_BP = product_B[:, None].expand_as(part_BP)
-        x_BPF = torch.where(self.centred_Q[product_B, None, None], centred(x_BPF), x_BPF)
+        texture_B = self.texture_Q[product_B]
+        x_BPF = torch.where(texture_B[:, None, None], centred(x_BPF), x_BPF)
         x_TC = self.project(x_BPF).flatten(0, 1)
         far_T: Tensor = self.memory(x_TC, kind_BP.flatten(), part_BP.flatten())
-        return far_T.view_as(part_BP)
+        far_BP = far_T.view_as(part_BP)
+        return torch.where(texture_B[:, None], (far_BP + along_lines(far_BP, grid)) / 2, far_BP)
 
     def part(self, x_BPF: Tensor, product_B: Tensor, grid: Grid) -> Tensor:
         """(B, P) whether each patch shows the part; all do where a product has no background."""

@@ -38,6 +38,23 @@ _LEAST_SPREAD = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
+class _Look:
+    """What some images of a product show of it.
+
+    Attributes:
+        foreground: Which patches show the part.
+        shown: Share of patches that do.
+        mean_F: (F,) mean of the features that are compared.
+        spread_FF: (F, F) their covariance.
+    """
+
+    foreground: Foreground
+    shown: float
+    mean_F: Tensor
+    spread_FF: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
 class _Product:
     """What is kept of one product."""
 
@@ -87,10 +104,11 @@ class MemoryLearner:
                 fix="give it more good images",
             )
         products = self._remembered()
+        looks = {name: self._look(mine, products.get(name)) for name, mine in rows.items()}
         if not products:
-            self._find_components(rows)
+            self._find_components(list(looks.values()))
         for name, mine in rows.items():
-            products[name] = self._learn(mine, products.get(name))
+            products[name] = self._learn(mine, looks[name], products.get(name))
         self._keep(products)
         self._calibrate(list(products), checks)
 
@@ -110,32 +128,37 @@ class MemoryLearner:
             )
         return products
 
-    def _find_components(self, rows: Mapping[str, np.ndarray]) -> None:
-        """Principal components of some images of each product, products counting alike."""
-        drawn = [self._components_of(self._drawn(mine)) for mine in rows.values()]
-        centre_F = torch.stack([x_MF.mean(0) for x_MF in drawn]).mean(0)
-        spread_FF = torch.stack(
-            [(x_MF - centre_F).T @ (x_MF - centre_F) / len(x_MF) for x_MF in drawn]
-        ).mean(0)
-        basis_FF = torch.linalg.eigh(spread_FF).eigenvectors.flip(1)
+    def _look(self, rows: np.ndarray, known: _Product | None) -> _Look:
+        order = torch.randperm(len(rows), generator=self._generator)[:_DRAWN_IMAGES]
+        drawn = rows[np.sort(order.numpy())]
+        x_BPF = torch.cat(list(in_batches(self._train, drawn)))
+        foreground = known.foreground if known else self._foreground(x_BPF)
+        shown = float(shows_part(x_BPF, foreground, self._train.grid).float().mean())
+        compared_BPF = centred(x_BPF) if self._is_texture(foreground) else x_BPF
+        x_MF = compared_BPF.flatten(0, 1)
+        mean_F = x_MF.mean(0)
+        spread_FF = (x_MF - mean_F).T @ (x_MF - mean_F) / len(x_MF)
+        return _Look(foreground, shown, mean_F, spread_FF)
+
+    def _foreground(self, x_BPF: Tensor) -> Foreground:
+        if self._plain:
+            return Foreground.everywhere(x_BPF.shape[2], x_BPF.device)
+        return fit_foreground(x_BPF, self._train.grid)
+
+    def _is_texture(self, foreground: Foreground) -> bool:
+        return foreground.is_everywhere and not self._plain
+
+    def _find_components(self, looks: Sequence[_Look]) -> None:
+        """Principal components of the features of all products, products counting alike."""
+        centre_F = torch.stack([look.mean_F for look in looks]).mean(0)
+        off = [look.mean_F - centre_F for look in looks]
+        spreads = [look.spread_FF + torch.outer(d, d) for look, d in zip(looks, off, strict=True)]
+        basis_FF = torch.linalg.eigh(torch.stack(spreads).mean(0)).eigenvectors.flip(1)
         self._head.centre_F = centre_F
         self._head.basis_FC = basis_FF[:, : self._head.basis_FC.shape[1]].contiguous()
 
-    def _components_of(self, x_BPF: Tensor) -> Tensor:
-        """(M, F) the features that are compared, of all patches of some images of one product."""
-        foreground = self._foreground(x_BPF)
-        return (centred(x_BPF) if self._is_centred(foreground) else x_BPF).flatten(0, 1)
-
-    def _is_centred(self, foreground: Foreground) -> bool:
-        return foreground.is_everywhere and not self._plain
-
-    def _learn(self, rows: np.ndarray, known: _Product | None) -> _Product:
-        some_BPF = self._drawn(rows)
-        foreground = known.foreground if known else self._foreground(some_BPF)
-        shown = float(shows_part(some_BPF, foreground, self._train.grid).float().mean())
-        bank_MC, prototypes_RF = self._collect(
-            rows, foreground, shown, centre=self._is_centred(foreground)
-        )
+    def _learn(self, rows: np.ndarray, look: _Look, known: _Product | None) -> _Product:
+        bank_MC, prototypes_RF = self._collect(rows, look)
         seen = len(rows)
         if known:
             seen += known.seen
@@ -150,27 +173,21 @@ class MemoryLearner:
             prototypes_RF=cluster(
                 prototypes_RF, min(PROTOTYPES, len(prototypes_RF)), generator=self._generator
             ),
-            foreground=foreground,
+            foreground=look.foreground,
             seen=seen,
         )
 
-    def _foreground(self, x_BPF: Tensor) -> Foreground:
-        if self._plain:
-            return Foreground.everywhere(x_BPF.shape[2], x_BPF.device)
-        return fit_foreground(x_BPF, self._train.grid)
-
-    def _collect(
-        self, rows: np.ndarray, foreground: Foreground, shown: float, *, centre: bool
-    ) -> tuple[Tensor, Tensor]:
+    def _collect(self, rows: np.ndarray, look: _Look) -> tuple[Tensor, Tensor]:
         """(M, C) patches of the part, about twice the limit at most, and (B, F) images' means."""
         views = 1 if self._plain else self._train.views
-        expected = shown * len(rows) * views * self._train.grid.patches
+        expected = look.shown * len(rows) * views * self._train.grid.patches
         share = min(1.0, 2 * self._limit / max(expected, 1))
+        texture = self._is_texture(look.foreground)
         patches, means = [], []
         for x_BPF in in_batches(self._train, rows, views):
             means.append(x_BPF.mean(1))
-            part_BP = shows_part(x_BPF, foreground, self._train.grid)
-            x_MF = (centred(x_BPF) if centre else x_BPF)[part_BP]
+            part_BP = shows_part(x_BPF, look.foreground, self._train.grid)
+            x_MF = (centred(x_BPF) if texture else x_BPF)[part_BP]
             patches.append(self._head.project(self._some(x_MF, math.ceil(share * len(x_MF)))))
         return torch.cat(patches), torch.cat(means)
 
@@ -192,8 +209,8 @@ class MemoryLearner:
         head.cut_Q = torch.tensor(
             [product.foreground.cut for product in learned], device=self._device
         )
-        head.centred_Q = torch.tensor(
-            [self._is_centred(product.foreground) for product in learned], device=self._device
+        head.texture_Q = torch.tensor(
+            [self._is_texture(product.foreground) for product in learned], device=self._device
         )
         head.seen_Q = torch.tensor([product.seen for product in learned], device=self._device)
 
@@ -223,11 +240,6 @@ class MemoryLearner:
         log_B = torch.cat(logs)
         spread = log_B.std(correction=0).clamp_min(_LEAST_SPREAD)
         return log_B.mean().exp(), spread, _REACH * torch.cat(reaches).amax()
-
-    def _drawn(self, rows: np.ndarray) -> Tensor:
-        """(B, P, F) features of some images."""
-        order = torch.randperm(len(rows), generator=self._generator)[:_DRAWN_IMAGES]
-        return torch.cat(list(in_batches(self._train, rows[np.sort(order.numpy())])))
 
     def _some(self, x_MC: Tensor, count: int) -> Tensor:
         """At most `count` rows, drawn."""
