@@ -41,7 +41,7 @@ def test_its_graph_in_int8_scores_and_tells_products_as_the_run(
     chosen = ("--weights", weights, "--form", "none")
     adapted = moekit(
         *("adapt", "industrial", *data, "--out", run, "--architecture", ARCHITECTURE, *chosen),
-        *("--image-size", 160, "--precision", "fp32", "--device", "cpu"),
+        *("--image-size", 224, "--precision", "fp32", "--device", "cpu"),
     )
     assert adapted.code == 0, adapted.err
     exported = moekit("export", "industrial", *data, "--run", run, "--int8", "--json", *chosen)
@@ -53,10 +53,11 @@ def test_its_graph_in_int8_scores_and_tells_products_as_the_run(
     accuracy = record["quantisation"]["accuracy"]
     assert accuracy["greatest_drift"] > 0
     scored = []
-    for number, backend in enumerate(((), ("--backend", "openvino-int8"))):
+    in_torch = ("--precision", "fp32", "--device", "cpu", *chosen)
+    for number, how in enumerate((in_torch, ("--backend", "openvino-int8"))):
         predicted = moekit(
-            *("predict", "industrial", cells, "--run", run, "--json", *backend, *chosen),
-            *("--precision", "fp32", "--device", "cpu", "--out", tmp_path / str(number)),
+            *("predict", "industrial", cells, "--run", run, "--json", *how),
+            *("--out", tmp_path / str(number)),
         )
         assert predicted.code == 0, predicted.err
         scored.append(predicted.json["predictions"])
