@@ -65,8 +65,8 @@ class GroupedMemory(nn.Module):
         found, bases, base = [], [], counts_K.new_zeros(())
         for group, count_k, start_k in zip(
             self.groups,
-            counts_K.split(_CELLS_PER_GROUP),
-            start_K.split(_CELLS_PER_GROUP),
+            torch.split(counts_K, _CELLS_PER_GROUP),
+            torch.split(start_K, _CELLS_PER_GROUP),
             strict=True,
         ):
             rows = count_k.amax(0).clamp_min(1)
