@@ -8,6 +8,7 @@ from torch import nn
 
 import moekit
 from moekit.errors import PluginError
+from moekit.export import graph as graph_module
 from moekit.export.graph import write_onnx
 from moekit.export.predictor import ExportedPredictor
 from moekit.export.program import KitProgram
@@ -125,3 +126,24 @@ def test_kinds_of_image_have_their_names(make_predictor, preprocess, generator, 
     images = torch.randn(24, *preprocess.shape, generator=generator)
     assert graph(images).kinds == predictor(images).kinds
     assert len(set(graph(images).kinds)) > 1
+
+
+class Buffered(nn.Module):
+    """A program that holds much outside its parameters."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("table", torch.ones(50_000))
+
+    def forward(self, images):
+        score = images.flatten(1).mean(1) + self.table.mean() * self.table[7]
+        return score, score, None, None
+
+
+def test_what_buffers_hold_counts_for_the_size_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(graph_module, "_ONE_FILE", 100_000)
+    path = tmp_path / "model.onnx"
+    write_onnx(Buffered(), (3, 4, 4), path, whose="small")
+    assert {file.name for file in tmp_path.iterdir()} == {"model.onnx", "model.onnx.data"}
+    found = onnx_session(path, threads=1)(torch.zeros(3, 3, 4, 4).numpy())
+    assert found["score"] == pytest.approx([1, 1, 1])
