@@ -1,57 +1,141 @@
-"""Times the fitted models that test_anomalib.py left, in turn, so that all are hindered alike.
+"""Times models beside each other in one process: anomalib's, and the kit as torch and as OpenVINO.
 
-    python tests/benchmarks/anomalib_timing.py RUNS [SECONDS]
+    python tests/benchmarks/anomalib_timing.py RUNS [ROUNDS]
 
-RUNS is the folder of MOEKIT_BENCH_RUNS; the figures go to results/anomalib_timing.json.
+RUNS is the folder of MOEKIT_BENCH_RUNS with what test_anomalib.py and test_anomaly.py left; the
+figures go to results/anomalib_timing.json. All compute in float32 on one thread, in turn, so that
+all are hindered alike; times are of the processor.
+
+PatchCore stands there twice: as it was fitted, and with as many members as it keeps where nothing
+is drawn before (a tenth of all training patches). The latter are those of the fitted one, repeated:
+they decide how long a search takes, not what it finds, so only its time is told.
 """
 
-import dataclasses
+import copy
+import functools
 import json
+import math
+import statistics
 import sys
+import time
 from pathlib import Path
 
 import torch
 
+from moekit import Registry
 from moekit.backbone.sources import find_weights
+from moekit.cli.export import run_export
+from moekit.cli.output import reporter
+from moekit.cli.trained import open_trained
 from moekit.data.stream import image_batches
+from moekit.plugins.changes import kit_of_run
 from moekit.runtime.facts import machine, now, versions
+from moekit.training.run import Run
 from moekit_industrial.bridge.fitted import load_fitted
 from moekit_industrial.bridge.run import preprocess_of
-from moekit_industrial.bridge.timing import time_models
+from moekit_industrial.bridge.scores import raw_output
 from moekit_industrial.loaders.named import load_mvtec
 
-BATCH = 8
+BATCH, PATCHES, CORESET = 8, 1024, 0.1
 HERE = Path(__file__).parent
 
 
-def main(runs, seconds=300.0):
+def main(runs, rounds=7):
     torch.set_num_threads(1)
     weights = find_weights("vit_small_patch14_dinov2")
     figures = {}
     for data in ("mvtec_screw", "magnetic_tile"):
-        folders = sorted(
-            folder for folder in runs.glob(f"{data}-*") if (folder / "model.json").is_file()
-        )
         source = HERE.parents[1] / ".." / "shared" / "data" / data
-        if not folders or not source.is_dir():
-            continue
         samples = load_mvtec(source, 0).split("test")[:BATCH]
-        models, batches = {}, {}
-        for folder in folders:
-            name = folder.name.removeprefix(f"{data}-")
-            models[name], size = load_fitted(folder, weights)
-            preprocess = preprocess_of(models[name], size)
-            inputs = [(sample.id, sample.path) for sample in samples]
-            batches[name] = next(image_batches(inputs, preprocess, batch_size=BATCH)).images
-        timed = time_models(models, batches, seconds=seconds)
-        figures[data] = {
-            name: {"images_per_s": 1000 * BATCH / one.milliseconds, **dataclasses.asdict(one)}
-            for name, one in timed.items()
+        calls = {
+            **_of_anomalib(runs, data, weights, samples),
+            **_of_the_kit(runs / f"{data}-moekit-0", source, samples),
         }
+        figures[data] = _times(calls, rounds)
     path = HERE / "results" / "anomalib_timing.json"
-    facts = {"created": now(), "batch_size": BATCH, "versions": versions(), "machine": machine()}
+    facts = {
+        "command": "python tests/benchmarks/anomalib_timing.py RUNS",
+        "created": now(),
+        "batch_size": BATCH,
+        "versions": versions(),
+        "machine": machine(),
+    }
     path.write_text(json.dumps({**facts, "data": figures}, indent=2) + "\n", encoding="utf-8")
 
 
+def _of_anomalib(runs, data, weights, samples):
+    calls = {}
+    for name in ("patchcore", "padim", "anomaly_dino"):
+        folder = runs / f"{data}-{name}"
+        model, size = load_fitted(folder, weights)
+        images = _read(samples, preprocess_of(model, size))
+        calls[name] = functools.partial(raw_output, model, images)
+        if name == "patchcore":
+            train = json.loads((folder / "result.json").read_text())["resources"]["images"]["train"]
+            whole = copy.deepcopy(model)
+            bank = whole.model.memory_bank
+            members = round(CORESET * train * PATCHES)
+            repeated = bank.repeat(math.ceil(members / len(bank)), 1)[:members].clone()
+            whole.model.memory_bank = repeated
+            calls["patchcore, nothing drawn before"] = functools.partial(raw_output, whole, images)
+    return calls
+
+
+def _of_the_kit(folder, source, samples):
+    run, registry = Run(folder), Registry()
+    spec = kit_of_run(registry, "industrial", run.read_finished())
+    if not (folder / "export" / "openvino").is_dir():
+        with reporter() as report:
+            run_export("industrial", run_folder=folder, data=f"mvtec={source}", report=report)
+    calls = {}
+    for name, backend, precision in (
+        ("moekit", "torch", "fp32"),
+        ("moekit, OpenVINO", "openvino", None),
+    ):
+        trained = open_trained(
+            spec,
+            run,
+            registry=registry,
+            threshold_rule=None,
+            review=None,
+            precision=precision,
+            weights="auto",
+            form="auto",
+            device="cpu",
+            backend=backend,
+        )
+        calls[name] = functools.partial(trained.predictor, _read(samples, trained.preprocess))
+    return calls
+
+
+def _read(samples, preprocess):
+    inputs = [(sample.id, sample.path) for sample in samples]
+    return next(image_batches(inputs, preprocess, batch_size=BATCH)).images
+
+
+@torch.inference_mode()
+def _times(calls, rounds):
+    """Images per second of processor time, and how often the first one's time fits into it."""
+    times = {name: [] for name in calls}
+    for number in range(rounds + 1):
+        for name, call in calls.items():
+            began = time.process_time()
+            call()
+            if number:
+                times[name].append(time.process_time() - began)
+    first = next(iter(calls))
+    return {
+        name: {
+            "images_per_s": BATCH / statistics.median(own),
+            "speed_over": {
+                other: statistics.median(b / a for a, b in zip(own, times[other], strict=True))
+                for other in (first, "patchcore, nothing drawn before")
+            },
+            "rounds": rounds,
+        }
+        for name, own in times.items()
+    }
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(float, sys.argv[2:3]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:3]))

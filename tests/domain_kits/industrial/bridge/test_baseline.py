@@ -16,7 +16,6 @@ from moekit.evaluation.metrics import auroc
 from moekit_industrial.bridge.fitted import load_fitted
 from moekit_industrial.bridge.run import preprocess_of
 from moekit_industrial.bridge.scores import raw_output
-from moekit_industrial.bridge.timing import time_models
 from moekit_industrial.loaders.named import load_mvtec
 
 FILES = {
@@ -92,9 +91,6 @@ def test_a_fitted_model_comes_back_and_scores_alike(patchcore, line, weights):
     assert ids[:3] == [sample.id for sample in samples]
     assert score_B.numpy() == pytest.approx(raw[:3], rel=1e-4)
     assert map_BHW.shape == (3, 56, 56)
-    timed = time_models({"one": model, "two": model}, {"one": images, "two": images}, seconds=0.1)
-    assert timed["one"].ratio == 1.0
-    assert timed["two"].milliseconds > 0
 
 
 def test_a_damaged_model_is_refused_before_it_is_read(patchcore, weights, tmp_path):
