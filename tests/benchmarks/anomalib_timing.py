@@ -1,4 +1,4 @@
-"""Times models beside each other in one process: anomalib's, and the kit as torch and as OpenVINO.
+"""Times models in turn, in one process: anomalib's, and the kit in torch and in OpenVINO.
 
     python tests/benchmarks/anomalib_timing.py RUNS [ROUNDS]
 
@@ -37,6 +37,8 @@ from moekit_industrial.bridge.scores import raw_output
 from moekit_industrial.loaders.named import load_mvtec
 
 BATCH, PATCHES, CORESET = 8, 1024, 0.1
+SMALL = 336
+"""Side of the smaller images of test_anomaly.py."""
 HERE = Path(__file__).parent
 
 
@@ -49,7 +51,8 @@ def main(runs, rounds=7):
         samples = load_mvtec(source, 0).split("test")[:BATCH]
         calls = {
             **_of_anomalib(runs, data, weights, samples),
-            **_of_the_kit(runs / f"{data}-moekit-0", source, samples),
+            **_of_the_kit("moekit", runs / f"{data}-moekit-0", source, samples),
+            **_of_the_kit(f"moekit {SMALL}", runs / f"{data}-moekit-{SMALL}-0", source, samples),
         }
         figures[data] = _times(calls, rounds)
     path = HERE / "results" / "anomalib_timing.json"
@@ -81,16 +84,16 @@ def _of_anomalib(runs, data, weights, samples):
     return calls
 
 
-def _of_the_kit(folder, source, samples):
+def _of_the_kit(name, folder, source, samples):
     run, registry = Run(folder), Registry()
     spec = kit_of_run(registry, "industrial", run.read_finished())
     if not (folder / "export" / "openvino").is_dir():
         with reporter() as report:
             run_export("industrial", run_folder=folder, data=f"mvtec={source}", report=report)
     calls = {}
-    for name, backend, precision in (
-        ("moekit", "torch", "fp32"),
-        ("moekit, OpenVINO", "openvino", None),
+    for whole_name, backend, precision in (
+        (name, "torch", "fp32"),
+        (f"{name}, OpenVINO", "openvino", None),
     ):
         trained = open_trained(
             spec,
@@ -104,7 +107,7 @@ def _of_the_kit(folder, source, samples):
             device="cpu",
             backend=backend,
         )
-        calls[name] = functools.partial(trained.predictor, _read(samples, trained.preprocess))
+        calls[whole_name] = functools.partial(trained.predictor, _read(samples, trained.preprocess))
     return calls
 
 
