@@ -17,6 +17,7 @@ import json
 import math
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from moekit.cli.export import run_export
 from moekit.cli.output import reporter
 from moekit.cli.trained import open_trained
 from moekit.data.stream import image_batches
+from moekit.export.sessions import openvino_session
 from moekit.plugins.changes import kit_of_run
 from moekit.runtime.facts import machine, now, versions
 from moekit.training.run import Run
@@ -37,6 +39,7 @@ from moekit_industrial.bridge.scores import raw_output
 from moekit_industrial.loaders.named import load_mvtec
 
 BATCH, PATCHES, CORESET = 8, 1024, 0.1
+WHOLE = "patchcore, nothing drawn before"
 SMALL = 336
 """Side of the smaller images of test_anomaly.py."""
 HERE = Path(__file__).parent
@@ -75,13 +78,30 @@ def _of_anomalib(runs, data, weights, samples):
         calls[name] = functools.partial(raw_output, model, images)
         if name == "patchcore":
             train = json.loads((folder / "result.json").read_text())["resources"]["images"]["train"]
-            whole = copy.deepcopy(model)
-            bank = whole.model.memory_bank
-            members = round(CORESET * train * PATCHES)
-            repeated = bank.repeat(math.ceil(members / len(bank)), 1)[:members].clone()
-            whole.model.memory_bank = repeated
-            calls["patchcore, nothing drawn before"] = functools.partial(raw_output, whole, images)
+            whole = _with_members(model, round(CORESET * train * PATCHES))
+            calls[WHOLE] = functools.partial(raw_output, whole, images)
+            for key, one in ((name, model), (WHOLE, whole)):
+                calls[f"{key}, OpenVINO"] = functools.partial(_in_pairs, _in_openvino(one), images)
     return calls
+
+
+def _with_members(patchcore, members):
+    whole = copy.deepcopy(patchcore)
+    bank = whole.model.memory_bank
+    whole.model.memory_bank = bank.repeat(math.ceil(members / len(bank)), 1)[:members].clone()
+    return whole
+
+
+def _in_openvino(model):
+    """anomalib's own export, which fixes the batch at two images."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = model.to_openvino(folder, input_size=(448, 448))
+        return openvino_session(Path(path), threads=1)
+
+
+def _in_pairs(session, images):
+    for pair in torch.split(images, 2):
+        session(pair.numpy())
 
 
 def _of_the_kit(name, folder, source, samples):
@@ -132,7 +152,7 @@ def _times(calls, rounds):
             "images_per_s": BATCH / statistics.median(own),
             "speed_over": {
                 other: statistics.median(b / a for a, b in zip(own, times[other], strict=True))
-                for other in (first, "patchcore, nothing drawn before")
+                for other in (first, WHOLE)
             },
             "rounds": rounds,
         }

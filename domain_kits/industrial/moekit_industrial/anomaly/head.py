@@ -44,8 +44,8 @@ class MemoryHead(SizedByState):
         asked: Cells that a patch is compared with.
     """
 
-    centre_F: Tensor
-    basis_FC: Tensor
+    centre_QF: Tensor
+    basis_QFC: Tensor
     prototypes_RF: Tensor
     product_R: Tensor
     reach_Q: Tensor
@@ -64,8 +64,8 @@ class MemoryHead(SizedByState):
         features = width * blocks
         kept = min(components, features)
         self.memory = RoutedMemory(kept, asked=asked)
-        self.register_buffer("centre_F", torch.zeros(features))
-        self.register_buffer("basis_FC", torch.zeros(features, kept))
+        self.register_buffer("centre_QF", torch.zeros(0, features))
+        self.register_buffer("basis_QFC", torch.zeros(0, features, kept))
         self.register_buffer("prototypes_RF", torch.zeros(0, features))
         self.register_buffer("product_R", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("axis_QF", torch.zeros(0, features))
@@ -123,8 +123,8 @@ class MemoryHead(SizedByState):
         kind_BP = product_B[:, None].expand_as(part_BP)
         texture_B = self.texture_Q[product_B]
         x_BPF = torch.where(texture_B[:, None, None], centred(x_BPF), x_BPF)
-        x_TC = self.project(x_BPF).flatten(0, 1)
-        far_T: Tensor = self.memory(x_TC, kind_BP.flatten(), part_BP.flatten())
+        x_BPC = (x_BPF - self.centre_QF[product_B, None]) @ self.basis_QFC[product_B]
+        far_T: Tensor = self.memory(x_BPC.flatten(0, 1), kind_BP.flatten(), part_BP.flatten())
         far_BP = far_T.view_as(part_BP)
         return torch.where(texture_B[:, None], (far_BP + along_lines(far_BP, grid)) / 2, far_BP)
 
@@ -132,10 +132,6 @@ class MemoryHead(SizedByState):
         """(B, P) whether each patch shows the part; all do where a product has no background."""
         along_BP = torch.einsum("bpf,bf->bp", x_BPF, self.axis_QF[product_B])
         return grown(along_BP > self.cut_Q[product_B][:, None], grid)
-
-    def project(self, x_TF: Tensor) -> Tensor:
-        """(..., F) to (..., C), the components that are compared."""
-        return (x_TF - self.centre_F) @ self.basis_FC
 
     def _log_odds(self, far_BP: Tensor, product_B: Tensor) -> Tensor:
         """(B, P) how far beyond the usual of normal images, whose own lie around 0.

@@ -38,20 +38,18 @@ _LEAST_SPREAD = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
-class _Look:
-    """What some images of a product show of it.
+class _View:
+    """Which of a product's patches are compared, and by which features.
 
     Attributes:
         foreground: Which patches show the part.
-        shown: Share of patches that do.
-        mean_F: (F,) mean of the features that are compared.
-        spread_FF: (F, F) their covariance.
+        centre_F: (F,) mean of the features.
+        basis_FC: (F, C) their principal components.
     """
 
     foreground: Foreground
-    shown: float
-    mean_F: Tensor
-    spread_FF: Tensor
+    centre_F: Tensor
+    basis_FC: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +58,7 @@ class _Product:
 
     members: Members
     prototypes_RF: Tensor
-    foreground: Foreground
+    view: _View
     seen: int
 
 
@@ -68,7 +66,8 @@ class MemoryLearner:
     """Fills a head's memory; a head that has learned already is added to.
 
     What was learned before stays in proportion to the images that it stands for, and the number of
-    members never grows beyond its bound.
+    members never grows beyond its bound. A product is learned as if it were alone: whatever others
+    a run has, it is remembered and scored alike.
 
     Args:
         head: What learns; in place.
@@ -85,8 +84,9 @@ class MemoryLearner:
         self._head, self._train, self._val = head, train, val
         self._plain = plain
         self._limit = PLAIN_MEMBERS if plain else MEMBERS
-        self._device = head.centre_F.device
-        self._generator = torch.Generator().manual_seed(seed)
+        self._device = head.scale_Q.device
+        self._seed = seed
+        self._generator = torch.Generator()
 
     @torch.inference_mode()
     def run(self) -> None:
@@ -104,11 +104,9 @@ class MemoryLearner:
                 fix="give it more good images",
             )
         products = self._remembered()
-        looks = {name: self._look(mine, products.get(name)) for name, mine in rows.items()}
-        if not products:
-            self._find_components(list(looks.values()))
         for name, mine in rows.items():
-            products[name] = self._learn(mine, looks[name], products.get(name))
+            self._generator.manual_seed(self._seed)
+            products[name] = self._learn(mine, products.get(name))
         self._keep(products)
         self._calibrate(list(products), checks)
 
@@ -123,42 +121,20 @@ class MemoryLearner:
                     head.memory.counts_K[mine_K],
                 ),
                 prototypes_RF=head.prototypes_RF[head.product_R == number],
-                foreground=Foreground(head.axis_QF[number], float(head.cut_Q[number])),
+                view=_View(
+                    Foreground(head.axis_QF[number], float(head.cut_Q[number])),
+                    head.centre_QF[number],
+                    head.basis_QFC[number],
+                ),
                 seen=int(head.seen_Q[number]),
             )
         return products
 
-    def _look(self, rows: np.ndarray, known: _Product | None) -> _Look:
-        order = torch.randperm(len(rows), generator=self._generator)[:_DRAWN_IMAGES]
-        drawn = rows[np.sort(order.numpy())]
-        x_BPF = torch.cat(list(in_batches(self._train, drawn)))
-        foreground = known.foreground if known else self._foreground(x_BPF)
-        shown = float(shows_part(x_BPF, foreground, self._train.grid).float().mean())
-        compared_BPF = centred(x_BPF) if self._is_texture(foreground) else x_BPF
-        x_MF = compared_BPF.flatten(0, 1)
-        mean_F = x_MF.mean(0)
-        spread_FF = (x_MF - mean_F).T @ (x_MF - mean_F) / len(x_MF)
-        return _Look(foreground, shown, mean_F, spread_FF)
-
-    def _foreground(self, x_BPF: Tensor) -> Foreground:
-        if self._plain:
-            return Foreground.everywhere(x_BPF.shape[2], x_BPF.device)
-        return fit_foreground(x_BPF, self._train.grid)
-
-    def _is_texture(self, foreground: Foreground) -> bool:
-        return foreground.is_everywhere and not self._plain
-
-    def _find_components(self, looks: Sequence[_Look]) -> None:
-        """Principal components of the features of all products, products counting alike."""
-        centre_F = torch.stack([look.mean_F for look in looks]).mean(0)
-        off = [look.mean_F - centre_F for look in looks]
-        spreads = [look.spread_FF + torch.outer(d, d) for look, d in zip(looks, off, strict=True)]
-        basis_FF = torch.linalg.eigh(torch.stack(spreads).mean(0)).eigenvectors.flip(1)
-        self._head.centre_F = centre_F
-        self._head.basis_FC = basis_FF[:, : self._head.basis_FC.shape[1]].contiguous()
-
-    def _learn(self, rows: np.ndarray, look: _Look, known: _Product | None) -> _Product:
-        bank_MC, prototypes_RF = self._collect(rows, look)
+    def _learn(self, rows: np.ndarray, known: _Product | None) -> _Product:
+        some_BPF = self._drawn(rows)
+        view = known.view if known else self._find_view(some_BPF)
+        shown = float(shows_part(some_BPF, view.foreground, self._train.grid).float().mean())
+        bank_MC, prototypes_RF = self._collect(rows, view, shown)
         seen = len(rows)
         if known:
             seen += known.seen
@@ -173,22 +149,44 @@ class MemoryLearner:
             prototypes_RF=cluster(
                 prototypes_RF, min(PROTOTYPES, len(prototypes_RF)), generator=self._generator
             ),
-            foreground=look.foreground,
+            view=view,
             seen=seen,
         )
 
-    def _collect(self, rows: np.ndarray, look: _Look) -> tuple[Tensor, Tensor]:
+    def _drawn(self, rows: np.ndarray) -> Tensor:
+        """(B, P, F) features of some images."""
+        order = torch.randperm(len(rows), generator=self._generator)[:_DRAWN_IMAGES]
+        return torch.cat(list(in_batches(self._train, rows[np.sort(order.numpy())])))
+
+    def _find_view(self, x_BPF: Tensor) -> _View:
+        foreground = (
+            Foreground.everywhere(x_BPF.shape[2], x_BPF.device)
+            if self._plain
+            else fit_foreground(x_BPF, self._train.grid)
+        )
+        x_MF = (centred(x_BPF) if self._is_texture(foreground) else x_BPF).flatten(0, 1)
+        centre_F = x_MF.mean(0)
+        spread_FF = (x_MF - centre_F).T @ (x_MF - centre_F) / len(x_MF)
+        basis_FF = torch.linalg.eigh(spread_FF).eigenvectors.flip(1)
+        components = self._head.basis_QFC.shape[2]
+        return _View(foreground, centre_F, basis_FF[:, :components].contiguous())
+
+    def _is_texture(self, foreground: Foreground) -> bool:
+        return foreground.is_everywhere and not self._plain
+
+    def _collect(self, rows: np.ndarray, view: _View, shown: float) -> tuple[Tensor, Tensor]:
         """(M, C) patches of the part, about twice the limit at most, and (B, F) images' means."""
         views = 1 if self._plain else self._train.views
-        expected = look.shown * len(rows) * views * self._train.grid.patches
+        expected = shown * len(rows) * views * self._train.grid.patches
         share = min(1.0, 2 * self._limit / max(expected, 1))
-        texture = self._is_texture(look.foreground)
+        texture = self._is_texture(view.foreground)
         patches, means = [], []
         for x_BPF in in_batches(self._train, rows, views):
             means.append(x_BPF.mean(1))
-            part_BP = shows_part(x_BPF, look.foreground, self._train.grid)
+            part_BP = shows_part(x_BPF, view.foreground, self._train.grid)
             x_MF = (centred(x_BPF) if texture else x_BPF)[part_BP]
-            patches.append(self._head.project(self._some(x_MF, math.ceil(share * len(x_MF)))))
+            kept_MF = self._some(x_MF, math.ceil(share * len(x_MF)))
+            patches.append((kept_MF - view.centre_F) @ view.basis_FC)
         return torch.cat(patches), torch.cat(means)
 
     def _joined(self, old_MC: Tensor, new_MC: Tensor, share: float) -> Tensor:
@@ -205,12 +203,13 @@ class MemoryLearner:
         head.prototypes_RF = torch.cat([product.prototypes_RF for product in learned])
         counts = torch.tensor([len(product.prototypes_RF) for product in learned])
         head.product_R = torch.arange(len(learned)).repeat_interleave(counts).to(self._device)
-        head.axis_QF = torch.stack([product.foreground.axis_F for product in learned])
-        head.cut_Q = torch.tensor(
-            [product.foreground.cut for product in learned], device=self._device
-        )
+        views = [product.view for product in learned]
+        head.centre_QF = torch.stack([view.centre_F for view in views])
+        head.basis_QFC = torch.stack([view.basis_FC for view in views])
+        head.axis_QF = torch.stack([view.foreground.axis_F for view in views])
+        head.cut_Q = torch.tensor([view.foreground.cut for view in views], device=self._device)
         head.texture_Q = torch.tensor(
-            [self._is_texture(product.foreground) for product in learned], device=self._device
+            [self._is_texture(view.foreground) for view in views], device=self._device
         )
         head.seen_Q = torch.tensor([product.seen for product in learned], device=self._device)
 

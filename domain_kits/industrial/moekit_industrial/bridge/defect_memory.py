@@ -99,7 +99,7 @@ class DefectMemoryModel(nn.Module):
         number = torch.arange(len(self._seen))
         held_out = number % _HELD_OUT == _HELD_OUT - 1
         held_out[-1] = True
-        device = self.head.centre_F.device
+        device = self.head.scale_Q.device
         train, val = (
             _Collected([self._seen[row] for row in rows.nonzero()[:, 0]], self._grid, device)
             for rows in (~held_out, held_out)

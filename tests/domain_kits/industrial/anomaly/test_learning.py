@@ -10,6 +10,7 @@ import torch
 
 from moekit import DataError, Grid, PluginError
 from moekit_industrial.anomaly import MemoryHead, MemoryLearner, learning
+from moekit_industrial.anomaly.head import patch_features
 
 from .conftest import GRID, WIDTH
 
@@ -75,6 +76,12 @@ def test_learning_two_products_scores_each_as_learning_it_alone(
     fresh = tokens(with_defect(make("nut", 20, seed=6).x_BPF, by=0.3))
     order = both(fresh, GRID).logit_B.argsort()
     assert torch.equal(order, alone(fresh, GRID).logit_B.argsort())
+    x_BPF = patch_features(fresh, GRID)
+    far = [
+        head.distances(x_BPF, torch.full((20,), head.kinds.index("nut")), GRID)
+        for head in (both, alone)
+    ]
+    torch.testing.assert_close(*far)
 
 
 def test_new_images_are_added_in_proportion_and_within_the_bound(
@@ -101,10 +108,13 @@ def test_an_update_may_bring_a_new_product_and_leaves_the_old_one_as_it_is(
     head = learn(make("nut", 20, seed=0), make("nut", 8, seed=1))
     fresh = tokens(make("nut", 9, seed=4).x_BPF)
     before = head(fresh, GRID)
+    far = head.distances(patch_features(fresh, GRID), torch.zeros(9, dtype=torch.int64), GRID)
     learn(make("bolt", 20, seed=2), make("bolt", 8, seed=3), head=head)
     after = head(fresh, GRID)
     assert head.kinds == ("nut", "bolt")
     assert torch.equal(before.logit_B.argsort(), after.logit_B.argsort())
+    nuts = torch.zeros(9, dtype=torch.int64)
+    torch.testing.assert_close(head.distances(patch_features(fresh, GRID), nuts, GRID), far)
     assert (after.kind_B == 0).all()
 
 
