@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -217,9 +218,11 @@ def _lines(
 
 
 def _history(epochs: list[Epoch] | None) -> list[Markup] | None:
-    """Loss and validation AUROC against the epoch."""
+    """Loss and validation AUROC against the epoch; empty where no epoch has a loss."""
     if not epochs:
         return None
+    if all(math.isnan(epoch.train_loss) for epoch in epochs):
+        return []
     x = Axis.around("epoch", [epoch.epoch for epoch in epochs])
 
     def chart(title: str, label: str, *figures: tuple[str, str, list[float]]) -> Markup:

@@ -61,11 +61,11 @@ class Overlay(pydantic.BaseModel):
 
 
 class Epoch(pydantic.BaseModel):
-    """One line of history.jsonl; a figure that was undefined is nan."""
+    """One line of history.jsonl; a figure that was undefined or that a kit does not have is nan."""
 
     epoch: int
-    train_loss: float
-    val_loss: float
+    train_loss: float = float("nan")
+    val_loss: float = float("nan")
     val_auroc: float = float("nan")
 
 

@@ -220,6 +220,12 @@ def test_an_undefined_epoch_is_left_out_of_the_chart(tmp_path):
     assert re.search(r"\bnan\b", render_report(run).read_text(encoding="utf-8")) is None
 
 
+def test_a_run_that_was_not_trained_by_gradients_says_so(tmp_path):
+    run = write_run(tmp_path / "run", images=0)
+    (run / "history.jsonl").write_text('{"epoch": 1.0, "images": 30.0, "seconds": 2.5}\n')
+    assert "Nothing was trained by gradients" in render_report(run).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("interval", "up", "said"),
     [

@@ -1,8 +1,8 @@
 """The loader `good=PATH`: a folder of good images, and what to test on where there is something.
 
-`good=PATH?defective=PATH2&masks=PATH3&good_test=PATH4`; sub-folders are read too. Without
-`defective` or `good_test` there is no test split: a kit can be adapted and predict, and there is
-nothing to evaluate it on.
+`good=PATH?defective=PATH2&masks=PATH3&good_test=PATH4&product=NAME`; sub-folders are read too.
+Without `defective` or `good_test` there is no test split: a kit can be adapted and predict, and
+there is nothing to evaluate it on.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from moekit_industrial.loaders.masks import index_masks
 from moekit_industrial.loaders.rows import GOOD, Product, Row, ask_anomalib
 
 FOLDERS = ("defective", "masks", "good_test")
+PRODUCT = "product"
 _LOOKS_SPLIT = ("test", "ground_truth")
 
 
@@ -30,7 +31,9 @@ def load_good(path: Path | None, seed: int) -> Dataset:
     A mask has the name of its defective image, with `_mask` at its end or not, and lies in the same
     sub-folder or directly in the folder of masks. The first sub-folder of a defective image is its
     kind. Options that are paths are relative to the working folder, as PATH is; `groups` and
-    `shots` are as of `mvtec`.
+    `shots` are as of `mvtec`. The product has the name of the folder, or of the one around it where
+    the folder is called as good images are; `product=NAME` gives it another, by which images are
+    added to what a run has learned of it.
 
     Args:
         path: The folder, with options or without.
@@ -40,13 +43,14 @@ def load_good(path: Path | None, seed: int) -> Dataset:
         DataError: A folder is missing, empty or lies in another, an option is wrong, or a group or
             an image lies in two splits.
     """
-    root, options = parse_source(path, known=(*FOLDERS, *OPTIONS))
+    root, options = parse_source(path, known=(*FOLDERS, PRODUCT, *OPTIONS))
     folders = {"good": root} | {name: Path(options[name]) for name in FOLDERS if name in options}
     _check_folders(folders)
     folders = {name: folder.resolve() for name, folder in folders.items()}
     name = folders["good"].name
     if name.lower() in NEGATIVE_NAMES:
         name = folders["good"].parent.name
+    name = options.get(PRODUCT) or name
     images, how = _find(folders)
     rows, used = _rows(folders, images)
     rest = tuple(

@@ -44,6 +44,11 @@ def test_good_images_alone_become_train_and_val_without_a_test_split(parts):
         dataset.split("test")
 
 
+def test_a_product_may_be_named(parts):
+    dataset = load(f"{parts}/good?product=screw")
+    assert {sample.facts["product"] for sample in dataset.samples} == {"screw"}
+
+
 def test_defective_and_good_test_images_make_a_test_split(parts):
     dataset = load(whole(parts))
     assert collections.Counter((s.split, s.label) for s in dataset.samples) == {
