@@ -87,7 +87,7 @@ def choose_threshold(
         DataError: A class that the rule needs is missing, or too few negatives to fit a tail.
         UsageError: The rule is unknown.
     """
-    kind = rule.partition("=")[0]
+    kind = rule if rule in _JUDGED else _promise(rule)[0]
     if not (labels == 0).any() or (kind not in _ONE_CLASS and not (labels == 1).any()):
         raise DataError(
             f"the rule {rule} needs scores of both classes",
@@ -208,9 +208,8 @@ def _count(scores: np.ndarray, labels: np.ndarray, candidates: np.ndarray) -> Co
 
 def _judge(counts: Counts, rule: str) -> tuple[np.ndarray, int]:
     """What the rule says of each candidate, and the candidate that it chooses."""
-    known = {"accuracy": _accuracy, "f1": _f1, "youden": _youden}
-    if rule in known:
-        values = known[rule](counts)
+    if rule in _JUDGED:
+        values = _JUDGED[rule](counts)
         return values, _middle_of_best(values)
     kind, share = _promise(rule)
     # Divided like the share was written, so that 2 of 100 is exactly 0.02.
@@ -254,6 +253,9 @@ def _youden(counts: Counts) -> np.ndarray:
         counts.true_positives / counts.positives - counts.false_positives / counts.negatives
     )
     return value
+
+
+_JUDGED = {"accuracy": _accuracy, "f1": _f1, "youden": _youden}
 
 
 def _middle_of_best(values: np.ndarray) -> int:

@@ -134,7 +134,7 @@ def _recognised(scored: Predictions) -> list[str]:
     unknown = int((kinds == UNKNOWN).sum())
     return [
         f"The product was told right in {_share(int((kinds == products).sum()), len(kinds))} "
-        f"images; {unknown} were taken for no product of the run, which are reviewed, not passed."
+        f"images; {unknown} were taken for no product of the run, which are never passed."
     ]
 
 

@@ -115,3 +115,8 @@ def test_a_review_zone_above_the_threshold_is_refused():
     point = OperatingPoint(threshold=0.3, rule="accuracy", split="val", n=4, value=1.0)
     with pytest.raises(UsageError, match=r"would be empty: max-false-alarm=0 gives 0\.5"):
         review_threshold("max-false-alarm=0", scores, labels, point=point)
+
+
+def test_a_misspelt_rule_is_named_before_the_classes_are_counted() -> None:
+    with pytest.raises(UsageError, match=r"no threshold rule 'tale=0\.02'"):
+        choose_threshold(np.linspace(0.1, 0.4, 10), np.zeros(10, int), rule="tale=0.02")
