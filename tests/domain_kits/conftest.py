@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from moekit.cli.adapt import run_adaptation
 from moekit.cli.output import Reporter
@@ -64,12 +63,3 @@ def medical_run(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOEKIT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield adapted("medical", f"candidates={example}")
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Small products wait for each other's threads where the machine is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
