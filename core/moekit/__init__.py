@@ -16,7 +16,23 @@ if TYPE_CHECKING:
     from moekit.backbone.model import MoEBackbone, Provenance
     from moekit.cli.options import command_options
     from moekit.cli.output import print_json, reporter, say
-    from moekit.data.map_counts import MapCounts
+    from moekit.contract.commands import CommandSpec, HealthCheckSpec
+    from moekit.contract.datasets import DatasetSpec
+    from moekit.contract.experts import ExpertSpec, GateSpec, SpecialistSlot
+    from moekit.contract.hookspecs import hookimpl
+    from moekit.contract.jobs import FitJob, FitResult, PredictJob
+    from moekit.contract.kits import KitSpec
+    from moekit.contract.map_counts import MapCounts
+    from moekit.contract.metrics import MapMetricExample, MapMetricSpec, MetricExample, MetricSpec
+    from moekit.contract.outputs import HeadOutput
+    from moekit.contract.recipe import Recipe
+    from moekit.contract.report import (
+        ReportContext,
+        ReportSection,
+        ReportSectionSpec,
+        ReportTable,
+        RunEvent,
+    )
     from moekit.data.samples import Dataset, Sample, Skipped
     from moekit.data.splits import split_dataset
     from moekit.errors import (
@@ -32,32 +48,10 @@ if TYPE_CHECKING:
     from moekit.moe.routing import Routing
     from moekit.moe.specialists import Grid, SpecialistExpert
     from moekit.moe.stats import BlockRouting, RoutingTrace
-    from moekit.plugins.fitting import FitResult, FitTask
-    from moekit.plugins.hookspecs import hookimpl
-    from moekit.plugins.records import (
-        CommandSpec,
-        DatasetSpec,
-        ExpertSpec,
-        GateSpec,
-        HealthCheckSpec,
-        KitSpec,
-        MapMetricExample,
-        MapMetricSpec,
-        MetricExample,
-        MetricSpec,
-        PredictTask,
-        ReportContext,
-        ReportSection,
-        ReportSectionSpec,
-        ReportTable,
-        RunEvent,
-        SpecialistSlot,
-    )
     from moekit.plugins.registry import Registry
-    from moekit.runtime.heads import PooledHead
-    from moekit.runtime.output import HeadOutput, KitOutput
     from moekit.runtime.runtime import Runtime
-    from moekit.training.recipe import Recipe
+    from moekit.tasks.score.head import PooledHead
+    from moekit.tasks.score.output import KitOutput
 
 _HOMES = {
     "backbone.build": ("build_backbone",),
@@ -66,7 +60,7 @@ _HOMES = {
     "backbone.model": ("MoEBackbone", "Provenance"),
     "cli.options": ("command_options",),
     "cli.output": ("print_json", "reporter", "say"),
-    "data.map_counts": ("MapCounts",),
+    "tasks.score.map_counts": ("MapCounts",),
     "data.samples": ("Dataset", "Sample", "Skipped"),
     "data.splits": ("split_dataset",),
     "errors": (
@@ -82,9 +76,9 @@ _HOMES = {
     "moe.routing": ("Routing",),
     "moe.specialists": ("Grid", "SpecialistExpert"),
     "moe.stats": ("BlockRouting", "RoutingTrace"),
-    "plugins.fitting": ("FitResult", "FitTask"),
-    "plugins.hookspecs": ("hookimpl",),
-    "plugins.records": (
+    "contract.fitting": ("FitResult", "FitJob"),
+    "contract.hookspecs": ("hookimpl",),
+    "contract.records": (
         "CommandSpec",
         "DatasetSpec",
         "ExpertSpec",
@@ -95,7 +89,7 @@ _HOMES = {
         "MapMetricSpec",
         "MetricExample",
         "MetricSpec",
-        "PredictTask",
+        "PredictJob",
         "ReportContext",
         "ReportSection",
         "ReportSectionSpec",
@@ -104,10 +98,10 @@ _HOMES = {
         "SpecialistSlot",
     ),
     "plugins.registry": ("Registry",),
-    "runtime.heads": ("PooledHead",),
-    "runtime.output": ("HeadOutput", "KitOutput"),
+    "tasks.score.head": ("PooledHead",),
+    "tasks.score.output": ("HeadOutput", "KitOutput"),
     "runtime.runtime": ("Runtime",),
-    "training.recipe": ("Recipe",),
+    "contract.recipe": ("Recipe",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -120,8 +114,8 @@ __all__ = [
     "ExpertChoice",
     "ExpertSpec",
     "Features",
+    "FitJob",
     "FitResult",
-    "FitTask",
     "Gate",
     "GateSpec",
     "Grid",
@@ -139,7 +133,7 @@ __all__ = [
     "MoekitError",
     "PluginError",
     "PooledHead",
-    "PredictTask",
+    "PredictJob",
     "Provenance",
     "Recipe",
     "Registry",

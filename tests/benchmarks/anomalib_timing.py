@@ -31,8 +31,8 @@ from moekit.cli.trained import open_trained
 from moekit.data.stream import image_batches
 from moekit.export.sessions import openvino_session
 from moekit.plugins.changes import kit_of_run
-from moekit.runtime.facts import machine, now, versions
-from moekit.training.run import Run
+from moekit.runs.facts import machine, now, versions
+from moekit.runs.run import Run
 from moekit_industrial.bridge.fitted import load_fitted
 from moekit_industrial.bridge.run import preprocess_of
 from moekit_industrial.bridge.scores import raw_output

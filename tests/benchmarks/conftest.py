@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from moekit.runtime.facts import machine, now, versions
+from moekit.runs.facts import machine, now, versions
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -17,14 +17,14 @@ from moekit import Registry
 from moekit.cli.adapt import run_adaptation
 from moekit.cli.export import run_export
 from moekit.cli.output import reporter
-from moekit.data.predictions import Predictions
-from moekit.evaluation.delong import delong_test
-from moekit.evaluation.metrics import auroc
-from moekit.evaluation.scoring import score_samples
 from moekit.export.predictor import ExportedPredictor
 from moekit.export.record import open_export
 from moekit.export.sessions import openvino_session
-from moekit.training.run import Run
+from moekit.runs.run import Run
+from moekit.tasks.score.delong import delong_test
+from moekit.tasks.score.metrics import auroc
+from moekit.tasks.score.predictions import Predictions
+from moekit.tasks.score.scoring import score_samples
 
 pytestmark = pytest.mark.bench
 THREADS = int(os.environ.get("MOEKIT_BENCH_THREADS", "2"))

@@ -11,7 +11,7 @@ import torch
 from moekit import Registry
 from moekit.backbone.build import build_backbone
 from moekit.data.stream import Preprocess
-from moekit.evaluation.predict import collect_inputs, predict
+from moekit.prediction.predict import collect_inputs, predict
 from moekit.runtime.device import autocast
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor

@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 from moekit import hookimpl
-from moekit.plugins import hookspecs
+from moekit.contract import hookspecs
 
 HOOKS = [name for name in vars(hookspecs) if name.startswith("moekit_")]
 PLUGINS = [

@@ -85,7 +85,7 @@ def test_the_expert_without_its_zeros_fails_as_the_tutorial_says(written):
 def test_the_five_commands_change_the_routing_page_of_an_evaluation(
     tutorial, written, tmp_path, monkeypatch, capsys
 ):
-    from moekit.data.folder import write_example
+    from moekit.builtin.loaders.folder import write_example
 
     commands, _ = tutorial
     five = [line.split() for line in commands[:5]]

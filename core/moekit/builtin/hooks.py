@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from moekit.builtin.health import HEALTH_CHECKS
-from moekit.data.folder import FOLDER
-from moekit.evaluation.metrics import METRICS
+from moekit.builtin.loaders.folder import FOLDER
+from moekit.contract.commands import HealthCheckSpec
+from moekit.contract.datasets import DatasetSpec
+from moekit.contract.experts import GateSpec
+from moekit.contract.hookspecs import hookimpl
+from moekit.contract.metrics import MetricSpec
 from moekit.moe.gates import ExpertChoice, TopKSigmoid, TopKSoftmax, UnitTopK
-from moekit.plugins.hookspecs import hookimpl
-from moekit.plugins.records import DatasetSpec, GateSpec, HealthCheckSpec, MetricSpec
+from moekit.tasks.score.metrics import METRICS
 
 
 @hookimpl

@@ -124,9 +124,9 @@ def run_adaptation(
     from moekit.cli.session import open_backbone, quiet_libraries
     from moekit.plugins.changes import KitChanges, changed, kit_of_data
     from moekit.plugins.registry import Registry
+    from moekit.runs.run import Run
     from moekit.training.adapt import Adaptation
     from moekit.training.adapt import adapt as train
-    from moekit.training.run import Run
 
     quiet_libraries()
     registry = Registry()

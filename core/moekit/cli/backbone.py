@@ -35,7 +35,7 @@ def info(architecture: str | None, weights: str, form: str, as_json: bool) -> No
     from moekit.backbone.sources import DEFAULT_ARCHITECTURE
     from moekit.backbone.sparse.sources import find_form
     from moekit.cli.session import open_backbone
-    from moekit.runtime.facts import backbone_facts
+    from moekit.runs.facts import backbone_facts
 
     model = open_backbone(
         device="cpu",

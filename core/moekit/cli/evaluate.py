@@ -84,7 +84,7 @@ def run_evaluation(
     from moekit.evaluation.evaluate import evaluate as score
     from moekit.plugins.changes import kit_of_run
     from moekit.plugins.registry import Registry
-    from moekit.training.run import Run
+    from moekit.runs.run import Run
 
     run = Run(run_folder)
     record = run.read_finished()

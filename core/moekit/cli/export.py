@@ -95,7 +95,7 @@ def run_export(
     from moekit.export.export import export as write
     from moekit.plugins.changes import kit_of_run
     from moekit.plugins.registry import Registry
-    from moekit.training.run import Run
+    from moekit.runs.run import Run
 
     if max_loss is not None and not int8:
         raise UsageError(

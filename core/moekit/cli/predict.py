@@ -112,13 +112,13 @@ def run_prediction(
     backend: str = "torch",
 ) -> dict[str, Any]:
     """Scores inputs with a run; returns what `--json` prints."""
+    from moekit.contract.jobs import PredictJob
     from moekit.errors import UsageError
-    from moekit.evaluation.predict import check_paths, collect_inputs, score_pictures
-    from moekit.evaluation.predict import predict as score
     from moekit.plugins.changes import kit_of_run
-    from moekit.plugins.records import PredictTask
     from moekit.plugins.registry import Registry
-    from moekit.training.run import Run
+    from moekit.prediction.predict import check_paths, collect_inputs, score_pictures
+    from moekit.prediction.predict import predict as score
+    from moekit.runs.run import Run
 
     registry = Registry()
     if registry.kit(kit).predict is None:
@@ -147,7 +147,7 @@ def run_prediction(
     predictor, preprocess = trained.predictor, trained.preprocess
     if spec.predict is not None:
         return spec.predict(
-            PredictTask(
+            PredictJob(
                 inputs=tuple(inputs),
                 out=out,
                 score=functools.partial(score_pictures, predictor, preprocess, batch_size),

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from moekit.data.predictions import Predictions
+    from moekit.contract.kits import KitSpec
     from moekit.data.stream import Preprocess
-    from moekit.plugins.records import KitSpec
     from moekit.plugins.registry import Registry
+    from moekit.runs.run import Run
     from moekit.runtime.predictor import Scorer
-    from moekit.training.run import Run
+    from moekit.tasks.score.predictions import Predictions
 
 rule_option = click.option(
     "--threshold-rule",
@@ -99,7 +99,7 @@ def open_trained(
         WeightsError: The backbone is another one, the trained weights are damaged, or the export is
             of others.
     """
-    from moekit.evaluation.threshold import choose_threshold, review_threshold
+    from moekit.tasks.score.threshold import choose_threshold, review_threshold
 
     record = run.read_finished()
     if backend == "torch":
@@ -155,8 +155,8 @@ def _open_torch(
     device: str,
 ) -> _Opened:
     from moekit.cli.session import open_backbone
-    from moekit.data.predictions import Predictions
     from moekit.evaluation.evaluate import load_predictor, preprocess_of
+    from moekit.tasks.score.predictions import Predictions
 
     backbone = open_backbone(
         device=device,
@@ -178,11 +178,11 @@ def _open_torch(
 def _open_export(spec: KitSpec, run: Run, backend: str) -> _Opened:
     import torch
 
-    from moekit.data.predictions import Predictions
     from moekit.evaluation.evaluate import check_kit
     from moekit.export.predictor import ExportedPredictor
     from moekit.export.record import open_export
     from moekit.export.sessions import open_session
+    from moekit.tasks.score.predictions import Predictions
 
     check_kit(run, spec)
     export = open_export(run, backend)

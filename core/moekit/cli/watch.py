@@ -194,11 +194,11 @@ def run_watch(
         UsageError: The kit predicts in its own way.
     """
     from moekit.errors import UsageError
-    from moekit.evaluation.watch.loop import watch as score
-    from moekit.evaluation.watch.task import Watch, check_folders
     from moekit.plugins.changes import kit_of_run
     from moekit.plugins.registry import Registry
-    from moekit.training.run import Run
+    from moekit.prediction.watch.job import Watch, check_folders
+    from moekit.prediction.watch.loop import watch as score
+    from moekit.runs.run import Run
 
     registry = Registry()
     run = Run(run_folder)

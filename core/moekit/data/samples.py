@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from moekit.data.mask_table import MaskTable
 from moekit.errors import DataError
 
 SPLITS = ("train", "val", "test")
@@ -27,8 +28,11 @@ class Sample:
         split: `train`, `val` or `test`; None until the data set is split.
         facts: More that subgroups are made from, by name, such as the maker of the device. They are
             kept with the predictions and read by report sections, so they may identify nobody.
-        mask: An image of the size of this one whose pixels are not zero where it is positive; None
-            where nobody has drawn one. A negative sample needs none.
+        mask: An image of the size of this one whose pixels say what is where; None if nobody has
+            drawn one. Without a `mask_table` every value but zero means class 1.
+        labels: All classes of the sample, as indices, if samples may have several; `label` is then
+            the first of them, or 0 if there is none. None if samples have one label each.
+        mask_table: What the values of the mask mean; None as said above.
     """
 
     id: str
@@ -40,6 +44,8 @@ class Sample:
     split: str | None = None
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
     mask: Path | None = None
+    labels: tuple[int, ...] | None = None
+    mask_table: MaskTable | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from moekit.data.predictions import Predictions
+from moekit.tasks.score.predictions import Predictions
 
 RESAMPLES = 2000
 _LEAST_DEFINED = 0.95

@@ -9,31 +9,32 @@ from typing import Any
 
 import numpy as np
 
-from moekit._files import write_json
 from moekit.backbone.model import MoEBackbone
-from moekit.data.predictions import RECOGNISED, Predictions
+from moekit.contract.kits import KitSpec
+from moekit.contract.recipe import Recipe
+from moekit.contract.report import RunEvent
 from moekit.data.samples import Dataset
 from moekit.data.stream import Preprocess, image_batches
 from moekit.errors import DataError, WeightsError
-from moekit.evaluation.localisation import localise
-from moekit.evaluation.map_summary import with_map_metrics
-from moekit.evaluation.misses import draw_misses
 from moekit.evaluation.routing import RoutingTable
-from moekit.evaluation.scoring import Scored, score_samples
 from moekit.evaluation.summary import summarise
-from moekit.evaluation.threshold import OperatingPoint, choose_threshold
-from moekit.evaluation.words import data_facts, words_of
+from moekit.files import write_json
 from moekit.moe.stats import RoutingTrace
 from moekit.plugins.changes import kit_of_frames, map_metrics_of, metrics_of
-from moekit.plugins.records import KitSpec, RunEvent
 from moekit.plugins.registry import Registry
+from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
+from moekit.runs.run import Run
 from moekit.runtime.device import pick_arithmetic
-from moekit.runtime.facts import backbone_facts, machine, now, plugin_facts, versions
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
+from moekit.tasks.score.localisation import localise
+from moekit.tasks.score.map_summary import with_map_metrics
+from moekit.tasks.score.misses import draw_misses
+from moekit.tasks.score.predictions import RECOGNISED, Predictions
+from moekit.tasks.score.scoring import Scored, score_samples
+from moekit.tasks.score.threshold import OperatingPoint, choose_threshold
+from moekit.tasks.score.words import data_facts, words_of
 from moekit.training.adapt import baseline_of
-from moekit.training.recipe import Recipe
-from moekit.training.run import Run
 
 SCHEMA = 1
 TRACED_IMAGES = 128

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from moekit.contract.kits import KitSpec
 from moekit.moe.stats import BlockRouting, RoutingTrace, dead_of, load_of, maxvio_of
-from moekit.plugins.records import KitSpec
 
 NONE = "none"
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from moekit.data.predictions import Predictions
+from moekit.contract.metrics import MapMetricSpec, MetricSpec
 from moekit.errors import DataError, PluginError
 from moekit.evaluation.bootstrap import RESAMPLES, Resamples, percentile_interval
-from moekit.evaluation.delong import delong_test
-from moekit.plugins.records import MapMetricSpec, MetricSpec
+from moekit.tasks.score.delong import delong_test
+from moekit.tasks.score.predictions import Predictions
 
 BASELINE = "frozen backbone, same head"
 _ROUNDING = 1e-9

@@ -16,15 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moekit._files import atomic_folder, sha256, write_json
-from moekit.data.predictions import Predictions
 from moekit.data.samples import Dataset, Sample
 from moekit.data.stream import Preprocess, image_batches
 from moekit.errors import DataError, UsageError
-from moekit.evaluation.delong import delong_ci
-from moekit.evaluation.metrics import auroc
-from moekit.evaluation.scoring import score_samples
-from moekit.export.accuracy import check_accuracy
 from moekit.export.graph import INPUT, write_onnx
 from moekit.export.libraries import need
 from moekit.export.parity import BATCHES, check_parity
@@ -33,9 +27,15 @@ from moekit.export.program import KitProgram
 from moekit.export.quantise import kept_in_float, quantise
 from moekit.export.record import RECORD, SCHEMA, VALIDATION, weights_of
 from moekit.export.sessions import Format, open_session, openvino_model
-from moekit.runtime.facts import machine, now, versions
+from moekit.files import atomic_folder, sha256, write_json
+from moekit.runs.facts import machine, now, versions
+from moekit.runs.run import Run
 from moekit.runtime.predictor import Predictor
-from moekit.training.run import Run
+from moekit.tasks.score.accuracy import check_accuracy
+from moekit.tasks.score.delong import delong_ci
+from moekit.tasks.score.metrics import auroc
+from moekit.tasks.score.predictions import Predictions
+from moekit.tasks.score.scoring import score_samples
 
 CALIBRATION_IMAGES = 200
 _LIBRARIES = ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf")

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from moekit.export.sessions import Session
-from moekit.runtime.output import kind_names
 from moekit.runtime.predictor import Scores
+from moekit.tasks.score.output import kind_names
 
 ExportPrecision = Literal["fp32", "int8"]
 

@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 import pydantic
 
-from moekit._files import read_json, sha256
 from moekit.data.stream import Preprocess
 from moekit.errors import DataError, WeightsError
 from moekit.export.predictor import ExportPrecision
 from moekit.export.sessions import Format
-from moekit.training.run import Run
+from moekit.files import read_json, sha256
+from moekit.runs.run import Run
 
 SCHEMA = 1
 RECORD, VALIDATION = "export.json", "validation.csv"

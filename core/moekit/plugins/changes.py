@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from moekit.contract.experts import SpecialistSlot
+from moekit.contract.kits import KitSpec
+from moekit.contract.metrics import MapMetricSpec, MetricSpec
 from moekit.errors import DataError, UsageError
-from moekit.plugins.records import KitSpec, MapMetricSpec, MetricSpec, SpecialistSlot
 from moekit.plugins.registry import Registry
 
 

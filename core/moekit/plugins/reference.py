@@ -14,8 +14,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from moekit._files import atomic_text
-from moekit.plugins import hookspecs, manifest, records
+from moekit.contract import hookspecs, records
+from moekit.files import atomic_text
+from moekit.plugins import manifest
 from moekit.plugins.discovery import State
 from moekit.plugins.manifest import API_VERSION
 

@@ -11,8 +11,8 @@ from typing import Literal
 
 import jinja2
 
-from moekit._files import atomic_text
 from moekit.errors import UsageError
+from moekit.files import atomic_text
 from moekit.plugins.manifest import API_VERSION
 
 PluginKind = Literal["expert", "gate", "metric", "map-metric", "dataset", "kit", "command"]

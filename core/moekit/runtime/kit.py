@@ -12,14 +12,16 @@ from typing import cast
 from torch import Tensor, nn
 
 from moekit.backbone.model import MoEBackbone
+from moekit.contract.experts import SpecialistSlot
+from moekit.contract.kits import KitSpec
+from moekit.contract.outputs import HeadOutput
 from moekit.errors import MoekitError, PluginError, UsageError
 from moekit.moe.gates import Gate
 from moekit.moe.routing import is_traced
 from moekit.moe.specialists import Grid, SpecialistSet
 from moekit.moe.stats import RoutingTrace
-from moekit.plugins.records import KitSpec, SpecialistSlot
 from moekit.plugins.registry import Registry
-from moekit.runtime.output import HeadOutput, kind_names
+from moekit.tasks.score.output import kind_names
 
 
 class KitModules(nn.Module):

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from moekit.backbone.features import Features
 from moekit.backbone.model import MoEBackbone
+from moekit.contract.kits import KitSpec
 from moekit.errors import UsageError
 from moekit.moe.stats import RoutingTrace
-from moekit.plugins.records import KitSpec
 from moekit.plugins.registry import Registry
 from moekit.runtime.kit import KitModules
-from moekit.runtime.output import KitOutput
+from moekit.tasks.score.output import KitOutput
 
 
 class Runtime:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import click
 from click.testing import CliRunner, Result
 
+from moekit.contract.commands import CommandSpec
 from moekit.plugins.commands import RESERVED
-from moekit.plugins.records import CommandSpec
 from moekit.testing.check import Blocked, ConformanceError, NotApplicable, check, require
 from moekit.testing.subject import Subject, private_folders
 

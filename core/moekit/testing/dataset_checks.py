@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from moekit.contract.datasets import DatasetSpec
 from moekit.data.images import read_image, read_mask
 from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.errors import DataError, MoekitError
-from moekit.plugins.records import DatasetSpec
 from moekit.testing.check import ConformanceError, NotApplicable, check, require
 from moekit.testing.subject import Subject, contents, private_folders
 

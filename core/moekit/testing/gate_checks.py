@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moekit.contract.experts import GateSpec
 from moekit.moe.gates import Gate
 from moekit.moe.routing import Routing
-from moekit.plugins.records import GateSpec
 from moekit.testing.check import ConformanceError, NotApplicable, check, require
 from moekit.testing.inputs import generator
 from moekit.testing.subject import Subject

@@ -11,13 +11,14 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from moekit._files import read_json
+from moekit.contract.kits import KitSpec
+from moekit.contract.outputs import HeadOutput
+from moekit.contract.recipe import Recipe
+from moekit.files import read_json
 from moekit.plugins.changes import kit_of_frames
 from moekit.plugins.manifest import Input
-from moekit.plugins.records import KitSpec
 from moekit.plugins.registry import Registry
 from moekit.runtime.kit import KitModules
-from moekit.runtime.output import HeadOutput
 from moekit.runtime.runtime import Runtime
 from moekit.testing.check import ConformanceError, NotApplicable, check, require
 from moekit.testing.inputs import GRID, STACK, awaken, generator, write_images
@@ -29,7 +30,6 @@ from moekit.testing.reference import (
     small_backbone,
 )
 from moekit.testing.subject import Subject, private_folders
-from moekit.training.recipe import Recipe
 
 _TOLERANCE = 1e-5
 

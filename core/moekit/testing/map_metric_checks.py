@@ -11,10 +11,10 @@ import warnings
 
 import numpy as np
 
-from moekit.data.map_counts import MapCounts
-from moekit.data.masks import RegionMask
-from moekit.evaluation.localisation import count_maps
-from moekit.plugins.records import MapMetricExample, MapMetricSpec
+from moekit.contract.map_counts import MapCounts
+from moekit.contract.metrics import MapMetricExample, MapMetricSpec
+from moekit.tasks.score.localisation import count_maps
+from moekit.tasks.score.masks import RegionMask
 from moekit.testing.check import check, require
 from moekit.testing.subject import Subject
 

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from moekit.plugins.records import MetricSpec
+from moekit.contract.metrics import MetricSpec
 from moekit.testing.check import check, require
 from moekit.testing.subject import Subject
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import cast
 
-from moekit._files import sha256
+from moekit.contract.commands import HealthCheckSpec
+from moekit.contract.report import ReportSection, ReportSectionSpec
 from moekit.errors import PluginError
-from moekit.evaluation.sections import read_context
+from moekit.files import sha256
 from moekit.plugins.activation import RECORDS, activate
 from moekit.plugins.discovery import State
 from moekit.plugins.manifest import Event, Manifest
-from moekit.plugins.records import HealthCheckSpec, ReportSection, ReportSectionSpec
 from moekit.plugins.registry import Kind, Registry
+from moekit.report.sections import read_context
 from moekit.testing.check import Blocked, ConformanceError, check, require
 from moekit.testing.reference import reference_events
 from moekit.testing.subject import Subject, private_folders

@@ -15,22 +15,24 @@ from lightning.fabric import Fabric
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from moekit._files import read_json
 from moekit.backbone.carve import carve
 from moekit.backbone.model import MoEBackbone, Provenance
+from moekit.contract.experts import ExpertSpec, GateSpec, SpecialistSlot
+from moekit.contract.hookspecs import hookimpl
+from moekit.contract.kits import KitSpec
+from moekit.contract.outputs import HeadOutput
+from moekit.contract.recipe import Recipe
+from moekit.contract.report import RunEvent
 from moekit.data.samples import Dataset
 from moekit.evaluation.evaluate import Evaluation, evaluate
+from moekit.files import read_json
 from moekit.moe.gates import TopKSoftmax
 from moekit.moe.specialists import Grid
 from moekit.plugins.discovery import discover
-from moekit.plugins.hookspecs import hookimpl
-from moekit.plugins.records import ExpertSpec, GateSpec, KitSpec, RunEvent, SpecialistSlot
 from moekit.plugins.registry import Registry
-from moekit.runtime.output import HeadOutput
+from moekit.runs.run import Run
 from moekit.testing.inputs import GRID, WIDTH, write_images
 from moekit.training.adapt import Adaptation, adapt
-from moekit.training.recipe import Recipe
-from moekit.training.run import Run
 
 PATCH, DEPTH = 14, 12
 SIDE = PATCH * GRID.rows

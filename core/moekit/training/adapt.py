@@ -15,20 +15,21 @@ from torch import nn
 
 from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sources import cache_folder
-from moekit.data.predictions import Predictions
+from moekit.contract.jobs import FitJob, FitResult
+from moekit.contract.kits import KitSpec
+from moekit.contract.recipe import Recipe
+from moekit.contract.report import RunEvent
 from moekit.data.samples import Dataset
 from moekit.errors import UsageError
 from moekit.plugins.changes import KitChanges, kit_of_frames, metrics_of
-from moekit.plugins.fitting import FitResult, FitTask
-from moekit.plugins.records import KitSpec, RunEvent
 from moekit.plugins.registry import Registry
+from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
+from moekit.runs.run import Run
 from moekit.runtime.device import Arithmetic, pick_arithmetic
-from moekit.runtime.facts import backbone_facts, machine, now, plugin_facts, versions
 from moekit.runtime.kit import KitModules
+from moekit.tasks.score.predictions import Predictions
 from moekit.training.fit import fit_labelled, score_stored
 from moekit.training.prefix import PrefixPlan, PrefixStore, open_prefix
-from moekit.training.recipe import Recipe
-from moekit.training.run import Run
 from moekit.training.storage import DEFAULT_LIMIT
 
 OnProgress = Callable[[str, int, int], None]
@@ -133,7 +134,7 @@ def adapt(
         }
     outcomes: dict[Part, _Outcome] = {}
     for part, epochs in {BASELINE: task.recipe.baseline_epochs, KIT: task.recipe.epochs}.items():
-        fitting = FitTask(
+        fitting = FitJob(
             part=part,
             kit=parts[part],
             backbone=backbone,

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import binary_auroc
 
 from moekit.backbone.model import MoEBackbone
+from moekit.contract.jobs import FitJob, FitResult
+from moekit.contract.recipe import Recipe
 from moekit.moe.specialists import Grid
 from moekit.moe.stats import RoutingTrace
-from moekit.plugins.fitting import FitResult, FitTask
 from moekit.runtime.kit import KitModules
 from moekit.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from moekit.training.prefix import PrefixStore
-from moekit.training.recipe import Recipe
 
 OnEpoch = Callable[[Mapping[str, float]], None]
 _CHECKPOINT_SECONDS = 45.0
@@ -62,7 +62,7 @@ class Trainee(nn.Module):
         return cast(Tensor, output.logit_B)
 
 
-def fit_labelled(task: FitTask) -> FitResult:
+def fit_labelled(task: FitJob) -> FitResult:
     """The core's training loop, for samples of both classes.
 
     At the end the kit holds the averaged weights of the epoch with the lowest validation loss.
@@ -91,7 +91,7 @@ def score_stored(
 
 
 class _Fit:
-    def __init__(self, task: FitTask) -> None:
+    def __init__(self, task: FitJob) -> None:
         self.kit = task.kit
         self.fabric = task.fabric
         self.train = task.train

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from moekit import ReportContext, ReportSection, ReportSectionSpec, ReportTable
-from moekit.data.predictions import RECOGNISED, Predictions
-from moekit.evaluation.delong import delong_ci
-from moekit.evaluation.metrics import auroc
-from moekit.runtime.output import UNKNOWN
+from moekit.tasks.score.delong import delong_ci
+from moekit.tasks.score.metrics import auroc
+from moekit.tasks.score.output import UNKNOWN
+from moekit.tasks.score.predictions import RECOGNISED, Predictions
 
 DEFECT, PRODUCT = "defect", "product"
 OVERKILLS = (0.01, 0.02, 0.05)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from moekit import PredictTask, UsageError
+from moekit import PredictJob, UsageError
 
 
-def predict_series(task: PredictTask) -> dict[str, Any]:
+def predict_series(task: PredictJob) -> dict[str, Any]:
     """Scores the nodule candidates of every CT series below one path.
 
     The tokens that name files and series in the outputs are salted with the run's provenance, so

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from moekit import KitSpec, Recipe, Routing, RoutingTrace, SpecialistSlot
-from moekit.evaluation.overlay import LONG_SIDE, draw_overlay
 from moekit.evaluation.routing import RoutingTable
+from moekit.tasks.score.overlay import LONG_SIDE, draw_overlay
 
 
 def test_no_evidence_leaves_the_image_as_it_is():

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from moekit import DataError, MetricSpec, PluginError
-from moekit.data.predictions import Predictions
 from moekit.evaluation.bootstrap import Resamples, percentile_interval
-from moekit.evaluation.metrics import METRICS, auroc
 from moekit.evaluation.summary import summarise
+from moekit.tasks.score.metrics import METRICS, auroc
+from moekit.tasks.score.predictions import Predictions
 
 
 def make(n=200, seed=0, groups=None, subtypes=None, strength=0.4):

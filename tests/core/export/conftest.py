@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 import moekit
-from moekit.data.predictions import Predictions
 from moekit.data.samples import Dataset, Sample
 from moekit.data.stream import Preprocess
 from moekit.export.export import ExportTask
+from moekit.runs.run import Run
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
-from moekit.training.run import Run
+from moekit.tasks.score.predictions import Predictions
 
 SIDE = 32
 

@@ -10,7 +10,6 @@ import sys
 import pytest
 import torch
 
-from moekit.data.predictions import Predictions
 from moekit.errors import DataError, MoekitError, StorageError, UsageError, WeightsError
 from moekit.export.export import export
 from moekit.export.libraries import need
@@ -18,6 +17,7 @@ from moekit.export.predictor import ExportedPredictor
 from moekit.export.record import open_export
 from moekit.export.sessions import onnx_session, openvino_session
 from moekit.runtime.predictor import Predictor
+from moekit.tasks.score.predictions import Predictions
 
 pytest.importorskip("openvino", reason="needs the extra `export`")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from lightning.fabric import Fabric
 
 from moekit import Registry
+from moekit.runs.run import Run
 from moekit.training import adapt as module
-from moekit.training.run import Run
 
 
 def main(folder: Path, processes: int) -> None:

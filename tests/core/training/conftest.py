@@ -12,8 +12,8 @@ from torch import nn
 
 import moekit
 from moekit.data.samples import Dataset, Sample
+from moekit.runs.run import Run
 from moekit.training.adapt import Adaptation, adapt
-from moekit.training.run import Run
 
 SIDE = 32
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from moekit import DataError, UsageError
-from moekit.data.predictions import Predictions
-from moekit.training.run import Run
+from moekit.runs.run import Run
+from moekit.tasks.score.predictions import Predictions
 
 
 class Killed(Exception):

@@ -18,13 +18,13 @@ from moekit import DataError, Dataset, PluginError, Sample
 from moekit.data.stream import Preprocess, image_batches
 from moekit.data.views import view
 from moekit.evaluation.evaluate import Evaluation, evaluate, load_predictor, preprocess_of
-from moekit.evaluation.predict import predict, score_pictures
 from moekit.plugins.changes import kit_of_frames
-from moekit.runtime.heads import PooledHead
+from moekit.prediction.predict import predict, score_pictures
+from moekit.runs.run import Run
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
+from moekit.tasks.score.head import PooledHead
 from moekit.training.prefix import PrefixPlan, open_prefix
-from moekit.training.run import Run
 
 FRAMES = 3
 

@@ -13,12 +13,12 @@ import torch
 from lightning.fabric import Fabric
 from PIL import Image
 
-from moekit import DataError, PredictTask, Registry
+from moekit import DataError, PredictJob, Registry
 from moekit.data.stream import image_batches
 from moekit.evaluation.evaluate import Evaluation, evaluate, load_predictor, preprocess_of
-from moekit.evaluation.predict import score_pictures
+from moekit.prediction.predict import score_pictures
+from moekit.runs.run import Run
 from moekit.training.adapt import Adaptation, adapt
-from moekit.training.run import Run
 from moekit_medical.kit import MEDICAL
 from moekit_medical.predict import predict_series
 
@@ -192,7 +192,7 @@ def test_a_real_series_is_predicted_with_stacks(work, predictor, backbone, serie
         seen.extend(pictures)
         return score_pictures(predictor, preprocess, 64, pictures)
 
-    task = PredictTask(
+    task = PredictJob(
         inputs=(part_of(series, tmp_path / "part"),),
         out=tmp_path / "out",
         score=score,

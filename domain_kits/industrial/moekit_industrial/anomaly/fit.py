@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import cast
 
-from moekit import FitResult, FitTask
+from moekit import FitJob, FitResult
 from moekit_industrial.anomaly.head import MemoryHead
 from moekit_industrial.anomaly.learning import MemoryLearner
 from moekit_industrial.anomaly.patches import StoredPatches
 
 
-def fit_memory(task: FitTask) -> FitResult:
+def fit_memory(task: FitJob) -> FitResult:
     """Fills the kit's memory from the training split, scaled by the validation split.
 
     The baseline is the plain way on the same backbone, see `MemoryLearner`.

@@ -21,19 +21,19 @@ from timm.data import (
 from torch import nn
 
 from moekit import DataError, Dataset, KitSpec, Registry, Sample, UsageError
-from moekit._files import atomic_text, write_json
 from moekit.backbone.sources import WeightFile
-from moekit.data.predictions import Predictions
 from moekit.data.stream import Preprocess
-from moekit.evaluation.delong import delong_ci
-from moekit.evaluation.localisation import localise
-from moekit.evaluation.map_summary import with_map_metrics
-from moekit.evaluation.misses import draw_misses
 from moekit.evaluation.summary import summarise
-from moekit.evaluation.threshold import choose_threshold
-from moekit.evaluation.words import data_facts, words_of
+from moekit.files import atomic_text, write_json
 from moekit.plugins.changes import map_metrics_of, metrics_of
-from moekit.runtime.facts import machine, now, plugin_facts, versions
+from moekit.runs.facts import machine, now, plugin_facts, versions
+from moekit.tasks.score.delong import delong_ci
+from moekit.tasks.score.localisation import localise
+from moekit.tasks.score.map_summary import with_map_metrics
+from moekit.tasks.score.misses import draw_misses
+from moekit.tasks.score.predictions import Predictions
+from moekit.tasks.score.threshold import choose_threshold
+from moekit.tasks.score.words import data_facts, words_of
 from moekit_industrial.bridge.batches import Batches
 from moekit_industrial.bridge.fit import Fitting, fit_model
 from moekit_industrial.bridge.fitted import save_fitted

@@ -13,10 +13,10 @@ import torch
 from torch.nn import functional
 
 from moekit import DataError, PluginError, Sample, Skipped
-from moekit.data.masks import Size
 from moekit.data.stream import Preprocess
-from moekit.evaluation.scoring import score_samples
 from moekit.runtime.predictor import Scores
+from moekit.tasks.score.masks import Size
+from moekit.tasks.score.scoring import score_samples
 from moekit_industrial.bridge.library import AnomalibModule, quiet
 from moekit_industrial.bridge.resources import Clock, Used
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from moekit import DataError, Dataset, DatasetSpec
+from moekit.builtin.loaders.labels import NEGATIVE_NAMES
 from moekit.data.images import IMAGE_SUFFIXES, find_images, relative_id
-from moekit.data.labels import NEGATIVE_NAMES
 from moekit.data.options import parse_source
 from moekit_industrial.loaders import examples
 from moekit_industrial.loaders.assemble import OPTIONS, build_dataset

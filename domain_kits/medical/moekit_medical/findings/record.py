@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from moekit import DataError
-from moekit import _files as files
+from moekit import files as files
 
 DISCLAIMER = "Research software, not for clinical use."
 _SCORE_DIGITS, _PLACE_DIGITS = 6, 3

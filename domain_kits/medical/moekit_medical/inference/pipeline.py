@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from moekit import DataError, StorageError, UsageError
-from moekit import _files as files
+from moekit import files as files
 from moekit_medical.findings.record import DISCLAIMER, Finding
 from moekit_medical.findings.suppression import suppress
 from moekit_medical.inference.candidates import MOST, Candidates, find_candidates

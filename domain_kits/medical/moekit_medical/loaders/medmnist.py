@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from moekit import DataError, Dataset, DatasetSpec, Sample
-from moekit._files import sha256
 from moekit.data.options import parse_source
 from moekit.data.samples import SPLITS
 from moekit.data.splits import check_classes, check_splits
+from moekit.files import sha256
 from moekit_medical.loaders.cache import KEY_DIGITS, Cached, Writer, cached
 from moekit_medical.loaders.npz import Arrays, open_arrays
 

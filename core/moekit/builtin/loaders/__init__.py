@@ -1,0 +1,1 @@
+"""The loaders of labelled images that moekit itself provides."""

@@ -1,0 +1,1 @@
+"""The task `score`: one probability an item, and where its evidence lies."""
