@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from moekit.backbone.model import MoEBackbone
+    from moekit.contract.tasks import TaskSpec
     from moekit.data.samples import Sample
     from moekit.moe.specialists import Grid
 
@@ -62,6 +63,7 @@ class FitJob:
         fabric: Launched; decides device, arithmetic and processes.
         train: The stored prefix of the training split, and its samples.
         val: The same of the validation split, one view.
+        task: What is learned.
         recipe: How to train.
         epochs: Passes over the training split.
         seed: Decides everything that is drawn.
@@ -75,6 +77,7 @@ class FitJob:
     fabric: Fabric
     train: StoredPrefix
     val: StoredPrefix
+    task: TaskSpec
     recipe: Recipe
     epochs: int
     seed: int
