@@ -192,7 +192,7 @@ class MoEBackbone(nn.Module):
                 of the patch size.
             branches: The active kit's specialists by block.
             keep: Blocks whose output is wanted too.
-            trace: Collects the routing where one is given.
+            trace: Collects the routing if one is given.
             top_k: Generic experts a token has in this pass; the backbone's own if None.
 
         Raises:
@@ -251,7 +251,7 @@ class MoEBackbone(nn.Module):
             start: First block to run.
             branches: The active kit's specialists by block.
             keep: Blocks whose output is wanted too.
-            trace: Collects the routing where one is given.
+            trace: Collects the routing if one is given.
             stop: The block after the last one.
             top_k: Generic experts a token has in this pass; the backbone's own if None.
 
