@@ -192,8 +192,8 @@ class MoEBackbone(nn.Module):
                 of the patch size.
             branches: The active kit's specialists by block.
             keep: Blocks whose output is wanted too.
-            trace: Collects the routing where one is given.
-            top_k: Generic experts a token has in this pass; the backbone's own where None.
+            trace: Collects the routing if one is given.
+            top_k: Generic experts a token has in this pass; the backbone's own if None.
 
         Raises:
             UsageError: The images have another shape, or `top_k` is out of range.
@@ -251,9 +251,9 @@ class MoEBackbone(nn.Module):
             start: First block to run.
             branches: The active kit's specialists by block.
             keep: Blocks whose output is wanted too.
-            trace: Collects the routing where one is given.
+            trace: Collects the routing if one is given.
             stop: The block after the last one.
-            top_k: Generic experts a token has in this pass; the backbone's own where None.
+            top_k: Generic experts a token has in this pass; the backbone's own if None.
 
         Returns:
             The tokens after the last block run, and the outputs of the blocks in `keep`.

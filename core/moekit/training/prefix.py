@@ -84,10 +84,10 @@ class PrefixPlan:
             size: Side of square inputs, in pixels, over which pictures are stretched.
             frame: The inputs' size and fit, in place of `size`.
             frames: T, the frames of a sample; 1 for images.
-            top_k: Generic experts a token has; the backbone's own where None.
+            top_k: Generic experts a token has; the backbone's own if None.
 
         Raises:
-            UsageError: There must be a size or a frame, and not both; or the frame has fewer views.
+            UsageError: Neither or both of size and frame are given, or the frame has fewer views.
         """
         if (size is None) == (frame is None):
             raise UsageError(
