@@ -13,7 +13,7 @@ from moekit import MapMetricSpec, PluginError, Registry, Sample
 from moekit.evaluation.evaluate import EvaluateJob, evaluate
 from moekit.evaluation.summary import summarise
 from moekit.files import read_json
-from moekit.plugins.changes import map_metrics_of
+from moekit.plugins.resolve import resolve
 from moekit.report.report import render_report
 from moekit.runs.run import Run
 from moekit.tasks.score.localisation import localise
@@ -153,7 +153,7 @@ def test_a_kit_without_map_metrics_reads_no_mask(trained, tmp_path):
 def test_a_map_metric_of_the_name_of_another_metric_is_refused(trained):
     kit = dataclasses.replace(KIT, map_metrics=("extras/overlap",), metrics=("x/overlap",))
     with pytest.raises(moekit.UsageError, match="two metrics of the name overlap"):
-        map_metrics_of(kit, registry())
+        resolve(kit, registry())
 
 
 def split(tmp_path, *, images=40, groups=None, subtypes=None, side=16):
