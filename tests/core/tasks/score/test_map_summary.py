@@ -16,10 +16,12 @@ from moekit.files import read_json
 from moekit.plugins.resolve import resolve
 from moekit.report.report import render_report
 from moekit.runs.run import Run
+from moekit.tasks.score import SCORE
 from moekit.tasks.score.localisation import localise
 from moekit.tasks.score.map_summary import with_map_metrics
 from moekit.tasks.score.metrics import METRICS
 from moekit.tasks.score.predictions import Predictions
+from moekit.tasks.score.threshold import OperatingPoint
 from moekit.testing.inputs import write_images
 from moekit.testing.reference import REFERENCE_KIT, SIDE, add_reference, run_kit, small_backbone
 
@@ -185,7 +187,14 @@ def split(tmp_path, *, images=40, groups=None, subtypes=None, side=16):
 
 def summary_of(tmp_path, metrics=(), *, resamples=200, **options):
     predictions, found = split(tmp_path, **options)
-    plain = summarise(predictions, METRICS, 0.5, seed=0, resamples=resamples)
+    plain = summarise(
+        [predictions],
+        [OperatingPoint(threshold=0.5, rule="-", split="val", n=1, value=0.0)],
+        METRICS,
+        task=SCORE,
+        seed=0,
+        resamples=resamples,
+    )
     return with_map_metrics(
         plain, predictions, metrics or [spec(mean_overlap)], found, seed=0, resamples=resamples
     )
