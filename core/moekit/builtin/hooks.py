@@ -9,8 +9,10 @@ from moekit.contract.datasets import DatasetSpec
 from moekit.contract.experts import GateSpec
 from moekit.contract.hookspecs import hookimpl
 from moekit.contract.metrics import MetricSpec
+from moekit.contract.tasks import TaskSpec
 from moekit.moe.gates import ExpertChoice, TopKSigmoid, TopKSoftmax, UnitTopK
 from moekit.tasks.score.metrics import METRICS
+from moekit.tasks.score.spec import SCORE
 
 
 @hookimpl
@@ -57,6 +59,12 @@ def moekit_datasets() -> list[DatasetSpec]:
 def moekit_metrics() -> list[MetricSpec]:
     """The metrics of two-class problems."""
     return list(METRICS)
+
+
+@hookimpl
+def moekit_tasks() -> list[TaskSpec]:
+    """What moekit can be asked by itself."""
+    return [SCORE]
 
 
 @hookimpl
