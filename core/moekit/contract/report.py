@@ -134,12 +134,14 @@ class ReportSectionSpec:
         kits: Names of the kits whose reports get it.
         render: Makes it; quick, and without side effects.
         summary: One line for lists.
+        tasks: Names of the tasks whose reports get it.
     """
 
     name: str
     kits: tuple[str, ...]
     render: Callable[[ReportContext], ReportSection]
     summary: str
+    tasks: tuple[str, ...] = ("score",)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

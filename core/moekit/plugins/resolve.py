@@ -69,18 +69,18 @@ def resolve(kit: KitSpec, registry: Registry, *, frames: int = 1) -> Resolved:
     """
     task = registry.task(kit.task)
     named = kit.metrics or tuple(registry.full_name("metrics", name) for name in task.metrics)
-    metrics = [
-        *(registry.metric(name) for name in named),
-        *(registry.map_metric(name) for name in kit.map_metrics),
-    ]
-    names = [metric.name for metric in metrics]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    shorts = [name.rpartition("/")[2] for name in (*named, *kit.map_metrics)]
+    twice = sorted({name for name in shorts if shorts.count(name) > 1})
     if twice:
         raise UsageError(
             f"the kit reports two metrics of the name {', '.join(twice)}",
             whose=f"kit {kit.name}",
             fix="leave one of them out",
         )
+    metrics = [
+        *(registry.metric(name) for name in named),
+        *(registry.map_metric(name) for name in kit.map_metrics),
+    ]
     for metric in metrics:
         if isinstance(metric, MetricSpec) and metric.task.rpartition("/")[2] != task.name:
             raise UsageError(

@@ -91,12 +91,14 @@ def plugin_sections(context: ReportContext, registry: Registry) -> list[Drawn]:
 
     A section that cannot be made says so in its place, and names its plugin.
     """
+    task = task_name(context.result, registry).rpartition("/")[2]
     sections = []
     for name, owner in sorted(registry.names("report_sections").items()):
 
         def make(name: str = name) -> list[Drawn]:
             spec = registry.report_section(name)
-            return [draw(spec.render(context))] if context.result["kit"] in spec.kits else []
+            wanted = context.result["kit"] in spec.kits and task in spec.tasks
+            return [draw(spec.render(context))] if wanted else []
 
         said = (
             "This section could not be made ({}). "

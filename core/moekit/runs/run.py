@@ -85,7 +85,8 @@ class Run:
             known = {**_EARLIER, **self.read()["request"]}
             wanted = {**_EARLIER, **request}
             # Fields that recipes got later mean what they mean if they are not named.
-            known["recipe"] = Recipe.model_validate(known["recipe"]).model_dump()
+            if "recipe" in known:
+                known["recipe"] = Recipe.model_validate(known["recipe"]).model_dump()
             if not any(name in known for name in _ADDED):
                 wanted = {name: value for name, value in wanted.items() if name not in _ADDED}
             changed = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))

@@ -101,7 +101,7 @@ def test_predictions_want_a_batch_of_images(shape: tuple[int, ...], runtime: Run
 
 def test_a_head_that_knows_no_stacks_is_refused_by_name(runtime: Runtime) -> None:
     runtime.attach("first")
-    with pytest.raises(PluginError, match="4 scores for stacks of 2 frames, not 2"):
+    with pytest.raises(PluginError, match="4 rows of logit_B for 2 images or stacks"):
         runtime.predict(torch.zeros(2, 2, 3, 32, 32), kit="first")
 
 

@@ -42,7 +42,11 @@ def load(folder: Path, stem: str) -> tuple[Predictions, ...]:
     path = folder / f"{stem}.csv"
     if not path.exists():
         return ()
-    both = Predictions.read_csv(path)
+    return paired(Predictions.read_csv(path))
+
+
+def paired(both: Predictions) -> tuple[Predictions, ...]:
+    """The tally of the kit and, if its scores are there, of the baseline."""
     if both.baseline_scores is None:
         return (both,)
     return (both, dataclasses.replace(both, scores=both.baseline_scores, baseline_scores=None))

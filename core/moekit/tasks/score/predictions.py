@@ -64,6 +64,11 @@ class Predictions:
     places: Places | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
+    def predictions(self) -> Predictions:
+        """Itself: what report sections of API 1.x read."""
+        return self
+
+    @property
     def strata_N(self) -> np.ndarray:
         """(n,) the labels: a bootstrap draws negatives and positives separately."""
         return self.labels
