@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from moekit.backbone.carve import carve
     from moekit.backbone.features import Features
     from moekit.backbone.model import MoEBackbone, Provenance
-    from moekit.cli.options import command_options
+    from moekit.cli.options import command_line, command_options
     from moekit.cli.output import print_json, reporter, say
     from moekit.contract.answers import Answer, Item, Point, Tallier, Tally, TaskContext
     from moekit.contract.commands import CommandSpec, HealthCheckSpec
     from moekit.contract.datasets import DatasetSpec
     from moekit.contract.experts import ExpertSpec, GateSpec, SpecialistSlot
     from moekit.contract.hookspecs import hookimpl
-    from moekit.contract.jobs import FitJob, FitResult, PredictJob
+    from moekit.contract.jobs import FitJob, FitResult, PredictJob, StoredPrefix
     from moekit.contract.kits import KitSpec
     from moekit.contract.map_counts import MapCounts
     from moekit.contract.metrics import MapMetricExample, MapMetricSpec, MetricExample, MetricSpec
@@ -76,7 +76,10 @@ _HOMES = {
         "MoEBackbone",
         "Provenance",
     ),
-    "cli.options": ("command_options",),
+    "cli.options": (
+        "command_line",
+        "command_options",
+    ),
     "cli.output": (
         "print_json",
         "reporter",
@@ -105,6 +108,7 @@ _HOMES = {
         "FitJob",
         "FitResult",
         "PredictJob",
+        "StoredPrefix",
     ),
     "contract.kits": ("KitSpec",),
     "contract.map_counts": ("MapCounts",),
@@ -243,6 +247,7 @@ __all__ = [
     "SpecialistExpert",
     "SpecialistSlot",
     "StorageError",
+    "StoredPrefix",
     "SummaryJob",
     "Tallier",
     "Tally",
@@ -255,6 +260,7 @@ __all__ = [
     "WeightsError",
     "build_backbone",
     "carve",
+    "command_line",
     "command_options",
     "hookimpl",
     "print_json",

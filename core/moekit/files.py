@@ -17,6 +17,16 @@ from moekit.errors import DataError, StorageError
 if TYPE_CHECKING:
     from torch import Tensor
 
+__all__ = [
+    "atomic_folder",
+    "atomic_path",
+    "atomic_text",
+    "read_json",
+    "sha256",
+    "write_json",
+    "write_tensors",
+]
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:

@@ -14,10 +14,7 @@ from typing import Any
 import numpy as np
 
 from moekit import ReportContext, ReportSection, ReportSectionSpec, ReportTable
-from moekit.tasks.score.delong import delong_ci
-from moekit.tasks.score.kinds import UNKNOWN
-from moekit.tasks.score.metrics import auroc
-from moekit.tasks.score.predictions import RECOGNISED, Predictions
+from moekit.tasks.score import RECOGNISED, UNKNOWN, Predictions, auroc, delong_ci
 
 DEFECT, PRODUCT = "defect", "product"
 OVERKILLS = (0.01, 0.02, 0.05)

@@ -19,8 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from moekit import HeadSite, Outputs, PluginError
-from moekit.moe.specialists import Grid
+from moekit import Grid, HeadSite, Outputs, PluginError
 from moekit_industrial.anomaly.foreground import grown
 from moekit_industrial.anomaly.lines import along_lines
 from moekit_industrial.anomaly.memory import RoutedMemory

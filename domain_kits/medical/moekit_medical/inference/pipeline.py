@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from moekit import DataError, StorageError, UsageError
-from moekit import files as files
+from moekit.files import write_json
 from moekit_medical.findings.record import DISCLAIMER, Finding
 from moekit_medical.findings.suppression import suppress
 from moekit_medical.inference.candidates import MOST, Candidates, find_candidates
@@ -275,7 +275,7 @@ def _write_summary(
         "findings apart": f"{NEIGHBOUR_MM:g} mm",
         "region": METHOD,
     }
-    files.write_json(
+    write_json(
         summary.out / "series.json",
         {
             "disclaimer": DISCLAIMER,

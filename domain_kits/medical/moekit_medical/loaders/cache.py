@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from moekit import DataError, StorageError
-from moekit.backbone.sources import cache_folder
+from moekit.backbone import cache_folder
 from moekit.files import read_json, sha256
 
 INDEX = "index.json"

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from moekit import DataError
-from moekit.data.samples import SPLITS
+from moekit.data import SPLITS
 
 TABLE = "labels.csv"
 CLASSES = ("other", "nodule")

@@ -18,9 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from moekit import DataError, Dataset, DatasetSpec, Sample
-from moekit.data.options import parse_source
-from moekit.data.samples import SPLITS
-from moekit.data.splits import check_classes, check_splits
+from moekit.data import SPLITS, check_classes, check_splits, parse_source
 from moekit.files import sha256
 from moekit_medical.loaders.cache import KEY_DIGITS, Cached, Writer, cached
 from moekit_medical.loaders.npz import Arrays, open_arrays

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from moekit import DataError
-from moekit.data.samples import SPLITS
+from moekit.data import SPLITS
 
 MAX_BYTES = 4 * 2**30
 """Most bytes that the arrays may unpack to, together."""
