@@ -32,7 +32,7 @@ def _provided(kind: RecordKind) -> Any:
     return (tuple[Name, ...], Field(default=(), description=kind.summary))
 
 
-Provides = pydantic.create_model(  # type: ignore[call-overload]
+Provides = pydantic.create_model(
     "Provides",
     __config__=_STRICT,
     __doc__="The short names of what the plugin's hooks return; checked when it is activated.",
@@ -121,6 +121,10 @@ class Manifest(BaseModel):
     card: Card | None = Field(
         default=None, description="Intended use and limits; needed by kits and experts."
     )
+
+    def provided(self, kind: str) -> tuple[str, ...]:
+        """The short names of one kind of record, a key of `KINDS`."""
+        return tuple(getattr(self.provides, kind))
 
     @pydantic.model_validator(mode="after")
     def _api_has_what_is_used(self) -> Manifest:

@@ -69,7 +69,7 @@ def resolve(kit: KitSpec, registry: Registry, *, frames: int = 1) -> Resolved:
     """
     task = registry.task(kit.task)
     named = kit.metrics or tuple(registry.full_name("metrics", name) for name in task.metrics)
-    metrics = [
+    metrics: list[MetricSpec | MapMetricSpec] = [
         *(registry.metric(name) for name in named),
         *(registry.map_metric(name) for name in kit.map_metrics),
     ]

@@ -8,8 +8,9 @@ import warnings
 import numpy as np
 
 from moekit.contract.metrics import MetricSpec
-from moekit.testing.check import check, require
+from moekit.testing.check import check
 from moekit.testing.subject import Subject
+from moekit.testing.verdicts import require
 
 _DRAWS, _SIZE, _THRESHOLD = 20, 60, 0.5
 _TOLERANCE = 1e-9

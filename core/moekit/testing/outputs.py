@@ -12,7 +12,7 @@ from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import TaskSpec
 from moekit.runtime.kit import KitModules
 from moekit.runtime.runtime import Runtime
-from moekit.testing.check import require
+from moekit.testing.verdicts import require
 
 TOLERANCE = 1e-5
 

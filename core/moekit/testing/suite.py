@@ -55,7 +55,7 @@ def _things(manifest: Manifest | None) -> Iterator[tuple[str, str]]:
     if manifest is None:
         return
     for kind, provided in _OF_RECORDS.items():
-        for name in getattr(manifest.provides, provided):
+        for name in manifest.provided(provided):
             yield kind, name
     for event in manifest.listens:
         yield "listener", event
