@@ -1,1 +1,1 @@
-"""From scores to results: thresholds, metrics, intervals, report."""
+"""From answers to results: a pass over a split, metrics, intervals, the worst cases."""
