@@ -18,6 +18,7 @@ from moekit.testing import (  # noqa: F401
     map_metric_checks,
     metric_checks,
     plugin_checks,
+    task_checks,
 )
 from moekit.testing.check import CHECKS, Check
 from moekit.testing.subject import Subject, find_plugin
