@@ -95,7 +95,7 @@ def pass_over(
             if room >= 0:
                 outputs.extend(_rows(computed.kit, len(found)))
             if routing is not None and trace is not None:
-                labels = np.array([samples[row].label for row in batch.rows])
+                labels = np.array([samples[row].label * task.labelled for row in batch.rows])
                 routing.add(trace, labels, wanted, frames=preprocess.frames)
         on_progress(len(items) + len(skipped), len(samples))
     return Passed(

@@ -181,8 +181,8 @@ def _check_task(job: ExportJob) -> None:
             f"the run was made with another {', '.join(other)} "
             f"({', '.join(str(trained[name]) for name in other)})",
             whose=job.dataset.name,
-            fix="give the data that the run was adapted on: its validation split has the images "
-            "for the thresholds",
+            fix="give the data that the run was adapted on; the point is chosen on its "
+            "validation split",
         )
 
 

@@ -69,8 +69,8 @@ class KitProgram(nn.Module):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """What it may put out, in order: the task's outputs, then what is derived from them."""
-        return (*self._task.outputs, *self._task.derived)
+        """What it may put out, in order: what is derived from the task's outputs, then these."""
+        return (*self._task.derived, *self._task.outputs)
 
     def forward(self, images: Tensor) -> tuple[Tensor | None, ...]:
         """Normalised images (B, 3, H, W) or stacks (B, T, 3, H, W), float32, to `fields`.

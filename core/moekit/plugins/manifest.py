@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from moekit.contract.kinds import KINDS, RecordKind
 
 API_VERSION = "2.0"
-_MAJORS = (1, 2)
-"""Major versions whose plugins work here."""
+_LAST_MINOR = {1: 2, 2: 0}
+"""The last minor version of each major whose plugins work here."""
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 NAME = r"^[a-z][a-z0-9_-]{0,39}$"
@@ -32,7 +32,7 @@ def _provided(kind: RecordKind) -> Any:
     return (tuple[Name, ...], Field(default=(), description=kind.summary))
 
 
-Provides = pydantic.create_model(  # type: ignore[call-overload]
+Provides = pydantic.create_model(
     "Provides",
     __config__=_STRICT,
     __doc__="The short names of what the plugin's hooks return; checked when it is activated.",
@@ -122,6 +122,10 @@ class Manifest(BaseModel):
         default=None, description="Intended use and limits; needed by kits and experts."
     )
 
+    def provided(self, kind: str) -> tuple[str, ...]:
+        """The short names of one kind of record, a key of `KINDS`."""
+        return tuple(getattr(self.provides, kind))
+
     @pydantic.model_validator(mode="after")
     def _api_has_what_is_used(self) -> Manifest:
         for name, kind in KINDS.items():
@@ -151,10 +155,9 @@ def parse_manifest(text: str) -> Manifest:
 
 
 def is_compatible(api: str) -> bool:
-    """Whether a plugin of that API version runs here: of an earlier major, or no newer minor."""
+    """Whether a plugin of that API version runs here: of a known major, and no newer minor."""
     major, minor = (int(part) for part in re.split(r"\.", api))
-    own_major, own_minor = (int(part) for part in API_VERSION.split("."))
-    return major in _MAJORS and (major < own_major or minor <= own_minor)
+    return minor <= _LAST_MINOR.get(major, -1)
 
 
 def _is_at_least(api: str, wanted: tuple[int, int]) -> bool:

@@ -248,7 +248,7 @@ class Registry:
             f"{plugin.distribution}/{name}": plugin
             for plugin in self.plugins
             if plugin.state is State.ACTIVE and plugin.manifest is not None
-            for name in getattr(plugin.manifest.provides, kind)
+            for name in plugin.manifest.provided(kind)
         }
 
     def owner(self, kind: Kind, name: str) -> Plugin:
@@ -291,7 +291,7 @@ class Registry:
 
     def _not_found(self, kind: Kind, name: str, names: Iterable[str]) -> MoekitError:
         for plugin in self.plugins:
-            promised = getattr(plugin.manifest.provides, kind) if plugin.manifest else ()
+            promised = plugin.manifest.provided(kind) if plugin.manifest else ()
             if plugin.state is not State.ACTIVE and name.rpartition("/")[2] in promised:
                 return PluginError(
                     f"{_singular(kind)} {name!r} is not usable: its plugin is {plugin.state.value}",

@@ -68,7 +68,8 @@ def resolve(kit: KitSpec, registry: Registry, *, frames: int = 1) -> Resolved:
         PluginError: One cannot be used.
     """
     task = registry.task(kit.task)
-    named = kit.metrics or tuple(registry.full_name("metrics", name) for name in task.metrics)
+    home = registry.owner("tasks", kit.task).distribution
+    named = kit.metrics or tuple(registry.full_name("metrics", name, home) for name in task.metrics)
     shorts = [name.rpartition("/")[2] for name in (*named, *kit.map_metrics)]
     twice = sorted({name for name in shorts if shorts.count(name) > 1})
     if twice:
@@ -77,7 +78,7 @@ def resolve(kit: KitSpec, registry: Registry, *, frames: int = 1) -> Resolved:
             whose=f"kit {kit.name}",
             fix="leave one of them out",
         )
-    metrics = [
+    metrics: list[MetricSpec | MapMetricSpec] = [
         *(registry.metric(name) for name in named),
         *(registry.map_metric(name) for name in kit.map_metrics),
     ]

@@ -20,7 +20,7 @@ from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import resolve
 from moekit.runtime.kit import KitModules
 from moekit.runtime.runtime import Runtime
-from moekit.testing.check import NotApplicable, check, require
+from moekit.testing.check import check
 from moekit.testing.inputs import STACK, awaken, generator, write_images
 from moekit.testing.outputs import energy, outputs_of, require_fields, require_same
 from moekit.testing.reference import (
@@ -31,6 +31,7 @@ from moekit.testing.reference import (
     small_backbone,
 )
 from moekit.testing.subject import Subject, private_folders
+from moekit.testing.verdicts import NotApplicable, require
 
 _TALLIES = "predictions.*"
 

@@ -12,7 +12,7 @@ from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import TaskSpec
 from moekit.runtime.kit import KitModules
 from moekit.runtime.runtime import Runtime
-from moekit.testing.check import require
+from moekit.testing.verdicts import require
 
 TOLERANCE = 1e-5
 
@@ -38,9 +38,11 @@ def require_fields(outputs: Outputs, task: TaskSpec, items: int) -> None:
             require(field.optional, f"there is no {name}")
             continue
         value = outputs[name]
-        suffix = name.rpartition("_")[2]
-        axes = sum(letter.isalpha() for letter in suffix)
-        require(value.ndim == axes, f"{name} has {value.ndim} dimensions, not {axes}")
+        axes = name.rpartition("_")[2]  # a letter for each axis, a digit for one of known size
+        require(value.ndim == len(axes), f"{name} has {value.ndim} dimensions, not {len(axes)}")
+        for axis, size in zip(axes, value.shape, strict=True):
+            fits = not axis.isdigit() or size == int(axis)
+            require(fits, f"an axis of {name} has {size} entries, not {axis}")
         require(len(value) == items, f"{name} has {len(value)} rows for {items} images")
         require(bool(value.isfinite().all()), f"{name} is not finite")
         if field.bounds is not None:

@@ -13,11 +13,12 @@ from moekit.files import sha256
 from moekit.plugins.activation import activate
 from moekit.plugins.discovery import State
 from moekit.plugins.manifest import Event, Manifest
-from moekit.plugins.registry import Kind, Registry
+from moekit.plugins.registry import Registry
 from moekit.report.sections import read_context
-from moekit.testing.check import Blocked, ConformanceError, check, require
+from moekit.testing.check import check
 from moekit.testing.reference import reference_events
 from moekit.testing.subject import Subject, private_folders
+from moekit.testing.verdicts import Blocked, ConformanceError, require
 
 
 def _manifest(subject: Subject) -> Manifest:
@@ -37,7 +38,7 @@ def valid(subject: Subject, _: str) -> None:
 def card(subject: Subject, _: str) -> None:
     """A plugin with kits or experts says what they are for, what not, and where they fail."""
     manifest = _manifest(subject)
-    needed = bool(manifest.provides.kits or manifest.provides.experts)
+    needed = bool(manifest.provided("kits") or manifest.provided("experts"))
     require(manifest.card is not None or not needed, "plugin.toml needs a table [card]")
 
 
@@ -46,7 +47,7 @@ def inputs(subject: Subject, _: str) -> None:
     """A plugin with kits declares its inputs with units and ranges."""
     manifest = _manifest(subject)
     require(
-        bool(manifest.inputs) or not manifest.provides.kits,
+        bool(manifest.inputs) or not manifest.provided("kits"),
         "plugin.toml needs at least one [[inputs]]",
     )
 
@@ -124,7 +125,7 @@ def takes_its_names_away(subject: Subject, _: str) -> None:
     for kind in KINDS:
         left = [
             name
-            for name, owner in registry.names(cast(Kind, kind)).items()
+            for name, owner in registry.names(kind).items()
             if owner.distribution == subject.plugin.distribution
         ]
         require(not left, f"still there: {left}")
@@ -137,10 +138,10 @@ def leaves_the_others_alone(subject: Subject, _: str) -> None:
     for kind in KINDS:
         before = {
             name
-            for name, owner in subject.registry.names(cast(Kind, kind)).items()
+            for name, owner in subject.registry.names(kind).items()
             if owner.distribution != subject.plugin.distribution
         }
-        after = set(off.names(cast(Kind, kind)))
+        after = set(off.names(kind))
         require(before == after, f"{kind} that came or went: {sorted(before ^ after)}")
 
 

@@ -18,6 +18,7 @@ from moekit.testing import (  # noqa: F401
     map_metric_checks,
     metric_checks,
     plugin_checks,
+    task_checks,
 )
 from moekit.testing.check import CHECKS, Check
 from moekit.testing.subject import Subject, find_plugin
@@ -55,7 +56,7 @@ def _things(manifest: Manifest | None) -> Iterator[tuple[str, str]]:
     if manifest is None:
         return
     for kind, provided in _OF_RECORDS.items():
-        for name in getattr(manifest.provides, provided):
+        for name in manifest.provided(provided):
             yield kind, name
     for event in manifest.listens:
         yield "listener", event

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import moekit
-from moekit.testing import ConformanceError, suite  # noqa: F401 - fills the list
-from moekit.testing.check import CHECKS, NotApplicable
+from moekit.testing import ConformanceError, NotApplicable, suite  # noqa: F401 - fills the list
+from moekit.testing.check import CHECKS
 from moekit.testing.reference import REFERENCE_KIT, small_backbone
 
 

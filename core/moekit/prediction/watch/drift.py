@@ -1,12 +1,13 @@
-"""Whether the last scores are still distributed as the reference: drift of the process.
+"""Whether the last values are still distributed as the reference: drift of the process.
 
 Two figures are needed for a warning. The two-sample Kolmogorov-Smirnov test (Smirnov 1948, "Table
 for estimating the goodness of fit of empirical distributions", Annals of Mathematical Statistics
 19; its asymptotic p-value by scipy.stats.ks_2samp) says whether there is a difference, which with
-enough scores there always is. The shift of the median, in units of the reference's spread, says
+enough values there always is. The shift of the median, in units of the reference's spread, says
 whether it matters. The spread is the interquartile range / 1.349, the standard deviation where
-scores are normally distributed. Both are taken of logits, log(score / (1 - score)): scores of good
-images crowd near zero, and the test does not change by it.
+values are normally distributed. Both are taken of log-odds, log(value / (1 - value)): values of
+ordinary images crowd near zero, and the test does not change by it. A value is what the task
+monitors, in [0, 1].
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from scipy.stats import ks_2samp  # type: ignore[import-untyped]
 
 WINDOW = 200
-"""Scores of the line that are compared."""
+"""Values of the line that are compared."""
 LARGEST_P = 1e-4
 """At or above this p-value there is no warning."""
 LARGE_SHIFT = 1.0
@@ -30,15 +31,15 @@ _NEAREST = 1e-12
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shift:
-    """The last scores beside the reference.
+    """The last values beside the reference.
 
     Attributes:
         reference: "validation" or "line".
-        n: How many of the last scores.
-        reference_n: How many scores of the reference.
+        n: How many of the last values.
+        reference_n: How many values of the reference.
         ks: The Kolmogorov-Smirnov statistic, in [0, 1].
         p: Its p-value.
-        median_shift: Median of the last scores less that of the reference, in spreads of the
+        median_shift: Median of the last values less that of the reference, in spreads of the
             reference; None where the reference has no spread.
         drifted: Whether the p-value is below `LARGEST_P` and the shift at least `LARGE_SHIFT`
             either way.
@@ -59,12 +60,12 @@ class Shift:
 
 
 class ProcessDrift:
-    """Compares the last scores with a reference.
+    """Compares the last values with a reference.
 
     Args:
-        reference: (n,) scores in [0, 1] of images that are no positives; None to take the first
-            `window` of the line.
-        window: How many of the last scores are compared.
+        reference: (n,) values in [0, 1] of ordinary images of the validation split; None to take
+            the first `window` of the line.
+        window: How many of the last values are compared.
     """
 
     def __init__(self, reference: np.ndarray | None, *, window: int = WINDOW) -> None:
@@ -73,29 +74,29 @@ class ProcessDrift:
         self._wanted = window if reference is None else 0
         self._last: collections.deque[float] = collections.deque(maxlen=window)
 
-    def add(self, score: float) -> None:
-        """Adds a score of the line; the reference is filled first where the line makes it."""
+    def add(self, value: float) -> None:
+        """Adds a value of the line; the reference is filled first where the line makes it."""
         if len(self._reference) < self._wanted:
-            self._reference.append(score)
+            self._reference.append(value)
         else:
-            self._last.append(score)
+            self._last.append(value)
 
     def measure(self) -> Shift | None:
-        """The shift; None as long as there are not enough scores."""
+        """The shift; None as long as there are not enough values."""
         if len(self._last) < (self._last.maxlen or 0) or not self._reference:
             return None
         return measure_shift(np.array(self._last), np.array(self._reference), name=self._name)
 
 
 def measure_shift(last: np.ndarray, reference: np.ndarray, *, name: str) -> Shift:
-    """Compares scores with a reference.
+    """Compares values with a reference.
 
     Args:
         last: (n,) in [0, 1].
         reference: (m,) in [0, 1].
         name: Of the reference.
     """
-    new, old = _logit(last), _logit(reference)
+    new, old = _log_odds(last), _log_odds(reference)
     test = ks_2samp(new, old, method="asymp")
     spread = float(np.subtract(*np.percentile(old, [75, 25]))) / _QUARTILES_OF_NORMAL
     moved = float(np.median(new) - np.median(old))
@@ -112,6 +113,6 @@ def measure_shift(last: np.ndarray, reference: np.ndarray, *, name: str) -> Shif
     )
 
 
-def _logit(scores: np.ndarray) -> np.ndarray:
-    clear = np.clip(scores, _NEAREST, 1 - _NEAREST)
+def _log_odds(values: np.ndarray) -> np.ndarray:
+    clear = np.clip(values, _NEAREST, 1 - _NEAREST)
     return np.asarray(np.log(clear) - np.log1p(-clear))

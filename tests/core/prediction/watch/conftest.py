@@ -1,5 +1,6 @@
 """What the tests of a watch share: pictures of known brightness and a scorer that measures it."""
 
+import dataclasses
 import threading
 import time
 
@@ -8,12 +9,17 @@ import pytest
 import torch
 from PIL import Image
 
+from moekit.contract.answers import TaskContext
 from moekit.data.stream import Preprocess
-from moekit.prediction.watch.job import Watch
+from moekit.prediction.watch.job import WatchJob
 from moekit.prediction.watch.loop import watch
-from moekit.runtime.predictor import Scores
+from moekit.runtime.answerer import Answerer
+from moekit.runtime.predictor import Computed
+from moekit.tasks.score import SCORE
+from moekit.tasks.score.threshold import OperatingPoint
 
 MADE_WITH = {"kit": "brightness"}
+POINT = OperatingPoint(threshold=0.5, rule="accuracy", split="val", n=50, value=1.0)
 
 
 class Brightness:
@@ -31,13 +37,9 @@ class Brightness:
     def __call__(self, images):
         time.sleep(self.seconds)
         self.batches.append(len(images))
-        return Scores(
-            score_B=images.double().mean((1, 2, 3)) + self.offset,
-            map_BHW=images[:, 0, ::4, ::4].clip(0, 1),
-            baseline_B=None,
-            baseline_map_BHW=None,
-            seconds=self.seconds,
-        )
+        score_B = (images.double().mean((1, 2, 3)) + self.offset).clip(0, 1)
+        outputs = {"logit_B": score_B.logit(), "map_BHW": images[:, 0, ::4, ::4].clip(0, 1)}
+        return Computed(outputs=(outputs,), seconds=self.seconds)
 
 
 @pytest.fixture
@@ -69,23 +71,30 @@ def preprocess():
 def run_watch(tmp_path, preprocess):
     """Watches tmp_path/in with what is there, unless a keyword says otherwise."""
 
-    def call(scorer=None, *, stop=None, tell=lambda text: None, **changes):
+    def call(scorer=None, *, stop=None, tell=lambda text: None, review=None, **changes):
         provenance = {**MADE_WITH, "threshold": 0.5}
         options = {
             "folder": tmp_path / "in",
             "out": tmp_path / "out",
-            "threshold": 0.5,
-            "positive": "odd",
             "made_with": MADE_WITH,
             "provenance": provenance,
             "settle": 0.05,
             "once": True,
             "reference": np.linspace(0.05, 0.15, 50),
         }
-        return watch(
-            Watch(**{**options, **changes}),
-            scorer=scorer or Brightness(),
+        context = TaskContext(
+            classes=("good", "odd"), vocabulary={"positive": "odd"}, frame=preprocess.frame
+        )
+        answerer = Answerer(
+            compute=scorer or Brightness(),
             preprocess=preprocess,
+            task=SCORE,
+            context=context,
+            point=POINT if review is None else dataclasses.replace(POINT, review=review),
+        )
+        return watch(
+            WatchJob(**{**options, **changes}),
+            answerer=answerer,
             stop=stop or threading.Event(),
             tell=tell,
         )
