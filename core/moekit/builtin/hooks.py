@@ -14,6 +14,7 @@ from moekit.contract.tasks import TaskSpec
 from moekit.moe.gates import ExpertChoice, TopKSigmoid, TopKSoftmax, UnitTopK
 from moekit.tasks.classify import CLASSIFY
 from moekit.tasks.classify.metrics import CLASS_METRICS
+from moekit.tasks.score import SCORE
 from moekit.tasks.score.metrics import METRICS
 
 
@@ -65,8 +66,8 @@ def moekit_metrics() -> list[MetricSpec]:
 
 @hookimpl
 def moekit_tasks() -> list[TaskSpec]:
-    """The kinds of answer that moekit brings."""
-    return [CLASSIFY]
+    """The tasks that moekit itself provides."""
+    return [SCORE, CLASSIFY]
 
 
 @hookimpl

@@ -17,7 +17,7 @@ import moekit
 from moekit import DataError, Dataset, PluginError, Sample
 from moekit.data.stream import Preprocess, image_batches
 from moekit.data.views import view
-from moekit.evaluation.evaluate import Evaluation, evaluate, load_predictor, preprocess_of
+from moekit.evaluation.evaluate import EvaluateJob, evaluate, load_predictor, preprocess_of
 from moekit.plugins.changes import kit_of_frames
 from moekit.prediction.predict import predict, score_pictures
 from moekit.runs.run import Run
@@ -82,7 +82,7 @@ def stacks(cells, tmp_path):
 
 def run_evaluate(folder, dataset, kit, small_backbone, registry):
     return evaluate(
-        Evaluation(kit=kit, dataset=dataset, run=Run(folder), batch_size=5),
+        EvaluateJob(kit=kit, dataset=dataset, run=Run(folder), batch_size=5),
         backbone=small_backbone,
         registry=registry,
         on_progress=lambda *_: None,
@@ -212,13 +212,13 @@ def test_a_run_cannot_be_resumed_with_other_frames(run_adapt, stacks, tmp_path):
 
 def test_a_kit_whose_head_knows_no_stacks_is_named(run_adapt, stacks, kit, tmp_path):
     class Head(nn.Module):
-        def __init__(self, width, blocks):
+        def __init__(self, site):
             super().__init__()
-            self.linear = nn.Linear(width * blocks, 1)
+            self.linear = nn.Linear(site.width * site.blocks, 1)
 
         def forward(self, tokens, grid):
             pooled = torch.cat([x_BND.float().mean(1) for x_BND in tokens], dim=1)
-            return moekit.HeadOutput(logit_B=self.linear(pooled)[:, 0], map_BHW=None)
+            return {"logit_B": self.linear(pooled)[:, 0]}
 
     old = dataclasses.replace(kit, build_head=Head)
     with pytest.raises(PluginError, match="its head gives"):

@@ -50,6 +50,10 @@ class ClassPoint:
             "refused": self.refused,
         }
 
+    def brief(self) -> dict[str, Any]:
+        """What the result of a baseline says of its own point."""
+        return {"refuse_above": self.refuse_above}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelPoint:
@@ -84,6 +88,10 @@ class LabelPoint:
             "thresholds": list(self.thresholds),
             "values": list(self.values),
         }
+
+    def brief(self) -> dict[str, Any]:
+        """What the result of a baseline says of its own point."""
+        return {"thresholds": list(self.thresholds)}
 
 
 Chosen = ClassPoint | LabelPoint

@@ -74,6 +74,16 @@ def draw_strip(
     return drawn
 
 
+def caption(answer: Answer, item: Item, context: TaskContext) -> str:
+    """The verdict with its probability and, if it is known, the truth."""
+    words = answer.verdict
+    if answer.monitor is not None:
+        words = f"{words} ({answer.monitor:.0%})"
+    if item.sample is None:
+        return words
+    return f"{words}, truth: {', '.join(_names(item.sample, context)) or 'none of these'}"
+
+
 def _names(sample: Sample, context: TaskContext) -> tuple[str, ...]:
     return tuple(context.classes[label] for label in sample.all_labels)
 

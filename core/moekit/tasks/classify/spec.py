@@ -23,26 +23,29 @@ from moekit.tasks.classify.per_class import class_rows
 from moekit.tasks.classify.point import RULES, choose_point
 from moekit.tasks.classify.read import read_answers
 from moekit.tasks.classify.sections import class_sections
-from moekit.tasks.classify.show import COLUMNS, draw_strip
+from moekit.tasks.classify.show import COLUMNS, caption, draw_strip
 from moekit.tasks.classify.store import load_tallies, save_tallies
 from moekit.tasks.classify.tally import ClassTallier, ClassTally, check_tallies
 
 
 def _words(context: TaskContext, point: Any) -> dict[str, Any]:
-    del point
-    return {"classes": list(context.classes), "none_of_these": NONE_OF_THESE}
+    del context
+    chosen = None if point is None else point.as_json()
+    return {"none_of_these": NONE_OF_THESE, "point": chosen}
 
 
 def _facts(tally: ClassTally) -> dict[str, Any]:
-    """How many items each class has, and how many are of none."""
+    """How many items each class has that has any, and how many are of none."""
     if tally.labels_NC is not None:
         counts, none = tally.labels_NC.sum(0), int((tally.labels_NC.sum(1) == 0).sum())
     else:
         labels_N = tally.strata_N
         counts = np.bincount(labels_N[labels_N != UNSEEN], minlength=len(tally.classes))
         none = int((labels_N == UNSEEN).sum())
-    per_class = {name: int(count) for name, count in zip(tally.classes, counts, strict=True)}
-    return {"classes": len(tally.classes), "items_by_class": per_class, "of_no_class": none}
+    per_class = {
+        name: int(count) for name, count in zip(tally.classes, counts, strict=True) if count
+    }
+    return {"items_by_class": per_class, "of_no_class": none}
 
 
 def _complete(summary: dict[str, Any], job: SummaryJob) -> dict[str, Any]:
@@ -67,11 +70,14 @@ CLASSIFY = TaskSpec(
             summary="log-odds of the classes; the softmax over them, or of several labels the "
             "sigmoid of each, are probabilities",
             dtype="float64",
+            tolerance=1e-2,
+            mean_tolerance=1e-3,
         ),
         Field(
             name="unlike_B",
             summary="how unlike all training classes the item is; higher is stranger",
             optional=True,
+            tolerance=1e-2,
         ),
     ),
     metrics=(
@@ -101,7 +107,13 @@ CLASSIFY = TaskSpec(
         reference=_monitored,
         read=read_answers,
     ),
-    show=Show(columns=COLUMNS, draw=draw_strip, sections=class_sections),
+    show=Show(
+        columns=COLUMNS,
+        draw=draw_strip,
+        sections=class_sections,
+        caption=caption,
+        monitor="probability",
+    ),
     example=write_example,
     example_head=small_head,
 )

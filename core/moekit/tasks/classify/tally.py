@@ -18,6 +18,8 @@ from moekit.errors import DataError
 from moekit.tasks.classify.point import refused_rows
 
 _ROUNDING = 1e-6
+SHOWN = 12
+"""Items of each kind of mistake that are shown."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,7 @@ class ClassTally:
         )
 
     def worst(self, point: Any) -> Mapping[str, np.ndarray]:
-        """Positions of mistakes, the worst first.
+        """Positions of mistakes, the worst first, at most `SHOWN` of a kind.
 
         Of one label: `confused` (another class is more probable, by how much), `refused` (known,
         but called none of these, the strangest first) and `not_refused` (of no class, but given
@@ -129,7 +131,7 @@ class ClassTally:
 
 def _ordered(chosen_N: np.ndarray, badness_N: np.ndarray) -> np.ndarray:
     rows = np.flatnonzero(chosen_N)
-    order: np.ndarray = rows[np.argsort(-badness_N[rows], kind="stable")]
+    order: np.ndarray = rows[np.argsort(-badness_N[rows], kind="stable")][:SHOWN]
     return order
 
 

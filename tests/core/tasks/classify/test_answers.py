@@ -13,7 +13,7 @@ from moekit.data.geometry import Frame
 from moekit.tasks.classify import CLASSIFY
 from moekit.tasks.classify.answers import class_answers, merge_views
 from moekit.tasks.classify.point import ClassPoint, LabelPoint
-from moekit.tasks.classify.show import COLUMNS, draw_strip
+from moekit.tasks.classify.show import COLUMNS, caption, draw_strip
 
 CLASSES = ("apple", "pear", "plum")
 CONTEXT = TaskContext(classes=CLASSES, vocabulary={}, frame=Frame(height=32, width=32))
@@ -120,3 +120,12 @@ def test_an_answer_without_a_class_is_not_drawn(picture):
 def test_a_wide_picture_keeps_its_width():
     wide = Image.new("RGB", (480, 40))
     assert draw_strip(wide, answer([0, 1, 2]), None, CONTEXT).width == 480
+
+
+def test_a_caption_tells_the_verdict_and_the_truth_if_it_is_known(tmp_path):
+    one = answer([0.0, 9.0, 0.0])
+    item = Item(id="x", size=(4, 4), sample=Sample(id="x", path=tmp_path, label=2))
+    assert caption(one, item, CONTEXT) == "pear (100%), truth: plum"
+    assert caption(one, Item(id="x", size=(4, 4)), CONTEXT) == "pear (100%)"
+    strange = Item(id="x", size=(4, 4), sample=Sample(id="x", path=tmp_path, label=-1))
+    assert caption(one, strange, CONTEXT).endswith("truth: none of these")

@@ -13,7 +13,7 @@ from torch import nn
 from moekit import DataError, Grid, Recipe, Sample
 from moekit.contract.jobs import FitJob
 from moekit.contract.outputs import HeadSite
-from moekit.tasks.classify import ClassHead, PrototypeHead, fit_prototypes
+from moekit.tasks.classify import CLASSIFY, ClassHead, PrototypeHead, fit_prototypes
 from moekit.tasks.classify.prototypes import TEMPERATURES
 
 GRID = Grid(4, 5)
@@ -134,6 +134,7 @@ def job(head, train, val, told):
         fabric=fabric,
         train=train,
         val=val,
+        task=CLASSIFY,
         recipe=Recipe(),
         epochs=1,
         seed=0,

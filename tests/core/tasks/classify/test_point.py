@@ -100,3 +100,5 @@ def test_points_are_json(tally):
     assert isinstance(several, LabelPoint)
     told = json.loads(json.dumps(several.as_json(), allow_nan=False))
     assert len(told["thresholds"]) == 4
+    assert several.brief() == {"thresholds": list(several.thresholds)}
+    assert set(choose_point(tally(), "top").brief()) == {"refuse_above"}

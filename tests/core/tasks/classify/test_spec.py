@@ -85,7 +85,9 @@ def test_it_learns_answers_judges_and_reports_its_example(example, tmp_path):
     assert [row["recall"] for row in summary["per_class"]] == [1.0, 1.0, 1.0]
     facts = CLASSIFY.judge.facts(tallies["test"])
     assert facts["items_by_class"] == {"blue": 4, "green": 4, "red": 4}
-    told = {**summary, **facts, **CLASSIFY.judge.words(context, point), **point.as_json()}
+    words = CLASSIFY.judge.words(context, point)
+    assert words["point"] == point.as_json()
+    told = {**summary, **facts, **words, **point.brief()}
     json.dumps(told, allow_nan=False)
     monitored = CLASSIFY.judge.reference(tallies["val"])
     np.testing.assert_allclose(monitored, tallies["val"].probability_NC.max(1))

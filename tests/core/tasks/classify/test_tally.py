@@ -9,6 +9,7 @@ import torch
 from moekit import DataError, Sample
 from moekit.contract.answers import Item, Tally, TaskContext
 from moekit.data.geometry import Frame
+from moekit.tasks.classify import tally as module
 from moekit.tasks.classify.point import ClassPoint, choose_point
 from moekit.tasks.classify.store import load_tallies, save_tallies
 from moekit.tasks.classify.tally import ClassTallier, check_tallies, probabilities
@@ -94,7 +95,8 @@ def test_a_tally_is_what_the_contract_asks_for(tally):
     assert part.unlike_N.tolist() == made.unlike_N[[11, 0]].tolist()
 
 
-def test_the_worst_come_first_by_kind_of_mistake(tally):
+def test_the_worst_come_first_by_kind_of_mistake(tally, monkeypatch):
+    monkeypatch.setattr(module, "SHOWN", 100)
     made = tally(80, 4, unseen=20, skill=1.0)
     point = choose_point(made, "refuse=0.3")
     worst = made.worst(point)
@@ -109,7 +111,8 @@ def test_the_worst_come_first_by_kind_of_mistake(tally):
     assert np.all(np.diff(made.unlike_N[worst["refused"]]) <= 0)
 
 
-def test_the_worst_of_several_labels_are_missed_or_false(tally):
+def test_the_worst_of_several_labels_are_missed_or_false(tally, monkeypatch):
+    monkeypatch.setattr(module, "SHOWN", 100)
     made = tally(40, 3, several=True, skill=1.0)
     point = choose_point(made, "f1")
     worst = made.worst(point)
@@ -231,3 +234,10 @@ def test_logits_of_any_size_give_probabilities():
 
 def test_a_point_without_refusal_calls_nothing_refused(tally):
     assert len(tally(20, 4).worst(ClassPoint())["refused"]) == 0
+
+
+def test_no_more_of_a_kind_are_shown_than_fit_on_a_page(tally):
+    made = tally(200, 4, skill=0.0)
+    whole = np.flatnonzero(made.probability_NC.argmax(1) != made.labels_N)
+    assert len(whole) > module.SHOWN
+    assert len(made.worst(ClassPoint())["confused"]) == module.SHOWN

@@ -10,7 +10,7 @@ from PIL import Image
 
 import moekit
 from moekit import MapMetricSpec, PluginError, Registry, Sample
-from moekit.evaluation.evaluate import Evaluation, evaluate
+from moekit.evaluation.evaluate import EvaluateJob, evaluate
 from moekit.evaluation.summary import summarise
 from moekit.files import read_json
 from moekit.plugins.changes import map_metrics_of
@@ -74,7 +74,7 @@ def trained(tmp_path_factory):
 def evaluated(run, dataset, **changes):
     given = {"kit": KIT, "dataset": dataset, "run": Run(run), "batch_size": 8, **changes}
     return evaluate(
-        Evaluation(**given),
+        EvaluateJob(**given),
         backbone=small_backbone(),
         registry=registry(),
         on_progress=lambda *_: None,
