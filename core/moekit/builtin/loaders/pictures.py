@@ -1,12 +1,16 @@
 """Pictures that loaders write once below the cache folder, from files that hold many of them.
 
-`CACHE/KIND/KEY/` holds lossless PNG files and `index.json` with the length of each. The folder is
-whole or absent; one whose files are not those of its index is written again.
+`CACHE/KIND/KEY/` holds lossless PNG files and `index.json`, written last, with the length of each.
+The folder is written under another name and renamed, so it is whole or absent; one whose files are
+not those of its index is written again. Nothing is forced to the disk, since a cache can be made
+again and there may be many thousand files.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from moekit.backbone.sources import cache_folder
-from moekit.errors import DataError
-from moekit.files import atomic_folder, read_json, write_json
+from moekit.errors import DataError, StorageError
+from moekit.files import read_json, write_json
 
 _INDEX = "index.json"
 KEY_DIGITS = 32
@@ -37,14 +41,34 @@ def stored_pictures(kind: str, key: str, pictures: Iterable[tuple[str, np.ndarra
     folder = cache_folder() / kind / key
     if _is_whole(folder):
         return folder
-    with atomic_folder(folder, mark=_INDEX) as temporary:
-        lengths: dict[str, int] = {}
-        for name, pixels in pictures:
-            path = temporary / name
-            Image.fromarray(pixels).save(path, format="PNG", compress_level=1)
-            lengths[name] = path.stat().st_size
-        write_json(temporary / _INDEX, lengths)
+    temporary: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{key}.", suffix=".tmp"))
+        _write(temporary, pictures)
+        if folder.exists() and not _is_whole(folder):
+            shutil.rmtree(folder)
+        if not folder.exists():  # another process may have been first
+            temporary.rename(folder)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write pictures into the cache ({error.strerror or error})",
+            whose=str(folder),
+            fix="free space, or set MOEKIT_CACHE_DIR to a folder that can be written",
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _write(folder: Path, pictures: Iterable[tuple[str, np.ndarray]]) -> None:
+    lengths: dict[str, int] = {}
+    for name, pixels in pictures:
+        path = folder / name
+        Image.fromarray(pixels).save(path, format="PNG", compress_level=1)
+        lengths[name] = path.stat().st_size
+    write_json(folder / _INDEX, lengths)
 
 
 def _is_whole(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moekit import DataError
+from moekit import DataError, StorageError
 from moekit.builtin.loaders import npz
 from moekit.builtin.loaders.npz import NPZ, load_npz
 from moekit.builtin.loaders.pictures import stored_pictures
@@ -142,6 +142,24 @@ def test_an_interrupted_writing_leaves_nothing(cache):
     with pytest.raises(KeyboardInterrupt):
         stored_pictures("npz", "key", pictures())
     assert not list((cache / "npz").iterdir())
+
+
+def test_a_cache_that_cannot_be_written_is_named(cache):
+    cache.write_text("a file")
+    with pytest.raises(StorageError, match="cache"):
+        stored_pictures("npz", "key", [])
+
+
+def test_another_process_that_was_first_is_left_in_peace(cache):
+    black = np.zeros((4, 4, 3), dtype=np.uint8)
+
+    def pictures():
+        stored_pictures("npz", "key", [("0.png", black + 7)])
+        yield "0.png", black
+
+    folder = stored_pictures("npz", "key", pictures())
+    assert np.asarray(read_image(folder / "0.png")).max() == 7
+    assert [path.name for path in (cache / "npz").iterdir()] == ["key"]
 
 
 @pytest.mark.parametrize(
