@@ -206,7 +206,9 @@ class Show:
             them.
         draw: Called with the reduced picture of an item, its answer, the item and the context;
             returns an overlay, or None for none.
-        sections: The task's sections of a report.
+        sections: The task's sections of a report. They stand before the worst answers; those whose
+            titles are in `moekit.contract.report.JOINED` add to the page's own.
+        names: How the page writes names of figures, such as `mIoU` for `miou`.
         files: Files of an answer beside its overlay: by column, the file's suffix (`.png`) and its
             bytes. They are written to OUT/COLUMN/NAME.SUFFIX, and the row names them.
         caption: Called with an answer, its item and the context; returns a line for its picture.
@@ -219,6 +221,7 @@ class Show:
     columns: tuple[str, ...]
     draw: Callable[[Image, Answer, Item | None, TaskContext], Image | None] = _no_picture
     sections: Callable[[ReportContext], Sequence[ReportSection]] = _no_sections
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     files: Callable[[Answer], Mapping[str, tuple[str, bytes]]] = _no_files
     caption: Callable[[Answer, Item, TaskContext], str] = _verdict
     monitor: str = ""

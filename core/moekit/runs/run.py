@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from moekit.contract.recipe import Recipe
 from moekit.data.geometry import Frame
 from moekit.errors import DataError, UsageError, WeightsError
 from moekit.files import atomic_text, read_json, sha256, write_json, write_tensors
@@ -83,6 +84,8 @@ class Run:
         if exists:
             known = {**_EARLIER, **self.read()["request"]}
             wanted = {**_EARLIER, **request}
+            # Fields that recipes got later mean what they mean if they are not named.
+            known["recipe"] = Recipe.model_validate(known["recipe"]).model_dump()
             if not any(name in known for name in _ADDED):
                 wanted = {name: value for name, value in wanted.items() if name not in _ADDED}
             changed = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import moekit
 from moekit import ExpertSpec, GateSpec, Grid, KitSpec, Registry, SpecialistSlot
+from moekit.plugins.discovery import discover
 
 
 class TokenExpert(nn.Module):
@@ -107,8 +108,8 @@ KIT = KitSpec(
 
 @pytest.fixture
 def registry() -> Registry:
-    """A registry with the fake plugin alone."""
-    made = Registry([])
+    """A registry with moekit's own plugin and the fake one."""
+    made = Registry([plugin for plugin in discover() if plugin.distribution == "moekit"])
     made.register(Hooks(), distribution="fake")
     return made
 

@@ -25,6 +25,19 @@ COLUMNS = (
     "overlay",
     "error",
 )
+NAMES = {
+    "balanced_accuracy": "balanced accuracy",
+    "top1": "top-1",
+    "top5": "top-5",
+    "macro_auroc": "macro AUROC",
+    "macro_f1": "macro F1",
+    "ece_top": "calibration error",
+    "mean_average_precision": "mAP",
+    "label_macro_f1": "macro F1 of labels",
+    "unseen_auroc": "AUROC of unseen items",
+}
+"""How reports write the metrics."""
+
 _LINES = 3
 _LINE, _MARGIN = 18, 6
 _NARROWEST = 200

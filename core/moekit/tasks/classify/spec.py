@@ -23,7 +23,7 @@ from moekit.tasks.classify.per_class import class_rows
 from moekit.tasks.classify.point import RULES, choose_point
 from moekit.tasks.classify.read import read_answers
 from moekit.tasks.classify.sections import class_sections
-from moekit.tasks.classify.show import COLUMNS, caption, draw_strip
+from moekit.tasks.classify.show import COLUMNS, NAMES, caption, draw_strip
 from moekit.tasks.classify.store import load_tallies, save_tallies
 from moekit.tasks.classify.tally import ClassTallier, ClassTally, check_tallies
 
@@ -112,6 +112,7 @@ CLASSIFY = TaskSpec(
         draw=draw_strip,
         sections=class_sections,
         caption=caption,
+        names=NAMES,
         monitor="probability",
     ),
     example=write_example,

@@ -9,6 +9,7 @@ from moekit.tasks.score.drawing import COLUMNS, caption, draw
 from moekit.tasks.score.example import ScoreExampleHead, write_example
 from moekit.tasks.score.judge import JUDGE
 from moekit.tasks.score.learn import LEARN
+from moekit.tasks.score.show import NAMES, sections
 from moekit.tasks.score.threshold import PASS
 
 SCORE = TaskSpec(
@@ -50,7 +51,15 @@ SCORE = TaskSpec(
     learn=LEARN,
     answering=ANSWERING,
     judge=JUDGE,
-    show=Show(columns=COLUMNS, draw=draw, caption=caption, monitor="score", quiet=(PASS,)),
+    show=Show(
+        columns=COLUMNS,
+        draw=draw,
+        sections=sections,
+        names=NAMES,
+        caption=caption,
+        monitor="score",
+        quiet=(PASS,),
+    ),
     example=write_example,
     example_head=ScoreExampleHead,
 )
