@@ -1,14 +1,13 @@
 """Pictures that loaders write once below the cache folder, from files that hold many of them.
 
 `CACHE/KIND/KEY/` holds lossless PNG files and `index.json`, written last, with the length of each.
-The folder is written under another name and renamed, so it is whole or absent; one whose files are
-not those of its index is written again. Nothing is forced to the disk, since a cache can be made
-again and there may be many thousand files.
+The folder is written under another name and renamed, so it is whole or absent. One whose files are
+not those of its index is removed, and the damage is named. Nothing is forced to the disk, since a
+cache can be made again and there may be many thousand files.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -36,18 +35,19 @@ def stored_pictures(kind: str, key: str, pictures: Iterable[tuple[str, np.ndarra
             must be written.
 
     Raises:
+        DataError: A picture was damaged since it was written; the folder is removed, so that the
+            next call writes it again.
         StorageError: The cache cannot be written.
     """
     folder = cache_folder() / kind / key
-    if _is_whole(folder):
+    if folder.is_dir():
+        _check(folder)
         return folder
     temporary: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{key}.", suffix=".tmp"))
         _write(temporary, pictures)
-        if folder.exists() and not _is_whole(folder):
-            shutil.rmtree(folder)
         if not folder.exists():  # another process may have been first
             temporary.rename(folder)
     except OSError as error:
@@ -71,14 +71,21 @@ def _write(folder: Path, pictures: Iterable[tuple[str, np.ndarray]]) -> None:
     write_json(folder / _INDEX, lengths)
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether all files of the index are there, each of its length."""
-    if not (folder / _INDEX).is_file():
-        return False
+def _check(folder: Path) -> None:
+    """Checks that all files of the index are there, each of its length."""
+    name = _INDEX
     try:
         lengths = read_json(folder / _INDEX)
-        return isinstance(lengths, dict) and all(
-            (folder / name).stat().st_size == length for name, length in lengths.items()
-        )
-    except (OSError, DataError, json.JSONDecodeError):
-        return False
+        for name, length in lengths.items():
+            if (folder / name).stat().st_size != length:
+                break
+        else:
+            return
+    except (OSError, DataError, AttributeError):
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
+    raise DataError(
+        "a file of the cache is missing or damaged; the folder is removed",
+        whose=f"{folder.parent.name}/{folder.name}/{name}",
+        fix="run the command again, which writes it again; check the disk if this comes back",
+    )

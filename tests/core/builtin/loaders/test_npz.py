@@ -118,8 +118,8 @@ def test_the_second_time_nothing_is_written(tmp_path, monkeypatch):
     assert {s.path: s.path.stat().st_mtime_ns for s in second.samples} == stamps
 
 
-@pytest.mark.parametrize("damage", ["shorter", "missing", "index"])
-def test_a_folder_that_is_not_whole_is_written_again(tmp_path, damage):
+@pytest.mark.parametrize("damage", ["shorter", "missing", "index", "index of no names"])
+def test_a_damaged_cache_is_named_and_written_again_the_next_time(tmp_path, damage):
     path = save(tmp_path, arrays())
     sample = load_npz(path, 0).samples[5]
     whole = sample.path.read_bytes()
@@ -128,10 +128,10 @@ def test_a_folder_that_is_not_whole_is_written_again(tmp_path, damage):
     elif damage == "missing":
         sample.path.unlink()
     else:
-        (sample.path.parent / "index.json").write_text("{")
-        sample.path.unlink()
-    load_npz(path, 0)
-    assert sample.path.read_bytes() == whole
+        (sample.path.parent / "index.json").write_text("{" if damage == "index" else "[]")
+    with pytest.raises(DataError, match="index" if "index" in damage else sample.path.name):
+        load_npz(path, 0)
+    assert load_npz(path, 0).samples[5].path.read_bytes() == whole
 
 
 def test_an_interrupted_writing_leaves_nothing(cache):
