@@ -26,7 +26,7 @@ def order_classes(names: Iterable[str], *, whose: str) -> ClassNames:
     """The classes in their order: of two the negative one first, else as they sort.
 
     Args:
-        names: The class names found; a negative one alone will do.
+        names: The class names found; just a negative one will do.
         whose: What an error names.
 
     Returns:

@@ -48,7 +48,7 @@ def class_targets(
     Returns:
         `label_B` int64, `UNSEEN` for samples of no class; or, of samples with several labels,
         `label_BK` int64, `NONE` after the last label. With shares `share_B` or `share_BK` float32,
-        1 where there is no label.
+        1 if there is no label.
     """
     del views, frame
     several = any(sample.labels is not None for sample in samples)

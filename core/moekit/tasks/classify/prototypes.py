@@ -139,6 +139,7 @@ def _batches(job: FitJob, store: StoredPrefix, view: int) -> Iterator[Tensor]:
         del module, outputs
         seen.append(head.pooled(*given))
 
+    top_k = getattr(getattr(store, "plan", None), "top_k", None)
     handle = head.register_forward_hook(note)
     try:
         for start in range(0, len(store), _BATCH):
@@ -146,7 +147,7 @@ def _batches(job: FitJob, store: StoredPrefix, view: int) -> Iterator[Tensor]:
             x_BND, kept = job.fabric.to_device(store.read(rows, np.full_like(rows, view)))
             stored: Mapping[int, Tensor] = {block: value.float() for block, value in kept.items()}
             with job.fabric.autocast():
-                job.kit(job.backbone, x_BND.float(), stored, store.grid)
+                job.kit(job.backbone, x_BND.float(), stored, store.grid, top_k=top_k)
             yield seen.pop()
     finally:
         handle.remove()

@@ -119,7 +119,7 @@ class Kit(nn.Module):
         super().__init__()
         self.head = head
 
-    def forward(self, backbone, x_BND, kept, grid):
+    def forward(self, backbone, x_BND, kept, grid, *, top_k=None):
         return self.head([kept[5], x_BND], grid)
 
 
