@@ -12,6 +12,7 @@ HOOKS = [name for name in vars(hookspecs) if name.startswith("moekit_")]
 PLUGINS = [
     "moekit.builtin.hooks",
     "moekit_entropy_gate.hooks",
+    "moekit_finegrained.hooks",
     "moekit_industrial.hooks",
     "moekit_medical.hooks",
     "moekit_tensorboard.hooks",

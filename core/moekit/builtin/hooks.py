@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from moekit.builtin.health import HEALTH_CHECKS
 from moekit.builtin.loaders.folder import FOLDER
+from moekit.builtin.loaders.npz import NPZ
 from moekit.contract.commands import HealthCheckSpec
 from moekit.contract.datasets import DatasetSpec
 from moekit.contract.experts import GateSpec
@@ -11,6 +12,8 @@ from moekit.contract.hookspecs import hookimpl
 from moekit.contract.metrics import MetricSpec
 from moekit.contract.tasks import TaskSpec
 from moekit.moe.gates import ExpertChoice, TopKSigmoid, TopKSoftmax, UnitTopK
+from moekit.tasks.classify import CLASSIFY
+from moekit.tasks.classify.metrics import CLASS_METRICS
 from moekit.tasks.score import SCORE
 from moekit.tasks.score.metrics import METRICS
 
@@ -51,20 +54,20 @@ def moekit_gates() -> list[GateSpec]:
 
 @hookimpl
 def moekit_datasets() -> list[DatasetSpec]:
-    """The loader of labelled image folders."""
-    return [FOLDER]
+    """The loaders of labelled images: folders, tables and arrays."""
+    return [FOLDER, NPZ]
 
 
 @hookimpl
 def moekit_metrics() -> list[MetricSpec]:
-    """The metrics of two-class problems."""
-    return list(METRICS)
+    """The metrics of scores and of classes."""
+    return [*METRICS, *CLASS_METRICS]
 
 
 @hookimpl
 def moekit_tasks() -> list[TaskSpec]:
     """The tasks that moekit itself provides."""
-    return [SCORE]
+    return [SCORE, CLASSIFY]
 
 
 @hookimpl

@@ -77,3 +77,15 @@ class Recipe(BaseModel):
     balance_rate: float = Field(
         default=0.0, ge=0, description="Step of the routers' balancing bias; 0 leaves it alone."
     )
+    label_smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of a label that is spread over all classes, where samples have one.",
+    )
+    class_balance: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Exponent of the inverse class frequency by which samples weigh in the loss.",
+    )

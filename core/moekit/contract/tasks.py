@@ -47,12 +47,15 @@ class Learn:
         check: Refuses data that cannot be learned from by a `DataError`.
         figures: Quick figures of an epoch from the merged outputs and the targets of the validation
             split, by short names.
+        prepared: Called once with the samples of the training split; returns the record to learn
+            with, whose targets may depend on that split. None if they do not.
     """
 
     targets: Callable[[Sequence[Sample], np.ndarray, Frame], Outputs]
     loss: Callable[[Outputs, Outputs, Recipe], Tensor]
     check: Callable[[Dataset], None] = _accept
     figures: Callable[[Outputs, Outputs], Mapping[str, float]] = _no_figures
+    prepared: Callable[[Sequence[Sample]], Learn] | None = None
 
 
 def _nothing_derived(outputs: Outputs) -> Outputs:

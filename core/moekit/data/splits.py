@@ -9,6 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from moekit.data.content import find_twins
+from moekit.data.many_classes import (
+    check_many_classes,
+    missing_classes,
+    train_what_it_lacks,
+    with_gaps_noted,
+)
 from moekit.data.negatives import SHARE, carve_negatives
 from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.errors import DataError
@@ -33,7 +39,8 @@ def split_dataset(
         fractions: Shares of train, val and test; they sum to 1.
 
     Raises:
-        DataError: One class only, two samples of one id, or too few samples or groups.
+        DataError: A class has no sample, two samples have one id, or there are too few samples or
+            groups.
     """
     check_classes(dataset)
     samples = sorted(dataset.samples, key=lambda sample: sample.id)
@@ -44,6 +51,8 @@ def split_dataset(
         if grouped
         else _deal_strata(samples, generator, fractions)
     )
+    if len(dataset.classes) > 2:
+        split_of |= train_what_it_lacks(samples, split_of)
     placed = [dataclasses.replace(sample, split=split_of[sample.id]) for sample in dataset.samples]
     shares = "/".join(f"{fraction:.0%}" for fraction in fractions)
     unit = "whole groups" if grouped else "stratified by class, subtype and target"
@@ -51,7 +60,7 @@ def split_dataset(
         placed, split_note=f"train/val/test {shares} by seed {seed}, {unit}"
     )
     check_splits(done, names=[s for s, share in zip(SPLITS, fractions, strict=True) if share > 0])
-    return done
+    return with_gaps_noted(done)
 
 
 def check_classes(dataset: Dataset) -> None:
@@ -61,13 +70,13 @@ def check_classes(dataset: Dataset) -> None:
         DataError: They do not.
     """
     check_ids(dataset)
-    present = {sample.label for sample in dataset.samples}
-    missing = [name for label, name in enumerate(dataset.classes) if label not in present]
+    missing = missing_classes(dataset, dataset.samples)
     if missing:
+        which = "both classes" if len(dataset.classes) == 2 else "each class"
         raise DataError(
             f"there is no image of the class {missing[0]!r}",
             whose=dataset.name,
-            fix="training and evaluation need images of both classes; add some",
+            fix=f"training and evaluation need images of {which}; add some",
         )
 
 
@@ -88,15 +97,21 @@ def check_ids(dataset: Dataset) -> None:
 
 
 def check_splits(dataset: Dataset, *, names: Sequence[str] = ("train", "val")) -> None:
-    """Checks that no group spans two splits and that each split in `names` holds both classes.
+    """Checks that no group spans two splits and that the splits in `names` hold the classes.
+
+    Of two classes each split must hold both. Of more classes train must hold each, and every other
+    split at least one.
 
     Raises:
         DataError: A group leaks, or a split cannot be used.
     """
     check_groups(dataset)
+    if len(dataset.classes) > 2:
+        check_many_classes(dataset, names=names)
+        return
     for name in names:
-        labels = {sample.label for sample in dataset.samples if sample.split == name}
-        if len(labels) < len(dataset.classes):
+        part = [sample for sample in dataset.samples if sample.split == name]
+        if missing_classes(dataset, part):
             raise DataError(
                 f"the {name} split does not hold both classes",
                 whose=dataset.name,
@@ -141,7 +156,7 @@ def carve_validation(dataset: Dataset, *, seed: int, fraction: float = SHARE) ->
         for sample in dataset.samples
     ]
     note = f"test as given; val is {fraction:.0%} of the given train split, by seed {seed}"
-    return dataset.with_samples(samples, split_note=note)
+    return with_gaps_noted(dataset.with_samples(samples, split_note=note))
 
 
 def complete_splits(
@@ -164,7 +179,8 @@ def complete_splits(
             the set brings are not enough.
     """
     names = dataset.split_names()
-    if not names and {sample.label for sample in dataset.samples} == {0}:
+    labels = {sample.label for sample in dataset.samples}
+    if not names and labels == {0} and dataset.may_lack_positives:
         dataset = dataset.with_samples(
             dataclasses.replace(sample, split="train") for sample in dataset.samples
         )
@@ -179,7 +195,7 @@ def complete_splits(
         if note is not None:
             done = dataclasses.replace(done, split_note=f"{note}; {done.split_note}")
     elif "train" in names and "val" in names:
-        done = dataclasses.replace(dataset, split_note=note or "as given")
+        done = with_gaps_noted(dataclasses.replace(dataset, split_note=note or "as given"))
         check_splits(done)
     else:
         raise DataError(

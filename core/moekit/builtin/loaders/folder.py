@@ -1,18 +1,20 @@
-"""The neutral loader `folder=PATH`: class sub-folders, or a label table."""
+"""The neutral loader `folder=PATH`: class sub-folders, or a label table; any number of classes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from moekit.builtin.loaders.labels import two_classes
+from moekit.builtin.loaders.finish import OPTIONS, finish
+from moekit.builtin.loaders.labels import order_classes
 from moekit.builtin.loaders.table import read_table
 from moekit.contract.datasets import DatasetSpec
 from moekit.data.images import check_file, find_images, relative_id
+from moekit.data.options import parse_source
 from moekit.data.samples import SPLITS, Dataset, Sample, Skipped
-from moekit.data.splits import complete_splits
 from moekit.errors import DataError, ImageError
 
 TABLE = "labels.csv"
@@ -22,16 +24,20 @@ def load_folder(path: Path | None, seed: int) -> Dataset:
     """Reads labelled images and splits them, unless the data bring their own splits.
 
     Three layouts are read: `PATH/CLASS/IMAGE`; `PATH/SPLIT/CLASS/IMAGE` with the splits train, test
-    and, optionally, val; and a table, `PATH/labels.csv` or PATH itself (see `read_table`). A set
-    without any positive image becomes train and val alone.
+    and, optionally, val; and a table, `PATH/labels.csv` or PATH itself (see `read_table`). Of two
+    classes the one with a negative name comes first; of more they are sorted. A set without any
+    positive image becomes train and val only.
 
     Args:
-        path: Folder or table.
+        path: Folder or table; `?shots=K` and `?unseen=NAME,NAME` may follow (see `finish`).
         seed: Of the split.
 
     Raises:
-        DataError: There is nothing to read, the classes are not two, or the splits leak.
+        DataError: There is nothing to read, there is one class only, or the splits leak.
     """
+    options: Mapping[str, str] = {}
+    if path is not None and "?" in path.name:
+        path, options = parse_source(path, known=OPTIONS)
     if path is None or not path.exists():
         raise DataError(
             "there is no such folder or table",
@@ -44,7 +50,7 @@ def load_folder(path: Path | None, seed: int) -> Dataset:
         dataset = read_table(path / TABLE)
     else:
         dataset = _read_folders(path)
-    return complete_splits(dataset, seed=seed)
+    return finish(dataset, options, seed=seed)
 
 
 def write_example(folder: Path) -> Path:
@@ -80,7 +86,10 @@ def _read_folders(folder: Path) -> Dataset:
             whose=str(folder),
             fix="put the images into PATH/good and PATH/OTHER, or add a labels.csv",
         )
-    classes = two_classes((names[depth - 2] for names in placed.values()), whose=str(folder))
+    found = {
+        names[depth - 2] for names in placed.values() if not split_names or names[0] in split_names
+    }
+    classes, has_negative = order_classes(found, whose=str(folder))
     samples: list[Sample] = []
     skipped = [
         Skipped(id=relative_id(image, folder), reason="it lies outside the class sub-folders")
@@ -111,4 +120,5 @@ def _read_folders(folder: Path) -> Dataset:
         classes=classes,
         source=f"a folder of {len(images)} images",
         skipped=tuple(skipped),
+        has_negative=has_negative,
     )

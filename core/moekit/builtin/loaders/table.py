@@ -7,21 +7,26 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from moekit.builtin.loaders.labels import two_classes
+from moekit.builtin.loaders.labels import NEGATIVE_NAMES, ClassNames, order_classes
 from moekit.data.images import check_file, relative_id
 from moekit.data.samples import SPLITS, Dataset, Sample, Skipped
 from moekit.errors import DataError, ImageError
 
-_KNOWN = ("path", "label", "split", "group", "target", "subtype", "mask")
+_KNOWN = ("path", "label", "labels", "split", "group", "target", "subtype", "mask")
 _LARGEST = 200 * 2**20
+_BETWEEN = "|"
+CLASSES = "classes.txt"
+"""A file beside a table that names its classes, one a line, in the order of the labels."""
 
 
 def read_table(table: Path) -> Dataset:
-    """Reads a CSV with the columns path and label.
+    """Reads a CSV with the columns path and label, or path and labels.
 
-    It may have the columns split, group, target, subtype and mask (of the positive pixels, where
-    there is one) too; others are ignored. Paths are relative to the table's folder and may not
-    leave it. The delimiter is a comma or a semicolon.
+    The cells of `labels` hold any number of class names with `|` between them. The table may have
+    the columns split, group, target, subtype and mask (of the positive pixels, if there is one)
+    too; others are ignored. Paths are relative to the table's folder and may not leave it. The
+    delimiter is a comma or a semicolon. If a file classes.txt lies beside the table, it gives the
+    classes and their order.
 
     Args:
         table: The CSV file, UTF-8.
@@ -29,16 +34,25 @@ def read_table(table: Path) -> Dataset:
     Raises:
         DataError: The table cannot be read, a line is wrong, or lines contradict each other.
     """
-    rows = list(read_rows(table, needed=("path", "label"), known=_KNOWN))
+    several = "labels" in _header(table)
+    needed = ("path",) if several else ("path", "label")
+    rows = list(read_rows(table, needed=needed, known=_KNOWN))
     if not rows:
         raise DataError(
             "the table names no image", whose=str(table), fix="add a line an image below the header"
         )
-    classes = two_classes((row["label"] for _, row in rows), whose=str(table))
+    if several and "label" in rows[0][1]:
+        raise DataError(
+            "the table has a column label and a column labels",
+            whose=f"{table}, line 1",
+            fix="remove one of them",
+        )
+    named = [(line, _names(row, several)) for line, row in rows]
+    classes, has_negative = _classes(named, table, several=several)
     samples: dict[str, Sample] = {}
     skipped: list[Skipped] = []
-    for line, row in rows:
-        sample = _sample(row, table, line, classes)
+    for (line, row), (_, names) in zip(rows, named, strict=True):
+        sample = _sample(row, table, line, _numbers(names, classes, table, line), several=several)
         if sample.id in samples:
             raise _fault(table, line, f"{sample.id} is listed twice")
         try:
@@ -54,7 +68,72 @@ def read_table(table: Path) -> Dataset:
         classes=classes,
         source=f"a table of {len(rows)} images",
         skipped=tuple(skipped),
+        has_negative=has_negative,
     )
+
+
+def _header(table: Path) -> list[str]:
+    """The names of the columns, as `read_rows` takes them; empty if there is no such line."""
+    try:
+        with table.open(encoding="utf-8-sig") as file:
+            header = file.readline(_LARGEST)
+    except (OSError, UnicodeDecodeError):
+        return []  # read_rows says what is wrong
+    return [name.strip(' "\r\n').lower() for name in header.replace(";", ",").split(",")]
+
+
+def _names(row: Mapping[str, str], several: bool) -> tuple[str, ...]:
+    if not several:
+        return (row["label"],)
+    return tuple(dict.fromkeys(filter(None, map(str.strip, row["labels"].split(_BETWEEN)))))
+
+
+def _classes(
+    named: Sequence[tuple[int, tuple[str, ...]]], table: Path, *, several: bool
+) -> ClassNames:
+    """The classes of classes.txt if it is there, else those that the lines name."""
+    listed = table.parent / CLASSES
+    found = {name for _, names in named for name in names}
+    if listed.is_file():
+        return _listed_classes(listed)
+    if not several:
+        return order_classes(found, whose=str(table))
+    if len(found) < 2:
+        raise DataError(
+            f"{len(found)} classes were found ({', '.join(found) or 'none'}), not two or more",
+            whose=str(table),
+            fix=f"name the classes of each image in the column labels, with {_BETWEEN} between",
+        )
+    return ClassNames(tuple(sorted(found)), False)
+
+
+def _listed_classes(path: Path) -> ClassNames:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"the list of classes cannot be read ({error})",
+            whose=str(path),
+            fix="save it as UTF-8, one name a line",
+        ) from error
+    names = [line.strip() for line in lines if line.strip()]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise DataError(
+            "the list holds fewer than two classes, or one of them twice",
+            whose=str(path),
+            fix="write each class once, one name a line",
+        )
+    negative = len(names) == 2 and names[0].lower() in NEGATIVE_NAMES
+    return ClassNames(tuple(names), negative)
+
+
+def _numbers(
+    names: Sequence[str], classes: Sequence[str], table: Path, line: int
+) -> tuple[int, ...]:
+    unknown = [name for name in names if name not in classes]
+    if unknown:
+        raise _fault(table, line, f"the label {unknown[0]!r} is not in {CLASSES}")
+    return tuple(sorted(classes.index(name) for name in names))
 
 
 def read_rows(
@@ -111,7 +190,9 @@ def read_rows(
         raise _fault(table, reader.line_num, str(error)) from error
 
 
-def _sample(row: Mapping[str, str], table: Path, line: int, classes: tuple[str, str]) -> Sample:
+def _sample(
+    row: Mapping[str, str], table: Path, line: int, labels: tuple[int, ...], *, several: bool
+) -> Sample:
     target = row.get("target") or None
     split = row.get("split") or None
     if split is not None and split not in SPLITS:
@@ -123,7 +204,8 @@ def _sample(row: Mapping[str, str], table: Path, line: int, classes: tuple[str, 
     return Sample(
         id=relative_id(image, table.parent),
         path=image,
-        label=classes.index(row["label"]),
+        label=labels[0] if labels else 0,
+        labels=labels if several else None,
         target=None if target is None else _probability(target, table, line),
         group=row.get("group") or None,
         subtype=row.get("subtype") or None,

@@ -93,8 +93,6 @@ def test_a_path_that_leaves_the_folder_is_refused_with_its_line(two_class_folder
         ("path,label,target\na.png,good,7\nb.png,bad,0", "line 2"),
         ("path,label,split\na.png,good,training\nb.png,bad,test", "line 2"),
         ("path,label\na.png,good\na.png,bad", "twice|line 3"),
-        ("path,label\na.png,cat\nb.png,dog", "not clear"),
-        ("path,label\na.png,good\nb.png,dent\nc.png,scratch", "3 classes"),
         ("path,label\na.png,dent\nb.png,dent", "1 classes"),
         ("path,label\na.png,good\nb.png,", "line 3"),
         ("path,label\na.png,good\n.,bad", "line 3"),
