@@ -1,0 +1,1 @@
+"""The task `segment`: a class for each pixel."""
