@@ -30,8 +30,8 @@ def patch_map(x_BND: Tensor, grid: Grid) -> Tensor:
     """
     patches = x_BND[:, x_BND.shape[1] - grid.patches :].float()
     if grid.frames > 1:
-        patches = patches.unflatten(0, (-1, grid.frames))[:, grid.frames // 2]
-    return patches.transpose(1, 2).unflatten(2, (grid.rows, grid.columns))
+        patches = patches.reshape(-1, grid.frames, *patches.shape[1:])[:, grid.frames // 2]
+    return patches.transpose(1, 2).reshape(-1, patches.shape[2], grid.rows, grid.columns)
 
 
 class PlaceNorm(nn.Module):
@@ -105,7 +105,7 @@ class AttentionFusion(nn.Module):
         together = stacked.flatten(0, 1)
         rows, columns = mean.shape[2], mean.shape[3]
         keys = self._around(self.key(together), rows, columns)
-        trust = self.trust.unflatten(0, (len(narrow), len(keys)))[:, :, :, None, None]
+        trust = self.trust.reshape(len(narrow), len(keys), self.heads, 1, 1)
         outside = self._outside(mean)
         attention = torch.stack(
             [
@@ -114,7 +114,11 @@ class AttentionFusion(nn.Module):
             ],
             dim=1,
         )
-        attention = attention.flatten(1, 2).softmax(1).unflatten(1, (len(keys), len(narrow)))
+        attention = (
+            attention.flatten(1, 2)
+            .softmax(1)
+            .reshape(-1, len(keys), len(narrow), self.heads, rows, columns)
+        )
         values = self._around(self.value(together), rows, columns)
         seen = [
             (attention[:, place, :, :, None] * value).sum(1) for place, value in enumerate(values)
@@ -124,13 +128,13 @@ class AttentionFusion(nn.Module):
 
     def _apart(self, x: Tensor) -> Tensor:
         """(..., F, h, w) to (..., A, K, h, w)."""
-        return x.unflatten(-3, (self.heads, -1))
+        return x.reshape(*x.shape[:-3], self.heads, -1, *x.shape[-2:])
 
     def _around(self, x: Tensor, rows: int, columns: int) -> list[Tensor]:
         """(B * L, F, h, w) as seen from its neighbours, by scale and offset: (B, L, A, K, h, w)."""
         blocks, seen = len(self.norms), []
         for scale in self.scales:
-            smooth = self._apart(_smoothed(x, scale).unflatten(0, (-1, blocks)))
+            smooth = self._apart(_smoothed(x, scale).reshape(-1, blocks, *x.shape[1:]))
             padded = nn.functional.pad(smooth, (scale, scale, scale, scale))
             for down, across in _AROUND:
                 top, left = (down + 1) * scale, (across + 1) * scale

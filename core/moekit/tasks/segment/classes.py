@@ -70,5 +70,6 @@ def palette(count: int) -> np.ndarray:
     for number in range(len(colours), count):
         lightness = _LIGHTNESS[number % len(_LIGHTNESS)]
         rgb = colorsys.hls_to_rgb(number * _GOLDEN % 1, lightness, 0.4 + 0.5 * (number % 2))
-        colours.append(tuple(round(255 * part) for part in rgb))
+        red, green, blue = (round(255 * part) for part in rgb)
+        colours.append((red, green, blue))
     return np.array(colours, dtype=np.uint8).reshape(count, 3)

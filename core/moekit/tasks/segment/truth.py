@@ -102,7 +102,7 @@ def place(plane_HW: np.ndarray, frame: Frame, *, stride: int = STRIDE) -> np.nda
     columns, inside_columns = _sources(
         frame.width // stride, stride, box.left, box.width, plane_HW.shape[1]
     )
-    placed = plane_HW[np.ix_(rows, columns)].astype(np.int16)
+    placed: np.ndarray = plane_HW[np.ix_(rows, columns)].astype(np.int16)
     placed[~inside_rows] = IGNORED
     placed[:, ~inside_columns] = IGNORED
     return placed
@@ -111,7 +111,7 @@ def place(plane_HW: np.ndarray, frame: Frame, *, stride: int = STRIDE) -> np.nda
 def _sources(
     count: int, stride: int, start: int, length: int, given: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(count,) the row of the picture that each row of the target shows, and whether there is one."""
+    """(count,) the row of the picture that each row of the target shows; whether there is one."""
     centre = (np.arange(count) + 0.5) * stride - start
     row = np.floor(centre * given / length).astype(np.int64)
     return np.clip(row, 0, given - 1), (centre >= 0) & (centre < length)
