@@ -5,7 +5,7 @@ Shapes: C classes.
 
 from __future__ import annotations
 
-import colorsys
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,8 +21,7 @@ _FIRST = (
     *((153, 153, 153), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)),
     *((0, 114, 178), (213, 94, 0), (204, 121, 167)),
 )
-_GOLDEN = 0.618033988749895
-_LIGHTNESS = (0.35, 0.6, 0.8)
+_TABLE_LENGTH = 256
 
 
 def background_of(context: TaskContext) -> tuple[int, ...]:
@@ -63,13 +62,25 @@ def foreground_share(pixels: np.ndarray, background: Sequence[int]) -> np.ndarra
 def palette(count: int) -> np.ndarray:
     """(count, 3) uint8 distinct colours, the same for a class number in every picture.
 
-    The first eight are told apart with any kind of colour vision (Okabe and Ito 2008). Further ones
-    turn the hue by the golden ratio and change their lightness.
+    The first eight are told apart with any kind of colour vision (Okabe and Ito 2008). Each further
+    one is, of a grid of colours, the one farthest from all before it; once the grid is used up,
+    colours come again.
     """
-    colours = list(_FIRST[:count])
-    for number in range(len(colours), count):
-        lightness = _LIGHTNESS[number % len(_LIGHTNESS)]
-        rgb = colorsys.hls_to_rgb(number * _GOLDEN % 1, lightness, 0.4 + 0.5 * (number % 2))
-        red, green, blue = (round(255 * part) for part in rgb)
-        colours.append((red, green, blue))
-    return np.array(colours, dtype=np.uint8).reshape(count, 3)
+    table = _table()
+    return table[np.arange(count) % len(table)]
+
+
+@functools.cache
+def _table() -> np.ndarray:
+    """(256, 3) uint8."""
+    levels = np.linspace(30, 240, 8)
+    grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
+    chosen = [np.array(colour, dtype=np.float64) for colour in _FIRST]
+    distance = np.min([np.abs(grid - colour).sum(1) for colour in chosen], axis=0)
+    while len(chosen) < _TABLE_LENGTH:
+        colour = grid[int(distance.argmax())]
+        chosen.append(colour)
+        distance = np.minimum(distance, np.abs(grid - colour).sum(1))
+    table = np.array(chosen).astype(np.uint8)
+    table.flags.writeable = False
+    return table

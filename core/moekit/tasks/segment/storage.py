@@ -71,8 +71,8 @@ def load_tallies(folder: Path, stem: str) -> tuple[SegmentTally, ...]:
     """
     path = folder / f"{stem}.npz"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
         about = json.loads(bytes(arrays.pop("about")).decode())
         if about["version"] != _VERSION:
             raise ValueError(f"version {about['version']} is not known")

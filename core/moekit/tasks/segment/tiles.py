@@ -128,4 +128,5 @@ def _starts(length: int, window: int, overlap: float) -> list[int]:
 
 def _triangle(count: int) -> np.ndarray:
     away = np.abs((np.arange(count) + 0.5) / count * 2 - 1)
-    return np.maximum(1 - away, _LEAST)
+    height: np.ndarray = np.maximum(1 - away, _LEAST)
+    return height
