@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from moekit.builtin.health import HEALTH_CHECKS
 from moekit.builtin.loaders.folder import FOLDER
+from moekit.builtin.loaders.masks import MASK_FOLDER
 from moekit.contract.commands import HealthCheckSpec
 from moekit.contract.datasets import DatasetSpec
 from moekit.contract.experts import GateSpec
 from moekit.contract.hookspecs import hookimpl
 from moekit.contract.metrics import MetricSpec
+from moekit.contract.tasks import TaskSpec
 from moekit.moe.gates import ExpertChoice, TopKSigmoid, TopKSoftmax, UnitTopK
 from moekit.tasks.score.metrics import METRICS
+from moekit.tasks.segment.metrics import METRICS as SEGMENT_METRICS
+from moekit.tasks.segment.task import SEGMENT
 
 
 @hookimpl
@@ -49,14 +53,28 @@ def moekit_gates() -> list[GateSpec]:
 
 @hookimpl
 def moekit_datasets() -> list[DatasetSpec]:
-    """The loader of labelled image folders."""
-    return [FOLDER]
+    """The loaders of labelled image folders and of images with masks."""
+    return [
+        FOLDER,
+        MASK_FOLDER,
+    ]
 
 
 @hookimpl
 def moekit_metrics() -> list[MetricSpec]:
-    """The metrics of two-class problems."""
-    return list(METRICS)
+    """The metrics of the tasks."""
+    return [
+        *METRICS,
+        *SEGMENT_METRICS,
+    ]
+
+
+@hookimpl
+def moekit_tasks() -> list[TaskSpec]:
+    """The kinds of answer."""
+    return [
+        SEGMENT,
+    ]
 
 
 @hookimpl

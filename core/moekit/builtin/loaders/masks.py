@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -196,13 +196,14 @@ def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
     column, _, wanted = options.get("where", "").partition(":")
     samples: list[Sample] = []
     skipped: list[Skipped] = []
+    beside = functools.cache(_beside)
     for line, row in read_rows(table, needed=(), known=("image", "mask", "id", *chosen)):
         _check_columns(row, [options[name].lower() for name in chosen if name in options], table)
         if column:
             _check_columns(row, [column.lower()], table)
             if row[column.lower()] != wanted:
                 continue
-        image, mask = _files(row, table, line)
+        image, mask = _files(row, table, line, beside)
         name = relative_id(image, table.parent)
         split = row.get(chosen["split"]) or None
         if split is not None and split not in SPLITS:
@@ -241,21 +242,19 @@ def _check_columns(row: Mapping[str, str], needed: Sequence[str], table: Path) -
         )
 
 
-def _files(row: Mapping[str, str], table: Path, line: int) -> tuple[Path, Path | None]:
+def _files(
+    row: Mapping[str, str], table: Path, line: int, beside: Callable[[Path], Mapping[str, Path]]
+) -> tuple[Path, Path | None]:
     if "image" in row:
         mask = row.get("mask")
         return path_in(table, line, row["image"]), path_in(table, line, mask) if mask else None
-    image = _with_any_ending(path_in(table, line, f"{IMAGES}/{row['id']}"))
-    mask_path = _with_any_ending(path_in(table, line, f"{MASKS}/{row['id']}"))
-    return image, mask_path
+    image, mask_path = (path_in(table, line, f"{part}/{row['id']}") for part in (IMAGES, MASKS))
+    return (
+        beside(image.parent).get(image.name, image),
+        beside(mask_path.parent).get(mask_path.name, mask_path),
+    )
 
 
-def _with_any_ending(path: Path) -> Path:
-    found = _beside(path.parent).get(path.name)
-    return path if found is None else found
-
-
-@functools.lru_cache(maxsize=8)
 def _beside(folder: Path) -> Mapping[str, Path]:
     """Image files of a folder by their names without the ending."""
     if not folder.is_dir():
@@ -288,7 +287,7 @@ def _checked(
         found = pool.map(lambda sample: _pixels(sample, classes), samples)
         for sample, pixels in zip(samples, found, strict=True):
             if isinstance(pixels, str):
-                wrong.append(Skipped.of(sample, pixels))
+                wrong.append(Skipped(id=sample.id, reason=pixels, split=sample.split))
                 continue
             present = np.flatnonzero(pixels)
             front = np.concatenate([[0], pixels[1:]])
