@@ -41,7 +41,7 @@ class SegmentTally:
         predicted_NC: (N, C) int64 pixels of the answer, those that do not count among them.
         ignored_N: (N,) int64 pixels that do not count.
         groups: (N) names of groups, or None.
-        subtypes: (N) names of strata that are reported alone, or None.
+        subtypes: (N) names of strata that are reported by themselves, or None.
         facts: (N) values of each fact by its name.
     """
 

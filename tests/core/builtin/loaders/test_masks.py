@@ -287,5 +287,5 @@ def test_one_part_of_a_table_is_read(shared):
     dataset = load_masks(path, 0)
     assert len(dataset.samples) == 51
     assert {sample.subtype for sample in dataset.samples} == {"P1", "P2"}
-    with pytest.raises(DataError, match="none of the 18 masks can be used.*value 2"):
+    with pytest.raises(DataError, match=r"none of the 18 masks can be used.*value 2"):
         load_masks(shared / "data/hires_seg?classes=soil,crop&where=set:cwfid", 0)

@@ -170,3 +170,28 @@ def test_colours_are_distinct_and_do_not_move():
     assert apart.min() > 8
     assert apart[:20, :20].min() > 60
     assert math.prod(palette(0).shape) == 0
+
+
+def test_the_graph_of_merged_views_says_the_same(generator, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+
+    class Merge(torch.nn.Module):
+        def forward(self, x_VBChw):
+            return merge([{LOGIT: x_BChw} for x_BChw in x_VBChw.unbind(0)])[LOGIT]
+
+    given = torch.randn(8, 2, 3, 4, 4, generator=generator)
+    path = tmp_path / "merge.onnx"
+    torch.onnx.export(
+        Merge().eval(),
+        (given,),
+        path,
+        input_names=["views"],
+        output_names=["logit"],
+        dynamic_shapes=({1: torch.export.Dim("batch")},),
+        dynamo=True,
+        verbose=False,
+    )
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for count in (1, 2):
+        (found,) = session.run(None, {"views": given[:, :count].numpy()})
+        assert np.allclose(found, Merge()(given[:, :count]).numpy(), atol=1e-5)
