@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from moekit.backbone.model import MoEBackbone, Provenance
     from moekit.cli.options import command_options
     from moekit.cli.output import print_json, reporter, say
+    from moekit.contract.answers import Answer, Item, Point, Tallier, Tally, TaskContext
     from moekit.contract.commands import CommandSpec, HealthCheckSpec
     from moekit.contract.datasets import DatasetSpec
     from moekit.contract.experts import ExpertSpec, GateSpec, SpecialistSlot
@@ -24,15 +25,29 @@ if TYPE_CHECKING:
     from moekit.contract.kits import KitSpec
     from moekit.contract.map_counts import MapCounts
     from moekit.contract.metrics import MapMetricExample, MapMetricSpec, MetricExample, MetricSpec
-    from moekit.contract.outputs import HeadOutput
+    from moekit.contract.outputs import Field, HeadOutput, HeadSite, Outputs
     from moekit.contract.recipe import Recipe
     from moekit.contract.report import (
+        ReportChart,
         ReportContext,
+        ReportGrid,
+        ReportLine,
         ReportSection,
         ReportSectionSpec,
         ReportTable,
         RunEvent,
     )
+    from moekit.contract.tasks import (
+        Answering,
+        ItemReader,
+        Judge,
+        Learn,
+        Show,
+        SummaryJob,
+        TaskSpec,
+    )
+    from moekit.data.geometry import Frame
+    from moekit.data.mask_table import MaskTable
     from moekit.data.samples import Dataset, Sample, Skipped
     from moekit.data.splits import split_dataset
     from moekit.errors import (
@@ -51,17 +66,87 @@ if TYPE_CHECKING:
     from moekit.plugins.registry import Registry
     from moekit.runtime.runtime import Runtime
     from moekit.tasks.score.head import PooledHead
-    from moekit.tasks.score.output import KitOutput
+    from moekit.tasks.score.predictions import Predictions
 
 _HOMES = {
     "backbone.build": ("build_backbone",),
     "backbone.carve": ("carve",),
     "backbone.features": ("Features",),
-    "backbone.model": ("MoEBackbone", "Provenance"),
+    "backbone.model": (
+        "MoEBackbone",
+        "Provenance",
+    ),
     "cli.options": ("command_options",),
-    "cli.output": ("print_json", "reporter", "say"),
-    "tasks.score.map_counts": ("MapCounts",),
-    "data.samples": ("Dataset", "Sample", "Skipped"),
+    "cli.output": (
+        "print_json",
+        "reporter",
+        "say",
+    ),
+    "contract.answers": (
+        "Answer",
+        "Item",
+        "Point",
+        "Tallier",
+        "Tally",
+        "TaskContext",
+    ),
+    "contract.commands": (
+        "CommandSpec",
+        "HealthCheckSpec",
+    ),
+    "contract.datasets": ("DatasetSpec",),
+    "contract.experts": (
+        "ExpertSpec",
+        "GateSpec",
+        "SpecialistSlot",
+    ),
+    "contract.hookspecs": ("hookimpl",),
+    "contract.jobs": (
+        "FitJob",
+        "FitResult",
+        "PredictJob",
+    ),
+    "contract.kits": ("KitSpec",),
+    "contract.map_counts": ("MapCounts",),
+    "contract.metrics": (
+        "MapMetricExample",
+        "MapMetricSpec",
+        "MetricExample",
+        "MetricSpec",
+    ),
+    "contract.outputs": (
+        "Field",
+        "HeadOutput",
+        "HeadSite",
+        "Outputs",
+    ),
+    "contract.recipe": ("Recipe",),
+    "contract.report": (
+        "ReportChart",
+        "ReportContext",
+        "ReportGrid",
+        "ReportLine",
+        "ReportSection",
+        "ReportSectionSpec",
+        "ReportTable",
+        "RunEvent",
+    ),
+    "contract.tasks": (
+        "Answering",
+        "ItemReader",
+        "Judge",
+        "Learn",
+        "Show",
+        "SummaryJob",
+        "TaskSpec",
+    ),
+    "data.geometry": ("Frame",),
+    "data.mask_table": ("MaskTable",),
+    "data.samples": (
+        "Dataset",
+        "Sample",
+        "Skipped",
+    ),
     "data.splits": ("split_dataset",),
     "errors": (
         "DataError",
@@ -72,40 +157,34 @@ _HOMES = {
         "UsageError",
         "WeightsError",
     ),
-    "moe.gates": ("ExpertChoice", "Gate", "TopKSigmoid", "TopKSoftmax", "UnitTopK"),
+    "moe.gates": (
+        "ExpertChoice",
+        "Gate",
+        "TopKSigmoid",
+        "TopKSoftmax",
+        "UnitTopK",
+    ),
     "moe.routing": ("Routing",),
-    "moe.specialists": ("Grid", "SpecialistExpert"),
-    "moe.stats": ("BlockRouting", "RoutingTrace"),
-    "contract.fitting": ("FitResult", "FitJob"),
-    "contract.hookspecs": ("hookimpl",),
-    "contract.records": (
-        "CommandSpec",
-        "DatasetSpec",
-        "ExpertSpec",
-        "GateSpec",
-        "HealthCheckSpec",
-        "KitSpec",
-        "MapMetricExample",
-        "MapMetricSpec",
-        "MetricExample",
-        "MetricSpec",
-        "PredictJob",
-        "ReportContext",
-        "ReportSection",
-        "ReportSectionSpec",
-        "ReportTable",
-        "RunEvent",
-        "SpecialistSlot",
+    "moe.specialists": (
+        "Grid",
+        "SpecialistExpert",
+    ),
+    "moe.stats": (
+        "BlockRouting",
+        "RoutingTrace",
     ),
     "plugins.registry": ("Registry",),
-    "tasks.score.head": ("PooledHead",),
-    "tasks.score.output": ("HeadOutput", "KitOutput"),
     "runtime.runtime": ("Runtime",),
-    "contract.recipe": ("Recipe",),
+    "tasks.score.head": ("PooledHead",),
+    "tasks.score.predictions": ("Predictions",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_EARLIER = {"FitTask": "FitJob", "PredictTask": "PredictJob"}
+"""Names of API 1.x and what they are called now."""
 
 __all__ = [
+    "Answer",
+    "Answering",
     "BlockRouting",
     "CommandSpec",
     "DataError",
@@ -114,30 +193,43 @@ __all__ = [
     "ExpertChoice",
     "ExpertSpec",
     "Features",
+    "Field",
     "FitJob",
     "FitResult",
+    "Frame",
     "Gate",
     "GateSpec",
     "Grid",
     "HeadOutput",
+    "HeadSite",
     "HealthCheckSpec",
     "ImageError",
-    "KitOutput",
+    "Item",
+    "ItemReader",
+    "Judge",
     "KitSpec",
+    "Learn",
     "MapCounts",
     "MapMetricExample",
     "MapMetricSpec",
+    "MaskTable",
     "MetricExample",
     "MetricSpec",
     "MoEBackbone",
     "MoekitError",
+    "Outputs",
     "PluginError",
+    "Point",
     "PooledHead",
     "PredictJob",
+    "Predictions",
     "Provenance",
     "Recipe",
     "Registry",
+    "ReportChart",
     "ReportContext",
+    "ReportGrid",
+    "ReportLine",
     "ReportSection",
     "ReportSectionSpec",
     "ReportTable",
@@ -146,10 +238,16 @@ __all__ = [
     "RunEvent",
     "Runtime",
     "Sample",
+    "Show",
     "Skipped",
     "SpecialistExpert",
     "SpecialistSlot",
     "StorageError",
+    "SummaryJob",
+    "Tallier",
+    "Tally",
+    "TaskContext",
+    "TaskSpec",
     "TopKSigmoid",
     "TopKSoftmax",
     "UnitTopK",
@@ -167,10 +265,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
+    current = _EARLIER.get(name, name)
+    home = _HOME_OF.get(current)
     if home is None:
         raise AttributeError(f"module 'moekit' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"moekit.{home}"), name)
+    return getattr(importlib.import_module(f"moekit.{home}"), current)
 
 
 def __dir__() -> list[str]:

@@ -12,6 +12,7 @@ from moekit.contract.hookspecs import hookimpl
 from moekit.contract.metrics import MetricSpec
 from moekit.contract.tasks import TaskSpec
 from moekit.moe.gates import ExpertChoice, TopKSigmoid, TopKSoftmax, UnitTopK
+from moekit.tasks.score import SCORE
 from moekit.tasks.score.metrics import METRICS
 from moekit.tasks.segment.metrics import METRICS as SEGMENT_METRICS
 from moekit.tasks.segment.task import SEGMENT
@@ -75,6 +76,12 @@ def moekit_tasks() -> list[TaskSpec]:
     return [
         SEGMENT,
     ]
+
+
+@hookimpl
+def moekit_tasks() -> list[TaskSpec]:
+    """The tasks that moekit itself provides."""
+    return [SCORE]
 
 
 @hookimpl

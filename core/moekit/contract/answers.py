@@ -63,6 +63,10 @@ class Point(Protocol):
         """The point for result.json."""
         ...
 
+    def brief(self) -> dict[str, Any]:
+        """What the result of a baseline says of its own point."""
+        ...
+
 
 @runtime_checkable
 class Answer(Protocol):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from moekit.backbone.model import MoEBackbone
+    from moekit.contract.answers import Answer
+    from moekit.contract.tasks import TaskSpec
     from moekit.data.samples import Sample
     from moekit.moe.specialists import Grid
 
@@ -62,6 +64,7 @@ class FitJob:
         fabric: Launched; decides device, arithmetic and processes.
         train: The stored prefix of the training split, and its samples.
         val: The same of the validation split, one view.
+        task: What is learned.
         recipe: How to train.
         epochs: Passes over the training split.
         seed: Decides everything that is drawn.
@@ -75,6 +78,7 @@ class FitJob:
     fabric: Fabric
     train: StoredPrefix
     val: StoredPrefix
+    task: TaskSpec
     recipe: Recipe
     epochs: int
     seed: int
@@ -108,11 +112,13 @@ class PredictJob:
         out: The output folder; nothing is written elsewhere.
         score: Gives pictures (RGB, any size) their probabilities, (n,) float64 in [0, 1]. Where
             `frames` is not 1 it takes stacks, each a sequence of that many pictures.
-        threshold: Operating threshold, chosen on validation data.
+        threshold: Operating threshold, chosen on validation data; not a number if the task has
+            none.
         provenance: What the scores depend on, for the outputs.
         batch_size: Pictures a forward pass.
         on_progress: Called with a description, what is done and the total.
         frames: Pictures of a stack, as the run was trained with; 1 for single pictures.
+        answer: Gives pictures, or stacks, their answers; of any task.
     """
 
     inputs: tuple[Path, ...]
@@ -123,3 +129,4 @@ class PredictJob:
     batch_size: int
     on_progress: Callable[[str, int, int], None]
     frames: int = 1
+    answer: Callable[..., Sequence[Answer]] | None = None

@@ -14,7 +14,23 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    image_size: int = Field(default=224, gt=0, description="Side of the square input, in pixels.")
+    image_size: int = Field(
+        default=224,
+        gt=0,
+        description="Side of the square input, in pixels; of a rectangle found from the data, the "
+        "longer side.",
+    )
+    image_height: int | None = Field(
+        default=None, gt=0, description="Rows of the input; image_size if it is not given."
+    )
+    image_width: int | None = Field(
+        default=None, gt=0, description="Columns of the input; image_size if it is not given."
+    )
+    fit: Literal["squash", "letterbox"] = Field(
+        default="squash",
+        description="squash stretches a picture over the whole input; letterbox keeps its aspect "
+        "ratio and fills the border with the mean colour.",
+    )
     precision: Precision = Field(
         default="auto",
         description="fp32, bf16 (autocast), or auto: bf16 where the device computes it natively.",

@@ -7,6 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+HEADER, METRICS, WORST = "", "Metrics", "Worst misses"
+JOINED = (HEADER, METRICS, WORST)
+"""Titles by which a task's section adds to the page's own in place of a section of its own.
+
+Of `HEADER` each row of a table makes a tile: what it is, its value, a remark; the rest stands below
+the tiles. Of `METRICS` the paragraphs stand first. Of `WORST` the notes stand below the pictures.
+"""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReportTable:
@@ -126,12 +134,14 @@ class ReportSectionSpec:
         kits: Names of the kits whose reports get it.
         render: Makes it; quick, and without side effects.
         summary: One line for lists.
+        tasks: Names of the tasks whose reports get it.
     """
 
     name: str
     kits: tuple[str, ...]
     render: Callable[[ReportContext], ReportSection]
     summary: str
+    tasks: tuple[str, ...] = ("score",)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -55,6 +55,11 @@ class Learn:
     figures: Callable[[Outputs, Outputs], Mapping[str, float]] = _no_figures
 
 
+def _nothing_derived(outputs: Outputs) -> Outputs:
+    del outputs
+    return {}
+
+
 def _empty_row(point: Any) -> dict[str, Any]:
     del point
     return {}
@@ -70,11 +75,14 @@ class Answering:
         answers: Called with merged outputs, items, the point and the context; returns one answer an
             item.
         unreadable: Values of a row whose item could not be read, given the point.
+        derive: Further named tensors that graphs put out, computed from merged outputs; described
+            by `TaskSpec.derived`.
     """
 
     merge: Callable[[Sequence[Outputs]], Outputs]
     answers: Callable[[Outputs, Sequence[Item], Any, TaskContext], Sequence[Answer]]
     unreadable: Callable[[Any], dict[str, Any]] = _empty_row
+    derive: Callable[[Outputs], Outputs] = _nothing_derived
 
 
 def _no_point(tally: Any, rule: str) -> None:
@@ -136,6 +144,9 @@ class Judge:
             where the task cannot be watched.
         review: Called with the tally, the point and the text of `--review`; returns the point with
             its review zone. None where the task has no such zone.
+        quantised: Compares the tally of a graph in int8 with that of the same graph in float32 by
+            the greatest loss allowed (None for the task's own), and returns facts for the export's
+            record; raises a `MoekitError` if the loss is greater. None compares the headline.
         read: Reads answers that a peer wrote into a file or folder, for the samples of a split, and
             returns a tally; None where the task reads none.
     """
@@ -152,6 +163,7 @@ class Judge:
     complete: Callable[[dict[str, Any], SummaryJob], dict[str, Any]] = _as_it_is
     reference: Callable[[Any], np.ndarray] | None = None
     review: Callable[[Any, Any, str], Any] | None = None
+    quantised: Callable[[Any, Any, float | None], dict[str, Any]] | None = None
     read: Callable[[Path, Sequence[Sample], TaskContext], Any] | None = None
 
 
@@ -165,6 +177,11 @@ def _no_picture(
 def _no_sections(context: ReportContext) -> Sequence[ReportSection]:
     del context
     return ()
+
+
+def _verdict(answer: Answer, item: Item, context: TaskContext) -> str:
+    del item, context
+    return answer.verdict
 
 
 def _no_files(answer: Answer) -> Mapping[str, tuple[str, bytes]]:
@@ -186,9 +203,14 @@ class Show:
             them.
         draw: Called with the reduced picture of an item, its answer, the item and the context;
             returns an overlay, or None for none.
-        sections: The task's sections of a report.
+        sections: The task's sections of a report. They stand before the worst answers; those whose
+            titles are in `moekit.contract.report.JOINED` add to the page's own.
+        names: How the page writes names of figures, such as `mIoU` for `miou`.
         files: Files of an answer beside its overlay: by column, the file's suffix (`.png`) and its
             bytes. They are written to OUT/COLUMN/NAME.SUFFIX, and the row names them.
+        caption: Called with an answer, its item and the context; returns a line for its picture.
+        monitor: The column that a line is watched by; empty if the task has none.
+        quiet: Verdicts that need nobody's attention; a watch draws no overlay of them.
         gather: Called at the end with the output folder and all rows; writes a file for the whole
             set and returns facts for the summary.
     """
@@ -196,7 +218,11 @@ class Show:
     columns: tuple[str, ...]
     draw: Callable[[Image, Answer, Item | None, TaskContext], Image | None] = _no_picture
     sections: Callable[[ReportContext], Sequence[ReportSection]] = _no_sections
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     files: Callable[[Answer], Mapping[str, tuple[str, bytes]]] = _no_files
+    caption: Callable[[Answer, Item, TaskContext], str] = _verdict
+    monitor: str = ""
+    quiet: tuple[str, ...] = ()
     gather: Callable[[Path, Sequence[Mapping[str, Any]]], Mapping[str, Any]] = _nothing_gathered
 
 
@@ -209,6 +235,7 @@ class TaskSpec:
         summary: One line for lists.
         source: Paper or standard.
         outputs: What heads return.
+        derived: What graphs put out beside it; see `Answering.derive`.
         metrics: Names of the metrics that an evaluation reports where a kit names none, the
             headline first.
         learn: How it is learned.
@@ -217,6 +244,7 @@ class TaskSpec:
         show: How answers are shown.
         example: Writes a small split set with truth into an empty folder, for conformance checks.
         example_head: A small head, for the same.
+        labelled: Whether `Sample.label` is the class of an item, by which routing is then shown.
     """
 
     name: str
@@ -230,6 +258,8 @@ class TaskSpec:
     show: Show
     example: Callable[[Path], Dataset]
     example_head: Callable[[HeadSite], nn.Module]
+    derived: tuple[Field, ...] = ()
+    labelled: bool = True
 
 
 class ItemReader(Protocol):

@@ -132,6 +132,22 @@ class Dataset:
         labels = {sample.label for sample in self.samples if sample.split == "train"}
         return labels == {0}
 
+    @property
+    def words(self) -> dict[str, str]:
+        """The words that take the place of the kit's on these data."""
+        if not self.positive:
+            return {}
+        return {
+            "positive": self.positive,
+            "missed": f"missed {self.positive}",
+            "false_alarm": f"false {self.positive}",
+        }
+
+    @property
+    def terms(self) -> dict[str, str]:
+        """Where the data come from, their licence, and what they can show."""
+        return {"source": self.source, "licence": self.licence, "caution": self.caution}
+
     def split_names(self) -> tuple[str, ...]:
         """The splits that have samples, in the order train, val, test."""
         present = {sample.split for sample in self.samples}

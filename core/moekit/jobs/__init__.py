@@ -1,1 +1,1 @@
-"""What a program calls: adapt, evaluate, predict, watch, export."""
+"""What a program calls: adapt, evaluate, predict, watch and export, by the names of kits."""

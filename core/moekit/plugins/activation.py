@@ -169,6 +169,8 @@ def wrong_field(record: Any) -> str:
     for field in dataclasses.fields(record):
         value, kind = getattr(record, field.name), str(field.type)
         if kind.startswith("tuple["):
+            if value is None and kind.endswith("| None"):
+                continue
             if not isinstance(value, tuple):
                 return f"{field.name} is {value!r}, not a tuple (is a comma missing?)"
             inner = [wrong_field(one) for one in value if dataclasses.is_dataclass(one)]

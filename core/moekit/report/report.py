@@ -2,48 +2,31 @@
 
 from __future__ import annotations
 
-import math
-import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
-from markupsafe import Markup
 
+from moekit.contract.report import HEADER, JOINED, METRICS, WORST
 from moekit.errors import DataError
-from moekit.evaluation.bootstrap import Resamples
 from moekit.files import atomic_text, read_json
 from moekit.plugins.registry import Registry
-from moekit.report.run_files import (
-    Epoch,
-    Shots,
-    naming,
-    read_history,
-    read_predictions,
-    read_routing,
-    read_shots,
+from moekit.report.drawing import STYLES, Drawn
+from moekit.report.run_files import Shots, naming, read_history, read_routing, read_shots
+from moekit.report.sections import (
+    plugin_sections,
+    read_context,
+    task_name,
+    task_of,
+    task_sections,
 )
-from moekit.report.sections import plugin_sections
-from moekit.report.svg import Axis, Line, interval_chart, line_chart
-from moekit.tasks.score.curves import (
-    counts_at,
-    precision_recall_band,
-    precision_recall_points,
-    roc_band,
-    roc_points,
-    threshold_table,
-)
-from moekit.tasks.score.predictions import Predictions
+from moekit.report.svg import interval_chart
+from moekit.report.text import readable, with_code
+from moekit.report.training import training_charts
 
 LARGEST = 2_000_000
 _MARGIN = 20_000
-_LONGEST_TEXT = 500
-_BAND_RESAMPLES = 300
-_UNIT = {"low": 0.0, "high": 1.0}
-_KIT, _BARE = "curve-a", "curve-b"
-_TURNING = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def render_report(run: Path, *, registry: Registry | None = None) -> Path:
@@ -54,7 +37,8 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
 
     Args:
         run: A run folder with result.json.
-        registry: Plugins that may add sections; found anew where None.
+        registry: Provides the task, and plugins that may add sections; the installed ones where
+            None.
 
     Returns:
         The path of the report.
@@ -70,23 +54,34 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
             whose=str(run),
             fix="evaluate it first: moekit evaluate KIT --data D --run RUN",
         )
-    result = read_json(source)
+    result, registry = read_json(source), registry or Registry()
     with naming(source):
         context = {
             "result": result,
-            "headline": next(iter(result["metrics"])),
+            "headline": next(iter(result["metrics"]), None),
+            "counts": _counts(result),
+            "comparison": _comparison(result),
             "rows": _metric_rows(result),
-            "facts": _facts(result),
+            "facts": _facts(result, task_name(result, registry)),
         }
+    about, task = read_context(run, registry), task_of(result, registry)
+    of_task = task_sections(about, registry)
     context |= {
-        "curves": _curves(run, result),
+        "sections": [section for section in of_task if section.title not in JOINED],
+        "header": _joined(of_task, HEADER),
+        "on_metrics": _joined(of_task, METRICS),
+        "on_worst": _joined(of_task, WORST),
         "routing": read_routing(run),
-        "history": _history(read_history(run)),
-        "added": plugin_sections(run, registry or Registry()),
+        "history": training_charts(read_history(run), task.show.names if task else {}),
+        "added": plugin_sections(about, registry),
     }
     with naming(source):
         bare = _render(context, None)
-        shots = read_shots(run, budget=LARGEST - _MARGIN - len(bare.encode("utf-8")))
+        shots = read_shots(
+            run,
+            budget=LARGEST - _MARGIN - len(bare.encode("utf-8")),
+            classes=result.get("classes", ()),
+        )
         page = _render(context, shots)
     path = run / "report.html"
     with atomic_text(path) as file:
@@ -94,36 +89,67 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
     return path
 
 
+def _joined(sections: list[Drawn], title: str) -> Drawn:
+    """The first section of a title, or an empty one."""
+    return next((section for section in sections if section.title == title), Drawn(title=title))
+
+
 def _render(context: dict[str, Any], shots: Shots | None) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("moekit.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=_readable,
+        finalize=readable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    filters: dict[str, Callable[..., str]] = {
         "figure": _figure,
         "signed": lambda value: f"{value:+.4f}",
         "interval": _interval,
         "percent": lambda value: f"{value:.1%}",
+        "with_code": with_code,
     }
+    environment.filters |= filters
     return environment.get_template("report.html.j2").render(context, shots=shots)
 
 
-def _readable(value: Any) -> Any:
-    """Text that cannot disguise itself: control and direction signs are spelt out, length cut."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    if len(value) > _LONGEST_TEXT:
-        value = f"{value[:_LONGEST_TEXT]} ..."
-    return "".join(
-        f"<U+{ord(sign):04X}>"
-        if sign in _TURNING or (unicodedata.category(sign) in ("Cc", "Cs") and sign not in "\n\t")
-        else sign
-        for sign in value
-    )
+def _counts(result: Mapping[str, Any]) -> dict[str, str]:
+    """Counts of the result and of its parts, with their headings.
+
+    Beside n these are the whole numbers whose name is the plural of a word of the result: a count
+    `ripes` is headed by the value of `ripe`.
+    """
+    return {
+        name: result[name[:-1]]
+        for name, value in result.items()
+        if _is_count(value) and name.endswith("s") and isinstance(result.get(name[:-1]), str)
+    }
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _comparison(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The tile of the paired difference, and which of the two is better.
+
+    The difference may be named by `metric`, `difference`, `p` and `test`; a comparison that leaves
+    them out gets its tile from the task, and is of a figure of which more is better.
+    """
+    given = result["comparison"]
+    if not given:
+        return None
+    metric = given.get("metric")
+    entry = result["metrics"].get(metric, {"higher_is_better": True})
+    return {
+        "name": metric if given.get("difference") is not None else None,
+        "difference": given.get("difference"),
+        "ci95": given.get("ci95"),
+        "p": given.get("p"),
+        "test": given.get("test") or "",
+        "better": _better(given, up=entry["higher_is_better"]),
+    }
 
 
 def _metric_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -132,7 +158,7 @@ def _metric_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
     differences = (result["comparison"] or {}).get("metrics", {})
     rows = []
     for name, entry in result["metrics"].items():
-        pair = [(_KIT, entry), (_BARE, baseline.get(name))]
+        pair = [(STYLES["kit"], entry), (STYLES["baseline"], baseline.get(name))]
         drawn = [
             (style, shown["value"], *shown["ci95"])
             for style, shown in pair
@@ -144,6 +170,11 @@ def _metric_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
                 "name": name,
                 "kit": entry,
                 "baseline": baseline.get(name),
+                "from": [
+                    f"{value} {what} in {entry['n']} images"
+                    for what, value in entry.items()
+                    if what != "n" and _is_count(value) and value
+                ],
                 "drawing": interval_chart(f"Intervals of {name}", drawn) if drawn else None,
                 "difference": gap,
                 "better": _better(gap, up=entry["higher_is_better"]),
@@ -152,7 +183,7 @@ def _metric_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _better(gap: dict[str, Any] | None, *, up: bool) -> str | None:
+def _better(gap: Mapping[str, Any] | None, *, up: bool) -> str | None:
     """`kit` or `baseline` where the interval of the difference leaves out 0; None elsewhere."""
     if gap is None or gap["ci95"] is None:
         return None
@@ -162,97 +193,11 @@ def _better(gap: dict[str, Any] | None, *, up: bool) -> str | None:
     return "kit" if (low > 0) == up else "baseline"
 
 
-def _curves(run: Path, result: dict[str, Any]) -> dict[str, Any] | None:
-    with naming(run / "result.json"):
-        threshold, seed, n = result["threshold"]["value"], result["bootstrap_seed"], result["n"]
-    predictions = read_predictions(run, n=n)
-    if predictions is None or len(np.unique(predictions.labels)) < 2:
-        return None
-    labels, scores = predictions.labels, predictions.scores
-    chosen = counts_at(threshold, scores[labels == 1], scores[labels == 0])
-    at = (chosen["false_alarm_rate"], 1 - chosen["missed_rate"], "the chosen threshold")
-    called = len(labels[labels == 1]) - chosen["missed"]
-    precise = (
-        [(at[1], called / (called + chosen["false_alarms"]), "the chosen threshold")]
-        if called
-        else []
-    )
-    drawn = Resamples(predictions, seed=seed, count=_BAND_RESAMPLES)
-    return {
-        "roc": line_chart(
-            "ROC curve",
-            _lines(predictions, roc_points, roc_band, drawn),
-            x=Axis(label="false positive rate", **_UNIT),
-            y=Axis(label="true positive rate", **_UNIT),
-            marks=[at],
-        ),
-        "pr": line_chart(
-            "Precision-recall curve",
-            _lines(predictions, precision_recall_points, precision_recall_band, drawn),
-            x=Axis(label="recall", **_UNIT),
-            y=Axis(label="precision", **_UNIT),
-            marks=precise,
-        ),
-        "chosen": chosen,
-        "table": threshold_table(scores, labels),
-    }
-
-
-def _lines(
-    predictions: Predictions, points: Callable[..., Any], band: Callable[..., Any], drawn: Resamples
-) -> list[Line]:
-    named = (
-        ("specialist", _KIT, predictions.scores),
-        ("frozen backbone", _BARE, predictions.baseline_scores),
-    )
-    return [
-        Line(
-            name=name,
-            points=points(scores, predictions.labels),
-            style=style,
-            band=band(scores, predictions.labels, drawn),
-        )
-        for name, style, scores in named
-        if scores is not None
-    ]
-
-
-def _history(epochs: list[Epoch] | None) -> list[Markup] | None:
-    """Loss and validation AUROC against the epoch; empty where no epoch has a loss."""
-    if not epochs:
-        return None
-    if all(math.isnan(epoch.train_loss) for epoch in epochs):
-        return []
-    x = Axis.around("epoch", [epoch.epoch for epoch in epochs])
-
-    def chart(title: str, label: str, *figures: tuple[str, str, list[float]]) -> Markup:
-        y = Axis.around(label, [value for *_, values in figures for value in values])
-        numbers = [epoch.epoch for epoch in epochs]
-        lines = [
-            Line(name=name, points=list(zip(numbers, values, strict=True)), style=style)
-            for name, style, values in figures
-        ]
-        return line_chart(title, lines, x=x, y=y)
-
-    return [
-        chart(
-            "Loss",
-            "loss",
-            ("training", _KIT, [epoch.train_loss for epoch in epochs]),
-            ("validation", _BARE, [epoch.val_loss for epoch in epochs]),
-        ),
-        chart(
-            "Validation AUROC",
-            "AUROC",
-            ("validation", _BARE, [epoch.val_auroc for epoch in epochs]),
-        ),
-    ]
-
-
-def _facts(result: dict[str, Any]) -> list[tuple[str, str]]:
+def _facts(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
     """Provenance as rows of a table."""
     backbone, throughput = result["backbone"], result["throughput"]
     rows = [
+        ("task", task),
         ("data", f"{result['dataset']}: {result['data']['source']}"),
         ("licence of the data", result["data"]["licence"]),
         ("splits", result["split_note"]),

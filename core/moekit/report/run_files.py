@@ -10,9 +10,9 @@ import contextlib
 import dataclasses
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pydantic
 from markupsafe import Markup
@@ -20,7 +20,6 @@ from PIL import Image
 
 from moekit.errors import DataError
 from moekit.files import read_json
-from moekit.tasks.score.predictions import Predictions
 
 
 class Specialist(pydantic.BaseModel):
@@ -42,38 +41,70 @@ class GenericExperts(pydantic.BaseModel):
 
 
 class Routing(pydantic.BaseModel):
-    """routing.json."""
+    """routing.json; `generic` is empty where every token has all experts."""
 
     n: int
     classes: list[str]
     specialists: list[Specialist]
-    generic: list[GenericExperts]
+    generic: list[GenericExperts] = []
 
 
 class Overlay(pydantic.BaseModel):
-    """One entry of overlays/index.json."""
+    """One entry of overlays/index.json.
+
+    Entries of before API 2.0 have figures of their own in place of a caption: numbers, and whole
+    numbers that count the classes.
+    """
+
+    model_config = pydantic.ConfigDict(extra="allow")
 
     id: str
     file: str
-    score: pydantic.FiniteFloat
-    label: Literal[0, 1]
-    kind: Literal["missed", "false_alarm"]
+    kind: str
+    caption: str | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _says_something(self) -> Overlay:
+        if self.caption is None and not all(
+            isinstance(value, (int, float)) for value in self._figures.values()
+        ):
+            raise ValueError("an entry has neither a caption nor figures")
+        return self
+
+    @property
+    def _figures(self) -> Mapping[str, Any]:
+        return self.model_extra or {}
+
+    def told(self, classes: Sequence[str]) -> str:
+        """What stands below the picture."""
+        if self.caption is not None:
+            return self.caption
+        return ", ".join(f"{name} {_said(value, classes)}" for name, value in self._figures.items())
 
 
 class Epoch(pydantic.BaseModel):
-    """One line of history.jsonl; a figure that was undefined or that a kit does not have is nan."""
+    """One line of history.jsonl: an epoch, and figures of any name."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
 
     epoch: int
-    train_loss: float = float("nan")
-    val_loss: float = float("nan")
-    val_auroc: float = float("nan")
+
+    def figure(self, name: str) -> float:
+        """A figure; nan where it was undefined or the epoch has none of that name."""
+        value = (self.model_extra or {}).get(name)
+        return float("nan") if value is None else float(value)
+
+    def names(self) -> list[str]:
+        """Names of the figures of the training and of the validation split."""
+        return [name for name in self.model_extra or {} if name.startswith(("train_", "val_"))]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shot:
-    """An overlay with its picture as a data address."""
+    """An overlay with its caption, and its picture as a data address."""
 
     overlay: Overlay
+    caption: str
     source: Markup
 
 
@@ -84,6 +115,14 @@ class Shots:
     shown: tuple[Shot, ...]
     left_out: int
     missing: int
+
+    @property
+    def by_kind(self) -> dict[str, list[Shot]]:
+        """The pictures by their kind, in the order of the index."""
+        kinds: dict[str, list[Shot]] = {}
+        for shot in self.shown:
+            kinds.setdefault(shot.overlay.kind, []).append(shot)
+        return kinds
 
 
 @contextlib.contextmanager
@@ -98,29 +137,6 @@ def naming(path: Path) -> Iterator[None]:
             whose=str(path),
             fix="make it again with `moekit evaluate`, or delete it",
         ) from error
-
-
-def read_predictions(run: Path, *, n: int) -> Predictions | None:
-    """RUN/predictions.csv.
-
-    Args:
-        run: The run folder.
-        n: How many images the result counts.
-
-    Raises:
-        DataError: The file is damaged, or is not the one that the result was computed from.
-    """
-    path = run / "predictions.csv"
-    if not path.exists():
-        return None
-    predictions = Predictions.read_csv(path)
-    if len(predictions) != n:
-        raise DataError(
-            f"the file holds {len(predictions)} images and result.json counts {n}",
-            whose=str(path),
-            fix="run `moekit evaluate` again",
-        )
-    return predictions
 
 
 def read_routing(run: Path) -> Routing | None:
@@ -139,15 +155,20 @@ def read_history(run: Path) -> list[Epoch] | None:
         return None
     with naming(path):
         lines = path.read_text(encoding="utf-8").splitlines()
-        return [Epoch.model_validate(json.loads(line)) for line in lines]
+        epochs = [Epoch.model_validate(json.loads(line)) for line in lines]
+        for epoch in epochs:
+            for name in epoch.names():
+                epoch.figure(name)
+        return epochs
 
 
-def read_shots(run: Path, *, budget: int) -> Shots | None:
+def read_shots(run: Path, *, budget: int, classes: Sequence[str] = ()) -> Shots | None:
     """The pictures that RUN/overlays/index.json names, in its order, as far as there is room.
 
     Args:
         run: The run folder.
         budget: Bytes that all data addresses may take.
+        classes: Names of the classes, for captions of entries that have none.
     """
     path = run / "overlays" / "index.json"
     if not path.exists():
@@ -166,8 +187,14 @@ def read_shots(run: Path, *, budget: int) -> Shots | None:
             left_out += 1
             continue
         budget -= len(source)
-        shown.append(Shot(overlay=overlay, source=source))
+        shown.append(Shot(overlay=overlay, caption=overlay.told(classes), source=source))
     return Shots(shown=tuple(shown), left_out=left_out, missing=missing)
+
+
+def _said(value: float, classes: Sequence[str]) -> str:
+    if isinstance(value, int):
+        return classes[value] if 0 <= value < len(classes) else str(value)
+    return f"{value:.3f}"
 
 
 def _entries(content: Any) -> list[Any]:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
-from moekit.tasks.score.curves import Band, Points
-
+Points = Sequence[tuple[float, float]]
+Band = Sequence[tuple[float, float, float]]
 _WIDTH, _HEIGHT = 380, 318
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 34, 46
 _BAR_WIDTH, _BAR_LEFT, _BAR_RIGHT = 220, 8, 8

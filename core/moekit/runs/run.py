@@ -25,12 +25,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from moekit.files import atomic_text, read_json, sha256, write_json, write_tensors
+from moekit.contract.recipe import Recipe
+from moekit.data.geometry import Frame
 from moekit.errors import DataError, UsageError, WeightsError
+from moekit.files import atomic_text, read_json, sha256, write_json, write_tensors
 
 SCHEMA = 1
+VALIDATION, PREDICTIONS = "validation", "predictions"
+"""How the names of the files begin that hold the tallies of the validation and another split."""
 _EARLIER = {"frames": 1, "negatives_only": False, "started_from": None}
 """What a request that does not name it means: it was begun before there was a choice."""
+_ADDED = ("task", "classes", "frame")
+"""What requests did not name at first; a run that lacks them all is compared without them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +53,6 @@ class Run:
     def record(self) -> Path:
         """run.json."""
         return self.folder / "run.json"
-
-    @property
-    def validation(self) -> Path:
-        """validation.csv."""
-        return self.folder / "validation.csv"
 
     @property
     def checkpoints(self) -> Path:
@@ -83,6 +84,11 @@ class Run:
         if exists:
             known = {**_EARLIER, **self.read()["request"]}
             wanted = {**_EARLIER, **request}
+            # Fields that recipes got later mean what they mean if they are not named.
+            if "recipe" in known:
+                known["recipe"] = Recipe.model_validate(known["recipe"]).model_dump()
+            if not any(name in known for name in _ADDED):
+                wanted = {name: value for name, value in wanted.items() if name not in _ADDED}
             changed = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
             if changed:
                 raise UsageError(
@@ -136,6 +142,28 @@ class Run:
             DataError: The folder holds no run.
         """
         return int({**_EARLIER, **self.read()["request"]}["frames"])
+
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes of the data that the adaptation saw.
+
+        A run that does not name them has two, whose names it did not record.
+
+        Raises:
+            DataError: The folder holds no run.
+        """
+        return tuple(self.read()["request"].get("classes", ("negative", "positive")))
+
+    def frame(self) -> Frame:
+        """How pictures lie in the input.
+
+        Raises:
+            DataError: The folder holds no run.
+        """
+        request = self.read()["request"]
+        if "frame" in request:
+            return Frame(**request["frame"])
+        side = request["recipe"]["image_size"]
+        return Frame(height=side, width=side)
 
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Adds what was found out and marks the adaptation as done."""

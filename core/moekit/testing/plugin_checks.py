@@ -6,10 +6,11 @@ import dataclasses
 from typing import cast
 
 from moekit.contract.commands import HealthCheckSpec
+from moekit.contract.kinds import KINDS
 from moekit.contract.report import ReportSection, ReportSectionSpec
 from moekit.errors import PluginError
 from moekit.files import sha256
-from moekit.plugins.activation import RECORDS, activate
+from moekit.plugins.activation import activate
 from moekit.plugins.discovery import State
 from moekit.plugins.manifest import Event, Manifest
 from moekit.plugins.registry import Kind, Registry
@@ -120,7 +121,7 @@ def give_the_same_again(subject: Subject, _: str) -> None:
 def takes_its_names_away(subject: Subject, _: str) -> None:
     """Switched off, nothing of it is found, and asking for it says why."""
     registry = Registry(disabled=[subject.plugin.distribution], strict=False)
-    for kind in RECORDS:
+    for kind in KINDS:
         left = [
             name
             for name, owner in registry.names(cast(Kind, kind)).items()
@@ -133,7 +134,7 @@ def takes_its_names_away(subject: Subject, _: str) -> None:
 def leaves_the_others_alone(subject: Subject, _: str) -> None:
     """Switched off, everybody else provides what they provided."""
     off = Registry(disabled=[subject.plugin.distribution], strict=False)
-    for kind in RECORDS:
+    for kind in KINDS:
         before = {
             name
             for name, owner in subject.registry.names(cast(Kind, kind)).items()

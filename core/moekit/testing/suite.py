@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from moekit.contract.kinds import KINDS
 from moekit.plugins.discovery import Plugin
 from moekit.plugins.manifest import Manifest
 
@@ -22,17 +23,7 @@ from moekit.testing.check import CHECKS, Check
 from moekit.testing.subject import Subject, find_plugin
 
 _OF_PLUGIN = ("manifest", "import", "hooks", "disabling")
-_OF_RECORDS = {
-    "expert": "experts",
-    "gate": "gates",
-    "dataset": "datasets",
-    "metric": "metrics",
-    "map-metric": "map_metrics",
-    "kit": "kits",
-    "health-check": "health_checks",
-    "report-section": "report_sections",
-    "command": "commands",
-}
+_OF_RECORDS = {kind.singular: name for name, kind in KINDS.items()}
 
 
 def checks_of(plugin: str | Plugin) -> Iterator[Check]:

@@ -15,8 +15,8 @@ import numpy as np
 
 from moekit import ReportContext, ReportSection, ReportSectionSpec, ReportTable
 from moekit.tasks.score.delong import delong_ci
+from moekit.tasks.score.kinds import UNKNOWN
 from moekit.tasks.score.metrics import auroc
-from moekit.tasks.score.output import UNKNOWN
 from moekit.tasks.score.predictions import RECOGNISED, Predictions
 
 DEFECT, PRODUCT = "defect", "product"

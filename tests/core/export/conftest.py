@@ -11,7 +11,7 @@ from torch import nn
 import moekit
 from moekit.data.samples import Dataset, Sample
 from moekit.data.stream import Preprocess
-from moekit.export.export import ExportTask
+from moekit.export.export import ExportJob
 from moekit.runs.run import Run
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
@@ -143,6 +143,6 @@ def make_task(cells):
 
     def make(run, name="openvino", **changes):
         options = {"run": run, "dataset": cells, "out": run.folder / "export" / name}
-        return ExportTask(**{**options, **changes})
+        return ExportJob(**{**options, **changes})
 
     return make

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-import moekit
 from moekit.errors import PluginError
 from moekit.export import graph as graph_module
 from moekit.export.graph import write_onnx
@@ -20,26 +19,24 @@ pytest.importorskip("openvino", reason="needs the extra `export`")
 class FixedHead(nn.Module):
     """A head that was written for two images."""
 
-    def __init__(self, width, blocks):
+    def __init__(self, site):
         super().__init__()
-        self.linear = nn.Linear(width, 1)
+        self.linear = nn.Linear(site.width, 1)
 
     def forward(self, tokens, grid):
         first, second = tokens[-1].mean(1)
-        return moekit.HeadOutput(
-            logit_B=torch.cat([self.linear(first), self.linear(second)]), map_BHW=None
-        )
+        return {"logit_B": torch.cat([self.linear(first), self.linear(second)]), "map_BHW": None}
 
 
 class ScoreHead(nn.Module):
     """A head without a map."""
 
-    def __init__(self, width, blocks):
+    def __init__(self, site):
         super().__init__()
-        self.linear = nn.Linear(width, 1)
+        self.linear = nn.Linear(site.width, 1)
 
     def forward(self, tokens, grid):
-        return moekit.HeadOutput(logit_B=self.linear(tokens[-1].mean(1))[:, 0], map_BHW=None)
+        return {"logit_B": self.linear(tokens[-1].mean(1))[:, 0]}
 
 
 class KindHead(ScoreHead):

@@ -9,11 +9,15 @@ import pytest
 from PIL import Image
 
 from moekit import DataError
+from moekit.data.pictures import save_jpeg
 from moekit.evaluation.summary import summarise
 from moekit.report.report import LARGEST, render_report
+from moekit.tasks.score import SCORE
+from moekit.tasks.score.judge import paired
 from moekit.tasks.score.metrics import METRICS
-from moekit.tasks.score.overlay import save_overlay
+from moekit.tasks.score.overlay import draw_overlay
 from moekit.tasks.score.predictions import Predictions
+from moekit.tasks.score.threshold import OperatingPoint
 
 HOSTILE = "<script>alert(1)</script>\u202e javascript:x \"'><img src=http://evil.example/a>"
 
@@ -29,7 +33,14 @@ def write_run(folder, *, text="part", images=2):
         baseline_scores=generator.random(80),
         subtypes=tuple([text, "other"] * 40),
     )
-    summary = summarise(predictions, METRICS, 0.5, seed=0, baseline_threshold=0.5, resamples=50)
+    summary = summarise(
+        paired(predictions),
+        [OperatingPoint(threshold=0.5, rule="-", split="val", n=40, value=0.0)] * 2,
+        METRICS,
+        task=SCORE,
+        seed=0,
+        resamples=50,
+    )
     result = {
         **summary,
         **dict.fromkeys(("kit", "dataset", "split_note", "positive", "disclaimer"), text),
@@ -74,7 +85,9 @@ def write_run(folder, *, text="part", images=2):
     (folder / "overlays").mkdir(exist_ok=True)
     for number in range(images):
         pixels = generator.integers(0, 255, (480, 480, 3)).astype(np.uint8)
-        save_overlay(folder / "overlays" / f"{number}.jpg", Image.fromarray(pixels), np.eye(4))
+        save_jpeg(
+            folder / "overlays" / f"{number}.jpg", draw_overlay(Image.fromarray(pixels), np.eye(4))
+        )
         index.append(
             {"id": text, "file": f"{number}.jpg", "score": 0.1, "label": 1, "kind": "missed"}
         )

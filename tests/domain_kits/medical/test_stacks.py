@@ -15,10 +15,10 @@ from PIL import Image
 
 from moekit import DataError, PredictJob, Registry
 from moekit.data.stream import image_batches
-from moekit.evaluation.evaluate import Evaluation, evaluate, load_predictor, preprocess_of
+from moekit.evaluation.evaluate import evaluate, load_predictor, preprocess_of
 from moekit.prediction.predict import score_pictures
 from moekit.runs.run import Run
-from moekit.training.adapt import Adaptation, adapt
+from moekit.training.adapt import AdaptJob, adapt
 from moekit_medical.kit import MEDICAL
 from moekit_medical.predict import predict_series
 
@@ -93,7 +93,7 @@ def work(series, backbone, tmp_path_factory):
 
         def run(name, *, on_epoch=lambda *_: None, resume=False):
             return adapt(
-                Adaptation(
+                AdaptJob(
                     kit=MEDICAL,
                     dataset=dataset,
                     run=Run(folder / name),
@@ -125,7 +125,7 @@ def test_a_run_on_stacks_of_real_series_is_made_and_evaluated(work, backbone, se
     assert record["images"]["train"] == 36
     assert record["images"]["val"] >= 6
     assert record["training"]["kit"]["best_epoch"] == 1
-    task = functools.partial(Evaluation, kit=MEDICAL, run=run, split="val")
+    task = functools.partial(EvaluateJob, kit=MEDICAL, run=run, split="val")
     score = functools.partial(
         evaluate, backbone=backbone, registry=registry, on_progress=lambda *_: None
     )

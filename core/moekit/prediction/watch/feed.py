@@ -17,9 +17,9 @@ from typing import Self
 from PIL import Image
 from torch import Tensor
 
+from moekit.data.geometry import Size
 from moekit.errors import ImageError
 from moekit.prediction.watch.source import Arrival, Arrivals, mark_of
-from moekit.tasks.score.masks import Size
 
 POLL = 0.1
 """Least time between two looks at the folder, in seconds; a look takes a fifth of the time at

@@ -7,16 +7,14 @@ in them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from moekit.data.images import find_images, relative_id
-from moekit.data.stream import Preprocess
 from moekit.errors import DataError, MoekitError, UsageError
 from moekit.files import read_json, sha256, write_json
 from moekit.runs.facts import machine, now, versions
-from moekit.runtime.predictor import Scorer
 
 SCHEMA = 1
 TOLERANCE = 1e-4
@@ -31,8 +29,7 @@ class GoldenSet:
         folder: The images.
         record: The file with their scores; made where it is not there.
         provenance: What the scores depend on.
-        scorer: Scores a batch.
-        preprocess: Reads an image.
+        measure: The number by which an image is watched.
         tolerance: Largest difference of a score that is no failure.
 
     Raises:
@@ -46,12 +43,11 @@ class GoldenSet:
         *,
         record: Path,
         provenance: Mapping[str, Any],
-        scorer: Scorer,
-        preprocess: Preprocess,
+        measure: Callable[[Path], float],
         tolerance: float = TOLERANCE,
     ) -> None:
         self._record, self._provenance = record, dict(provenance)
-        self._scorer, self._preprocess, self._tolerance = scorer, preprocess, tolerance
+        self._measure, self._tolerance = measure, tolerance
         self._paths = {relative_id(path, folder): path for path in find_images(folder)}
         if not self._paths:
             raise DataError(
@@ -79,7 +75,7 @@ class GoldenSet:
             StorageError: The scores cannot be written.
         """
         found = {
-            name: {"sha256": sha256(path), "score": self._score(path)}
+            name: {"sha256": sha256(path), "score": self._measure(path)}
             for name, path in self._paths.items()
         }
         if self._known is None:
@@ -116,9 +112,6 @@ class GoldenSet:
             "checked": now(),
             "created": self._known["created"],
         }
-
-    def _score(self, path: Path) -> float:
-        return float(self._scorer(self._preprocess(path)[None]).score_B[0])
 
     def _refuse_changes(self, found: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         wrong = sorted(

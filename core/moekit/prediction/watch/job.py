@@ -16,43 +16,37 @@ from moekit.prediction.watch.overlays import FOLDER, Which
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Watch:
+class WatchJob:
     """What `watch` is asked to do.
 
     Attributes:
         folder: Where images arrive, at any depth.
         out: The output folder.
-        threshold: Operating threshold, in (0, 1).
-        positive: The kit's word for a score at or above it.
-        made_with: What the scores depend on: kit, backbone, precision.
+        made_with: What the answers depend on: kit, backbone, precision.
         provenance: What the verdicts depend on, `made_with` included; a folder that was begun with
             another one is refused.
-        review: The threshold of the review zone below the operating one; None for no zone.
-        reference: (n,) scores of images that are no positives, for the check against drift; None
-            to take the first scores of the line.
+        reference: (n,) numbers that the line's own are compared with, for the check against drift;
+            None to take the first numbers of the line.
         batch_size: Most images a forward pass; it never waits for more than are there.
-        queue: Most images that are read ahead of the scorer.
+        queue: Most images that are read ahead of the computation.
         settle: For how long a file must not change until it counts as whole, in seconds.
         tries: How often a file is read until it counts as unreadable, each time after twice as
             long a wait.
-        once: Whether to end when everything that is there is scored.
+        once: Whether to end when everything that is there is answered.
         idle: After how many seconds without a new image to end; None for never.
         overlays: Of which images there are overlays.
         keep: Most overlays that are kept.
         golden: Folder of golden images; None for none.
-        golden_every: After how many images they are scored again; None for at the start alone.
-        golden_tolerance: Largest difference of their scores that is no failure.
-        window: Scores of the line that are compared with the reference.
+        golden_every: After how many images they are answered again; None for at the start alone.
+        golden_tolerance: Largest difference of their numbers that is no failure.
+        window: Numbers of the line that are compared with the reference.
         summary_every: Seconds between two summaries.
     """
 
     folder: Path
     out: Path
-    threshold: float
-    positive: str
     made_with: Mapping[str, Any]
     provenance: Mapping[str, Any]
-    review: float | None = None
     reference: np.ndarray | None = None
     batch_size: int = 1
     queue: int = 32

@@ -11,10 +11,9 @@ OUT/
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +21,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from moekit.data.stream import Preprocess, read_sample
+from moekit.contract.answers import Answer, Item
+from moekit.data.geometry import Size
+from moekit.data.pictures import LONG_SIDE
+from moekit.data.stream import read_sample
 from moekit.errors import MoekitError
 from moekit.files import write_json
+from moekit.prediction.predict import read_rows
 from moekit.prediction.watch.drift import ProcessDrift
 from moekit.prediction.watch.feed import Feed, Ready
 from moekit.prediction.watch.golden import GoldenSet
-from moekit.prediction.watch.job import Watch, check_folders
+from moekit.prediction.watch.job import WatchJob, check_folders
 from moekit.prediction.watch.overlays import KeptOverlays
 from moekit.prediction.watch.source import Arrivals
-from moekit.prediction.watch.tally import LineResult, Tally, starts_of
+from moekit.prediction.watch.tally import LineTally, starts_of
 from moekit.runs.facts import machine, now, versions
-from moekit.runs.journal import Journal, read_journal
-from moekit.runtime.predictor import Scorer, Scores
-from moekit.tasks.score.masks import Size
-from moekit.tasks.score.overlay import LONG_SIDE
-from moekit.tasks.score.regions import Region, find_regions
-from moekit.tasks.score.threshold import UNREADABLE, verdict
+from moekit.runs.journal import Journal
+from moekit.runtime.answerer import Answerer, Row
+from moekit.runtime.predictor import Computed
 
 SCHEMA = 1
 _WAIT = 0.1
@@ -47,19 +47,17 @@ _PATIENCE = 3
 
 
 def watch(
-    task: Watch,
+    job: WatchJob,
     *,
-    scorer: Scorer,
-    preprocess: Preprocess,
+    answerer: Answerer,
     stop: threading.Event,
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """Scores images as they arrive; what earlier calls have scored is not scored again.
 
     Args:
-        task: What to do.
-        scorer: Scores a batch, as `Predictor` does; called in this thread.
-        preprocess: How images are read.
+        job: What to do.
+        answerer: The trained run; it computes in this thread.
         stop: Ends the watch after the images in hand once it is set, from a signal or a thread.
         tell: Called with sentences for whoever looks after the line.
 
@@ -73,8 +71,8 @@ def watch(
         UsageError: A folder lies in another where it must not, or the output folder holds results
             that were made otherwise.
     """
-    check_folders(task.folder, task.out, task.golden)
-    return _Line(task, scorer, preprocess, tell).run(stop)
+    check_folders(job.folder, job.out, job.golden)
+    return _Line(job, answerer, tell).run(stop)
 
 
 class _Line:
@@ -82,23 +80,28 @@ class _Line:
 
     def __init__(
         self,
-        task: Watch,
-        scorer: Scorer,
-        preprocess: Preprocess,
+        job: WatchJob,
+        answerer: Answerer,
         tell: Callable[[str], None],
     ) -> None:
-        self._task, self._scorer, self._preprocess, self._tell = task, scorer, preprocess, tell
-        self._journal = task.out / "results.jsonl"
-        self._summary = task.out / "summary.json"
-        drift = ProcessDrift(task.reference, window=task.window)
-        rows = _read_rows(self._journal, task.provenance)
-        self._tally = Tally(rows, drift=drift, batch_size=task.batch_size)
+        self._job, self._answerer, self._tell = job, answerer, tell
+        self._show = answerer.task.show
+        self._journal = job.out / "results.jsonl"
+        self._summary = job.out / "summary.json"
+        drift = ProcessDrift(job.reference, window=job.window)
+        columns = ("file", *self._show.columns, "time")
+        rows = read_rows(self._journal, dict(job.provenance), columns)
+        self._tally = LineTally(
+            rows, monitor=self._show.monitor, drift=drift, batch_size=job.batch_size
+        )
         self._starts = starts_of(self._summary)
-        self._overlays = KeptOverlays(task.out, which=task.overlays, keep=task.keep)
+        self._overlays = KeptOverlays(
+            job.out, which=job.overlays, keep=job.keep, quiet=self._show.quiet
+        )
         self._feed = self._make_feed()
         self._golden: GoldenSet | None = None
         self._golden_facts: dict[str, Any] | None = None
-        self._golden_due = task.golden_every or 0
+        self._golden_due = job.golden_every or 0
         self._written, self._written_rows = time.monotonic(), -1
         self._drift_told = self._lag_told = False
         self._trouble_told = ""
@@ -109,11 +112,12 @@ class _Line:
             self._tell(f"{self._tally.earlier} images have a row already and are passed over")
         ended = "failed"
         try:
-            with Journal(self._journal, self._task.provenance) as journal:
+            with Journal(self._journal, self._job.provenance) as journal:
                 self._write_summary("running")
                 self._open_golden()
                 # The first pass allocates and casts; no image of the line is to wait for that.
-                self._scorer(torch.zeros(1, *self._preprocess.shape))
+                answerer = self._answerer
+                answerer.compute(torch.zeros(1, *answerer.preprocess.shape))
                 self._tally.begin()
                 with self._feed:
                     ended = self._consume(journal, stop)
@@ -123,91 +127,91 @@ class _Line:
         return summary
 
     def _make_feed(self) -> Feed:
-        task = self._task
-        arrivals = Arrivals(
-            task.folder, seen=self._tally.names, settle=task.settle, tries=task.tries
-        )
-        pictures = None if task.overlays == "none" else LONG_SIDE
+        job = self._job
+        arrivals = Arrivals(job.folder, seen=self._tally.names, settle=job.settle, tries=job.tries)
+        pictures = None if job.overlays == "none" else LONG_SIDE
 
         def read(path: Path) -> tuple[Tensor, Size, Image.Image | None]:
-            return read_sample(path, self._preprocess, pictures)
+            return read_sample(path, self._answerer.preprocess, pictures)
 
-        return Feed(arrivals, read, length=task.queue, once=task.once, idle=task.idle)
+        return Feed(arrivals, read, length=job.queue, once=job.once, idle=job.idle)
 
     def _consume(self, journal: Journal, stop: threading.Event) -> str:
         while not stop.is_set():
-            batch = self._feed.take(self._task.batch_size, timeout=_WAIT)
+            batch = self._feed.take(self._job.batch_size, timeout=_WAIT)
             if batch:
                 self._finish(batch, journal)
                 self._check_golden_if_due()
             elif self._feed.is_over():
-                return "once" if self._task.once else "idle"
+                return "once" if self._job.once else "idle"
             self._keep_house()
         return "stopped"
 
     def _finish(self, batch: Sequence[Ready], journal: Journal) -> None:
         """Scores a batch and writes its rows."""
         tensors = [one.tensor for one in batch if one.tensor is not None]
-        output: Scores | None = None
+        computed: Computed | None = None
         if tensors:
-            output = self._scorer(torch.stack(tensors))
-            self._tally.add_pass(output.seconds)
-        rows = list(self._rows(batch, output))
-        journal.append(dataclasses.asdict(row) for row in rows)
+            computed = self._answerer.compute(torch.stack(tensors))
+            self._tally.add_pass(computed.seconds)
+        rows = list(self._rows(batch, computed))
+        journal.append(rows)
         written = time.monotonic()
         for one, row in zip(batch, rows, strict=True):
-            scoring = None if one.tensor is None or output is None else output.seconds
+            scoring = None if one.tensor is None or computed is None else computed.seconds
             self._tally.add(row, latency=written - one.whole_at, scoring=scoring)
 
-    def _rows(self, batch: Sequence[Ready], output: Scores | None) -> Iterator[LineResult]:
-        task = self._task
-        place = 0
-        for one in batch:
-            score, told, overlay, kind = None, UNREADABLE, "", ""
-            regions: list[Region] = []
-            if one.tensor is not None and output is not None:
-                score = float(output.score_B[place])
-                kind = "" if output.kinds is None else output.kinds[place]
-                told = verdict(
-                    score,
-                    threshold=task.threshold,
-                    review=task.review,
-                    positive=task.positive,
-                    kind=kind,
-                )
-                evidence = None if output.map_BHW is None else output.map_BHW[place].numpy()
-                if evidence is not None:
-                    regions = find_regions(evidence, threshold=task.threshold, size=one.size)
-                overlay = self._overlays.save(one.name, told, one.picture, evidence)
-                place += 1
-            yield LineResult(
-                file=one.name,
-                score=score,
-                verdict=told,
-                threshold=task.threshold,
-                overlay=overlay,
-                error=one.error,
-                kind=kind,
-                regions=regions,
-                time=now(),
+    def _rows(self, batch: Sequence[Ready], computed: Computed | None) -> Iterator[Row]:
+        answerer = self._answerer
+        read = [one for one in batch if one.tensor is not None]
+        answers: dict[str, Answer] = {}
+        items = [Item(id=one.name, size=one.size) for one in read]
+        if computed is not None:
+            found = answerer.task.answering.answers(
+                computed.kit, items, answerer.point, answerer.context
             )
+            answers = {item.id: answer for item, answer in zip(items, found, strict=True)}
+        for one in batch:
+            if one.name not in answers:
+                row = answerer.unreadable(one.name, one.error)
+            else:
+                answer = answers[one.name]
+                overlay = self._overlay(one, answer)
+                row = answerer.row(one.name, answer, overlay=overlay)
+            yield {**row, "time": now()}
+
+    def _overlay(self, one: Ready, answer: Answer) -> str:
+        if one.picture is None or not self._overlays.wants(answer.verdict):
+            return ""
+        item = Item(id=one.name, size=one.size)
+        drawn = self._show.draw(one.picture, answer, item, self._answerer.context)
+        return "" if drawn is None else self._overlays.save(one.name, drawn)
+
+    def _measure(self, path: Path) -> float:
+        """The number of an image by which the line is watched; alone in its forward pass."""
+        answerer = self._answerer
+        tensor, size, _ = read_sample(path, answerer.preprocess, None)
+        computed = answerer.compute(tensor[None])
+        (answer,) = answerer.task.answering.answers(
+            computed.kit, [Item(id=path.name, size=size)], answerer.point, answerer.context
+        )
+        return float(answer.as_row()[self._show.monitor])
 
     def _open_golden(self) -> None:
-        task = self._task
-        if task.golden is not None:
+        job = self._job
+        if job.golden is not None:
             self._golden = GoldenSet(
-                task.golden,
-                record=task.out / "golden.json",
-                provenance=task.made_with,
-                scorer=self._scorer,
-                preprocess=self._preprocess,
-                tolerance=task.golden_tolerance,
+                job.golden,
+                record=job.out / "golden.json",
+                provenance=job.made_with,
+                measure=self._measure,
+                tolerance=job.golden_tolerance,
             )
             self._check_golden()
 
     def _check_golden_if_due(self) -> None:
-        if self._task.golden_every is not None and self._tally.session >= self._golden_due:
-            self._golden_due = self._tally.session + self._task.golden_every
+        if self._job.golden_every is not None and self._tally.session >= self._golden_due:
+            self._golden_due = self._tally.session + self._job.golden_every
             self._check_golden()
 
     def _check_golden(self) -> None:
@@ -221,7 +225,7 @@ class _Line:
     def _keep_house(self) -> None:
         """Writes the summary where it is due, and tells what the line's keeper must know."""
         late = time.monotonic() - self._written
-        every = self._task.summary_every
+        every = self._job.summary_every
         if late < every or not (self._feed.empty or late >= _PATIENCE * every):
             return
         self._tell_lag()
@@ -235,9 +239,9 @@ class _Line:
 
     def _tell_lag(self) -> None:
         waiting = self._feed.backlog
-        if waiting and not self._lag_told and not self._task.once:
+        if waiting and not self._lag_told and not self._job.once:
             self._tell(
-                f"scoring lags behind: {waiting} images wait beside a queue of {self._task.queue}"
+                f"scoring lags behind: {waiting} images wait beside a queue of {self._job.queue}"
             )
             self._lag_told = True
         elif self._lag_told and self._feed.empty and not waiting:
@@ -259,13 +263,13 @@ class _Line:
         feed = self._feed
         summary = {
             "schema": SCHEMA,
-            **self._task.provenance,
+            **self._job.provenance,
             "state": ended,
             "starts": self._starts,
             "updated": now(),
             **self._tally.as_json(),
             "queue": {
-                "length": self._task.queue,
+                "length": self._job.queue,
                 "greatest": feed.greatest,
                 "greatest_backlog": feed.greatest_backlog,
                 "full": feed.full,
@@ -278,11 +282,3 @@ class _Line:
         write_json(self._summary, summary)
         self._written_rows = self._tally.session
         return summary
-
-
-def _read_rows(journal: Path, provenance: Mapping[str, Any]) -> Iterator[LineResult]:
-    for values in read_journal(journal, provenance):
-        try:
-            yield LineResult(**values)
-        except TypeError:
-            continue

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from PIL import Image
 
-from moekit.tasks.score.overlay import save_overlay
-from moekit.tasks.score.threshold import PASS
+from moekit.data.pictures import save_jpeg
 
 Which = Literal["all", "rejected", "none"]
 FOLDER = "overlays"
@@ -23,37 +22,36 @@ class KeptOverlays:
         out: The output folder; overlays are in OUT/overlays.
         which: Of which images: all, those that are not passed, or none.
         keep: Most overlays that are kept.
+        quiet: Verdicts that need no overlay but with `all`.
     """
 
-    def __init__(self, out: Path, *, which: Which, keep: int) -> None:
-        self._out, self.which, self._keep = out, which, keep
+    def __init__(self, out: Path, *, which: Which, keep: int, quiet: Collection[str] = ()) -> None:
+        self._out, self.which, self._keep, self._quiet = out, which, keep, frozenset(quiet)
         found = [path for path in (out / FOLDER).rglob("*.jpg") if not path.name.startswith(".")]
         found.sort(key=lambda path: path.stat().st_mtime_ns)
         self._kept = collections.deque(found)
         self._remove_oldest()
 
-    def save(
-        self, name: str, verdict: str, picture: Image.Image | None, evidence: np.ndarray | None
-    ) -> str:
-        """Writes the overlay of an image where it is to have one.
+    def wants(self, verdict: str) -> bool:
+        """Whether an image of that verdict is to have an overlay."""
+        chosen = self.which == "all" or (self.which == "rejected" and verdict not in self._quiet)
+        return chosen and bool(self._keep)
+
+    def save(self, name: str, picture: Image.Image) -> str:
+        """Writes the overlay of an image.
 
         Args:
             name: Of the image.
-            verdict: Of the image.
-            picture: RGB, or None where there is none.
-            evidence: (h, w) float in [0, 1], or None where the kit gives none.
+            picture: The overlay, RGB.
 
         Returns:
-            Its name in the output folder; empty where there is none.
+            Its name in the output folder.
 
         Raises:
             StorageError: It cannot be written.
         """
-        wanted = self.which == "all" or (self.which == "rejected" and verdict != PASS)
-        if not wanted or picture is None or evidence is None or not self._keep:
-            return ""
         overlay = f"{FOLDER}/{name}.jpg"
-        save_overlay(self._out / overlay, picture, evidence)
+        save_jpeg(self._out / overlay, picture)
         self._kept.append(self._out / overlay)
         self._remove_oldest()
         return overlay

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,37 +10,30 @@ from typing import Any
 
 from moekit.errors import DataError
 from moekit.files import read_json
-from moekit.prediction.predict import Prediction
 from moekit.prediction.watch.drift import ProcessDrift, Shift
 from moekit.prediction.watch.latency import Durations
 from moekit.runs.facts import now
+from moekit.runtime.answerer import Row
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LineResult(Prediction):
-    """One row of results.jsonl.
-
-    Attributes:
-        time: When the image was scored, in UTC, as ISO 8601.
-    """
-
-    time: str
-
-
-class Tally:
+class LineTally:
     """Counts of all rows, and durations of this start.
 
     Args:
         rows: What earlier starts have scored.
-        drift: Is told every score.
+        monitor: The column of a row that holds the number which the line is watched by.
+        drift: Is told every such number.
         batch_size: Most images a forward pass.
     """
 
-    def __init__(self, rows: Iterable[LineResult], *, drift: ProcessDrift, batch_size: int) -> None:
+    def __init__(
+        self, rows: Iterable[Row], *, monitor: str, drift: ProcessDrift, batch_size: int
+    ) -> None:
         self.names: set[str] = set()
         """Names of all images that have a row."""
         self.shift: Shift | None = None
         self._verdicts: collections.Counter[str] = collections.Counter()
+        self._monitor = monitor
         self._drift = drift
         self._batch_size = batch_size
         self._latency, self._scoring = Durations(), Durations()
@@ -62,7 +54,7 @@ class Tally:
         """How many images this start has scored or found unreadable."""
         return len(self.names) - self.earlier
 
-    def add(self, row: LineResult, *, latency: float, scoring: float | None) -> None:
+    def add(self, row: Row, *, latency: float, scoring: float | None) -> None:
         """Counts a row that was written.
 
         Args:
@@ -105,11 +97,12 @@ class Tally:
             "drift": None if self.shift is None else self.shift.as_json(),
         }
 
-    def _count(self, row: LineResult) -> None:
-        self.names.add(row.file)
-        self._verdicts[row.verdict] += 1
-        if row.score is not None:
-            self._drift.add(row.score)
+    def _count(self, row: Row) -> None:
+        self.names.add(row["file"])
+        self._verdicts[row["verdict"]] += 1
+        number = row[self._monitor]
+        if isinstance(number, float):
+            self._drift.add(number)
 
 
 def starts_of(summary: Path) -> list[str]:

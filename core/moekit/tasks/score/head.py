@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from moekit.contract.outputs import HeadOutput
+from moekit.contract.outputs import HeadSite, Outputs
 from moekit.moe.specialists import Grid
 from moekit.tasks.parts.summaries import SUMMARIES, SummaryName, View
 
@@ -28,8 +28,8 @@ class PooledHead(nn.Module):
     it with other summaries.
 
     Args:
-        width: D.
-        blocks: L.
+        site: Where it sits: D and L. Kits of API 1.x give D and L one after the other.
+        blocks: L if `site` is D; None otherwise.
         summaries: What is taken of each block: `class` (the class token), `mean`, `maximum` and
             `deviation` (standard) of the patches, `centre` (their mean weighted by a Gaussian
             around the middle, an eighth of the side wide, for what is cut out around its object).
@@ -39,34 +39,37 @@ class PooledHead(nn.Module):
 
     def __init__(
         self,
-        width: int,
-        blocks: int,
+        site: HeadSite | int,
+        blocks: int | None = None,
         *,
         summaries: Sequence[SummaryName] = ("class", "mean", "maximum"),
         hidden: int = 64,
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
+        if not isinstance(site, HeadSite):
+            site = HeadSite(width=site, blocks=1 if blocks is None else blocks)
         self.summaries = tuple(summaries)
-        pooled = len(self.summaries) * width * blocks
+        pooled = len(self.summaries) * site.width * site.blocks
         self.norm = nn.BatchNorm1d(pooled, affine=False, momentum=0.05)
         self.hidden = nn.Linear(pooled, hidden)
         self.score = nn.Linear(hidden, 1)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, tokens: Sequence[Tensor], grid: Grid) -> HeadOutput:
+    def forward(self, tokens: Sequence[Tensor], grid: Grid) -> Outputs:
         """One (B * T, N, D) tensor a block to (B,) logits and, in eval mode, (B, h, w) evidence."""
         with torch.autocast(tokens[0].device.type, enabled=False):
             views = [View.of(x_BND, grid) for x_BND in tokens]
             hidden_BH = self.hidden(self.dropout(self.norm(self._pool(views))))
             logit_B = self.score(self.dropout(nn.functional.gelu(hidden_BH)))[:, 0]
             if self.training:
-                return HeadOutput(logit_B=logit_B, map_BHW=None)
+                return {"logit_B": logit_B}
             gradient_BF = self._gradient(hidden_BH)
-            return HeadOutput(
-                logit_B=logit_B,
-                map_BHW=self._evidence(views, gradient_BF, grid) * logit_B.sigmoid()[:, None, None],
-            )
+            evidence_BHW = self._evidence(views, gradient_BF, grid)
+            return {
+                "logit_B": logit_B,
+                "map_BHW": evidence_BHW * logit_B.sigmoid()[:, None, None],
+            }
 
     def _gradient(self, hidden_BH: Tensor) -> Tensor:
         """(B, F) gradient of the logit with respect to the pooled features."""

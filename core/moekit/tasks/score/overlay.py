@@ -5,15 +5,11 @@ Shapes: h and w rows and columns of the patch grid.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image
 
-from moekit.files import atomic_path
+from moekit.data.pictures import LONG_SIDE
 
-LONG_SIDE = 480
-_QUALITY = 85
 _STRONGEST = 0.65
 # Evidence 0, 1/4, 1/2, 3/4, 1: blue over green to red, of rising lightness until the end.
 _COLOURS = np.array(
@@ -50,13 +46,3 @@ def draw_overlay(image: Image.Image, evidence: np.ndarray) -> Image.Image:
     drawn = _TABLE[smooth]
     pixels = np.asarray(small, dtype=np.float32) * (1 - drawn[..., 3:]) + drawn[..., :3]
     return Image.fromarray(pixels.astype(np.uint8))
-
-
-def save_overlay(path: Path, image: Image.Image, evidence: np.ndarray) -> None:
-    """Writes an overlay as JPEG, atomically.
-
-    Raises:
-        StorageError: The file cannot be written.
-    """
-    with atomic_path(path) as temporary:
-        draw_overlay(image, evidence).save(temporary, format="JPEG", quality=_QUALITY)

@@ -6,18 +6,37 @@ import csv
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from moekit.data.samples import Sample
 from moekit.errors import DataError
 from moekit.files import atomic_text
+from moekit.tasks.score.threshold import OperatingPoint
 
 _COLUMNS = ("id", "label", "score", "baseline_score", "group", "subtype")
 RECOGNISED = "recognised"
 """The fact of a prediction that holds the kind of image that the kit took it for."""
 _FACT = "fact "
 """Begins the name of a column that holds a fact."""
+
+
+_SHOWN_WORST = 6
+
+
+class Places(NamedTuple):
+    """What a model said of where its images are positive; in memory only.
+
+    Attributes:
+        samples: (n) the samples.
+        sizes: (n) rows and columns of their images.
+        maps: (n) (h, w) maps in [0, 1], or None each.
+    """
+
+    samples: tuple[Sample, ...]
+    sizes: tuple[tuple[int, int], ...]
+    maps: tuple[np.ndarray | None, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,6 +51,7 @@ class Predictions:
         groups: (n) group names, or None where the data set has no groups.
         subtypes: (n) stratum names, or None.
         facts: (n) values of each fact of the samples, by its name; empty where a sample lacks it.
+        places: Samples, sizes and maps that the scores belong to, while they are in memory.
     """
 
     ids: tuple[str, ...]
@@ -41,6 +61,31 @@ class Predictions:
     groups: tuple[str, ...] | None = None
     subtypes: tuple[str, ...] | None = None
     facts: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    places: Places | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    @property
+    def predictions(self) -> Predictions:
+        """Itself: what report sections of API 1.x read."""
+        return self
+
+    @property
+    def strata_N(self) -> np.ndarray:
+        """(n,) the labels: a bootstrap draws negatives and positives separately."""
+        return self.labels
+
+    def field(self, name: str) -> np.ndarray | None:
+        """`scores` or `labels`; None for any other name."""
+        return {"scores": self.scores, "labels": self.labels}.get(name)
+
+    def worst(self, point: OperatingPoint) -> dict[str, np.ndarray]:
+        """Rows of the misses farthest from the threshold, the worst first."""
+        rejected = self.scores >= point.threshold
+        missed = np.flatnonzero((self.labels == 1) & ~rejected)
+        alarms = np.flatnonzero((self.labels == 0) & rejected)
+        return {
+            "missed": missed[np.argsort(self.scores[missed], kind="stable")][:_SHOWN_WORST],
+            "false_alarm": alarms[np.argsort(-self.scores[alarms], kind="stable")][:_SHOWN_WORST],
+        }
 
     @classmethod
     def of(

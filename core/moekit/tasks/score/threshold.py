@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from moekit.errors import DataError, UsageError
-from moekit.tasks.score.output import UNKNOWN
+from moekit.tasks.score.kinds import UNKNOWN
 from moekit.tasks.score.tail import LARGEST_TAIL, counted_interval, tail_threshold
 
 PASS, REVIEW, UNREADABLE = "pass", "review", "unreadable"
@@ -32,6 +32,7 @@ class OperatingPoint:
         n: From how many scores.
         value: What the rule reached there: its figure, or the share missed or falsely alarmed.
         ci95: Interval of the false-alarm share, where the rule promises one.
+        review: Scores from here up to the threshold are for review; None for no such zone.
     """
 
     threshold: float
@@ -40,6 +41,11 @@ class OperatingPoint:
     n: int
     value: float
     ci95: tuple[float, float] | None = None
+    review: float | None = None
+
+    def brief(self) -> dict[str, Any]:
+        """The threshold."""
+        return {"threshold": self.threshold}
 
     def as_json(self) -> dict[str, Any]:
         """The point for result.json."""

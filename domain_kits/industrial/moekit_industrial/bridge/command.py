@@ -112,7 +112,7 @@ def run_baseline(
     from moekit import Registry
     from moekit.backbone.build import check_known
     from moekit.backbone.sources import DEFAULT_ARCHITECTURE, find_weights
-    from moekit.cli.session import quiet_libraries
+    from moekit.jobs.session import quiet_libraries
     from moekit.runtime.device import pick_device
     from moekit_industrial.bridge.fit import Fitting
     from moekit_industrial.bridge.models import parse_arguments

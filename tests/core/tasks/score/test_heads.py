@@ -36,24 +36,24 @@ def test_the_heads_gradient_is_that_of_automatic_differentiation():
 
 def test_evidence_lies_between_nothing_and_the_score():
     output = trained_head()(tokens(), GRID)
-    assert output.map_BHW.shape == (3, 4, 5)
-    assert output.map_BHW.min() >= 0
-    peak = output.map_BHW.amax(dim=(1, 2))
-    assert torch.all(peak <= output.logit_B.sigmoid() + 1e-6)
+    assert output["map_BHW"].shape == (3, 4, 5)
+    assert output["map_BHW"].min() >= 0
+    peak = output["map_BHW"].amax(dim=(1, 2))
+    assert torch.all(peak <= output["logit_B"].sigmoid() + 1e-6)
 
 
 def test_evidence_points_at_the_patch_that_raises_the_score():
     head, given = trained_head(), tokens(images=1)
-    before = head(given, GRID).logit_B
+    before = head(given, GRID)["logit_B"]
     best, gain = None, 0.0
     for patch in range(20):
         raised = [x_BND.clone() for x_BND in given]
         for x_BND in raised:
             x_BND[:, 1 + patch] = x_BND[:, 1:].mean(1)
-        drop = (before - head(raised, GRID).logit_B).item()
+        drop = (before - head(raised, GRID)["logit_B"]).item()
         if drop > gain:
             best, gain = patch, drop
-    heat = head(given, GRID).map_BHW[0]
+    heat = head(given, GRID)["map_BHW"][0]
     row, column = divmod(best, 5)
     near = heat[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
     assert near.max() >= heat.flatten().quantile(0.7)
@@ -63,13 +63,13 @@ def test_the_head_answers_for_each_image_alone():
     head, given = trained_head(), tokens()
     together = head(given, GRID)
     alone = head([x_BND[1:2] for x_BND in given], GRID)
-    torch.testing.assert_close(together.logit_B[1:2], alone.logit_B)
-    torch.testing.assert_close(together.map_BHW[1:2], alone.map_BHW)
+    torch.testing.assert_close(together["logit_B"][1:2], alone["logit_B"])
+    torch.testing.assert_close(together["map_BHW"][1:2], alone["map_BHW"])
 
 
 @pytest.mark.parametrize("images", [1, 2])
 def test_the_smallest_batches_run(images):
-    assert trained_head()(tokens(images=images), GRID).logit_B.shape == (images,)
+    assert trained_head()(tokens(images=images), GRID)["logit_B"].shape == (images,)
 
 
 STACKS = Grid(4, 5, frames=3)
@@ -89,27 +89,27 @@ def test_three_equal_frames_score_as_one_of_them():
     head, given = trained_head(), tokens()
     repeated = [x_BND.repeat_interleave(3, dim=0) for x_BND in given]
     single, stack = head(given, GRID), head(repeated, STACKS)
-    torch.testing.assert_close(stack.logit_B, single.logit_B, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(stack["logit_B"], single["logit_B"], rtol=1e-5, atol=1e-5)
 
 
 def test_the_map_of_a_stack_is_that_of_its_middle_frame():
     head, given = trained_head(), tokens(images=6)
     output = head(given, STACKS)
-    assert output.map_BHW.shape == (2, 4, 5)
-    assert torch.all(output.map_BHW.amax((1, 2)) <= output.logit_B.sigmoid() + 1e-6)
+    assert output["map_BHW"].shape == (2, 4, 5)
+    assert torch.all(output["map_BHW"].amax((1, 2)) <= output["logit_B"].sigmoid() + 1e-6)
     order = [1, 0, 2, 3, 4, 5]  # another frame in the middle of the first stack
     moved = head([x_BND[order] for x_BND in given], STACKS)
-    torch.testing.assert_close(moved.logit_B, output.logit_B)
-    assert not torch.allclose(moved.map_BHW[0], output.map_BHW[0])
-    torch.testing.assert_close(moved.map_BHW[1], output.map_BHW[1])
+    torch.testing.assert_close(moved["logit_B"], output["logit_B"])
+    assert not torch.allclose(moved["map_BHW"][0], output["map_BHW"][0])
+    torch.testing.assert_close(moved["map_BHW"][1], output["map_BHW"][1])
 
 
 def test_the_head_answers_for_each_stack_alone():
     head, given = trained_head(), tokens(images=6)
     together = head(given, STACKS)
     alone = head([x_BND[3:] for x_BND in given], STACKS)
-    torch.testing.assert_close(together.logit_B[1:], alone.logit_B)
-    torch.testing.assert_close(together.map_BHW[1:], alone.map_BHW)
+    torch.testing.assert_close(together["logit_B"][1:], alone["logit_B"])
+    torch.testing.assert_close(together["map_BHW"][1:], alone["map_BHW"])
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -10,16 +10,18 @@ from PIL import Image
 
 import moekit
 from moekit import MapMetricSpec, PluginError, Registry, Sample
-from moekit.evaluation.evaluate import Evaluation, evaluate
+from moekit.evaluation.evaluate import EvaluateJob, evaluate
 from moekit.evaluation.summary import summarise
 from moekit.files import read_json
-from moekit.plugins.changes import map_metrics_of
+from moekit.plugins.resolve import resolve
 from moekit.report.report import render_report
 from moekit.runs.run import Run
+from moekit.tasks.score import SCORE
 from moekit.tasks.score.localisation import localise
 from moekit.tasks.score.map_summary import with_map_metrics
 from moekit.tasks.score.metrics import METRICS
 from moekit.tasks.score.predictions import Predictions
+from moekit.tasks.score.threshold import OperatingPoint
 from moekit.testing.inputs import write_images
 from moekit.testing.reference import REFERENCE_KIT, SIDE, add_reference, run_kit, small_backbone
 
@@ -74,7 +76,7 @@ def trained(tmp_path_factory):
 def evaluated(run, dataset, **changes):
     given = {"kit": KIT, "dataset": dataset, "run": Run(run), "batch_size": 8, **changes}
     return evaluate(
-        Evaluation(**given),
+        EvaluateJob(**given),
         backbone=small_backbone(),
         registry=registry(),
         on_progress=lambda *_: None,
@@ -153,7 +155,7 @@ def test_a_kit_without_map_metrics_reads_no_mask(trained, tmp_path):
 def test_a_map_metric_of_the_name_of_another_metric_is_refused(trained):
     kit = dataclasses.replace(KIT, map_metrics=("extras/overlap",), metrics=("x/overlap",))
     with pytest.raises(moekit.UsageError, match="two metrics of the name overlap"):
-        map_metrics_of(kit, registry())
+        resolve(kit, registry())
 
 
 def split(tmp_path, *, images=40, groups=None, subtypes=None, side=16):
@@ -185,7 +187,14 @@ def split(tmp_path, *, images=40, groups=None, subtypes=None, side=16):
 
 def summary_of(tmp_path, metrics=(), *, resamples=200, **options):
     predictions, found = split(tmp_path, **options)
-    plain = summarise(predictions, METRICS, 0.5, seed=0, resamples=resamples)
+    plain = summarise(
+        [predictions],
+        [OperatingPoint(threshold=0.5, rule="-", split="val", n=1, value=0.0)],
+        METRICS,
+        task=SCORE,
+        seed=0,
+        resamples=resamples,
+    )
     return with_map_metrics(
         plain, predictions, metrics or [spec(mean_overlap)], found, seed=0, resamples=resamples
     )
