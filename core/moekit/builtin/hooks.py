@@ -14,8 +14,8 @@ from moekit.contract.tasks import TaskSpec
 from moekit.moe.gates import ExpertChoice, TopKSigmoid, TopKSoftmax, UnitTopK
 from moekit.tasks.score import SCORE
 from moekit.tasks.score.metrics import METRICS
+from moekit.tasks.segment import SEGMENT
 from moekit.tasks.segment.metrics import METRICS as SEGMENT_METRICS
-from moekit.tasks.segment.task import SEGMENT
 
 
 @hookimpl
@@ -72,16 +72,8 @@ def moekit_metrics() -> list[MetricSpec]:
 
 @hookimpl
 def moekit_tasks() -> list[TaskSpec]:
-    """The kinds of answer."""
-    return [
-        SEGMENT,
-    ]
-
-
-@hookimpl
-def moekit_tasks() -> list[TaskSpec]:
     """The tasks that moekit itself provides."""
-    return [SCORE]
+    return [SCORE, SEGMENT]
 
 
 @hookimpl

@@ -16,7 +16,7 @@ import torch
 from moekit.contract.answers import Item, TaskContext
 from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import Answering
-from moekit.data.views import view
+from moekit.data.views import unview
 from moekit.tasks.segment.classes import background_of, foreground_share
 from moekit.tasks.segment.enlarge import class_map
 from moekit.tasks.segment.head import LOGIT
@@ -24,8 +24,6 @@ from moekit.tasks.segment.outlines import ClassRegion, Ring, find_regions, outli
 from moekit.tasks.segment.rle import RunLengths, encode
 
 UNREADABLE = "unreadable"
-_BACK = (0, 1, 2, 3, 5, 4, 6, 7)
-"""The view that turns each view back: quarter turns have each other, the rest themselves."""
 _DIGITS = 6
 
 
@@ -66,10 +64,8 @@ class SegmentAnswer:
         return self.classes[int(chosen.argmax())]
 
     @property
-    def monitor(self) -> float | None:
-        """The share of foreground in [0, 1]; None if no class is background."""
-        if not self.background:
-            return None
+    def monitor(self) -> float:
+        """The share of foreground in [0, 1]; 1 if no class is background."""
         return float(foreground_share(self.pixels_C, self.background))
 
     @functools.cached_property
@@ -87,10 +83,9 @@ class SegmentAnswer:
 
     def as_row(self) -> dict[str, Any]:
         """`verdict`, `foreground` (the monitor), `shares` and `regions`."""
-        share = self.monitor
         return {
             "verdict": self.verdict,
-            "foreground": None if share is None else round(share, _DIGITS),
+            "foreground": round(self.monitor, _DIGITS),
             "shares": self.shares,
             "regions": list(self.regions),
         }
@@ -103,7 +98,7 @@ def merge(views: Sequence[Outputs]) -> Outputs:
         views: `logit_BChw` of the views 0 to n - 1 of the same items; of more than four views the
             input is square.
     """
-    turned = [view(one[LOGIT].float(), _BACK[number]) for number, one in enumerate(views)]
+    turned = [unview(one[LOGIT].float(), number) for number, one in enumerate(views)]
     return {LOGIT: turned[0] if len(turned) == 1 else torch.stack(turned).mean(0)}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from moekit.contract.tasks import SummaryJob
-from moekit.evaluation.bootstrap import RESAMPLES, number_groups, percentile_interval
+from moekit.evaluation.bootstrap import RESAMPLES, Resamples, percentile_interval
 from moekit.tasks.segment.metrics import (
     class_boundary_iou,
     class_dice,
@@ -30,25 +30,19 @@ SEED = 0
 def resample_weights(tally: SegmentTally, *, seed: int, count: int) -> np.ndarray | None:
     """(R, N) float64, how often each resample holds each picture; None if nothing can vary.
 
-    Pictures are drawn with replacement, whole groups if pictures share groups, by the draws of
-    `moekit.evaluation.bootstrap`.
+    The resamples are those of `moekit.evaluation.bootstrap.Resamples`, by which metrics have their
+    intervals.
 
     Args:
         tally: What is resampled.
         seed: Of the draws.
         count: R.
     """
-    pictures = len(tally)
-    group_N = np.arange(pictures) if tally.groups is None else number_groups(tally.groups)
-    groups = int(group_N.max(initial=-1)) + 1
-    if groups < 2:
+    drawn = Resamples(tally, seed=seed, count=count)
+    if drawn.fixed:
         return None
-    generator = np.random.default_rng(seed)
-    weights = np.empty((count, pictures))
-    for row in range(count):
-        drawn = generator.integers(0, groups, groups)
-        weights[row] = np.bincount(drawn, minlength=groups)[group_N]
-    return weights
+    pictures = len(tally)
+    return np.stack([np.bincount(rows, minlength=pictures) for rows in drawn]).astype(np.float64)
 
 
 def compare(kit: SegmentTally, baseline: SegmentTally) -> dict[str, Any] | None:
@@ -81,7 +75,7 @@ def compare(kit: SegmentTally, baseline: SegmentTally) -> dict[str, Any] | None:
 
 
 def complete(summary: dict[str, Any], job: SummaryJob) -> dict[str, Any]:
-    """A summary with the figures of each class under `classes`, by the class's name.
+    """A summary with the figures of each class under `per_class`, by the class's name.
 
     Each class has the pixels and pictures of its truth, and `iou`, `dice` and `boundary_iou` with
     their intervals; with a baseline also `baseline_iou` and the interval of `iou_difference`. An
@@ -104,7 +98,7 @@ def complete(summary: dict[str, Any], job: SummaryJob) -> dict[str, Any]:
         }
         for number, name in enumerate(kit.classes)
     }
-    return {**summary, "classes": classes}
+    return {**summary, "per_class": classes}
 
 
 def facts(tally: SegmentTally) -> dict[str, Any]:

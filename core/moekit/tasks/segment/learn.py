@@ -19,12 +19,11 @@ from moekit.data.geometry import Frame
 from moekit.data.mask_table import IGNORED
 from moekit.data.samples import Dataset, Sample
 from moekit.data.views import view
-from moekit.errors import DataError, UsageError
+from moekit.errors import DataError
 from moekit.tasks.segment.head import LOGIT
 from moekit.tasks.segment.truth import has_truth, placed_truth
 
 TARGET = "class_BHW"
-_FLIPS = 4
 _HEAVIEST = 10.0
 
 
@@ -44,12 +43,6 @@ def targets(samples: Sequence[Sample], views: np.ndarray, frame: Frame) -> Outpu
         DataError: A mask cannot be used.
         UsageError: A quarter turn was asked for and the frame is not square.
     """
-    if frame.height != frame.width and np.any(views >= _FLIPS):
-        raise UsageError(
-            "quarter turns need a square input",
-            whose=f"an input of {frame.height} x {frame.width} pixels",
-            fix=f"train with at most {_FLIPS} views, or with a square input",
-        )
     planes = [
         view(torch.from_numpy(placed_truth(sample, frame).astype(np.int64)), int(number))
         for sample, number in zip(samples, views, strict=True)

@@ -12,9 +12,13 @@ import numpy as np
 
 from moekit.contract.report import ReportContext, ReportGrid, ReportSection, ReportTable
 from moekit.tasks.segment.metrics import class_iou
-from moekit.tasks.segment.tally import SegmentTally
+from moekit.tasks.segment.tally import FALSE, MISSED, WORST, SegmentTally
 
-_WORST = 10
+_KINDS = {
+    WORST: "lowest IoU of a picture",
+    MISSED: "most missed foreground",
+    FALSE: "most false foreground",
+}
 _MOST_CLASSES = 30
 _RARE = 0.005
 _UNDEFINED = ""
@@ -23,8 +27,8 @@ _UNDEFINED = ""
 def sections(context: ReportContext) -> Sequence[ReportSection]:
     """Figures by class, the confusion of classes, and the pictures answered worst."""
     made = []
-    if context.result.get("classes"):
-        made.append(_by_class(context.result["classes"]))
+    if context.result.get("per_class"):
+        made.append(_by_class(context.result["per_class"]))
     if context.tallies:
         made.append(_confusion(context.tallies[0]))
         made.append(_worst(context.tallies))
@@ -87,7 +91,7 @@ def _worst(tallies: Sequence[SegmentTally]) -> ReportSection:
     tables = []
     for kind, rows in tally.worst(None).items():
         lines = []
-        for row in rows[:_WORST].tolist():
+        for row in rows.tolist():
             known = np.flatnonzero(np.isfinite(value_NC[row]))
             least = int(known[value_NC[row, known].argmin()])
             cells = [
@@ -97,7 +101,7 @@ def _worst(tallies: Sequence[SegmentTally]) -> ReportSection:
             ]
             cells += [_number(rest[0].image_iou_N[row])] if rest else []
             lines.append(tuple(cells))
-        columns = (kind, "IoU", "worst class", *(("baseline IoU",) if rest else ()))
+        columns = (_KINDS[kind], "IoU", "worst class", *(("baseline IoU",) if rest else ()))
         if lines:
             tables.append(ReportTable(columns=columns, rows=tuple(lines)))
     return ReportSection(

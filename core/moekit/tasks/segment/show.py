@@ -29,6 +29,16 @@ _LONG_SIDE = 640
 _ROW, _SQUARE, _GAP = 16, 10, 4
 _MOST_NAMES = 24
 _LETTERS = 24
+_CAPTION = 4
+NAMES = {
+    "miou": "mIoU",
+    "dice": "Dice",
+    "pixel_accuracy": "pixel accuracy",
+    "boundary_iou": "boundary IoU",
+    "min_image_iou": "least IoU of a picture",
+    "foreground_iou": "foreground IoU",
+}
+"""How pages write the metrics."""
 
 
 def draw(
@@ -55,6 +65,16 @@ def draw(
     pixels = np.asarray(small, dtype=np.float32)
     drawn = pixels * (1 - opacity[class_HW]) + colours[class_HW] * opacity[class_HW]
     return _with_legend(Image.fromarray(drawn.round().astype(np.uint8)), answer, colours)
+
+
+def caption(answer: AnyAnswer, item: Item, context: TaskContext) -> str:
+    """The classes of an answer with their shares, the largest first."""
+    del item, context
+    if not isinstance(answer, SegmentAnswer):
+        return answer.verdict
+    order = np.argsort(-answer.pixels_C, kind="stable")[:_CAPTION].tolist()
+    told = [f"{answer.classes[n]} {_percent(answer, n)}" for n in order if answer.pixels_C[n]]
+    return ", ".join(told)
 
 
 def files(answer: AnyAnswer) -> Mapping[str, tuple[str, bytes]]:

@@ -23,9 +23,11 @@ from moekit.tasks.segment.head import LOGIT
 from moekit.tasks.segment.metrics import foreground_confusion, image_iou
 from moekit.tasks.segment.truth import read_truth
 
-WORST = "lowest IoU of a picture"
-MISSED = "most missed foreground"
-FALSE = "most false foreground"
+WORST = "lowest-iou"
+MISSED = "missed-foreground"
+FALSE = "false-foreground"
+_DRAWN = 10
+"""Pictures of each kind of mistake that are shown, at most."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,6 +105,8 @@ class SegmentTally:
     def worst(self, point: Any) -> Mapping[str, np.ndarray]:
         """Positions of the pictures with the lowest IoU and, if there is background, most errors.
 
+        At most ten of each kind.
+
         Pictures without any foreground in truth and answer are in no list; of the second and third
         list those with no such pixel are left out.
         """
@@ -115,7 +119,7 @@ class SegmentTally:
             for name, wrong_N in ((MISSED, pixels[:, 1, 0]), (FALSE, pixels[:, 0, 1])):
                 order = np.argsort(-wrong_N, kind="stable")
                 found[name] = order[wrong_N[order] > 0]
-        return found
+        return {name: rows[:_DRAWN] for name, rows in found.items()}
 
     @classmethod
     def of(

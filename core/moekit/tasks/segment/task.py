@@ -16,7 +16,7 @@ from moekit.tasks.segment.learn import LEARN
 from moekit.tasks.segment.metrics import TASK
 from moekit.tasks.segment.read import read_masks
 from moekit.tasks.segment.sections import sections
-from moekit.tasks.segment.show import COLUMNS, draw, files, gather
+from moekit.tasks.segment.show import COLUMNS, NAMES, caption, draw, files, gather
 from moekit.tasks.segment.storage import load_tallies, save_tallies
 from moekit.tasks.segment.tally import SegmentTallier, SegmentTally, check_tallies
 
@@ -58,8 +58,18 @@ SEGMENT = TaskSpec(
         reference=_reference,
         read=read_masks,
     ),
-    show=Show(columns=COLUMNS, draw=draw, sections=sections, files=files, gather=gather),
+    show=Show(
+        columns=COLUMNS,
+        draw=draw,
+        sections=sections,
+        names=NAMES,
+        files=files,
+        caption=caption,
+        monitor="foreground",
+        gather=gather,
+    ),
     example=write_example,
     example_head=LinearSegHead,
+    labelled=False,
 )
 """A class for each pixel, from a kit whose head returns `logit_BChw`."""

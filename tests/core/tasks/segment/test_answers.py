@@ -120,12 +120,12 @@ def test_a_picture_without_foreground_is_named_after_its_commonest_class():
     assert answer.monitor == 0
 
 
-def test_without_background_there_is_no_monitor_and_all_classes_count():
+def test_without_background_all_classes_count():
     plane = np.zeros((4, 4), dtype=np.uint8)
     answer = SegmentAnswer(class_HW=plane, classes=("a", "b"), background=())
-    assert answer.monitor is None
+    assert answer.monitor == 1
     assert answer.verdict == "a"
-    assert answer.as_row()["foreground"] is None
+    assert answer.as_row()["foreground"] == 1
     assert len(answer.regions) == 1
 
 

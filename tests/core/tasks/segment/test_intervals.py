@@ -41,15 +41,15 @@ def test_one_group_does_not_vary(tallies):
     assert resample_weights(alike, seed=0, count=5) is None
     assert compare(alike, alike) is None
     made = complete({}, job([alike]))
-    assert made["classes"]["disc"]["iou"]["ci95"] is None
+    assert made["per_class"]["disc"]["iou"]["ci95"] is None
 
 
 def test_each_class_has_its_figures_and_intervals(tallies):
     kit, baseline = (lone(tally) for tally in tallies)
     made = complete({"n": 12}, job([kit, baseline]))
     assert made["n"] == 12
-    assert list(made["classes"]) == ["ground", "square", "disc"]
-    disc = made["classes"]["disc"]
+    assert list(made["per_class"]) == ["ground", "square", "disc"]
+    disc = made["per_class"]["disc"]
     assert disc["iou"]["value"] == pytest.approx(class_iou(kit.confusion_NCC.sum(0))[2])
     weights = resample_weights(kit, seed=3, count=300)
     again = [
@@ -62,13 +62,13 @@ def test_each_class_has_its_figures_and_intervals(tallies):
     assert disc["truth_pictures"] == 12
     assert disc["baseline_iou"]["value"] == 0
     assert disc["iou_difference"]["difference"] == pytest.approx(disc["iou"]["value"])
-    assert made["classes"]["ground"]["background"]
+    assert made["per_class"]["ground"]["background"]
     assert json.dumps(made, allow_nan=False)
 
 
 def test_without_a_baseline_nothing_is_said_of_it(tallies):
     made = complete({}, job(tallies[:1]))
-    assert "baseline_iou" not in made["classes"]["disc"]
+    assert "baseline_iou" not in made["per_class"]["disc"]
 
 
 def test_a_class_that_never_occurs_has_no_figure(tallies):
@@ -81,7 +81,7 @@ def test_a_class_that_never_occurs_has_no_figure(tallies):
         }.items()
     }
     kit = dataclasses.replace(tallies[0], classes=(*tallies[0].classes, "star"), **empty)
-    entry = complete({}, job([kit]))["classes"]["star"]
+    entry = complete({}, job([kit]))["per_class"]["star"]
     assert entry["iou"] == {"value": None, "ci95": None}
     assert facts(kit)["absent_classes"] == ["star"]
     assert facts(kit)["pixels"] == 12 * 40 * 56

@@ -8,13 +8,14 @@ import pytest
 from PIL import Image
 
 from moekit import ImageError
+from moekit.contract.answers import Item
 from moekit.contract.report import ReportContext
 from moekit.contract.tasks import SummaryJob
 from moekit.tasks.segment.answers import SegmentAnswer
 from moekit.tasks.segment.classes import palette
 from moekit.tasks.segment.intervals import complete
 from moekit.tasks.segment.sections import sections
-from moekit.tasks.segment.show import COLUMNS, draw, files, gather
+from moekit.tasks.segment.show import COLUMNS, caption, draw, files, gather
 
 
 @pytest.fixture
@@ -55,6 +56,11 @@ def test_a_large_picture_is_reduced_and_many_classes_fit(context):
     drawn = draw(Image.new("RGB", (4000, 3000)), many, None, context)
     assert drawn.width == 640
     assert 480 < drawn.height < 1000
+
+
+def test_a_caption_tells_the_largest_classes(answer, context):
+    item = Item(id="x", size=(60, 90))
+    assert caption(answer, item, context) == "soil 85.2%, crop 11.1%, weed 3.7%"
 
 
 def test_another_tasks_answer_is_not_drawn(context):

@@ -96,12 +96,12 @@ def test_the_worst_come_first(tallies):
     worst = kit.worst(None)
     values = kit.image_iou_N[worst[WORST]]
     assert (np.diff(values) >= 0).all()
-    assert len(values) == 12
+    assert len(values) == 10
     missed = baseline.worst(None)
     assert not len(missed[FALSE])
     front = baseline.confusion_NCC[:, 1:, 0].sum(1)[missed[MISSED]]
     assert (np.diff(front) <= 0).all()
-    assert len(front) == 12
+    assert len(front) == 10
 
 
 def test_what_is_saved_is_read_again(tallies, tmp_path):

@@ -23,6 +23,8 @@ def test_names_fit_each_other():
     assert {spec.task for spec in METRICS} == {SEGMENT.name}
     (field,) = SEGMENT.outputs
     assert field.short == "logit"
+    assert set(SEGMENT.show.names) == set(SEGMENT.metrics)
+    assert SEGMENT.show.monitor in SEGMENT.show.columns
 
 
 def test_the_example_runs_through_all_parts(tmp_path, generator, items):

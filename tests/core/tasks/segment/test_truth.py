@@ -71,7 +71,7 @@ def test_each_sample_has_its_own_view(example):
 def test_a_rectangle_takes_flips_and_no_quarter_turns(example):
     frame, samples = Frame(height=32, width=64), example.samples[:1]
     assert targets(samples, np.array([3]), frame)[TARGET].shape == (1, 16, 32)
-    with pytest.raises(UsageError, match="square"):
+    with pytest.raises(UsageError):
         targets(samples, np.array([4]), frame)
 
 
