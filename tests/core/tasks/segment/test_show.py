@@ -149,7 +149,7 @@ def test_sections_tell_classes_confusion_and_the_worst(tallies):
     (table,) = by_class.tables
     assert [line[0] for line in table.rows] == ["ground (background)", "square", "disc"]
     assert all(len(line) == len(table.columns) == 8 for line in table.rows)
-    assert f"{result['classes']['disc']['iou']['value']:.3f} [" in table.rows[2][3]
+    assert f"{result['per_class']['disc']['iou']['value']:.3f} [" in table.rows[2][3]
     assert table.rows[2][7].startswith("+")
     (grid,) = confusion.grids
     assert np.allclose(np.array(grid.shares).sum(1), 1)
