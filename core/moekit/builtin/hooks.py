@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from moekit.builtin.health import HEALTH_CHECKS
 from moekit.builtin.loaders.folder import FOLDER
+from moekit.builtin.loaders.masks import MASK_FOLDER
 from moekit.builtin.loaders.npz import NPZ
 from moekit.contract.commands import HealthCheckSpec
 from moekit.contract.datasets import DatasetSpec
@@ -16,6 +17,8 @@ from moekit.tasks.classify import CLASSIFY
 from moekit.tasks.classify.metrics import CLASS_METRICS
 from moekit.tasks.score import SCORE
 from moekit.tasks.score.metrics import METRICS
+from moekit.tasks.segment import SEGMENT
+from moekit.tasks.segment.metrics import METRICS as SEGMENT_METRICS
 
 
 @hookimpl
@@ -54,20 +57,20 @@ def moekit_gates() -> list[GateSpec]:
 
 @hookimpl
 def moekit_datasets() -> list[DatasetSpec]:
-    """The loaders of labelled images: folders, tables and arrays."""
-    return [FOLDER, NPZ]
+    """The loaders of labelled images: folders, tables, arrays and masks."""
+    return [FOLDER, NPZ, MASK_FOLDER]
 
 
 @hookimpl
 def moekit_metrics() -> list[MetricSpec]:
-    """The metrics of scores and of classes."""
-    return [*METRICS, *CLASS_METRICS]
+    """The metrics of the tasks."""
+    return [*METRICS, *CLASS_METRICS, *SEGMENT_METRICS]
 
 
 @hookimpl
 def moekit_tasks() -> list[TaskSpec]:
     """The tasks that moekit itself provides."""
-    return [SCORE, CLASSIFY]
+    return [SCORE, CLASSIFY, SEGMENT]
 
 
 @hookimpl

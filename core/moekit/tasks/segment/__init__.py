@@ -1,0 +1,7 @@
+"""The task `segment`: a class for each pixel."""
+
+from __future__ import annotations
+
+from moekit.tasks.segment.task import SEGMENT
+
+__all__ = ["SEGMENT"]
