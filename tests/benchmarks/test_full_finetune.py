@@ -43,7 +43,7 @@ class Dense(nn.Module):
             x = self.vit.blocks[index](x)
             kept += [x] if index in self.blocks else []
         side = images.shape[-1] // self.vit.patch_embed.patch_size[0]
-        return self.head(kept, Grid(side, side)).logit_B.float()
+        return self.head(kept, Grid(side, side))["logit_B"].float()
 
 
 def test_the_specialist_is_cheaper_than_full_fine_tuning_and_as_good(tmp_path, record):
