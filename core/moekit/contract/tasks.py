@@ -134,7 +134,8 @@ class Judge:
         tallier: Makes what adds up a split, for a context and a number of models.
         save: Writes the tallies of a split into a folder as files whose names begin with the given
             stem, and returns their names.
-        load: Reads them again; raises a `DataError` that names a damaged file.
+        load: Reads them again; raises a `DataError` that names a damaged file. Empty if there are
+            none.
         rules: The rules by which a point can be chosen, as help shows them; the default first.
         choose: Called with the validation tally of a model and a rule; returns the point, or None
             where the task has none.
