@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from moekit.contract.recipe import Recipe
 from moekit.data.geometry import Frame, Size
-from moekit.data.views import check_views
+from moekit.data.views import check_views, view_numbers
 from moekit.errors import UsageError
 
 
@@ -41,6 +41,8 @@ def frame_of(recipe: Recipe, patch: int, typical: Size | None = None) -> Frame:
         _check(height, patch, "image_size" if recipe.image_height is None else "image_height")
         _check(width, patch, "image_size" if recipe.image_width is None else "image_width")
     frame = Frame(height=height, width=width, fit=recipe.fit)
+    for count in (recipe.views, recipe.scoring_views):
+        view_numbers(count, recipe.view_order)
     check_views(frame, recipe.views, whose="views")
     check_views(frame, recipe.scoring_views, whose="scoring_views")
     return frame

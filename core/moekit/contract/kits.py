@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from moekit.contract.tasks import ItemReader
+    from moekit.data.samples import Dataset
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,9 @@ class KitSpec:
         map_metrics: Names of the map metrics that an evaluation reports after the others, if the
             head gives maps and samples have masks.
         variants: The kit's other tasks, chosen by `--task`; each of the same name.
+        prepare: Turns a loaded set into the truth of this variant, such as types of defects in
+            place of good and defective; called with the set and the seed of its splits. None if
+            the set is used as it is.
     """
 
     name: str
@@ -84,6 +88,7 @@ class KitSpec:
     negatives_only: KitSpec | None = None
     map_metrics: tuple[str, ...] = ()
     variants: tuple[KitSpec, ...] = ()
+    prepare: Callable[[Dataset, int], Dataset] | None = None
 
     @property
     def words(self) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class Field:
         bounds: Least and greatest value; None for no bounds.
         tolerance: Greatest absolute difference between a graph and the kit.
         mean_tolerance: Greatest mean absolute difference of one item; None for the same as above.
+        turns: Whether its last two dimensions are rows and columns of the input, which the engine
+            turns back before the outputs of several views are merged.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Field:
     bounds: tuple[float, float] | None = None
     tolerance: float = 1e-4
     mean_tolerance: float | None = None
+    turns: bool = False
 
     @property
     def short(self) -> str:

@@ -73,8 +73,9 @@ class Answering:
     """How outputs become answers.
 
     Attributes:
-        merge: Called with the outputs of each view of the same items, in the order of the views;
-            turns maps back and averages. It is part of exported graphs.
+        merge: Called with the outputs of each view of the same items, the picture as it is first;
+            fields that turn are turned back already (`Field.turns`). Averages them, as a rule. It
+            is part of exported graphs.
         answers: Called with merged outputs, items, the point and the context; returns one answer an
             item.
         unreadable: Values of a row whose item could not be read, given the point.

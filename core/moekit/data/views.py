@@ -5,6 +5,8 @@ A rectangle has the four of them that keep its shape.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,31 @@ _ORDER = (
     (1, True),
     (3, True),
 )
+
+
+ViewOrder = Literal["dihedral", "mirror"]
+_MIRROR = (0, 2)
+
+
+def view_numbers(count: int, order: ViewOrder) -> tuple[int, ...]:
+    """The numbers of the first `count` views in an order.
+
+    Args:
+        count: 1 to 8; of the order `mirror` 1 or 2.
+        order: `dihedral` is the order of the numbers; `mirror` is the picture and its left-right
+            mirror.
+
+    Raises:
+        UsageError: The order has fewer views.
+    """
+    numbers = tuple(range(VIEWS)) if order == "dihedral" else _MIRROR
+    if count > len(numbers):
+        raise UsageError(
+            f"{count} views are asked for, but the order {order} has {len(numbers)}",
+            whose="views",
+            fix=f"choose at most {len(numbers)} views, or the order dihedral",
+        )
+    return numbers[:count]
 
 
 def views_of(frame: Frame) -> int:

@@ -344,7 +344,7 @@ def _record(
         "input": {"name": INPUT, "shape": ["batch", *preprocess.shape], "dtype": "float32"},
         "outputs": list(outputs),
         "kinds": list(predictor.kit.kinds),
-        "scoring_views": {"number": predictor.views, "merged": "inside the graph"},
+        "scoring_views": {"numbers": list(predictor.views), "merged": "inside the graph"},
         "preprocess": {
             "frame": dataclasses.asdict(preprocess.frame),
             "mean": preprocess.mean,

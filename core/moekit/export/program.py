@@ -19,7 +19,7 @@ from moekit.data.views import view
 from moekit.export.forms import in_export_form
 from moekit.export.positions import fix_positions
 from moekit.runtime.kit import KitModules
-from moekit.runtime.predictor import Predictor
+from moekit.runtime.predictor import Predictor, turned_back
 
 
 class KitProgram(nn.Module):
@@ -32,7 +32,7 @@ class KitProgram(nn.Module):
         backbone: The shared backbone.
         kit: The trained kit. Of both the export form is taken, which shares their weights.
         task: What the kit answers.
-        views: V.
+        views: The numbers of the views.
         top_k: Generic experts a token has.
         shape: Of one sample: (3, H, W), or (T, 3, H, W) of a stack.
     """
@@ -43,7 +43,7 @@ class KitProgram(nn.Module):
         backbone: MoEBackbone,
         kit: KitModules,
         task: TaskSpec,
-        views: int,
+        views: Sequence[int],
         top_k: int,
         shape: Sequence[int],
     ) -> None:
@@ -51,7 +51,7 @@ class KitProgram(nn.Module):
         self.backbone = cast(MoEBackbone, in_export_form(backbone))
         fix_positions(self.backbone.stem, *(side // backbone.patch for side in shape[-2:]))
         self.kit = cast(KitModules, in_export_form(kit))
-        self.views = views
+        self.views = tuple(views)
         self._task, self._top_k = task, top_k
         self.eval()
 
@@ -78,8 +78,8 @@ class KitProgram(nn.Module):
         None stands in the place of a field that the head leaves out.
         """
         seen = images
-        if self.views > 1:
-            seen = torch.cat([view(images, number) for number in range(self.views)])
+        if len(self.views) > 1:
+            seen = torch.cat([view(images, number) for number in self.views])
         x_BND, grid = self.backbone.embed(seen)
         x_BND, kept = self.backbone.run_blocks(
             x_BND, grid, stop=self.kit.prefix_end, keep=self.kit.prefix_keep, top_k=self._top_k
@@ -91,11 +91,13 @@ class KitProgram(nn.Module):
 
     def _of_views(self, outputs: Outputs) -> list[Outputs]:
         """Of (V * B, ...) outputs those of each view, (B, ...)."""
-        if self.views == 1:
+        if len(self.views) == 1:
             return [outputs]
         apart = {
-            name: torch.unflatten(value, 0, (self.views, -1)) for name, value in outputs.items()
+            name: torch.unflatten(value, 0, (len(self.views), -1))
+            for name, value in outputs.items()
         }
         return [
-            {name: value[number] for name, value in apart.items()} for number in range(self.views)
+            turned_back({name: value[place] for name, value in apart.items()}, self._task, number)
+            for place, number in enumerate(self.views)
         ]

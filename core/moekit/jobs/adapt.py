@@ -76,7 +76,7 @@ def adapt_kit(
     registry = Registry()
     changes = KitChanges(experts=experts, gate=gate).full(registry)
     dataset = registry.load_dataset(data, seed=seed)
-    spec = kit_for_data(registry, kit, dataset, task=task, changes=changes)
+    spec, dataset = kit_for_data(registry, kit, dataset, task=task, changes=changes, seed=seed)
     on_task(spec.task)
     chosen = type(spec.recipe).model_validate({**spec.recipe.model_dump(), **(recipe or {})})
     fabric = open_fabric(device, devices, chosen.precision)

@@ -10,7 +10,7 @@ from moekit.evaluation.evaluate import EvaluateJob, evaluate
 from moekit.evaluation.given import evaluate_given
 from moekit.jobs.session import open_backbone
 from moekit.plugins.registry import Registry
-from moekit.plugins.resolve import kit_of_run
+from moekit.plugins.resolve import kit_of_run, prepared
 from moekit.runs.run import Run
 
 
@@ -56,9 +56,10 @@ def evaluate_run(
     record = run.read_finished()
     registry = Registry()
     spec = kit_of_run(registry, kit, record)
+    seed_of_data = record["request"]["seed"]
     job = EvaluateJob(
         kit=spec,
-        dataset=registry.load_dataset(data, seed=record["request"]["seed"]),
+        dataset=prepared(spec, registry.load_dataset(data, seed=seed_of_data), seed=seed_of_data),
         run=run,
         split=split,
         rule=rule or "",

@@ -10,7 +10,7 @@ from moekit.errors import UsageError
 from moekit.export.export import ExportJob, export
 from moekit.jobs.session import open_backbone
 from moekit.plugins.registry import Registry
-from moekit.plugins.resolve import kit_of_run, resolve
+from moekit.plugins.resolve import kit_of_run, prepared, resolve
 from moekit.runs.run import Run
 from moekit.runtime.load import load_predictor, preprocess_of
 
@@ -59,10 +59,11 @@ def export_run(
     record = run.read_finished()
     registry = Registry()
     spec = kit_of_run(registry, kit, record)
+    seed_of_data = record["request"]["seed"]
     folder = out or run_folder / "export" / (f"{format_}-int8" if int8 else format_)
     job = ExportJob(
         run=run,
-        dataset=registry.load_dataset(data, seed=record["request"]["seed"]),
+        dataset=prepared(spec, registry.load_dataset(data, seed=seed_of_data), seed=seed_of_data),
         out=folder,
         format="onnx" if format_ == "onnx" else "openvino",
         int8=int8,

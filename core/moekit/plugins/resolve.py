@@ -12,7 +12,7 @@ from moekit.contract.metrics import MapMetricSpec, MetricSpec
 from moekit.contract.tasks import TaskSpec
 from moekit.data.geometry import Frame
 from moekit.data.samples import Dataset
-from moekit.errors import DataError, UsageError
+from moekit.errors import DataError, MoekitError, PluginError, UsageError
 from moekit.plugins.changes import KitChanges, changed, kit_of_data, kit_of_frames
 from moekit.plugins.registry import Registry
 
@@ -116,20 +116,48 @@ def variant(kit: KitSpec, task: str | None, *, whose: str) -> KitSpec:
     )
 
 
+def prepared(kit: KitSpec, dataset: Dataset, *, seed: int) -> Dataset:
+    """A loaded set with the truth of a kit's variant.
+
+    Raises:
+        DataError: The set lacks what the variant learns from.
+        PluginError: The kit's own function fails.
+    """
+    if kit.prepare is None:
+        return dataset
+    try:
+        return kit.prepare(dataset, seed)
+    except (MoekitError, KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:  # a plugin may raise anything, SystemExit included
+        raise PluginError(
+            f"preparing the data for the task {kit.task} failed: {type(error).__name__}: {error}",
+            whose=f"kit {kit.name}",
+            fix="check its plugin with `moekit plugins check`, or report it to its authors",
+        ) from error
+
+
 def kit_for_data(
-    registry: Registry, name: str, dataset: Dataset, *, task: str | None, changes: KitChanges
-) -> KitSpec:
-    """The variant of a registered kit for a task and data, with a user's changes.
+    registry: Registry,
+    name: str,
+    dataset: Dataset,
+    *,
+    task: str | None,
+    changes: KitChanges,
+    seed: int,
+) -> tuple[KitSpec, Dataset]:
+    """The variant of a registered kit for a task and data, with a user's changes; and those data.
 
     Raises:
         DataError: The data do not do for the task.
         UsageError: Something is unknown, or the kit does not offer the task.
     """
     chosen = variant(registry.kit(name), task, whose="--task")
+    dataset = prepared(chosen, dataset, seed=seed)
     if registry.task(chosen.task).labelled:
         chosen = kit_of_data(chosen, negatives_only=dataset.negatives_only)
     registry.task(chosen.task).learn.check(dataset)
-    return changed(chosen, changes, registry)
+    return changed(chosen, changes, registry), dataset
 
 
 def kit_of_run(registry: Registry, name: str, record: Mapping[str, Any]) -> KitSpec:

@@ -9,6 +9,7 @@ from moekit.contract.answers import TaskContext
 from moekit.contract.kits import KitSpec
 from moekit.contract.recipe import Recipe
 from moekit.data.stream import Preprocess
+from moekit.data.views import view_numbers
 from moekit.errors import DataError, WeightsError
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import Resolved, resolve
@@ -54,6 +55,7 @@ def load_predictor(
     check_kit(run, kit)
     _check_backbone(run, record, backbone)
     resolved = resolve(kit, registry, frames=run.frames())
+    recipe = Recipe.model_validate(request["recipe"])
     device = next(backbone.parameters()).device
     parts = {"kit": resolved.kit}
     if with_baseline:
@@ -75,7 +77,7 @@ def load_predictor(
         baseline=loaded.get("baseline"),
         task=resolved.task,
         arithmetic=pick_arithmetic(precision or record["arithmetic"], device),
-        views=Recipe.model_validate(request["recipe"]).scoring_views,
+        views=view_numbers(recipe.scoring_views, recipe.view_order),
         top_k=request["top_k"],
     )
 

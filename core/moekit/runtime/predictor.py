@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from moekit.backbone.model import MoEBackbone
 from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import TaskSpec
-from moekit.data.views import view
+from moekit.data.views import unview, view
 from moekit.moe.stats import RoutingTrace
 from moekit.runtime.device import Arithmetic, autocast
 from moekit.runtime.kit import KitModules
@@ -65,6 +65,16 @@ def converted(outputs: Mapping[str, Tensor], task: TaskSpec) -> Outputs:
     }
 
 
+def turned_back(outputs: Outputs, task: TaskSpec, number: int) -> Outputs:
+    """The outputs of a view, with the fields that turn lying as the picture itself does."""
+    if number == 0:
+        return outputs
+    turning = {field.name for field in task.outputs if field.turns}
+    return {
+        name: unview(value, number) if name in turning else value for name, value in outputs.items()
+    }
+
+
 class Predictor:
     """A kit, and optionally its baseline, on one backbone.
 
@@ -74,7 +84,8 @@ class Predictor:
         baseline: The trained baseline, or None.
         task: What the kit answers.
         arithmetic: fp32 or bf16.
-        views: Flipped and turned views of each image whose outputs are merged.
+        views: Flipped and turned views of each image whose outputs are merged: how many of the
+            dihedral order, or their numbers.
         top_k: Generic experts a token has in these passes; as the backbone says if None.
 
     Attributes:
@@ -82,7 +93,7 @@ class Predictor:
         kit: The trained kit.
         task: What the kit answers.
         arithmetic: fp32 or bf16.
-        views: How many views an image is answered by.
+        views: The numbers of the views that an image is answered by.
         top_k: Generic experts a token has.
         device: Where all of it lies.
     """
@@ -95,7 +106,7 @@ class Predictor:
         baseline: KitModules | None,
         task: TaskSpec,
         arithmetic: Arithmetic,
-        views: int = 1,
+        views: int | Sequence[int] = 1,
         top_k: int | None = None,
     ) -> None:
         self.backbone = backbone
@@ -103,7 +114,7 @@ class Predictor:
         self._baseline = None if baseline is None else baseline.eval()
         self.task = task
         self.arithmetic: Arithmetic = arithmetic
-        self.views = views
+        self.views = tuple(range(views)) if isinstance(views, int) else tuple(views)
         self.top_k = backbone.top_k if top_k is None else top_k
         self.device = next(backbone.parameters()).device
 
@@ -111,8 +122,8 @@ class Predictor:
     def __call__(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Computed:
         """See `Compute`."""
         images = images.to(self.device, non_blocking=True)
-        passes = [self._view(images, trace)]
-        passes += [self._view(view(images, number)) for number in range(1, self.views)]
+        passes = [self._view(images, self.views[0], trace)]
+        passes += [self._view(images, number) for number in self.views[1:]]
         merge = self.task.answering.merge
         models = zip(*(one.outputs for one in passes), strict=True)
         return Computed(
@@ -120,20 +131,22 @@ class Predictor:
             seconds=sum(one.seconds for one in passes),
         )
 
-    def _view(self, images: Tensor, trace: RoutingTrace | None = None) -> Computed:
+    def _view(self, images: Tensor, number: int, trace: RoutingTrace | None = None) -> Computed:
         kit, backbone, top_k = self.kit, self.backbone, self.top_k
         began = time.perf_counter()
+        if number:
+            images = view(images, number)
         with autocast(self.device, self.arithmetic):
             x_BND, grid = backbone.embed(images)
             x_BND, kept = backbone.run_blocks(
                 x_BND, grid, stop=kit.prefix_end, keep=kit.prefix_keep, top_k=top_k, trace=trace
             )
             output = kit(backbone, x_BND, kept, grid, top_k=top_k, trace=trace)
-            outputs = [converted(output, self.task)]
+            outputs = [turned_back(converted(output, self.task), self.task, number)]
             seconds = time.perf_counter() - began
             if self._baseline is not None:
                 bare = self._baseline(
                     backbone, x_BND, kept, grid, start=kit.prefix_end, top_k=top_k
                 )
-                outputs.append(converted(bare, self.task))
+                outputs.append(turned_back(converted(bare, self.task), self.task, number))
         return Computed(outputs=tuple(outputs), seconds=seconds)

@@ -19,6 +19,7 @@ from moekit.contract.answers import Answer
 from moekit.contract.kits import KitSpec
 from moekit.contract.outputs import Outputs
 from moekit.data.images import read_frames
+from moekit.data.views import view_numbers
 from moekit.errors import UsageError
 from moekit.moe.stats import RoutingTrace
 from moekit.plugins.registry import Registry
@@ -89,7 +90,7 @@ class Runtime:
             baseline=None,
             task=self.registry.task(spec.task),
             arithmetic="fp32",
-            views=spec.recipe.scoring_views,
+            views=view_numbers(spec.recipe.scoring_views, spec.recipe.view_order),
         )
         self._kits[spec.name] = _Attached(predictor=predictor)
         return modules

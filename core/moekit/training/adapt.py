@@ -314,6 +314,7 @@ def _plan(
         frame=frame,
         frames=job.dataset.frames,
         top_k=job.top_k,
+        order=job.recipe.view_order,
     )
 
 

@@ -28,6 +28,7 @@ from moekit.contract.tasks import TaskSpec
 from moekit.moe.specialists import Grid
 from moekit.moe.stats import RoutingTrace
 from moekit.runtime.kit import KitModules
+from moekit.runtime.predictor import turned_back
 from moekit.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from moekit.training.prefix import PrefixStore
 
@@ -110,7 +111,8 @@ class _Fit:
         self.checkpoint = job.checkpoint
         self.on_epoch = job.on_epoch
         self.task = job.task
-        self._learn = job.task.learn
+        learn = job.task.learn
+        self._learn = learn if learn.prepared is None else learn.prepared(job.train.samples)
         self._optimizer = torch.optim.AdamW(_parameter_groups(self.kit, self.recipe))
         self._average = copy.deepcopy(self.kit).requires_grad_(False)
         self._best = copy.deepcopy(self._average)
@@ -240,7 +242,8 @@ class _Fit:
 
     def _targets(self, store: PrefixStore, rows: np.ndarray, views: np.ndarray) -> Outputs:
         samples = [store.samples[row] for row in rows]
-        return self._learn.targets(samples, views, store.frame)
+        numbers = np.asarray(store.plan.numbers)[views]
+        return self._learn.targets(samples, numbers, store.frame)
 
     def _modules(self) -> dict[str, nn.Module]:
         return {"kit": self.kit, "average": self._average, "best": self._best}
@@ -271,11 +274,12 @@ def _outputs(
     for start in range(0, len(store), batch_size):
         rows = np.arange(start, min(start + batch_size, len(store)))
         views = []
-        for number in range(store.plan.views):
-            x_BND, kept = fabric.to_device(store.read(rows, np.full_like(rows, number)))
+        for place, number in enumerate(store.plan.numbers):
+            x_BND, kept = fabric.to_device(store.read(rows, np.full_like(rows, place)))
             with fabric.autocast():
                 outputs = scorer(x_BND, kept)
-            views.append({name: _plain(value) for name, value in outputs.items()})
+            plain = {name: _plain(value) for name, value in outputs.items()}
+            views.append(turned_back(plain, task, number))
         yield rows, task.answering.merge(views)
 
 

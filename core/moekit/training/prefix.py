@@ -26,7 +26,7 @@ from moekit.backbone.model import MoEBackbone
 from moekit.data.geometry import Frame
 from moekit.data.samples import Sample, Skipped
 from moekit.data.stream import Preprocess
-from moekit.data.views import check_views
+from moekit.data.views import ViewOrder, check_views, view_numbers
 from moekit.errors import DataError, UsageError
 from moekit.moe.specialists import Grid
 from moekit.runtime.device import Arithmetic
@@ -50,6 +50,7 @@ class PrefixPlan:
         backbone_sha256: Hash of the backbone's weights, and of its sparse form where it is used.
         top_k: Generic experts a token has.
         release: Version of moekit, since another one may compute otherwise.
+        order: Which views there are.
     """
 
     end: int
@@ -60,6 +61,7 @@ class PrefixPlan:
     backbone_sha256: str
     top_k: int
     release: str
+    order: ViewOrder = "dihedral"
 
     @classmethod
     def of(
@@ -73,6 +75,7 @@ class PrefixPlan:
         frame: Frame | None = None,
         frames: int = 1,
         top_k: int | None = None,
+        order: ViewOrder = "dihedral",
     ) -> PrefixPlan:
         """The plan for a kit on a backbone, for images, or stacks of them.
 
@@ -109,6 +112,7 @@ class PrefixPlan:
             backbone_sha256=backbone.computes_at(top_k),
             top_k=top_k,
             release=importlib.metadata.version("moekit"),
+            order=order,
         )
 
     @property
@@ -116,6 +120,8 @@ class PrefixPlan:
         """A hash of the plan, which names its folder."""
         content = dataclasses.asdict(self)
         reading = content["preprocess"]
+        if self.order == "dihedral":
+            del content["order"]  # names are older than orders
         if self.preprocess.frames == 1:
             del reading["frames"]  # names of images are older than stacks
         frame = self.preprocess.frame
@@ -124,6 +130,11 @@ class PrefixPlan:
             reading["size"] = frame.height
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of the views, in their order."""
+        return view_numbers(self.views, self.order)
 
     def shelf(
         self,
@@ -195,7 +206,7 @@ class PrefixStore:
 
         Args:
             rows: (B,) positions in `samples`.
-            views: (B,) numbers of views.
+            views: (B,) places of views in the plan's order.
 
         Returns:
             (B * T, N, D) bfloat16 tokens at the end of the prefix, the frames of a stack one after
@@ -249,7 +260,9 @@ def open_prefix(
     done = len(samples) - len(missing)
     for piece in _pieces(samples, missing, backbone, plan, source):
         if len(piece.rows):
-            views = [piece.maps_BMND(number) for number in range(plan.views)]
+            # A shorter prefix holds its views by place, pictures are turned by number.
+            numbers = plan.numbers if source is None else range(plan.views)
+            views = [piece.maps_BMND(number) for number in numbers]
             values = torch.stack(views, dim=1).view(torch.int16).numpy()
             for row, value in zip(piece.rows, values, strict=True):
                 shelf.write(named[missing[row]][1], value)

@@ -30,6 +30,7 @@ SCORE = TaskSpec(
             bounds=(0.0, 1.0),
             tolerance=0.05,
             mean_tolerance=1e-3,
+            turns=True,
         ),
         Field(
             name="kind_B",

@@ -16,7 +16,6 @@ import torch
 from moekit.contract.answers import Item, TaskContext
 from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import Answering
-from moekit.data.views import unview
 from moekit.tasks.segment.classes import background_of, foreground_share
 from moekit.tasks.segment.enlarge import class_map
 from moekit.tasks.segment.head import LOGIT
@@ -92,14 +91,13 @@ class SegmentAnswer:
 
 
 def merge(views: Sequence[Outputs]) -> Outputs:
-    """The mean of the logits of views, each turned back first.
+    """The mean of the logits of views, which the engine has turned back.
 
     Args:
-        views: `logit_BChw` of the views 0 to n - 1 of the same items; of more than four views the
-            input is square.
+        views: `logit_BChw` of each view of the same items.
     """
-    turned = [unview(one[LOGIT].float(), number) for number, one in enumerate(views)]
-    return {LOGIT: turned[0] if len(turned) == 1 else torch.stack(turned).mean(0)}
+    logits = [one[LOGIT].float() for one in views]
+    return {LOGIT: logits[0] if len(logits) == 1 else torch.stack(logits).mean(0)}
 
 
 def answers(

@@ -41,6 +41,7 @@ SEGMENT = TaskSpec(
             summary="logit of each class over the whole input, at the head's own stride",
             tolerance=1e-3,
             mean_tolerance=1e-4,
+            turns=True,
         ),
     ),
     metrics=("miou", "dice", "pixel_accuracy", "boundary_iou", "min_image_iou", "foreground_iou"),
