@@ -49,8 +49,8 @@ class Recipe(BaseModel):
     )
     view_order: Literal["dihedral", "mirror"] = Field(
         default="dihedral",
-        description="Which views are kept: dihedral takes half turns and mirrors first, for pictures "
-        "without an upright; mirror takes the left-right mirror only, two views at most.",
+        description="Which views are kept: dihedral takes half turns and mirrors first, for "
+        "pictures without an upright; mirror takes the left-right mirror only, two views at most.",
     )
     epochs: int = Field(
         default=4, ge=1, description="Passes in which the specialists and their head are trained."

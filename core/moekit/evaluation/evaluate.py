@@ -109,7 +109,14 @@ def evaluate(
     )
     check_passed(passed, job.dataset)
     tallies = passed.tallies[: len(points)]
-    summary = summarise(tallies, points, resolved.metrics, task=task, seed=job.seed)
+    summary = summarise(
+        tallies,
+        points,
+        resolved.metrics,
+        task=task,
+        seed=job.seed,
+        optional=not resolved.kit.metrics,
+    )
     result = {
         **header(job, resolved, context, points[0], seed=record["request"]["seed"]),
         **summary,

@@ -28,6 +28,7 @@ def summarise(
     task: TaskSpec,
     seed: int,
     resamples: int = RESAMPLES,
+    optional: bool = False,
 ) -> dict[str, Any]:
     """Computes all figures of one split.
 
@@ -38,6 +39,8 @@ def summarise(
         task: Knows what its tallies hold.
         seed: Of the bootstrap.
         resamples: Bootstrap samples.
+        optional: Whether a metric whose needs are not met is left out without a note: the kit has
+            not asked for it by name.
 
     Returns:
         n, the task's counts, metrics, subsets, interval, baseline, comparison and notes, ready for
@@ -52,6 +55,7 @@ def summarise(
     kit, *others = tallies
     drawn = Resamples(kit, seed=seed, count=resamples)
     usable, notes = _usable(metrics, kit, points[0])
+    notes = [] if optional else notes
     measured = measure(usable, kit, points[0], drawn)
     result: dict[str, Any] = {
         "n": len(kit),

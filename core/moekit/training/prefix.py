@@ -88,6 +88,7 @@ class PrefixPlan:
             frame: The inputs' size and fit, in place of `size`.
             frames: T, the frames of a sample; 1 for images.
             top_k: Generic experts a token has; the backbone's own if None.
+            order: Which views are kept.
 
         Raises:
             UsageError: Neither or both of size and frame are given, or the frame has fewer views.

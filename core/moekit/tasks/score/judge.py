@@ -14,11 +14,12 @@ from moekit.contract.answers import TaskContext
 from moekit.contract.metrics import MapMetricSpec
 from moekit.contract.tasks import Judge, SummaryJob
 from moekit.errors import DataError
+from moekit.runs.run import VALIDATION
 from moekit.tasks.score.accuracy import check_accuracy
 from moekit.tasks.score.delong import delong_test
 from moekit.tasks.score.localisation import localise
 from moekit.tasks.score.map_summary import with_map_metrics
-from moekit.tasks.score.predictions import Predictions
+from moekit.tasks.score.predictions import RECOGNISED, Predictions
 from moekit.tasks.score.tallier import ScoreTallier
 from moekit.tasks.score.threshold import (
     RULES,
@@ -31,6 +32,9 @@ from moekit.tasks.score.threshold import (
 def save(folder: Path, stem: str, tallies: Sequence[Predictions]) -> list[str]:
     """Writes STEM.csv: one row an image, the scores of kit and baseline next to each other."""
     kit = tallies[0]
+    if stem == VALIDATION:  # what a threshold is chosen from needs no kinds
+        kept = {name: values for name, values in kit.facts.items() if name != RECOGNISED}
+        kit = dataclasses.replace(kit, facts=kept)
     if len(tallies) > 1:
         kit = dataclasses.replace(kit, baseline_scores=tallies[1].scores)
     kit.write_csv(folder / f"{stem}.csv")

@@ -16,8 +16,8 @@ from moekit.contract.outputs import Outputs
 from moekit.contract.recipe import Recipe
 from moekit.contract.tasks import Learn
 from moekit.data.geometry import Frame
-from moekit.data.samples import Dataset, Sample
-from moekit.errors import DataError
+from moekit.data.samples import Sample
+from moekit.tasks.score.data_check import two_classes_check
 
 
 def targets(samples: Sequence[Sample], views: np.ndarray, frame: Frame) -> Outputs:
@@ -43,19 +43,4 @@ def figures(outputs: Outputs, targets: Outputs) -> Mapping[str, float]:
     return {"auroc": float(binary_auroc(score_B, targets["label_B"].long()))}
 
 
-def check(dataset: Dataset) -> None:
-    """Refuses data that are not of two classes.
-
-    Raises:
-        DataError: There are more classes, or samples with several labels.
-    """
-    if len(dataset.classes) != 2 or any(sample.labels is not None for sample in dataset.samples):
-        raise DataError(
-            f"the data have {len(dataset.classes)} classes, or several labels an image; the task "
-            "score needs two classes",
-            whose=dataset.name,
-            fix="give two classes, one named good, normal, ok or negative, or use --task classify",
-        )
-
-
-LEARN = Learn(targets=targets, loss=loss, figures=figures, check=check)
+LEARN = Learn(targets=targets, loss=loss, figures=figures, check=two_classes_check)
