@@ -44,6 +44,7 @@ TASK_WORDS = re.compile(
 # Names of fields that plugins of API 1.x set, and options that users know.
 OLD_NAMES = re.compile(r"\b(negatives_only|threshold_rule)\b|--threshold-rule")
 TASK_WORDS_ALLOWED = {
+    "data/__init__.py": "names what images.py offers",
     "data/conversion.py": "masks are pictures, and are read by the rules of pictures",
     "data/images.py": "the same: `read_mask` is public since API 1.0",
     "data/mask_table.py": "what the values of such a picture mean is told with the data",

@@ -7,7 +7,7 @@ import functools
 
 from moekit import KitSpec, PooledHead, Recipe, SpecialistSlot
 from moekit.tasks.classify import ClassHead
-from moekit.tasks.segment.head import FusionSegHead
+from moekit.tasks.segment import FusionSegHead
 from moekit_industrial.anomaly import MemoryHead, fit_memory
 from moekit_industrial.truth import defect_masks, defect_types
 

@@ -16,11 +16,8 @@ import numpy as np
 from PIL import Image
 
 from moekit import DataError, Dataset, DatasetSpec, Sample
-from moekit.builtin.loaders.finish import OPTIONS, finish
-from moekit.builtin.loaders.pictures import KEY_DIGITS, stored_pictures
-from moekit.data.images import read_image
-from moekit.data.options import parse_source
-from moekit.data.samples import SPLITS
+from moekit.builtin.loaders import FINISH_OPTIONS, KEY_DIGITS, finish_dataset, stored_pictures
+from moekit.data import SPLITS, parse_source, read_image
 from moekit.files import sha256
 
 LICENCE = "released for research, no licence stated"
@@ -41,7 +38,7 @@ def load_cifar100(path: Path | None, seed: int) -> Dataset:
         ImageError: A sheet is damaged.
         StorageError: The cache cannot be written.
     """
-    folder, options = parse_source(path, known=OPTIONS)
+    folder, options = parse_source(path, known=FINISH_OPTIONS)
     classes = _classes(folder)
     splits = [name for name in SPLITS if (folder / name).is_dir()]
     sheets = {
@@ -67,7 +64,7 @@ def load_cifar100(path: Path | None, seed: int) -> Dataset:
         caution="pictures of 32 pixels, enlarged; train and test hold some near-duplicates",
         has_negative=False,
     )
-    return finish(dataset, options, seed=seed)
+    return finish_dataset(dataset, options, seed=seed)
 
 
 Sheets = dict[tuple[str, int], Path]

@@ -15,11 +15,8 @@ import numpy as np
 from PIL import Image
 
 from moekit import DataError, Dataset, DatasetSpec, ImageError, Sample, Skipped
-from moekit.builtin.loaders.finish import OPTIONS, finish
-from moekit.builtin.loaders.table import path_in, read_rows
-from moekit.data.images import check_file
-from moekit.data.options import parse_source
-from moekit.data.samples import SPLITS
+from moekit.builtin.loaders import FINISH_OPTIONS, finish_dataset, path_in, read_rows
+from moekit.data import SPLITS, check_file, parse_source
 
 LICENCE = "MIT"
 _LEVELS = {"fine": "class", "coarse": "coarse"}
@@ -36,7 +33,7 @@ def load_grocery(path: Path | None, seed: int) -> Dataset:
     Raises:
         DataError: A table is missing or wrong, or the splits cannot be used.
     """
-    folder, options = parse_source(path, known=(*OPTIONS, "level"))
+    folder, options = parse_source(path, known=(*FINISH_OPTIONS, "level"))
     level = options.get("level", "fine")
     if level not in _LEVELS:
         raise DataError(
@@ -75,7 +72,9 @@ def load_grocery(path: Path | None, seed: int) -> Dataset:
         skipped=tuple(skipped),
         has_negative=False,
     )
-    return finish(dataset, options, seed=seed, note=f"as the authors gave them, level {level}")
+    return finish_dataset(
+        dataset, options, seed=seed, note=f"as the authors gave them, level {level}"
+    )
 
 
 def _names(table: Path, level: str) -> tuple[str, ...]:

@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING
 from moekit.lazy import getter
 
 if TYPE_CHECKING:
-    from moekit.builtin.loaders.labels import NEGATIVE_NAMES, two_classes
+    from moekit.builtin.loaders.finish import FINISH_OPTIONS, finish_dataset
+    from moekit.builtin.loaders.labels import NEGATIVE_NAMES
+    from moekit.builtin.loaders.pictures import KEY_DIGITS, stored_pictures
     from moekit.builtin.loaders.table import path_in, read_rows
 
 _HOMES = {
-    "builtin.loaders.labels": (
-        "NEGATIVE_NAMES",
-        "two_classes",
+    "builtin.loaders.finish": (
+        "FINISH_OPTIONS",
+        "finish_dataset",
+    ),
+    "builtin.loaders.labels": ("NEGATIVE_NAMES",),
+    "builtin.loaders.pictures": (
+        "KEY_DIGITS",
+        "stored_pictures",
     ),
     "builtin.loaders.table": (
         "path_in",
@@ -26,10 +33,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "FINISH_OPTIONS",
+    "KEY_DIGITS",
     "NEGATIVE_NAMES",
+    "finish_dataset",
     "path_in",
     "read_rows",
-    "two_classes",
+    "stored_pictures",
 ]
 
 if not TYPE_CHECKING:

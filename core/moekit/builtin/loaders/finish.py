@@ -17,11 +17,11 @@ from moekit.data.samples import UNSEEN, Dataset, Sample
 from moekit.data.splits import check_content, check_groups, complete_splits
 from moekit.errors import DataError
 
-OPTIONS = ("shots", "unseen")
+FINISH_OPTIONS = ("shots", "unseen")
 """Names of the options, for `parse_source`."""
 
 
-def finish(
+def finish_dataset(
     dataset: Dataset, options: Mapping[str, str], *, seed: int, note: str | None = None
 ) -> Dataset:
     """Splits a set and applies the options.

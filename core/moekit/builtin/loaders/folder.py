@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from moekit.builtin.loaders.finish import OPTIONS, finish
+from moekit.builtin.loaders.finish import FINISH_OPTIONS, finish_dataset
 from moekit.builtin.loaders.labels import order_classes
 from moekit.builtin.loaders.table import read_table
 from moekit.contract.datasets import DatasetSpec
@@ -37,7 +37,7 @@ def load_folder(path: Path | None, seed: int) -> Dataset:
     """
     options: Mapping[str, str] = {}
     if path is not None and "?" in path.name:
-        path, options = parse_source(path, known=OPTIONS)
+        path, options = parse_source(path, known=FINISH_OPTIONS)
     if path is None or not path.exists():
         raise DataError(
             "there is no such folder or table",
@@ -50,7 +50,7 @@ def load_folder(path: Path | None, seed: int) -> Dataset:
         dataset = read_table(path / TABLE)
     else:
         dataset = _read_folders(path)
-    return finish(dataset, options, seed=seed)
+    return finish_dataset(dataset, options, seed=seed)
 
 
 def write_example(folder: Path) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from moekit.builtin.loaders.arrays import Arrays
-from moekit.builtin.loaders.finish import OPTIONS, finish
+from moekit.builtin.loaders.finish import FINISH_OPTIONS, finish_dataset
 from moekit.builtin.loaders.labels import NEGATIVE_NAMES
 from moekit.builtin.loaders.pictures import KEY_DIGITS, stored_pictures
 from moekit.contract.datasets import DatasetSpec
@@ -43,7 +43,7 @@ def load_npz(path: Path | None, seed: int) -> Dataset:
         DataError: The file is damaged, holds other arrays, or its labels do not fit.
         StorageError: The cache cannot be written.
     """
-    file, options = parse_source(path, known=OPTIONS)
+    file, options = parse_source(path, known=FINISH_OPTIONS)
     if not file.is_file():
         raise DataError("this is not a file", whose=file.name, fix="name an npz file")
     try:
@@ -66,7 +66,7 @@ def load_npz(path: Path | None, seed: int) -> Dataset:
         source=f"an npz file, SHA-256 {digest}",
         has_negative=len(classes) == 2 and classes[0].lower() in NEGATIVE_NAMES,
     )
-    return finish(dataset, options, seed=seed)
+    return finish_dataset(dataset, options, seed=seed)
 
 
 def write_example(folder: Path) -> Path:

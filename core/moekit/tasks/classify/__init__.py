@@ -1,30 +1,39 @@
 """The task `classify`: which of a set of classes a picture shows, or which of several.
 
-The names below are imported when they are first used, so that metrics need no torch.
+The names below are public. Each is imported when it is first used, so that importing the package
+imports no torch.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from moekit.lazy import getter
 
 if TYPE_CHECKING:
     from moekit.tasks.classify.head import ClassHead
     from moekit.tasks.classify.prototypes import PrototypeHead, fit_prototypes
     from moekit.tasks.classify.spec import CLASSIFY
 
-_HOME_OF = {
-    "CLASSIFY": "spec",
-    "ClassHead": "head",
-    "PrototypeHead": "prototypes",
-    "fit_prototypes": "prototypes",
+_HOMES = {
+    "tasks.classify.head": ("ClassHead",),
+    "tasks.classify.prototypes": (
+        "PrototypeHead",
+        "fit_prototypes",
+    ),
+    "tasks.classify.spec": ("CLASSIFY",),
 }
 
-__all__ = ["CLASSIFY", "ClassHead", "PrototypeHead", "fit_prototypes"]
+__all__ = [
+    "CLASSIFY",
+    "ClassHead",
+    "PrototypeHead",
+    "fit_prototypes",
+]
+
+if not TYPE_CHECKING:
+    __getattr__ = getter(__name__, _HOMES)
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+def __dir__() -> list[str]:
+    return sorted(__all__)
