@@ -68,7 +68,7 @@ def keeps_the_schema(subject: Subject, name: str) -> None:
 
 def _check_sample(sample: Sample, dataset: Dataset) -> None:
     require(0 <= sample.label < len(dataset.classes), f"{sample.id}: label {sample.label}")
-    target = sample.label if sample.target is None else sample.target
+    target = 0 if sample.target is None else sample.target
     require(0 <= target <= 1, f"{sample.id}: target {sample.target}")
     require(sample.split in SPLITS, f"{sample.id}: split {sample.split!r}")
     require(sample.path.is_file(), f"{sample.id}: there is no such file")
