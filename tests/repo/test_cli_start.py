@@ -47,8 +47,8 @@ FLAGS = {
     "adapt": "--architecture --cache-gib --data --debug --device --devices --epochs --expert "
     "--form --from --gate --image-size --json --out --precision --resume --seed --task --top-k "
     "--views --weights",
-    "evaluate": "--batch-size --data --debug --device --form --from --json --precision --run --seed "
-    "--split --threshold-rule --weights",
+    "evaluate": "--batch-size --data --debug --device --form --from --json --precision --run "
+    "--seed --split --threshold-rule --weights",
     "export": "--batch-size --data --debug --form --format --int8 --json --max-loss --out --run "
     "--weights",
     "predict": "--backend --batch-size --debug --device --form --json --out --precision --review "

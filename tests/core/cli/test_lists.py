@@ -1,6 +1,5 @@
 """What is installed, as tables and as JSON."""
 
-
 LISTED = {
     "kits": "industrial",
     "datasets": "elpv",
