@@ -82,7 +82,7 @@ class Bench:
 
     Args:
         spec: The task.
-        folder: Where its example and its run lie; what is in it is left alone.
+        folder: Where its example and its run lie; what is in it is not touched.
         home: The distribution whose metrics the task means first.
 
     Attributes:
@@ -122,7 +122,7 @@ class Bench:
 
     @functools.cached_property
     def context(self) -> TaskContext:
-        """What the task's functions are told."""
+        """What the functions of the task know of the run."""
         return self.resolved.context(
             classes=self.dataset.classes,
             frame=self.frame,

@@ -136,10 +136,10 @@ def merges_views(subject: Subject, name: str) -> None:
         bench = _bench(subject, name, folder)
         samples = bench.dataset.split("val")[:3]
         views = [bench.outputs(samples, number) for number in range(VIEWS)]
-        merge, alone = bench.spec.answering.merge, views[0]
-        merged = merge([alone])
-        same = set(merged) == set(alone) and all(
-            bool((merged[key] == value).all()) for key, value in alone.items()
+        merge, single = bench.spec.answering.merge, views[0]
+        merged = merge([single])
+        same = set(merged) == set(single) and all(
+            bool((merged[key] == value).all()) for key, value in single.items()
         )
         require(same, "one view is changed by merging it")
         for count in (2, 4, VIEWS):
@@ -185,7 +185,7 @@ def _check_row(spec: TaskSpec, row: dict[str, Any], what: str) -> None:
 
 @check("task")
 def draws_or_does_not(subject: Subject, name: str) -> None:
-    """An answer is drawn as a picture or as None, with a caption, whether its truth is known."""
+    """An answer is drawn as a picture, or not, with or without its truth; it has a caption."""
     with private_folders() as folder:
         bench = _bench(subject, name, folder)
         found, point, show = bench.answered("test"), bench.point(), bench.spec.show
@@ -205,7 +205,7 @@ def draws_or_does_not(subject: Subject, name: str) -> None:
 def runs_from_end_to_end(subject: Subject, name: str) -> None:
     """A kit is adapted, evaluated and asked; twice with one seed its files are the same bytes.
 
-    A metric may be missing where a note of the result says why.
+    A metric may be missing if a note of the result says why.
     """
     written = []
     for _ in range(2):
