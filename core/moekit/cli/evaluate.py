@@ -1,4 +1,4 @@
-"""`moekit evaluate`: score a split and write every metric with its interval."""
+"""`moekit evaluate`: answer a split and write every metric with its interval."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from moekit.cli.output import Reporter, print_json, print_table, reporter
         type=click.Choice(["train", "val", "test"]),
         default="test",
         show_default=True,
-        help="The split to score.",
+        help="The split to answer.",
     ),
     click.option(
         "--threshold-rule",
         metavar="RULE",
-        help="How the threshold is chosen on validation scores: accuracy, f1, youden, "
-        "max-miss=0.02, max-false-alarm=0.05 or tail=0.01; the kit's own where not given.",
+        help="How the point is chosen on validation data. Of the task score: accuracy, f1, youden, "
+        "max-miss=0.02, max-false-alarm=0.05 or tail=0.01. The kit's own if not given.",
     ),
     click.option(
         "--from",
@@ -58,9 +58,9 @@ from moekit.cli.output import Reporter, print_json, print_table, reporter
     debug_option,
 )
 def evaluate(kit: str, as_json: bool, **options: Any) -> None:
-    """Score a split of the data with a trained KIT and with its baseline.
+    """Answer a split of the data with a trained KIT and with its baseline.
 
-    Every metric has a 95% interval; the threshold comes from the validation split of the run.
+    Every metric has a 95% interval; thresholds come from the validation split of the run.
     """
     with reporter() as report:
         result = run_evaluation(kit, report=report, **options)

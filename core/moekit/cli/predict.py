@@ -1,4 +1,4 @@
-"""`moekit predict`: score images of one's own."""
+"""`moekit predict`: answer images of one's own."""
 
 from __future__ import annotations
 

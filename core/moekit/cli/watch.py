@@ -1,4 +1,4 @@
-"""`moekit watch`: score images as they arrive in a folder, for days."""
+"""`moekit watch`: answer images as they arrive in a folder, for days."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def merges_shards(subject: Subject, name: str) -> None:
 
 @check("metric")
 def is_defined_for_one_class(subject: Subject, name: str) -> None:
-    """One class alone, or one item over and over, gives nan or a value in bounds, quietly."""
+    """One class only, or one item over and over, gives nan or a value in bounds, quietly."""
     spec = _spec(subject, name)
     given = _draw(spec, 0)
     if _is_of_scores(spec):

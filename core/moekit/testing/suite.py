@@ -18,6 +18,7 @@ from moekit.testing import (  # noqa: F401
     map_metric_checks,
     metric_checks,
     plugin_checks,
+    tally_checks,
     task_checks,
 )
 from moekit.testing.check import CHECKS, Check

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -42,6 +43,7 @@ from moekit.testing.reference import (
     add_reference,
     small_backbone,
 )
+from moekit.testing.verdicts import ConformanceError
 
 DISTRIBUTION = "moekit-task-under-test"
 
@@ -80,7 +82,7 @@ class Bench:
 
     Args:
         spec: The task.
-        folder: Where its example and its run lie; what is in it is left alone.
+        folder: Where its example and its run lie; what is in it is not touched.
         home: The distribution whose metrics the task means first.
 
     Attributes:
@@ -120,7 +122,7 @@ class Bench:
 
     @functools.cached_property
     def context(self) -> TaskContext:
-        """What the task's functions are told."""
+        """What the functions of the task know of the run."""
         return self.resolved.context(
             classes=self.dataset.classes,
             frame=self.frame,
@@ -209,3 +211,15 @@ class Bench:
         return Preprocess(
             frame=self.frame, mean=backbone.mean, std=backbone.std, frames=self.dataset.frames
         )
+
+
+def ready_for_json(value: object, what: str) -> None:
+    """Fails the check if JSON cannot hold a value.
+
+    Raises:
+        ConformanceError: It cannot.
+    """
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConformanceError(f"{what} is not ready for JSON: {error}") from error

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from moekit import DataError
+from moekit import DataError, UsageError
 from moekit.tasks.score import SCORE
 from moekit.tasks.score.example import ScoreExampleHead
 from moekit.tasks.score.predictions import Predictions
@@ -166,6 +166,17 @@ def choose_only_the_first(tally, rule):
     return SCORE.judge.choose(tally, rule)
 
 
+def choose_never(tally, rule):
+    raise DataError("too few", whose="-", fix="-")
+
+
+def choose_one_rule(tally, rule):
+    """A rule for other data refuses these: that is no fault."""
+    if rule != SCORE.judge.rules[0]:
+        raise UsageError("not for such data", whose=rule, fix="-")
+    return SCORE.judge.choose(tally, rule)
+
+
 BROKEN = [
     ("is-described", dataclasses.replace(SCORE, source=" ")),
     ("is-described", with_part("show", columns=("score", "verdict"))),
@@ -207,6 +218,7 @@ BROKEN = [
     ("keeps-tallies-in-files", with_part("judge", load=load_carelessly)),
     ("chooses-points", with_part("judge", choose=choose_an_array)),
     ("chooses-points", with_part("judge", choose=choose_only_the_first)),
+    ("chooses-points", with_part("judge", choose=choose_never)),
     ("finds-the-worst", with_part("judge", tallier=tallier_of(Beyond))),
     ("finds-the-worst", with_part("judge", tallier=tallier_of(Again))),
     ("runs-from-end-to-end", with_head(Random)),
@@ -226,6 +238,10 @@ def test_a_broken_task_fails_the_check_that_it_breaks(name, broken, run_check):
 
 def test_each_check_has_a_task_that_fails_it():
     assert {name for name, _ in BROKEN} == set(CHECKS["task"])
+
+
+def test_a_rule_may_refuse_data_that_are_not_for_it(run_check):
+    run_check("task", "chooses-points", with_part("judge", choose=choose_one_rule))
 
 
 def test_a_task_without_rules_has_no_point(run_check):

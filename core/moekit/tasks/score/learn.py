@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchmetrics.functional.classification import binary_auroc
 
 from moekit.contract.outputs import Outputs
 from moekit.contract.recipe import Recipe
@@ -39,6 +38,9 @@ def loss(outputs: Outputs, targets: Outputs, recipe: Recipe) -> Tensor:
 
 def figures(outputs: Outputs, targets: Outputs) -> Mapping[str, float]:
     """The AUROC of the validation split."""
+    # Imported here: torchmetrics imports matplotlib, which writes folders.
+    from torchmetrics.functional.classification import binary_auroc
+
     score_B = outputs["logit_B"].double().sigmoid()
     return {"auroc": float(binary_auroc(score_B, targets["label_B"].long()))}
 
