@@ -14,7 +14,7 @@ def moekit_experts() -> list[ExpertSpec]:
         ExpertSpec(
             name="context",
             build=ContextExpert,
-            summary="a bottleneck that sees a patch in rings of surroundings, and its row and column",
+            summary="a bottleneck that sees a patch in rings around it, and in its row and column",
             source="strip pooling, Hou et al. 2020, arXiv:2003.13328; dilated rings, Yu and Koltun "
             "2016, arXiv:1511.07122",
         )
