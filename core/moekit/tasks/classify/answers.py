@@ -15,7 +15,8 @@ import torch
 
 from moekit.contract.answers import Item, TaskContext
 from moekit.contract.outputs import Outputs
-from moekit.tasks.classify.point import LabelPoint, refused_rows
+from moekit.tasks.classify.point import LabelPoint
+from moekit.tasks.classify.refusal import refused_rows
 from moekit.tasks.classify.tally import probabilities
 
 NONE_OF_THESE, UNREADABLE = "none of these", "unreadable"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from moekit.data.samples import UNSEEN
-from moekit.tasks.classify.point import refused_rows
+from moekit.tasks.classify.refusal import refused_rows
 from moekit.tasks.classify.tally import ClassTally
 
 Interval = tuple[float, float]

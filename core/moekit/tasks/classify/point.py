@@ -97,16 +97,6 @@ class LabelPoint:
 Chosen = ClassPoint | LabelPoint
 
 
-def refused_rows(point: Any, unlike_N: np.ndarray | None, count: int) -> np.ndarray:
-    """(N,) bool, which items are called none of the classes."""
-    above = getattr(point, "refuse_above", None)
-    if above is None or unlike_N is None:
-        return np.zeros(count, dtype=bool)
-    # Written so that not-a-number is refused too.
-    refused: np.ndarray = ~(unlike_N <= above)
-    return refused
-
-
 def choose_point(tally: ClassTally, rule: str) -> Chosen:
     """Chooses the point by a rule, on validation data only.
 

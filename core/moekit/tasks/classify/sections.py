@@ -14,7 +14,8 @@ from moekit.contract.report import ReportContext, ReportGrid, ReportSection, Rep
 from moekit.errors import MoekitError
 from moekit.tasks.classify.metrics import unseen_auroc
 from moekit.tasks.classify.per_class import ClassRow, Interval, class_rows, confusions
-from moekit.tasks.classify.point import TOP, Chosen, choose_point, refused_rows
+from moekit.tasks.classify.point import TOP, Chosen, choose_point
+from moekit.tasks.classify.refusal import refused_rows
 from moekit.tasks.classify.tally import ClassTally
 
 MOST_SHOWN = 25

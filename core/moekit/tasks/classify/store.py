@@ -94,11 +94,16 @@ def _label(tally: ClassTally, row: int) -> str:
 def load_tallies(folder: Path, stem: str) -> tuple[ClassTally, ...]:
     """Reads what `save_tallies` wrote.
 
+    Returns:
+        The kit's tally and, if it is there, the baseline's; none if the file is gone.
+
     Raises:
-        DataError: The file is missing or damaged, a probability is no number in [0, 1], or a label
-            is no class.
+        DataError: The file is damaged, a probability is no number in [0, 1], or a label is no
+            class.
     """
     path = folder / f"{stem}.csv"
+    if not path.exists():
+        return ()
     table = _read(path)
     truth = _truth(table, path)
     starts = (

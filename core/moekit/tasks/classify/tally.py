@@ -15,7 +15,7 @@ from moekit.contract.answers import Item, TaskContext
 from moekit.contract.outputs import Outputs
 from moekit.data.samples import UNSEEN, Sample
 from moekit.errors import DataError
-from moekit.tasks.classify.point import refused_rows
+from moekit.tasks.classify.refusal import refused_rows
 
 _ROUNDING = 1e-6
 SHOWN = 12

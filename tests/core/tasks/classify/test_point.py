@@ -7,7 +7,8 @@ import pytest
 from sklearn.metrics import f1_score
 
 from moekit import DataError, UsageError
-from moekit.tasks.classify.point import ClassPoint, LabelPoint, choose_point, refused_rows
+from moekit.tasks.classify.point import ClassPoint, LabelPoint, choose_point
+from moekit.tasks.classify.refusal import refused_rows
 
 
 def test_without_a_rule_nothing_is_refused(tally):
