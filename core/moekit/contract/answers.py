@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskContext:
-    """What the functions of a task are told of a run.
+    """What the functions of a task know of a run.
 
     Attributes:
         classes: Names of the classes, in the order of the labels.

@@ -1,4 +1,4 @@
-"""What plugins and tasks add to reports, and what listeners are told of runs."""
+"""What plugins and tasks add to reports, and what listeners learn of runs."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class ReportSectionSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunEvent:
-    """What a listener is told of a run.
+    """What a listener learns of a run.
 
     Attributes:
         command: `adapt` or `evaluate`.

@@ -201,7 +201,7 @@ def _check_frames(job: EvaluateJob) -> None:
 def _check_classes(job: EvaluateJob) -> None:
     """Refuses data whose classes are others than those that the run learned, by number or name."""
     learned, given = job.run.classes(), job.dataset.classes
-    # Two classes are told apart by their order: sets name them as they like.
+    # The order tells two classes apart: sets name them as they like.
     if len(learned) != len(given) or (len(given) > 2 and learned != given):
         raise DataError(
             f"the run was trained on the classes {', '.join(learned[:5])}, the data have "

@@ -64,7 +64,7 @@ def pass_over(
         compute: The trained kit, or an export of it.
         preprocess: How images are read.
         task: What is answered.
-        context: What the task's functions are told.
+        context: What the task's functions know.
         models: How many models `compute` gives outputs of.
         batch_size: Samples a forward pass.
         on_progress: Called with the samples done and their total.

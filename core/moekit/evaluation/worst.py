@@ -24,7 +24,7 @@ def draw_worst(
         passed: The pass, with its outputs.
         point: The kit's point.
         task: Draws.
-        context: What the task's functions are told.
+        context: What the task's functions know.
         frames: Frames of a sample, of which the middle one is drawn.
     """
     shutil.rmtree(folder, ignore_errors=True)

@@ -42,7 +42,7 @@ class Resolved:
         kinds: Sequence[str] = (),
         words: Mapping[str, Any] | None = None,
     ) -> TaskContext:
-        """What the task's functions are told.
+        """What the task's functions know.
 
         Args:
             classes: Names of the classes.

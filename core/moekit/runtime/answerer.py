@@ -29,7 +29,7 @@ class Answerer:
         compute: Computes batches.
         preprocess: Reads images.
         task: What is answered.
-        context: What the task's functions are told.
+        context: What the task's functions know.
         point: What was chosen on validation data.
     """
 

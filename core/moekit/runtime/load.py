@@ -143,7 +143,7 @@ def preprocess_of(run: Run, backbone: MoEBackbone) -> Preprocess:
 
 
 def context_of(run: Run, resolved: Resolved, *, kinds: tuple[str, ...] = ()) -> TaskContext:
-    """What the task's functions are told of a run."""
+    """What the task's functions know of a run."""
     return resolved.context(classes=run.classes(), frame=run.frame(), kinds=kinds)
 
 

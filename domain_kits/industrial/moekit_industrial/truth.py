@@ -82,7 +82,7 @@ def defect_masks(dataset: Dataset, seed: int) -> Dataset:
         dataclasses.replace(
             sample,
             label=0,
-            labels=(0, 1) if sample.label else (0,),
+            labels=(0, 1) if sample.label else None,
             subtype=sample.subtype or sample.facts.get(DEFECT),
             mask_table=_ANY if sample.mask else None,
         )

@@ -264,7 +264,7 @@ CLASS_METRICS = (
     _spec(
         "unseen_auroc",
         unseen_auroc,
-        "how well items of no class are told from those of known classes",
+        "how well items of no class differ from those of known classes",
         "Hendrycks and Gimpel 2017, arXiv:1610.02136",
         MetricExample(
             given={"unlike_N": (0.1, 0.4, 0.35, 0.8), "unseen_N": (0, 0, 1, 1)},

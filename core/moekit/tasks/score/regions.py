@@ -13,7 +13,7 @@ from scipy import ndimage  # type: ignore[import-untyped]
 from moekit.tasks.score.localisation import enlarged
 
 _MOST = 50
-"""Regions that are told of one picture, the largest first."""
+"""Regions that are listed of one picture, the largest first."""
 
 
 class Region(TypedDict):

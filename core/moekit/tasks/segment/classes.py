@@ -62,7 +62,7 @@ def foreground_share(pixels: np.ndarray, background: Sequence[int]) -> np.ndarra
 def palette(count: int) -> np.ndarray:
     """(count, 3) uint8 distinct colours, the same for a class number in every picture.
 
-    The first eight are told apart with any kind of colour vision (Okabe and Ito 2008). Each further
+    The first eight differ for any kind of colour vision (Okabe and Ito 2008). Each further
     one is, of a grid of colours, the one farthest from all before it; once the grid is used up,
     colours come again.
     """

@@ -14,7 +14,7 @@ Ring = list[tuple[int, int]]
 """Corners (x, y) of a closed line, the first one not repeated."""
 
 MOST = 50
-"""Regions that are told of one picture, the largest first."""
+"""Regions that are listed of one picture, the largest first."""
 
 
 class ClassRegion(TypedDict):
