@@ -221,11 +221,11 @@ class Show:
     """
 
     columns: tuple[str, ...]
-    draw: Callable[[Image, Answer, Item | None, TaskContext], Image | None] = _no_picture
+    draw: Callable[[Image, Any, Item | None, TaskContext], Image | None] = _no_picture
     sections: Callable[[ReportContext], Sequence[ReportSection]] = _no_sections
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    files: Callable[[Answer], Mapping[str, tuple[str, bytes]]] = _no_files
-    caption: Callable[[Answer, Item, TaskContext], str] = _verdict
+    files: Callable[[Any], Mapping[str, tuple[str, bytes]]] = _no_files
+    caption: Callable[[Any, Item, TaskContext], str] = _verdict
     monitor: str = ""
     quiet: tuple[str, ...] = ()
     gather: Callable[[Path, Sequence[Mapping[str, Any]]], Mapping[str, Any]] = _nothing_gathered

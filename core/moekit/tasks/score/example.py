@@ -34,7 +34,7 @@ class ScoreExampleHead(nn.Module):
         """One (B, N, D) tensor a block to (B,) log-odds."""
         pooled_BF = torch.cat([x_BND.float().mean(1) for x_BND in tokens], dim=1)
         if grid.frames > 1:
-            pooled_BF = pooled_BF.unflatten(0, (-1, grid.frames)).mean(1)
+            pooled_BF = torch.unflatten(pooled_BF, 0, (-1, grid.frames)).mean(1)
         return {"logit_B": self.linear(pooled_BF)[:, 0]}
 
 

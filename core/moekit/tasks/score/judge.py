@@ -132,7 +132,8 @@ def complete(summary: dict[str, Any], job: SummaryJob) -> dict[str, Any]:
 
 def reference(tally: Predictions) -> np.ndarray:
     """The scores of images that are no positives."""
-    return tally.scores[tally.labels == 0]
+    scores: np.ndarray = tally.scores[tally.labels == 0]
+    return scores
 
 
 def quantised(fp32: Predictions, int8: Predictions, limit: float | None) -> dict[str, Any]:
