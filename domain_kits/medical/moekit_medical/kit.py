@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Final
 
 from moekit import KitSpec, PooledHead, Recipe, SpecialistSlot
 from moekit.tasks.classify import ClassHead
@@ -13,7 +14,7 @@ from moekit_medical.findings.record import DISCLAIMER
 from moekit_medical.predict import predict_lesions, predict_series
 
 _BLOCKS = (7, 8, 9, 10)
-_SUMMARIES = ("class", "mean", "maximum", "deviation", "centre")
+_SUMMARIES: Final = ("class", "mean", "maximum", "deviation", "centre")
 
 _CANDIDATES = KitSpec(
     name="medical",

@@ -52,9 +52,9 @@ class Label:
     kind: str
     token: str = ""
     digest: str = ""
-    series: frozenset[str] = frozenset()
+    series: frozenset[str] = dataclasses.field(default=frozenset(), repr=False)
     patient: str = dataclasses.field(default="", repr=False)
-    place: Place | None = None
+    place: Place | None = dataclasses.field(default=None, repr=False)
     problem: str = ""
     is_empty: bool = False
 

@@ -293,7 +293,8 @@ def _split(
                 fix="leave the option out, or remove the column split",
             )
         dataset, note = deal_blocks(dataset, places), NOTE
-        return complete_splits(dataset, seed=seed, note=note, every_class=every_class)
+        # Slices without a lesion lie beyond it, so a block in its middle has none.
+        return complete_splits(dataset, seed=seed, note=note, every_class=False)
     patients = len({sample.group for sample in dataset.samples})
     if not has_split and patients < LEAST_PATIENTS:
         raise DataError(
