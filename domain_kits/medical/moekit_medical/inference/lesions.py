@@ -75,7 +75,7 @@ class LesionRecord:
             "repairs": list(volume.repairs),
             "facts": dict(sorted(volume.facts.items())),
             "lesions": len(self.lesions),
-            "volume_mm3": round(sum(one.volume_mm3 for one in self.lesions), 1),
+            "volume_mm3": round(sum((one.volume_mm3 for one in self.lesions), 0.0), 1),
             "largest": [one.as_json() for one in self.lesions[:MOST_LISTED]],
             "problems": list(self.problems),
         }

@@ -3,7 +3,7 @@
 | `--data` | what it reads |
 | --- | --- |
 | `candidates=PATH[?split=COLUMN]` | crops with labels.csv, as of LUNA16 |
-| `medmnist=FILE.npz[?positive=0]` | a binary image set of MedMNIST v2 |
+| `medmnist=FILE.npz[?positive=0]` | an image set of MedMNIST v2 |
 | `nifti=PATH[?window=LOW,HIGH&slices=T]` | NIfTI volumes with candidates in labels.csv |
 | `dicom=PATH[?window=LOW,HIGH&slices=T]` | DICOM CT series with candidates in labels.csv |
 | `lesions=PATH[?negatives=1&roi=LABELS&split=slices]` | CT slices with masks of lesions |

@@ -15,8 +15,8 @@ from moekit import DataError, Dataset, Sample, Skipped
 from moekit.data import SPLITS
 
 GAP_MM = 5.0
-SHARES = (0.60, 0.75)
-"""Where validation and test begin, as shares of the slices with a lesion."""
+SHARES = (0.60, 0.15)
+"""Shares of train and validation in the slices with a lesion that lie in no gap."""
 
 NOTE = (
     f"blocks of neighbouring slices of each scan, from the feet train, val and test, with gaps of "
@@ -46,6 +46,8 @@ class Place:
 
 def deal_blocks(dataset: Dataset, places: Mapping[str, Place]) -> Dataset:
     """Deals each scan in three blocks; slices in the gaps are left out and named.
+
+    A scan with too few slices that hold a lesion is for training as a whole.
 
     Args:
         dataset: Samples of label 1 hold a lesion; all have groups.
@@ -90,8 +92,12 @@ def deal_blocks(dataset: Dataset, places: Mapping[str, Place]) -> Dataset:
 def _deal(samples: Sequence[Sample], places: Mapping[str, Place]) -> dict[str, str | None]:
     """The split of each slice of one scan; None for one in a gap."""
     lesions = sorted(places[sample.id].d for sample in samples if sample.label)
-    starts = [lesions[min(round(share * len(lesions)), len(lesions) - 1)] for share in SHARES]
     gap = max(1, math.ceil(GAP_MM / places[samples[0].id].step_mm))
+    usable = len(lesions) - 2 * gap
+    if usable < len(SPLITS):  # too few for three blocks
+        return {sample.id: "train" for sample in samples}
+    train, val = (max(1, round(share * usable)) for share in SHARES)
+    starts = (lesions[train + gap], lesions[min(train + val, usable - 1) + 2 * gap])
     split_of: dict[str, str | None] = {}
     for sample in samples:
         d = places[sample.id].d

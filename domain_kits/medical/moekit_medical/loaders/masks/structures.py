@@ -18,7 +18,7 @@ from moekit_medical.volume import Volume
 
 MOST_CONTOURS = 100_000
 _GTV = "GTV"
-_XOR = "CLOSED_PLANAR_XOR"
+_XOR = "CLOSEDPLANAR_XOR"
 _CLOSED = ("CLOSED_PLANAR", _XOR)
 _BEYOND_PIXELS = 1.0
 """By how far a contour may leave the matrix of its slice."""
