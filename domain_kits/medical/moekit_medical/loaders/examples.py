@@ -43,7 +43,11 @@ def write_dicom_example(folder: Path) -> Path:
         series = f"{_ROOT}.{number + 1}"
         for index, hu_HW in enumerate(made_volume(number)):
             write_made_slice(
-                folder / f"s{number}" / f"{index}.dcm", series=series, index=index, hu_HW=hu_HW
+                folder / f"s{number}" / f"{index}.dcm",
+                series=series,
+                patient=f"made-up-{number}",
+                index=index,
+                hu_HW=hu_HW,
             )
         (x, y, z), (d, h, w) = _point(BALLS[0]), BALLS[1]
         lines.append(f"{series},0,{x},{y},{z},,,\n")
@@ -69,8 +73,10 @@ def _point(place: tuple[int, int, int]) -> tuple[float, float, float]:
     return w * PIXEL_MM, h * PIXEL_MM, d * STEP_MM
 
 
-def write_made_slice(path: Path, *, series: str, index: int, hu_HW: np.ndarray) -> None:
-    """Writes one axial slice; the series is a patient, a study and a frame of its own."""
+def write_made_slice(
+    path: Path, *, series: str, patient: str, index: int, hu_HW: np.ndarray
+) -> None:
+    """Writes one axial slice; the series is a study and a frame of reference of its own."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
@@ -82,7 +88,7 @@ def write_made_slice(path: Path, *, series: str, index: int, hu_HW: np.ndarray) 
     dataset.SOPInstanceUID = f"{series}.{index + 1}"
     dataset.StudyInstanceUID = f"{series}.0"
     dataset.FrameOfReferenceUID = f"{series}.99"
-    dataset.PatientID = f"made-up-{series}"
+    dataset.PatientID = patient
     dataset.Modality = "CT"
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     dataset.ImagePositionPatient = [0, 0, index * STEP_MM]

@@ -25,7 +25,11 @@ def write_lesion_example(folder: Path) -> Path:
         (folder / f"s{number}").mkdir()
         for index, hu_HW in enumerate(made_volume(number)):
             write_made_slice(
-                folder / f"s{number}" / f"{index}.dcm", series=series, index=index, hu_HW=hu_HW
+                folder / f"s{number}" / f"{index}.dcm",
+                series=series,
+                patient=f"made-up-{number}",
+                index=index,
+                hu_HW=hu_HW,
             )
         mask = ""
         if number % 2:

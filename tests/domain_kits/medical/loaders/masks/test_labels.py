@@ -21,7 +21,7 @@ from lesion_files import (
 from moekit import DataError
 from moekit_medical.dicom.assemble import assemble
 from moekit_medical.loaders.lesion_labels import LabelFiles, nifti_label
-from moekit_medical.loaders.masks.grid import MaskError, dice
+from moekit_medical.loaders.masks.grid import MaskError, check_own_slices, dice
 from moekit_medical.loaders.masks.names import LesionNames, parse_names
 from moekit_medical.loaders.series_scan import look_through
 
@@ -160,6 +160,14 @@ def test_a_nifti_label_that_contradicts_the_series_is_refused(tmp_path, volume, 
     write_nifti(tmp_path / "mask.nii.gz", values, affine)
     with pytest.raises(MaskError, match=says):
         nifti_label(tmp_path / "mask.nii.gz").lesions(volume)
+
+
+def test_no_mask_belongs_to_slices_that_were_interpolated(volume):
+    twice = (volume.sop_uids[0], *volume.sop_uids[:-1])
+    check_own_slices(_replaced(volume, repairs=("A copy was left out.",)))
+    check_own_slices(_replaced(volume, sop_uids=(volume.sop_uids[0],) * SHAPE[0]))
+    with pytest.raises(MaskError, match="interpolated"):
+        check_own_slices(_replaced(volume, sop_uids=twice, repairs=("A slice was missing.",)))
 
 
 def test_damaged_labels_are_refused_without_their_content(tmp_path, volume, slices):
