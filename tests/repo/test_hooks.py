@@ -15,6 +15,7 @@ PLUGINS = [
     "moekit_finegrained.hooks",
     "moekit_industrial.hooks",
     "moekit_medical.hooks",
+    "moekit_scenes.hooks",
     "moekit_tensorboard.hooks",
     "moekit_texture.hooks",
 ]

@@ -17,8 +17,10 @@ class MetricExample:
     Attributes:
         value: What the metric must give, to 1e-9.
         source: Who says so: a library with its version, a paper, or the arithmetic itself.
-        given: What the metric needs, by name: numbers, or nested tuples that become arrays. Empty
-            for a metric of the task `score`, which takes the three below.
+        given: What the metric needs, by name. Nested tuples become arrays, all else is handed over
+            as it is. An array has a row for each item, unless its name ends with a shape that does
+            not begin with N, such as `thresholds_C`. Empty for a metric of the task `score`, which
+            takes the three below.
         scores: Scores in [0, 1].
         labels: Labels, 0 or 1.
         threshold: The operating threshold.

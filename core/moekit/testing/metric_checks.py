@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from typing import Any
 
@@ -16,8 +17,10 @@ from moekit.testing.verdicts import NotApplicable, require
 _DRAWS, _SIZE, _THRESHOLD = 20, 60, 0.5
 _TOLERANCE = 1e-9
 _OF_SCORES = ("scores", "labels", "threshold")
-Given = list[Any]
-"""What a metric is called with: arrays that are taken row by row, and constants."""
+_CONSTANT = re.compile(r"_(?!N)[A-Z][A-Z0-9]*$")
+"""Ends the name of an array with no row for each item, such as `thresholds_C`."""
+Given = dict[str, Any]
+"""What a metric is called with, by name."""
 
 
 def _spec(subject: Subject, name: str) -> MetricSpec:
@@ -38,7 +41,7 @@ def _draw(spec: MetricSpec, seed: int) -> Given:
     if _is_of_scores(spec):
         labels = generator.permutation(np.arange(_SIZE) % 3 == 0).astype(np.int64)
         scores = np.round(np.clip(generator.normal(0.35 + 0.3 * labels, 0.2), 0, 1), 2)
-        return _frozen([scores, labels, _THRESHOLD])
+        return _frozen(dict(zip(_OF_SCORES, (scores, labels, _THRESHOLD), strict=True)))
     require(bool(spec.examples), "it has no example")
     given = _given(spec, spec.examples[seed % len(spec.examples)])
     count = _count(given)
@@ -49,15 +52,21 @@ def _given(spec: MetricSpec, example: MetricExample) -> Given:
     """The input of an example, in the order of the metric's needs."""
     if not example.given and _is_of_scores(spec):
         scores = np.asarray(example.scores, dtype=np.float64)
-        return _frozen([scores, np.asarray(example.labels), example.threshold])
+        known = (scores, np.asarray(example.labels), example.threshold)
+        return _frozen(dict(zip(_OF_SCORES, known, strict=True)))
     missing = sorted(set(spec.needs) - set(example.given))
     require(not missing, f"an example does not give {', '.join(missing)}")
-    values = [example.given[name] for name in spec.needs]
-    return _frozen([np.asarray(one) if isinstance(one, tuple | list) else one for one in values])
+    values = {name: example.given[name] for name in spec.needs}
+    return _frozen(
+        {
+            name: np.asarray(one) if isinstance(one, tuple | list) else one
+            for name, one in values.items()
+        }
+    )
 
 
 def _frozen(given: Given) -> Given:
-    for one in given:
+    for one in given.values():
         if isinstance(one, np.ndarray):
             one.flags.writeable = False
     return given
@@ -65,13 +74,23 @@ def _frozen(given: Given) -> Given:
 
 def _count(given: Given) -> int:
     """How many items there are."""
-    counts = {len(one) for one in given if isinstance(one, np.ndarray)}
+    counts = {len(one) for name, one in given.items() if _has_rows(name, one)}
     require(len(counts) == 1, f"the arrays of an example have {sorted(counts)} rows")
     return int(counts.pop())
 
 
+def _has_rows(name: str, value: Any) -> bool:
+    return isinstance(value, np.ndarray) and not _CONSTANT.search(name)
+
+
 def _taken(given: Given, rows: np.ndarray) -> Given:
-    return _frozen([one[rows] if isinstance(one, np.ndarray) else one for one in given])
+    return _frozen(
+        {name: one[rows] if _has_rows(name, one) else one for name, one in given.items()}
+    )
+
+
+def _value(spec: MetricSpec, given: Given) -> float:
+    return spec.compute(*(given[name] for name in spec.needs))
 
 
 def _same(first: float, second: float) -> bool:
@@ -94,7 +113,7 @@ def gives_the_known_answers(subject: Subject, name: str) -> None:
     spec = _spec(subject, name)
     require(bool(spec.examples), "it has no example")
     for example in spec.examples:
-        found = spec.compute(*_given(spec, example))
+        found = _value(spec, _given(spec, example))
         require(_same(found, example.value), f"{found!r} instead of {example.value!r}")
         require(bool(example.source.strip()), "an example does not say who knows the answer")
 
@@ -107,9 +126,9 @@ def stays_in_its_bounds(subject: Subject, name: str) -> None:
     for seed in range(_DRAWS):
         given = _draw(spec, seed)
         if not thresholds:
-            _require_inside(spec, spec.compute(*given))
+            _require_inside(spec, _value(spec, given))
         for threshold in thresholds:
-            value = spec.compute(*given[:-1], threshold)
+            value = _value(spec, {**given, "threshold": threshold})
             inside = spec.bounds[0] <= value <= spec.bounds[1]
             require(inside, f"{value} is outside {spec.bounds} at the threshold {threshold}")
 
@@ -121,7 +140,7 @@ def ignores_the_order(subject: Subject, name: str) -> None:
     for seed in range(_DRAWS):
         given = _draw(spec, seed)
         order = np.random.default_rng(seed + 1).permutation(_count(given))
-        plain, moved = spec.compute(*given), spec.compute(*_taken(given, order))
+        plain, moved = _value(spec, given), _value(spec, _taken(given, order))
         require(_same(plain, moved), f"{plain!r} became {moved!r}")
 
 
@@ -130,10 +149,10 @@ def merges_shards(subject: Subject, name: str) -> None:
     """Shards of several processes, put together in any order, give the value of the whole."""
     spec = _spec(subject, name)
     given = _draw(spec, 0)
-    whole, numbers = spec.compute(*given), np.arange(_count(given))
+    whole, numbers = _value(spec, given), np.arange(_count(given))
     for processes in (2, 3, 7):
         rows = np.concatenate([numbers[rank::processes] for rank in range(processes)])
-        merged = spec.compute(*_taken(given, rows))
+        merged = _value(spec, _taken(given, rows))
         require(_same(whole, merged), f"{processes} shards give {merged!r} instead of {whole!r}")
 
 
@@ -144,7 +163,7 @@ def is_defined_for_one_class(subject: Subject, name: str) -> None:
     given = _draw(spec, 0)
     if _is_of_scores(spec):
         for label in (0, 1):
-            _check_edge(spec, [given[0], np.full(_SIZE, label, dtype=np.int64), _THRESHOLD])
+            _check_edge(spec, {**given, "labels": np.full(_SIZE, label, dtype=np.int64)})
         return
     count = _count(given)
     for row in range(count):
@@ -161,7 +180,7 @@ def is_defined_for_nothing(subject: Subject, name: str) -> None:
 def _check_edge(spec: MetricSpec, given: Given) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        value = spec.compute(*given)
+        value = _value(spec, given)
     _require_inside(spec, value)
 
 
@@ -174,7 +193,7 @@ def _require_inside(spec: MetricSpec, value: float) -> None:
 def gives_a_plain_number(subject: Subject, name: str) -> None:
     """The value is a float of Python, the same each time."""
     spec = _spec(subject, name)
-    first, second = (spec.compute(*_draw(spec, 0)) for _ in range(2))
+    first, second = (_value(spec, _draw(spec, 0)) for _ in range(2))
     require(type(first) is float, f"it is a {type(first).__name__}; wrap it in float()")
     require(_same(first, second), "two calls differ")
 
@@ -185,7 +204,7 @@ def knows_its_direction(subject: Subject, name: str) -> None:
     spec = _spec(subject, name)
     if not _is_of_scores(spec):
         raise NotApplicable("which answers are right is known of scores only")
-    labels = _draw(spec, 0)[1]
+    labels = _draw(spec, 0)["labels"]
     right, wrong = (
         spec.compute(0.1 + 0.8 * labels, labels, _THRESHOLD),
         spec.compute(0.9 - 0.8 * labels, labels, _THRESHOLD),

@@ -5,7 +5,7 @@ Shapes: N items of a split.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,11 @@ def _check_lengths(tally: Any, what: str) -> None:
 
 @check("task")
 def keeps_tallies_in_files(subject: Subject, name: str) -> None:
-    """What is saved is loaded again, a damaged file is named, and no files give no tallies."""
+    """What is saved is loaded again, and no files give no tallies.
+
+    A damaged file is named, or is one that is written for people only: the tallies are the same
+    without it.
+    """
     with private_folders() as folder:
         bench = _bench(subject, name, folder)
         found = bench.answered("val")
@@ -103,7 +107,7 @@ def keeps_tallies_in_files(subject: Subject, name: str) -> None:
                 require(tuple(was.ids) == tuple(now.ids), "the ids are others once loaded")
                 _require_same_fields(bench.fields(was), bench.fields(now), "once loaded")
         for file in files:
-            _check_damage(judge.load, home, home / file)
+            _check_damage(bench, home, home / file, loaded)
         nothing = folder / "nothing"
         nothing.mkdir()
         require(not judge.load(nothing, _STEM), "an empty folder holds no tally")
@@ -113,13 +117,13 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def _check_damage(load: Callable[[Path, str], Any], home: Path, path: Path) -> None:
+def _check_damage(bench: Bench, home: Path, path: Path, whole: Sequence[Any]) -> None:
     content = path.read_bytes()
     # Of a table with rows, within the first cell of a row; else in the middle.
     cut = content.rfind(b"\n", 0, len(content) // 2) + 2
     path.write_bytes(content[:cut])
     try:
-        load(home, _STEM)
+        loaded = bench.spec.judge.load(home, _STEM)
     except DataError as error:
         require(path.name in str(error), f"a damaged {path.name} is not named: {error.what}")
     except Exception as error:
@@ -127,7 +131,11 @@ def _check_damage(load: Callable[[Path, str], Any], home: Path, path: Path) -> N
             f"a damaged {path.name} raises a {type(error).__name__}, not a DataError"
         ) from error
     else:
-        raise ConformanceError(f"a damaged {path.name} is read as if it were whole")
+        what = f"from a damaged {path.name}, read as if it were whole"
+        require(len(loaded) == len(whole), f"there are {len(loaded)} tallies {what}")
+        for was, now in zip(whole, loaded, strict=True):
+            require(tuple(was.ids) == tuple(now.ids), f"the ids are others {what}")
+            _require_same_fields(bench.fields(was), bench.fields(now), what)
     path.write_bytes(content)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from moekit import KitSpec, PooledHead, Recipe, SpecialistSlot
 from moekit.tasks.classify import ClassHead
-from moekit.tasks.segment.head import FusionSegHead
+from moekit.tasks.segment import FusionSegHead
 from moekit_medical.demo_inputs import demo_inputs
 from moekit_medical.findings.record import DISCLAIMER
 from moekit_medical.predict import predict_lesions, predict_series

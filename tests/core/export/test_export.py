@@ -63,7 +63,7 @@ def test_an_export_scores_as_the_kit_and_has_its_own_validation_scores(
     assert opened.preprocess == preprocess
     assert json.loads(json.dumps(record)) == json.loads((opened.folder / "export.json").read_text())
     assert record["parity"]["fields"]["score_B"]["greatest"] <= 1e-4
-    assert record["scoring_views"] == {"number": 2, "merged": "inside the graph"}
+    assert record["scoring_views"] == {"numbers": [0, 1], "merged": "inside the graph"}
     open_session = onnx_session if format_ == "onnx" else openvino_session
     session = open_session(opened.model, threads=1)
     graph = ExportedPredictor(session, task=SCORE, precision="fp32")

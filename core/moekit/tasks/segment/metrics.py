@@ -9,7 +9,7 @@ Shapes: N pictures, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def mean_over_classes(values: np.ndarray) -> np.ndarray:
     return _ratio(np.where(known, values, 0).sum(-1), known.sum(-1).astype(np.float64))
 
 
-def foreground_confusion(confusion: np.ndarray, background: Sequence[int]) -> np.ndarray:
+def foreground_confusion(confusion: np.ndarray, background: Collection[int]) -> np.ndarray:
     """(..., 2, 2) counts of background and foreground.
 
     Args:
@@ -68,7 +68,7 @@ def foreground_confusion(confusion: np.ndarray, background: Sequence[int]) -> np
     return together
 
 
-def image_iou(confusion_NCC: np.ndarray, background: Sequence[int]) -> np.ndarray:
+def image_iou(confusion_NCC: np.ndarray, background: Collection[int]) -> np.ndarray:
     """(N,) float64: of each picture the mean IoU over the foreground classes that occur in it.
 
     A class occurs if it is in the picture's truth or answer. A picture with no foreground in either
@@ -104,13 +104,13 @@ def boundary_iou(boundary_NC3: np.ndarray) -> float:
     return float(mean_over_classes(class_boundary_iou(boundary_NC3.sum(0))))
 
 
-def min_image_iou(confusion_NCC: np.ndarray, background: Sequence[int]) -> float:
+def min_image_iou(confusion_NCC: np.ndarray, background: Collection[int]) -> float:
     """The least `image_iou` of a picture; nan if no picture has foreground in truth or answer."""
     values = image_iou(confusion_NCC, background)
     return float(np.nanmin(values)) if np.isfinite(values).any() else float("nan")
 
 
-def foreground_iou(confusion_NCC: np.ndarray, background: Sequence[int]) -> float:
+def foreground_iou(confusion_NCC: np.ndarray, background: Collection[int]) -> float:
     """IoU of all foreground classes taken as one; nan if no class is background."""
     if not background:
         return float("nan")
@@ -194,7 +194,7 @@ METRICS = (
         "the least foreground IoU of a picture",
         "definition",
         MetricExample(
-            given={"confusion_NCC": _CONFUSION, "background": (0,)},
+            given={"confusion_NCC": _CONFUSION, "background": frozenset({0})},
             value=(2 / 5 + 0) / 2,
             source="by hand: the second picture has no foreground",
         ),
@@ -205,7 +205,9 @@ METRICS = (
         "IoU of all foreground taken as one class",
         "definition",
         MetricExample(
-            given={"confusion_NCC": _CONFUSION, "background": (0,)}, value=4 / 5, source=_IN_ALL
+            given={"confusion_NCC": _CONFUSION, "background": frozenset({0})},
+            value=4 / 5,
+            source=_IN_ALL,
         ),
     ),
 )

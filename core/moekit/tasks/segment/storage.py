@@ -64,12 +64,17 @@ def save_tallies(folder: Path, stem: str, tallies: Sequence[SegmentTally]) -> li
 
 
 def load_tallies(folder: Path, stem: str) -> tuple[SegmentTally, ...]:
-    """Reads what `save_tallies` wrote.
+    """Reads what `save_tallies` wrote: the npz file; the table is for people only.
+
+    Returns:
+        The kit's tally and, if it is there, the baseline's; none if the file is gone.
 
     Raises:
-        DataError: The file is missing or damaged.
+        DataError: The file is damaged.
     """
     path = folder / f"{stem}.npz"
+    if not path.exists():
+        return ()
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}

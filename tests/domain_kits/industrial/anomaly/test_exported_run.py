@@ -47,7 +47,7 @@ def test_its_graph_in_int8_scores_and_tells_products_as_the_run(
     exported = moekit("export", "industrial", *data, "--run", run, "--int8", "--json", *chosen)
     assert exported.code == 0, exported.err
     record = exported.json
-    assert record["outputs"] == ["logit", "map", "kind", "score"]
+    assert record["outputs"] == ["score", "logit", "map", "kind"]
     assert record["kinds"] == ["cells"]
     parity = record["parity"]["fields"]
     assert parity["score_B"]["greatest"] <= 1e-4
