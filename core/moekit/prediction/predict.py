@@ -5,13 +5,13 @@ from __future__ import annotations
 import concurrent.futures
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from moekit.contract.answers import Item
+from moekit.contract.answers import Answer, Item
 from moekit.data.pictures import LONG_SIDE, save_jpeg
 from moekit.data.stream import image_batches
 from moekit.files import atomic_path, atomic_text
@@ -85,28 +85,40 @@ def _answer(
             inputs, answerer.preprocess, batch_size=batch_size, pictures=LONG_SIDE
         ):
             rows = [answerer.unreadable(skip.id, skip.reason) for skip in batch.skipped]
-            started = []
+            started: list[concurrent.futures.Future[Row]] = []
             if batch.rows:
                 computed = answerer.compute(batch.images)
                 items = [
                     Item(id=inputs[row][0], size=size)
                     for row, size in zip(batch.rows, batch.sizes, strict=True)
                 ]
-                for place, (item, picture) in enumerate(zip(items, batch.pictures, strict=True)):
-                    outputs = {
-                        name: value[place : place + 1] for name, value in computed.kit.items()
-                    }
-                    started.append(pool.submit(_finish, answerer, item, picture, outputs, out))
+                # All of a batch at once: vectorised arithmetic rounds one item alone otherwise.
+                found = pool.submit(
+                    answerer.task.answering.answers,
+                    computed.kit,
+                    items,
+                    answerer.point,
+                    answerer.context,
+                )
+                started = [
+                    pool.submit(_finish, answerer, item, picture, found, place, out)
+                    for place, (item, picture) in enumerate(zip(items, batch.pictures, strict=True))
+                ]
             yield [*rows, *(future.result() for future in pending)]
             pending = started
         yield [future.result() for future in pending]
 
 
 def _finish(
-    answerer: Answerer, item: Item, picture: Image.Image, outputs: Mapping[str, Any], out: Path
+    answerer: Answerer,
+    item: Item,
+    picture: Image.Image,
+    found: concurrent.futures.Future[Sequence[Answer]],
+    place: int,
+    out: Path,
 ) -> Row:
     task = answerer.task
-    (answer,) = task.answering.answers(outputs, [item], answerer.point, answerer.context)
+    answer = found.result()[place]  # begun before, so that some worker is at it
     overlay = ""
     drawn = task.show.draw(picture, answer, item, answerer.context)
     if drawn is not None:
