@@ -9,7 +9,7 @@ from importlib.resources import files
 import torch
 
 import moekit
-from moekit.data.stream import Preprocess
+from moekit.data import Preprocess
 
 backbone = moekit.build_backbone()
 print(f"{backbone.provenance.architecture} from {backbone.provenance.origin}")

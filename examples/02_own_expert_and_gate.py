@@ -40,13 +40,13 @@ class Nearest:
 class Mean(nn.Module):
     """A head: a linear layer on the mean token."""
 
-    def __init__(self, width: int, blocks: int) -> None:
+    def __init__(self, site: moekit.HeadSite) -> None:
         super().__init__()
-        self.linear = nn.Linear(width * blocks, 1)
+        self.linear = nn.Linear(site.width * site.blocks, 1)
 
-    def forward(self, tokens: list[Tensor], grid: moekit.Grid) -> moekit.HeadOutput:
+    def forward(self, tokens: list[Tensor], grid: moekit.Grid) -> moekit.Outputs:
         pooled = torch.cat([x_BND.mean(1) for x_BND in tokens], dim=1)
-        return moekit.HeadOutput(logit_B=self.linear(pooled)[:, 0], map_BHW=None)
+        return {"logit_B": self.linear(pooled)[:, 0]}
 
 
 class Hooks:

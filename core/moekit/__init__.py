@@ -14,9 +14,40 @@ if TYPE_CHECKING:
     from moekit.backbone.carve import carve
     from moekit.backbone.features import Features
     from moekit.backbone.model import MoEBackbone, Provenance
-    from moekit.cli.options import command_options
+    from moekit.cli.options import command_line, command_options
     from moekit.cli.output import print_json, reporter, say
-    from moekit.data.map_counts import MapCounts
+    from moekit.contract.answers import Answer, Item, Point, Tallier, Tally, TaskContext
+    from moekit.contract.commands import CommandSpec, HealthCheckSpec
+    from moekit.contract.datasets import DatasetSpec
+    from moekit.contract.experts import ExpertSpec, GateSpec, SpecialistSlot
+    from moekit.contract.hookspecs import hookimpl
+    from moekit.contract.jobs import FitJob, FitResult, PredictJob, StoredPrefix
+    from moekit.contract.kits import KitSpec
+    from moekit.contract.map_counts import MapCounts
+    from moekit.contract.metrics import MapMetricExample, MapMetricSpec, MetricExample, MetricSpec
+    from moekit.contract.outputs import Field, HeadOutput, HeadSite, Outputs
+    from moekit.contract.recipe import Recipe
+    from moekit.contract.report import (
+        ReportChart,
+        ReportContext,
+        ReportGrid,
+        ReportLine,
+        ReportSection,
+        ReportSectionSpec,
+        ReportTable,
+        RunEvent,
+    )
+    from moekit.contract.tasks import (
+        Answering,
+        ItemReader,
+        Judge,
+        Learn,
+        Show,
+        SummaryJob,
+        TaskSpec,
+    )
+    from moekit.data.geometry import Frame
+    from moekit.data.mask_table import MaskTable
     from moekit.data.samples import Dataset, Sample, Skipped
     from moekit.data.splits import split_dataset
     from moekit.errors import (
@@ -32,42 +63,94 @@ if TYPE_CHECKING:
     from moekit.moe.routing import Routing
     from moekit.moe.specialists import Grid, SpecialistExpert
     from moekit.moe.stats import BlockRouting, RoutingTrace
-    from moekit.plugins.fitting import FitResult, FitTask
-    from moekit.plugins.hookspecs import hookimpl
-    from moekit.plugins.records import (
-        CommandSpec,
-        DatasetSpec,
-        ExpertSpec,
-        GateSpec,
-        HealthCheckSpec,
-        KitSpec,
-        MapMetricExample,
-        MapMetricSpec,
-        MetricExample,
-        MetricSpec,
-        PredictTask,
-        ReportContext,
-        ReportSection,
-        ReportSectionSpec,
-        ReportTable,
-        RunEvent,
-        SpecialistSlot,
-    )
     from moekit.plugins.registry import Registry
-    from moekit.runtime.heads import PooledHead
-    from moekit.runtime.output import HeadOutput, KitOutput
     from moekit.runtime.runtime import Runtime
-    from moekit.training.recipe import Recipe
+    from moekit.tasks.score.head import PooledHead
+    from moekit.tasks.score.predictions import Predictions
 
 _HOMES = {
     "backbone.build": ("build_backbone",),
     "backbone.carve": ("carve",),
     "backbone.features": ("Features",),
-    "backbone.model": ("MoEBackbone", "Provenance"),
-    "cli.options": ("command_options",),
-    "cli.output": ("print_json", "reporter", "say"),
-    "data.map_counts": ("MapCounts",),
-    "data.samples": ("Dataset", "Sample", "Skipped"),
+    "backbone.model": (
+        "MoEBackbone",
+        "Provenance",
+    ),
+    "cli.options": (
+        "command_line",
+        "command_options",
+    ),
+    "cli.output": (
+        "print_json",
+        "reporter",
+        "say",
+    ),
+    "contract.answers": (
+        "Answer",
+        "Item",
+        "Point",
+        "Tallier",
+        "Tally",
+        "TaskContext",
+    ),
+    "contract.commands": (
+        "CommandSpec",
+        "HealthCheckSpec",
+    ),
+    "contract.datasets": ("DatasetSpec",),
+    "contract.experts": (
+        "ExpertSpec",
+        "GateSpec",
+        "SpecialistSlot",
+    ),
+    "contract.hookspecs": ("hookimpl",),
+    "contract.jobs": (
+        "FitJob",
+        "FitResult",
+        "PredictJob",
+        "StoredPrefix",
+    ),
+    "contract.kits": ("KitSpec",),
+    "contract.map_counts": ("MapCounts",),
+    "contract.metrics": (
+        "MapMetricExample",
+        "MapMetricSpec",
+        "MetricExample",
+        "MetricSpec",
+    ),
+    "contract.outputs": (
+        "Field",
+        "HeadOutput",
+        "HeadSite",
+        "Outputs",
+    ),
+    "contract.recipe": ("Recipe",),
+    "contract.report": (
+        "ReportChart",
+        "ReportContext",
+        "ReportGrid",
+        "ReportLine",
+        "ReportSection",
+        "ReportSectionSpec",
+        "ReportTable",
+        "RunEvent",
+    ),
+    "contract.tasks": (
+        "Answering",
+        "ItemReader",
+        "Judge",
+        "Learn",
+        "Show",
+        "SummaryJob",
+        "TaskSpec",
+    ),
+    "data.geometry": ("Frame",),
+    "data.mask_table": ("MaskTable",),
+    "data.samples": (
+        "Dataset",
+        "Sample",
+        "Skipped",
+    ),
     "data.splits": ("split_dataset",),
     "errors": (
         "DataError",
@@ -78,40 +161,34 @@ _HOMES = {
         "UsageError",
         "WeightsError",
     ),
-    "moe.gates": ("ExpertChoice", "Gate", "TopKSigmoid", "TopKSoftmax", "UnitTopK"),
+    "moe.gates": (
+        "ExpertChoice",
+        "Gate",
+        "TopKSigmoid",
+        "TopKSoftmax",
+        "UnitTopK",
+    ),
     "moe.routing": ("Routing",),
-    "moe.specialists": ("Grid", "SpecialistExpert"),
-    "moe.stats": ("BlockRouting", "RoutingTrace"),
-    "plugins.fitting": ("FitResult", "FitTask"),
-    "plugins.hookspecs": ("hookimpl",),
-    "plugins.records": (
-        "CommandSpec",
-        "DatasetSpec",
-        "ExpertSpec",
-        "GateSpec",
-        "HealthCheckSpec",
-        "KitSpec",
-        "MapMetricExample",
-        "MapMetricSpec",
-        "MetricExample",
-        "MetricSpec",
-        "PredictTask",
-        "ReportContext",
-        "ReportSection",
-        "ReportSectionSpec",
-        "ReportTable",
-        "RunEvent",
-        "SpecialistSlot",
+    "moe.specialists": (
+        "Grid",
+        "SpecialistExpert",
+    ),
+    "moe.stats": (
+        "BlockRouting",
+        "RoutingTrace",
     ),
     "plugins.registry": ("Registry",),
-    "runtime.heads": ("PooledHead",),
-    "runtime.output": ("HeadOutput", "KitOutput"),
     "runtime.runtime": ("Runtime",),
-    "training.recipe": ("Recipe",),
+    "tasks.score.head": ("PooledHead",),
+    "tasks.score.predictions": ("Predictions",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_EARLIER = {"FitTask": "FitJob", "PredictTask": "PredictJob"}
+"""Names of API 1.x and what they are called now."""
 
 __all__ = [
+    "Answer",
+    "Answering",
     "BlockRouting",
     "CommandSpec",
     "DataError",
@@ -120,30 +197,43 @@ __all__ = [
     "ExpertChoice",
     "ExpertSpec",
     "Features",
+    "Field",
+    "FitJob",
     "FitResult",
-    "FitTask",
+    "Frame",
     "Gate",
     "GateSpec",
     "Grid",
     "HeadOutput",
+    "HeadSite",
     "HealthCheckSpec",
     "ImageError",
-    "KitOutput",
+    "Item",
+    "ItemReader",
+    "Judge",
     "KitSpec",
+    "Learn",
     "MapCounts",
     "MapMetricExample",
     "MapMetricSpec",
+    "MaskTable",
     "MetricExample",
     "MetricSpec",
     "MoEBackbone",
     "MoekitError",
+    "Outputs",
     "PluginError",
+    "Point",
     "PooledHead",
-    "PredictTask",
+    "PredictJob",
+    "Predictions",
     "Provenance",
     "Recipe",
     "Registry",
+    "ReportChart",
     "ReportContext",
+    "ReportGrid",
+    "ReportLine",
     "ReportSection",
     "ReportSectionSpec",
     "ReportTable",
@@ -152,10 +242,17 @@ __all__ = [
     "RunEvent",
     "Runtime",
     "Sample",
+    "Show",
     "Skipped",
     "SpecialistExpert",
     "SpecialistSlot",
     "StorageError",
+    "StoredPrefix",
+    "SummaryJob",
+    "Tallier",
+    "Tally",
+    "TaskContext",
+    "TaskSpec",
     "TopKSigmoid",
     "TopKSoftmax",
     "UnitTopK",
@@ -163,6 +260,7 @@ __all__ = [
     "WeightsError",
     "build_backbone",
     "carve",
+    "command_line",
     "command_options",
     "hookimpl",
     "print_json",
@@ -173,10 +271,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
+    current = _EARLIER.get(name, name)
+    home = _HOME_OF.get(current)
     if home is None:
         raise AttributeError(f"module 'moekit' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"moekit.{home}"), name)
+    return getattr(importlib.import_module(f"moekit.{home}"), current)
 
 
 def __dir__() -> list[str]:

@@ -24,15 +24,14 @@ from pathlib import Path
 import torch
 
 from moekit import Registry
-from moekit.backbone.sources import find_weights
+from moekit.backbone import find_weights
 from moekit.cli.export import run_export
 from moekit.cli.output import reporter
-from moekit.cli.trained import open_trained
-from moekit.data.stream import image_batches
+from moekit.data import image_batches
 from moekit.export.sessions import openvino_session
-from moekit.plugins.changes import kit_of_run
-from moekit.runtime.facts import machine, now, versions
-from moekit.training.run import Run
+from moekit.jobs.trained import Opening, open_trained
+from moekit.plugins.resolve import kit_of_run
+from moekit.runs import Run, machine, now, versions
 from moekit_industrial.bridge.fitted import load_fitted
 from moekit_industrial.bridge.run import preprocess_of
 from moekit_industrial.bridge.scores import raw_output
@@ -119,15 +118,11 @@ def _of_the_kit(name, folder, source, samples):
             spec,
             run,
             registry=registry,
-            threshold_rule=None,
-            review=None,
-            precision=precision,
-            weights="auto",
-            form="auto",
-            device="cpu",
-            backend=backend,
+            how=Opening(precision=precision, device="cpu", backend=backend),
         )
-        calls[whole_name] = functools.partial(trained.predictor, _read(samples, trained.preprocess))
+        answerer = trained.answerer
+        images = _read(samples, answerer.preprocess)
+        calls[whole_name] = functools.partial(answerer.compute, images)
     return calls
 
 

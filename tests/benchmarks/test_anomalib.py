@@ -21,8 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from moekit.data.predictions import Predictions
-from moekit.evaluation.delong import delong_test
+from moekit.tasks.score.delong import delong_test
+from moekit.tasks.score.predictions import Predictions
 
 pytestmark = pytest.mark.bench
 

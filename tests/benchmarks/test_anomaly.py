@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from moekit.data.predictions import RECOGNISED, Predictions
-from moekit.evaluation.metrics import auroc
+from moekit.tasks.score.metrics import auroc
+from moekit.tasks.score.predictions import RECOGNISED, Predictions
 
 pytestmark = pytest.mark.bench
 

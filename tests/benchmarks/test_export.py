@@ -17,14 +17,13 @@ from moekit import Registry
 from moekit.cli.adapt import run_adaptation
 from moekit.cli.export import run_export
 from moekit.cli.output import reporter
-from moekit.data.predictions import Predictions
-from moekit.evaluation.delong import delong_test
-from moekit.evaluation.metrics import auroc
-from moekit.evaluation.scoring import score_samples
+from moekit.evaluation import pass_over
 from moekit.export.predictor import ExportedPredictor
 from moekit.export.record import open_export
 from moekit.export.sessions import openvino_session
-from moekit.training.run import Run
+from moekit.runs import Run
+from moekit.runtime import resolve
+from moekit.tasks.score import SCORE, auroc, delong_test
 
 pytestmark = pytest.mark.bench
 THREADS = int(os.environ.get("MOEKIT_BENCH_THREADS", "2"))
@@ -93,19 +92,24 @@ def _ratios(times):
 
 def _accuracy(run, exports, sessions):
     """AUROC on the test split."""
-    dataset = Registry().load_dataset("elpv", seed=run.read_finished()["request"]["seed"])
+    registry = Registry()
+    dataset = registry.load_dataset("elpv", seed=run.read_finished()["request"]["seed"])
     samples = dataset.split("test")
+    resolved = resolve(registry.kit("industrial"), registry)
     scores = {}
     for name, session in sessions.items():
         precision = exports[name].record.precision
-        scored = score_samples(
+        passed = pass_over(
             samples,
-            ExportedPredictor(session, precision=precision),
+            ExportedPredictor(session, task=SCORE, precision=precision),
             exports[name].preprocess,
+            task=SCORE,
+            context=resolved.context(classes=dataset.classes, frame=exports[name].preprocess.frame),
+            models=1,
             batch_size=8,
             on_progress=lambda *_: None,
         )
-        scores[precision] = Predictions.of(scored.samples, scored.scores)
+        (scores[precision],) = passed.tallies
     labels = scores["fp32"].labels
     test = delong_test(scores["fp32"].scores, scores["int8"].scores, labels)
     return {

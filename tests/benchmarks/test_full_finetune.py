@@ -11,7 +11,7 @@ from timm.data import resolve_model_data_config
 from torch import nn
 from torchmetrics.functional.classification import binary_auroc
 
-from moekit import Registry
+from moekit import HeadSite, Registry
 from moekit.backbone.build import build_dense
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE, find_weights
 from moekit.cli.adapt import run_adaptation
@@ -34,7 +34,7 @@ class Dense(nn.Module):
         super().__init__()
         self.vit = vit
         self.blocks = sorted(block % len(vit.blocks) for block in spec.head_blocks)
-        self.head = spec.build_head(vit.embed_dim, len(self.blocks))
+        self.head = spec.build_head(HeadSite(width=vit.embed_dim, blocks=len(self.blocks)))
 
     def forward(self, images):
         x = self.vit.norm_pre(self.vit._pos_embed(self.vit.patch_embed(images)))
@@ -43,7 +43,7 @@ class Dense(nn.Module):
             x = self.vit.blocks[index](x)
             kept += [x] if index in self.blocks else []
         side = images.shape[-1] // self.vit.patch_embed.patch_size[0]
-        return self.head(kept, Grid(side, side)).logit_B.float()
+        return self.head(kept, Grid(side, side))["logit_B"].float()
 
 
 def test_the_specialist_is_cheaper_than_full_fine_tuning_and_as_good(tmp_path, record):

@@ -26,8 +26,8 @@ from moekit.backbone.sources import DEFAULT_ARCHITECTURE, find_weights
 from moekit.cli.backbone_carve import run_carving
 from moekit.cli.output import Reporter
 from moekit.data.stream import Preprocess, image_batches
-from moekit.evaluation.svg import Axis, Line, line_chart, sheet
 from moekit.plugins.registry import Registry
+from moekit.report.svg import Axis, Line, line_chart, sheet
 from moekit.runtime.device import autocast, pick_arithmetic
 from moekit.training.recover.pictures import batches, split_pictures
 from moekit.training.recover.quality import nearness

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from moekit import Registry
+from moekit import Frame, Registry
 from moekit.backbone.build import build_backbone
-from moekit.data.stream import Preprocess
-from moekit.evaluation.predict import collect_inputs, predict
+from moekit.data import Preprocess
+from moekit.prediction.inputs import collect_inputs
+from moekit.prediction.predict import predict
+from moekit.runtime import KitModules, Predictor, resolve
+from moekit.runtime.answerer import Answerer
 from moekit.runtime.device import autocast
-from moekit.runtime.kit import KitModules
-from moekit.runtime.predictor import Predictor
+from moekit.tasks.score import OperatingPoint
 
 pytestmark = pytest.mark.bench
 IMAGES, BATCH, ROUNDS = 128, 16, 3
@@ -27,8 +29,17 @@ def test_predict_keeps_nine_tenths_of_the_bare_throughput(tmp_path, record, arit
     spec = registry.kit("industrial")
     size = spec.recipe.image_size
     kit = KitModules(spec=spec, registry=registry, backbone=backbone)
-    predictor = Predictor(backbone=backbone, kit=kit, baseline=None, arithmetic=arithmetic)
-    preprocess = Preprocess(size=size, mean=backbone.mean, std=backbone.std)
+    resolved, frame = resolve(spec, registry), Frame(height=size, width=size)
+    preprocess = Preprocess(frame=frame, mean=backbone.mean, std=backbone.std)
+    answerer = Answerer(
+        compute=Predictor(
+            backbone=backbone, kit=kit, baseline=None, task=resolved.task, arithmetic=arithmetic
+        ),
+        preprocess=preprocess,
+        task=resolved.task,
+        context=resolved.context(classes=("good", "defective"), frame=frame),
+        point=OperatingPoint(threshold=0.5, rule="given", split="val", n=0, value=0.0),
+    )
     folder = Path(str(files("elpv_dataset"))) / "data" / "images"
     inputs = collect_inputs(sorted(folder.glob("*.png"))[:IMAGES])
     ready = torch.stack([preprocess(path) for _, path in inputs[:BATCH]])
@@ -36,7 +47,7 @@ def test_predict_keeps_nine_tenths_of_the_bare_throughput(tmp_path, record, arit
     for round_number in range(ROUNDS + 1):
         bare.append(_time(lambda: _forward(backbone, ready, arithmetic)))
         out = tmp_path / f"{arithmetic}-{round_number}"
-        whole.append(_time(lambda out=out: _predict(inputs, predictor, preprocess, out)))
+        whole.append(_time(lambda out=out: _predict(inputs, answerer, out)))
     ratio = statistics.median(a / b for a, b in zip(bare[1:], whole[1:], strict=True))
     figures = {
         "arithmetic": arithmetic,
@@ -63,13 +74,10 @@ def _forward(backbone, images, arithmetic):
             backbone(images)
 
 
-def _predict(inputs, predictor, preprocess, out):
+def _predict(inputs, answerer, out):
     predict(
         inputs,
-        predictor=predictor,
-        preprocess=preprocess,
-        threshold=0.5,
-        positive="defective",
+        answerer=answerer,
         provenance={"benchmark": True},
         out=out,
         batch_size=BATCH,

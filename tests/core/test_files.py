@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from moekit import DataError, StorageError
-from moekit._files import atomic_path, atomic_text, read_json, sha256, write_json
+from moekit.files import atomic_path, atomic_text, read_json, sha256, write_json
 
 
 @pytest.fixture

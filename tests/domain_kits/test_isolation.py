@@ -29,12 +29,11 @@ def moved(modules, *, seed):
 def outputs(runtime, images):
     """The industrial kit's features, scores and maps, and the bare backbone's features."""
     predicted = runtime.predict(images, kit="industrial")
-    assert predicted.map_BHW is not None
     return [
         runtime.features(images).final_BND,
         runtime.features(images, kit="industrial").final_BND,
-        predicted.score_B,
-        predicted.map_BHW,
+        predicted["logit_B"],
+        predicted["map_BHW"],
     ]
 
 
@@ -51,7 +50,7 @@ def train_a_step(modules, backbone, images):
         tokens, kept = backbone.run_blocks(
             tokens, grid, stop=modules.prefix_end, keep=modules.prefix_keep
         )
-    logit_B = modules(backbone, tokens, kept, grid).logit_B
+    logit_B = modules(backbone, tokens, kept, grid)["logit_B"]
     nn.functional.binary_cross_entropy_with_logits(logit_B, torch.ones(len(images))).backward()
     optimizer.step()
     modules.eval()
@@ -70,7 +69,7 @@ def test_the_medical_kit_changes_no_bit_of_the_industrial_kit(backbone, photos, 
     first = runtime.predict(images, kit="medical")
     train_a_step(medical, backbone, images)
     trained = runtime.predict(images, kit="medical")
-    assert not torch.equal(first.score_B, trained.score_B), "the step trained nothing"
+    assert not torch.equal(first["logit_B"], trained["logit_B"]), "the step trained nothing"
     assert same(before, outputs(runtime, images)), "adapted"
     runtime.detach("medical")
     assert same(before, outputs(runtime, images)), "removed"

@@ -25,7 +25,9 @@ def test_help_takes_less_than_a_third_of_a_second():
     assert min(times) < 0.3
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["plugins", "list"], ["kits"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["plugins", "list"], ["kits"], ["tasks"], ["--version"]]
+)
 def test_lists_and_help_import_neither_torch_nor_a_plugin(arguments):
     code = (
         START + "import atexit; atexit.register(lambda: print('LOADED', *sorted(sys.modules))); "
@@ -43,10 +45,10 @@ def test_lists_and_help_import_neither_torch_nor_a_plugin(arguments):
 FLAGS = {
     "demo": "--data --debug --device --json --out --seed --weights",
     "adapt": "--architecture --cache-gib --data --debug --device --devices --epochs --expert "
-    "--form --from --gate --image-size --json --out --precision --resume --seed --top-k --views "
-    "--weights",
-    "evaluate": "--batch-size --data --debug --device --form --json --precision --run --seed "
-    "--split --threshold-rule --weights",
+    "--form --from --gate --image-size --json --out --precision --resume --seed --task --top-k "
+    "--views --weights",
+    "evaluate": "--batch-size --data --debug --device --form --from --json --precision --run "
+    "--seed --split --threshold-rule --weights",
     "export": "--batch-size --data --debug --form --format --int8 --json --max-loss --out --run "
     "--weights",
     "predict": "--backend --batch-size --debug --device --form --json --out --precision --review "
@@ -60,6 +62,7 @@ FLAGS = {
     "metrics": "--debug --json",
     "experts": "--debug --json",
     "gates": "--debug --json",
+    "tasks": "--debug --json",
     "plugins list": "--debug --json",
     "plugins info": "--debug --json",
     "plugins enable": "--debug",

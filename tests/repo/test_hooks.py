@@ -6,14 +6,16 @@ import importlib
 import pytest
 
 from moekit import hookimpl
-from moekit.plugins import hookspecs
+from moekit.contract import hookspecs
 
 HOOKS = [name for name in vars(hookspecs) if name.startswith("moekit_")]
 PLUGINS = [
     "moekit.builtin.hooks",
     "moekit_entropy_gate.hooks",
+    "moekit_finegrained.hooks",
     "moekit_industrial.hooks",
     "moekit_medical.hooks",
+    "moekit_scenes.hooks",
     "moekit_tensorboard.hooks",
     "moekit_texture.hooks",
 ]

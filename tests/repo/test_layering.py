@@ -1,4 +1,4 @@
-"""Imports go one way, the core knows no domain, kits do not know each other."""
+"""Imports go one way, the core knows no domain, its floors know no task."""
 
 import ast
 import re
@@ -7,44 +7,66 @@ import pytest
 
 LAYERS = [
     "cli",
+    "jobs",
     "bench",
     "testing",
     "builtin",
     "export",
-    "evaluation",
+    "report",
+    "prediction",
     "training",
+    "tasks",
+    "evaluation",
     "runtime",
+    "runs",
     "plugins",
     "scale",
+    "contract",
     "backbone",
     "moe",
     "data",
 ]
-BOTTOM = {"errors", "_files"}
-# The folder loader of the data layer is described by a record of the plugin layer.
-EXEMPT = {("data/folder.py", "plugins")}
+BOTTOM = {"errors", "files"}
 DOMAIN_WORDS = re.compile(
     r"\b(lesion|nodule|dicom|patient|defect|elpv|solar|scratch|overkill|industrial|medical)",
     re.IGNORECASE,
 )
 # Where the core explains a general thing by an example of a field.
-ALLOWED = {"data/samples.py", "plugins/records.py"}
+ALLOWED = {"data/samples.py", "contract/kits.py"}
+
+OF_NO_TASK = {"data", "runtime", "training", "evaluation", "prediction", "report", "export"}
+"""Floors that hand named tensors on."""
+TASK_WORDS = re.compile(
+    r"\b\w*(logit|sigmoid|threshold|auroc|confusion|probabilit|segment|classif|detect)\w*"
+    r"|(?<![a-z])(positives?|negatives?|masks?|lesions?)(?![a-z])",
+    re.IGNORECASE,
+)
+# Names of fields that plugins of API 1.x set, and options that users know.
+OLD_NAMES = re.compile(r"\b(negatives_only|threshold_rule)\b|--threshold-rule")
+TASK_WORDS_ALLOWED = {
+    "data/class_masks.py": "reads masks of class numbers as pictures, by their table",
+    "data/__init__.py": "names what images.py offers",
+    "data/conversion.py": "masks are pictures, and are read by the rules of pictures",
+    "data/images.py": "the same: `read_mask` is public since API 1.0",
+    "data/mask_table.py": "what the values of such a picture mean is told with the data",
+    "data/negatives.py": "sets without positives, which loaders of API 1.x split by it",
+    "data/samples.py": "fields of `Sample` and `Dataset` of API 1.x",
+    "data/splits.py": "sets without positives, which loaders of API 1.x split by it",
+    "training/recover/student.py": "chooses experts by a mask with a sigmoid slope, not items",
+}
 
 
-def imports_of(path):
-    """Modules that a file imports at run time; those for type checking are left out."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    skipped = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+def imports_of(path, known=frozenset()):
+    """Modules that a file imports, those for type checking included.
+
+    Where a package's name is a module that is `known`, the module is meant, not the package.
+    """
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: write imports in full"
+            for alias in node.names:
+                inside = f"{node.module}.{alias.name}"
+                yield inside if inside in known else node.module
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
 
@@ -52,6 +74,31 @@ def imports_of(path):
 def core_files(root, sources):
     package = root / "core" / "moekit"
     return [(path, path.relative_to(package)) for path in sources if package in path.parents]
+
+
+def circles_of(graph):
+    """Groups of modules that import each other (Tarjan 1972)."""
+    number, lowest, stack, found = {}, {}, [], []
+
+    def visit(module):
+        number[module] = lowest[module] = len(number)
+        stack.append(module)
+        for other in graph[module]:
+            if other not in number:
+                visit(other)
+                lowest[module] = min(lowest[module], lowest[other])
+            elif other in stack:
+                lowest[module] = min(lowest[module], number[other])
+        if lowest[module] == number[module]:
+            group = stack[stack.index(module) :]
+            del stack[stack.index(module) :]
+            if len(group) > 1 or module in graph[module]:
+                found.append(sorted(group))
+
+    for module in graph:
+        if module not in number:
+            visit(module)
+    return found
 
 
 def test_imports_go_down_only(root, sources):
@@ -62,12 +109,40 @@ def test_imports_go_down_only(root, sources):
             continue
         for module in imports_of(path):
             parts = module.split(".")
-            if parts[0] != "moekit" or len(parts) < 2 or parts[1] in BOTTOM:
-                continue
-            upward = parts[1] in LAYERS and LAYERS.index(parts[1]) < LAYERS.index(layer)
-            if upward and (name.as_posix(), parts[1]) not in EXEMPT:
+            own = parts[0] == "moekit" and len(parts) > 1 and parts[1] in LAYERS
+            if own and LAYERS.index(parts[1]) < LAYERS.index(layer):
                 wrong.append(f"{name} imports {module}")
     assert not wrong
+
+
+def test_each_folder_of_the_core_has_its_layer(root, sources):
+    folders = {name.parts[0] for _, name in core_files(root, sources) if len(name.parts) > 1}
+    assert folders == set(LAYERS)
+
+
+def test_no_module_of_the_core_is_part_of_a_circle(root, sources):
+    names = {}
+    for path, name in core_files(root, sources):
+        parts = ("moekit", *name.with_suffix("").parts)
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    # The package itself names everything for type checkers, and imports it when it is asked for.
+    path_of = {name: path for name, path in names.items() if name != "moekit"}
+    assert len(path_of) > 100
+    graph = {
+        name: {module for module in imports_of(path, path_of) if module in path_of}
+        for name, path in path_of.items()
+    }
+    assert not circles_of(graph)
+
+
+def test_a_circle_is_found():
+    assert circles_of({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}) == [["a", "b", "c"]]
+    assert circles_of({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_no_module_of_the_core_imports_the_package_itself(root, sources):
+    for path, name in core_files(root, sources):
+        assert "moekit" not in set(imports_of(path)), name
 
 
 def test_the_bottom_imports_nothing_above_it(root, sources):
@@ -91,6 +166,21 @@ def test_the_core_knows_no_word_of_any_domain(root, sources):
             continue
         found = DOMAIN_WORDS.search(path.read_text(encoding="utf-8"))
         assert found is None, f"{name}: {found.group()}"
+
+
+def test_the_floors_below_the_tasks_know_no_word_of_any_task(root, sources):
+    wrong, excused = [], set()
+    for path, name in core_files(root, sources):
+        if name.parts[0] not in OF_NO_TASK:
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            found = TASK_WORDS.search(OLD_NAMES.sub("", line))
+            if found and name.as_posix() in TASK_WORDS_ALLOWED:
+                excused.add(name.as_posix())
+            elif found:
+                wrong.append(f"{name}:{number}: {found.group()}")
+    assert not wrong
+    assert excused == set(TASK_WORDS_ALLOWED), "take what needs no excuse out of the list"
 
 
 @pytest.mark.parametrize("layer", LAYERS)

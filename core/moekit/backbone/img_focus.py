@@ -12,8 +12,8 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moekit._files import read_json, sha256, write_json, write_tensors
 from moekit.errors import DataError, WeightsError
+from moekit.files import read_json, sha256, write_json, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -142,13 +142,7 @@ class MoEBackbone(nn.Module):
 
     @top_k.setter
     def top_k(self, value: int) -> None:
-        if not 1 <= value <= self.experts:
-            raise UsageError(
-                f"top_k is {value}, but each block has {self.experts} experts",
-                whose="top_k",
-                fix=f"choose a value from 1 to {self.experts}",
-            )
-        self._top_k = value
+        self._top_k = self._checked(value)
 
     @property
     def experts(self) -> int:
@@ -167,9 +161,13 @@ class MoEBackbone(nn.Module):
 
     @property
     def computes(self) -> str:
-        """A name of what the backbone computes: its weights, and its form where that matters."""
+        """A name of what the backbone computes: its weights, and its form if that matters."""
+        return self.computes_at(self.top_k)
+
+    def computes_at(self, top_k: int) -> str:
+        """The same for a pass with another `top_k`."""
         provenance = self.provenance
-        if self.top_k == self.experts or provenance.sparse_sha256 is None:
+        if top_k == self.experts or provenance.sparse_sha256 is None:
             return provenance.sha256
         return f"{provenance.sha256}+{provenance.sparse_sha256}"
 
@@ -185,6 +183,7 @@ class MoEBackbone(nn.Module):
         branches: Branches | None = None,
         keep: Collection[int] = (),
         trace: RoutingTrace | None = None,
+        top_k: int | None = None,
     ) -> Features:
         """Features of normalised images.
 
@@ -193,13 +192,16 @@ class MoEBackbone(nn.Module):
                 of the patch size.
             branches: The active kit's specialists by block.
             keep: Blocks whose output is wanted too.
-            trace: Collects the routing where one is given.
+            trace: Collects the routing if one is given.
+            top_k: Generic experts a token has in this pass; the backbone's own if None.
 
         Raises:
-            UsageError: The images have another shape.
+            UsageError: The images have another shape, or `top_k` is out of range.
         """
         x_BND, grid = self.embed(images)
-        x_BND, kept = self.run_blocks(x_BND, grid, branches=branches, keep=keep, trace=trace)
+        x_BND, kept = self.run_blocks(
+            x_BND, grid, branches=branches, keep=keep, trace=trace, top_k=top_k
+        )
         return Features(
             final_BND=self.stem.norm(x_BND),
             blocks=kept,
@@ -239,24 +241,48 @@ class MoEBackbone(nn.Module):
         keep: Collection[int] = (),
         trace: RoutingTrace | None = None,
         stop: int | None = None,
+        top_k: int | None = None,
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Runs blocks `start` to `stop` (not included; None is the end).
 
+        Args:
+            x_BND: Tokens before block `start`.
+            grid: Rows and columns of the patch tokens, and the frames of a stack.
+            start: First block to run.
+            branches: The active kit's specialists by block.
+            keep: Blocks whose output is wanted too.
+            trace: Collects the routing if one is given.
+            stop: The block after the last one.
+            top_k: Generic experts a token has in this pass; the backbone's own if None.
+
         Returns:
             The tokens after the last block run, and the outputs of the blocks in `keep`.
+
+        Raises:
+            UsageError: `top_k` is out of range.
         """
+        chosen = self.top_k if top_k is None else self._checked(top_k)
         kept: dict[int, Tensor] = {}
         for index in range(start, len(self.blocks) if stop is None else stop):
             x_BND = self.blocks[index](
                 x_BND,
                 grid,
-                top_k=self.top_k,
+                top_k=chosen,
                 specialists=branches.get(index) if branches else None,
                 trace=trace,
             )
             if index in keep:
                 kept[index] = x_BND
         return x_BND, kept
+
+    def _checked(self, top_k: int) -> int:
+        if not 1 <= top_k <= self.experts:
+            raise UsageError(
+                f"top_k is {top_k}, but each block has {self.experts} experts",
+                whose="top_k",
+                fix=f"choose a value from 1 to {self.experts}",
+            )
+        return top_k
 
     def _check_shape(self, images: Tensor) -> None:
         whole = images.ndim == 4 or (images.ndim == 5 and images.shape[1] > 0)

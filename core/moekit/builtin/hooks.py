@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from moekit.builtin.health import HEALTH_CHECKS
-from moekit.data.folder import FOLDER
-from moekit.evaluation.metrics import METRICS
+from moekit.builtin.loaders.folder import FOLDER
+from moekit.builtin.loaders.masks import MASK_FOLDER
+from moekit.builtin.loaders.npz import NPZ
+from moekit.contract.commands import HealthCheckSpec
+from moekit.contract.datasets import DatasetSpec
+from moekit.contract.experts import GateSpec
+from moekit.contract.hookspecs import hookimpl
+from moekit.contract.metrics import MetricSpec
+from moekit.contract.tasks import TaskSpec
 from moekit.moe.gates import ExpertChoice, TopKSigmoid, TopKSoftmax, UnitTopK
-from moekit.plugins.hookspecs import hookimpl
-from moekit.plugins.records import DatasetSpec, GateSpec, HealthCheckSpec, MetricSpec
+from moekit.tasks.classify import CLASSIFY
+from moekit.tasks.classify.metrics import CLASS_METRICS
+from moekit.tasks.score import SCORE
+from moekit.tasks.score.metrics import METRICS
+from moekit.tasks.segment import SEGMENT
+from moekit.tasks.segment.metrics import METRICS as SEGMENT_METRICS
 
 
 @hookimpl
@@ -46,14 +57,20 @@ def moekit_gates() -> list[GateSpec]:
 
 @hookimpl
 def moekit_datasets() -> list[DatasetSpec]:
-    """The loader of labelled image folders."""
-    return [FOLDER]
+    """The loaders of labelled images: folders, tables, arrays and masks."""
+    return [FOLDER, NPZ, MASK_FOLDER]
 
 
 @hookimpl
 def moekit_metrics() -> list[MetricSpec]:
-    """The metrics of two-class problems."""
-    return list(METRICS)
+    """The metrics of the tasks."""
+    return [*METRICS, *CLASS_METRICS, *SEGMENT_METRICS]
+
+
+@hookimpl
+def moekit_tasks() -> list[TaskSpec]:
+    """The tasks that moekit itself provides."""
+    return [SCORE, CLASSIFY, SEGMENT]
 
 
 @hookimpl

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,11 @@ from moekit.cli.options import (
     form_option,
     json_option,
     seed_option,
+    task_option,
     weights_option,
     with_options,
 )
 from moekit.cli.output import Reporter, print_json, reporter, say
-
-_GIB = 2**30
 
 
 @click.command()
@@ -35,6 +34,7 @@ _GIB = 2**30
         type=click.Path(path_type=Path, file_okay=False),
         help="The run folder to make.",
     ),
+    task_option,
     seed_option,
     click.option(
         "--from",
@@ -96,87 +96,28 @@ def adapt(kit: str, data: str, run_folder: Path, as_json: bool, **options: Any) 
             say(f"{len(record['skipped'])} inputs skipped; run.json names them")
 
 
-def run_adaptation(
-    kit: str,
-    *,
-    data: str,
-    run_folder: Path,
-    report: Reporter,
-    seed: int = 0,
-    start: Path | None = None,
-    resume: bool = False,
-    experts: Sequence[str] = (),
-    gate: str | None = None,
-    epochs: int | None = None,
-    views: int | None = None,
-    image_size: int | None = None,
-    precision: str | None = None,
-    top_k: int | None = None,
-    architecture: str | None = None,
-    weights: str = "auto",
-    form: str = "auto",
-    device: str = "auto",
-    devices: int = 1,
-    cache_gib: float = 16.0,
-) -> dict[str, Any] | None:
-    """Adapts a kit; returns the run's record, or None in all processes but the first."""
-    from moekit.backbone.sources import DEFAULT_ARCHITECTURE
-    from moekit.cli.session import open_backbone, quiet_libraries
-    from moekit.plugins.changes import KitChanges, changed, kit_of_data
-    from moekit.plugins.registry import Registry
-    from moekit.training.adapt import Adaptation
-    from moekit.training.adapt import adapt as train
-    from moekit.training.run import Run
+_RECIPE = ("epochs", "views", "image_size", "precision")
 
-    quiet_libraries()
-    registry = Registry()
-    kit_changes = KitChanges(experts=experts, gate=gate).full(registry)
-    dataset = registry.load_dataset(data, seed=seed)
-    fitting = kit_of_data(registry.kit(kit), negatives_only=dataset.negatives_only)
-    spec = changed(fitting, kit_changes, registry)
-    changes = {
-        "epochs": epochs,
-        "views": views,
-        "image_size": image_size,
-        "precision": precision,
-    }
-    given = {name: value for name, value in changes.items() if value is not None}
-    recipe = type(spec.recipe).model_validate({**spec.recipe.model_dump(), **given})
-    fabric = open_fabric(device, devices, recipe.precision)
-    backbone = open_backbone(
-        device=str(fabric.device),
-        weights=weights,
-        form=form,
-        architecture=architecture or DEFAULT_ARCHITECTURE,
-        top_k=top_k,
-    )
-    record = train(
-        Adaptation(
-            kit=spec,
-            dataset=dataset,
-            run=Run(run_folder),
-            seed=seed,
-            recipe=recipe,
-            resume=resume,
-            start=None if start is None else Run(start),
-            changes=kit_changes,
-            kit_name=registry.full_name("kits", kit),
-            cache_limit=int(cache_gib * _GIB),
-            command=command_line(),
-        ),
-        backbone=backbone,
-        registry=registry,
-        fabric=fabric,
+
+def run_adaptation(kit: str, *, report: Reporter, **options: Any) -> dict[str, Any] | None:
+    """Adapts a kit with progress on the terminal; options as of `adapt_kit`."""
+    from moekit.jobs.adapt import adapt_kit
+
+    given = {name: options.pop(name, None) for name in _RECIPE}
+    return adapt_kit(
+        kit,
+        recipe={name: value for name, value in given.items() if value is not None},
         on_progress=report.update,
         on_epoch=lambda part, figures: report.line(_told(part, figures)),
+        on_task=lambda task: report.line(f"task: {task.rpartition('/')[2]}"),
+        command=command_line(),
+        **options,
     )
-    return record if fabric.is_global_zero else None
 
 
 _EPOCH = {
     "train_loss": "training loss {:.4f}",
     "val_loss": "validation loss {:.4f}",
-    "val_auroc": "AUROC {:.4f}",
     "lr": "",
     "epoch": "",
     "seconds": "",
@@ -185,25 +126,8 @@ _EPOCH = {
 
 def _told(part: str, figures: Mapping[str, float]) -> str:
     """A line on an epoch; figures of a kit that trains in its own way are told as they are."""
-    told = [_EPOCH.get(name, f"{name} {{:.6g}}").format(value) for name, value in figures.items()]
+    told = [
+        _EPOCH.get(name, f"{name.replace('val_', 'validation ')} {{:.6g}}").format(value)
+        for name, value in figures.items()
+    ]
     return f"{part} epoch {figures['epoch']:.0f}: {', '.join(text for text in told if text)}"
-
-
-def open_fabric(device: str, devices: int, precision: str) -> Any:
-    """A launched Lightning Fabric for the device, the processes and the arithmetic."""
-    from lightning.fabric import Fabric
-
-    from moekit.runtime.device import pick_arithmetic, pick_device
-
-    # A specialist that no token of a process chose has no gradient in that step.
-    strategy = "ddp_find_unused_parameters_true" if devices > 1 else "auto"
-    picked = pick_device(device)
-    arithmetic = pick_arithmetic(precision, picked)
-    fabric = Fabric(
-        accelerator=picked.type,
-        devices=[picked.index] if picked.index is not None else devices,
-        strategy=strategy,
-        precision="bf16-mixed" if arithmetic == "bf16" else "32-true",
-    )
-    fabric.launch()
-    return fabric

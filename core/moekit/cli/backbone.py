@@ -34,8 +34,8 @@ def info(architecture: str | None, weights: str, form: str, as_json: bool) -> No
     """Load the backbone and tell its size, its experts and where its weights come from."""
     from moekit.backbone.sources import DEFAULT_ARCHITECTURE
     from moekit.backbone.sparse.sources import find_form
-    from moekit.cli.session import open_backbone
-    from moekit.runtime.facts import backbone_facts
+    from moekit.jobs.session import open_backbone
+    from moekit.runs.facts import backbone_facts
 
     model = open_backbone(
         device="cpu",

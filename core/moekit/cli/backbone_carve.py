@@ -127,8 +127,8 @@ def run_carving(
     from moekit.backbone.sources import DEFAULT_ARCHITECTURE
     from moekit.backbone.sparse.form import save_form
     from moekit.backbone.sparse.methods import METHODS, find_method
-    from moekit.cli.session import open_backbone
     from moekit.data.stream import Preprocess
+    from moekit.jobs.session import open_backbone
     from moekit.training.recover.carve import carve_form
     from moekit.training.recover.pictures import batches, split_pictures
     from moekit.training.recover.quality import nearness_of_form

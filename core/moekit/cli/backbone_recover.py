@@ -107,7 +107,7 @@ def run_recovery(
     """
     from moekit.backbone.sparse.form import load_form
     from moekit.cli.options import command_line
-    from moekit.cli.session import open_backbone
+    from moekit.jobs.session import open_backbone
     from moekit.training.recover.distil import DistilRecipe
     from moekit.training.recover.recovery import Recovery, recover
 

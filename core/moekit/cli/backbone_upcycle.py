@@ -61,8 +61,8 @@ def upcycle(
     from moekit.backbone.sources import DEFAULT_ARCHITECTURE
     from moekit.backbone.upcycle import build_upcycled
     from moekit.backbone.upcycled_file import load_upcycled, save_upcycled
-    from moekit.cli.session import open_backbone, quiet_libraries
-    from moekit.runtime.facts import backbone_facts
+    from moekit.jobs.session import open_backbone, quiet_libraries
+    from moekit.runs.facts import backbone_facts
 
     quiet_libraries()
     name = architecture or DEFAULT_ARCHITECTURE

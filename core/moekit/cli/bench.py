@@ -63,7 +63,7 @@ def bench(
 
     from moekit.bench.results import results, write_results
     from moekit.bench.suite import Plan, run_benchmarks
-    from moekit.cli.session import quiet_libraries
+    from moekit.jobs.session import quiet_libraries
 
     quiet_libraries()
     plan = Plan(

@@ -56,8 +56,8 @@ def demo(
     have none. An interrupted demonstration goes on where it stopped; a finished one is evaluated
     again.
     """
-    from moekit.evaluation.report import render_report
     from moekit.plugins.registry import Registry
+    from moekit.report.report import render_report
 
     spec = Registry().kit(kit)
     run_folder = out or Path("runs") / _folder_name(spec.name, data)

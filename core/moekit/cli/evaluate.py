@@ -1,4 +1,4 @@
-"""`moekit evaluate`: score a split and write every metric with its interval."""
+"""`moekit evaluate`: answer a split and write every metric with its interval."""
 
 from __future__ import annotations
 
@@ -33,13 +33,20 @@ from moekit.cli.output import Reporter, print_json, print_table, reporter
         type=click.Choice(["train", "val", "test"]),
         default="test",
         show_default=True,
-        help="The split to score.",
+        help="The split to answer.",
     ),
     click.option(
         "--threshold-rule",
         metavar="RULE",
-        help="How the threshold is chosen on validation scores: accuracy, f1, youden, "
-        "max-miss=0.02, max-false-alarm=0.05 or tail=0.01; the kit's own where not given.",
+        help="How the point is chosen on validation data. Of the task score: accuracy, f1, youden, "
+        "max-miss=0.02, max-false-alarm=0.05 or tail=0.01. The kit's own if not given.",
+    ),
+    click.option(
+        "--from",
+        "given",
+        type=click.Path(path_type=Path, exists=True),
+        help="Judge the answers of a peer in the task's own format (a CSV, a folder of masks) in "
+        "place of the run's; they go to RUN/given.",
     ),
     click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Arithmetic."),
     seed_option,
@@ -51,9 +58,9 @@ from moekit.cli.output import Reporter, print_json, print_table, reporter
     debug_option,
 )
 def evaluate(kit: str, as_json: bool, **options: Any) -> None:
-    """Score a split of the data with a trained KIT and with its baseline.
+    """Answer a split of the data with a trained KIT and with its baseline.
 
-    Every metric has a 95% interval; the threshold comes from the validation split of the run.
+    Every metric has a 95% interval; thresholds come from the validation split of the run.
     """
     with reporter() as report:
         result = run_evaluation(kit, report=report, **options)
@@ -63,55 +70,13 @@ def evaluate(kit: str, as_json: bool, **options: Any) -> None:
         show_result(result)
 
 
-def run_evaluation(
-    kit: str,
-    *,
-    data: str,
-    run_folder: Path,
-    report: Reporter,
-    split: str = "test",
-    threshold_rule: str | None = None,
-    precision: str | None = None,
-    seed: int = 0,
-    batch_size: int = 16,
-    weights: str = "auto",
-    form: str = "auto",
-    device: str = "auto",
-) -> dict[str, Any]:
-    """Evaluates a run; returns the content of result.json."""
-    from moekit.cli.session import open_backbone
-    from moekit.evaluation.evaluate import Evaluation
-    from moekit.evaluation.evaluate import evaluate as score
-    from moekit.plugins.changes import kit_of_run
-    from moekit.plugins.registry import Registry
-    from moekit.training.run import Run
+def run_evaluation(kit: str, *, report: Reporter, **options: Any) -> dict[str, Any]:
+    """Evaluates a run with progress on the terminal; options as of `evaluate_run`."""
+    from moekit.jobs.evaluate import evaluate_run
 
-    run = Run(run_folder)
-    record = run.read_finished()
-    registry = Registry()
-    spec = kit_of_run(registry, kit, record)
-    dataset = registry.load_dataset(data, seed=record["request"]["seed"])
-    backbone = open_backbone(
-        device=device,
-        weights=weights,
-        architecture=record["backbone"]["architecture"],
-        form=form,
-    )
-    return score(
-        Evaluation(
-            kit=spec,
-            dataset=dataset,
-            run=run,
-            split=split,
-            rule=threshold_rule or spec.threshold_rule,
-            batch_size=batch_size,
-            seed=seed,
-            precision=precision,
-            command=command_line(),
-        ),
-        backbone=backbone,
-        registry=registry,
-        on_progress=report.update,
+    rule = options.pop("threshold_rule", None)
+    return evaluate_run(
+        kit, rule=rule, on_progress=report.update, command=command_line(), **options
     )
 
 
@@ -128,18 +93,32 @@ def show_result(result: dict[str, Any]) -> None:
         ("metric [95% interval]", "specialist", "frozen backbone, same head", "better"),
         rows,
     )
-    comparison = result.get("comparison")
-    if comparison:
-        low, high = comparison["ci95"]
-        click.echo(
-            f"AUROC difference {comparison['auroc_difference']:+.4f} [{low:+.4f}, {high:+.4f}], "
-            f"DeLong p = {comparison['delong_p']:.2g}"
-        )
+    told = comparison_in_words(result)
+    if told:
+        click.echo(told)
     if result["skipped"]:
         click.echo(f"{len(result['skipped'])} inputs skipped; result.json names them")
     for sentence in (*result["notes"], result["data"]["caution"], result["disclaimer"]):
         if sentence:
             click.echo(sentence)
+
+
+def comparison_in_words(result: dict[str, Any]) -> str:
+    """The paired test of kit and baseline in one line; empty if there is none."""
+    comparison = result.get("comparison") or {}
+    named = {name: value for name, value in comparison.items() if name != "metrics"}
+    if not named:
+        return ""
+    parts = []
+    for name, value in named.items():
+        if isinstance(value, list):
+            parts.append(f"[{value[0]:+.4f}, {value[1]:+.4f}]")
+        elif isinstance(value, float):
+            sign = "+" if "difference" in name else ""
+            parts.append(f"{name.replace('_', ' ')} {value:{sign}.4g}")
+        elif value is not None:
+            parts.append(str(value))
+    return "specialist less baseline: " + ", ".join(parts)
 
 
 def _figure(entry: dict[str, Any] | None) -> str:

@@ -69,78 +69,23 @@ def export(kit: str, as_json: bool, **options: Any) -> None:
         show_export(record, folder)
 
 
-def run_export(
-    kit: str,
-    *,
-    run_folder: Path,
-    data: str,
-    report: Reporter,
-    format_: str = "openvino",
-    int8: bool = False,
-    max_loss: float | None = None,
-    out: Path | None = None,
-    batch_size: int = 16,
-    weights: str = "auto",
-    form: str = "auto",
-) -> tuple[dict[str, Any], Path]:
-    """Exports a run; returns the content of export.json and the folder.
+def run_export(kit: str, *, report: Reporter, **options: Any) -> tuple[dict[str, Any], Path]:
+    """Exports a run with progress on the terminal; options as of `export_run`."""
+    from moekit.jobs.export import export_run
 
-    Raises:
-        MoekitError: See `moekit.export.export.export`.
-    """
-    from moekit.cli.session import open_backbone
-    from moekit.errors import UsageError
-    from moekit.evaluation.evaluate import load_predictor, preprocess_of
-    from moekit.export.export import ExportTask
-    from moekit.export.export import export as write
-    from moekit.plugins.changes import kit_of_run
-    from moekit.plugins.registry import Registry
-    from moekit.training.run import Run
-
-    if max_loss is not None and not int8:
-        raise UsageError(
-            "there is nothing to lose without --int8",
-            whose="--max-loss",
-            fix="give --int8 too, or leave it out",
-        )
-    run = Run(run_folder)
-    record = run.read_finished()
-    registry = Registry()
-    spec = kit_of_run(registry, kit, record)
-    dataset = registry.load_dataset(data, seed=record["request"]["seed"])
-    folder = out or run_folder / "export" / (f"{format_}-int8" if int8 else format_)
-    task = ExportTask(
-        run=run,
-        dataset=dataset,
-        out=folder,
-        format="onnx" if format_ == "onnx" else "openvino",
-        int8=int8,
-        max_loss=max_loss,
-        batch_size=batch_size,
-        command=command_line(),
-    )
-    backbone = open_backbone(
-        device="cpu",
-        weights=weights,
-        architecture=record["backbone"]["architecture"],
-        form=form,
-    )
-    predictor = load_predictor(
-        run, spec, backbone=backbone, registry=registry, with_baseline=False, precision="fp32"
-    )
-    preprocess = preprocess_of(run, backbone)
-    return write(
-        task, predictor=predictor, preprocess=preprocess, on_progress=report.update
-    ), folder
+    return export_run(kit, on_progress=report.update, command=command_line(), **options)
 
 
 def show_export(record: dict[str, Any], folder: Path) -> None:
     """What was checked, one fact a line."""
     parity = record["parity"]
-    maps = "no maps" if parity["map"] is None else f"maps by {parity['map']:.1g}"
+    told = ", ".join(
+        f"{name.rpartition('_')[0]} by {one['greatest']:.1g}"
+        for name, one in parity["fields"].items()
+    )
     say(
-        f"{parity['n']} images in batches of {', '.join(map(str, parity['batches']))}: scores "
-        f"differ from the kit by at most {parity['score']:.1g}, {maps}"
+        f"{parity['n']} images in batches of {', '.join(map(str, parity['batches']))}: the graph "
+        f"differs from the kit by at most: {told}"
     )
     if "quantisation" in record:
         accuracy = record["quantisation"]["accuracy"]

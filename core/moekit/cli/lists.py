@@ -6,45 +6,35 @@ import click
 
 from moekit.cli.options import debug_option, json_option, with_options
 from moekit.cli.output import print_json, print_table, say
+from moekit.contract.kinds import KINDS
 from moekit.plugins.discovery import State
 from moekit.plugins.registry import Kind, Registry
 
 _list_options = with_options(json_option, debug_option)
 
 
-@click.command()
-@_list_options
-def kits(as_json: bool) -> None:
-    """List the installed kits."""
-    _show("kits", as_json=as_json)
+def _list_command(*kinds: Kind) -> click.Command:
+    @click.command(name=kinds[0], help=KINDS[kinds[0]].lists)
+    @_list_options
+    def command(as_json: bool) -> None:
+        _show(*kinds, as_json=as_json)
+
+    return command
 
 
-@click.command()
-@_list_options
-def datasets(as_json: bool) -> None:
-    """List the installed loaders, the LOADER of --data."""
-    _show("datasets", as_json=as_json)
+_TOGETHER = {"metrics": ("metrics", "map_metrics")}
+COMMANDS = {
+    kind: _list_command(*_TOGETHER.get(kind, (kind,)))
+    for kind, entry in KINDS.items()
+    if entry.lists and kind not in ("map_metrics",)
+}
+"""A command for each kind of record that is listed."""
 
 
-@click.command()
-@_list_options
-def metrics(as_json: bool) -> None:
-    """List the installed metrics, of scores and of maps."""
-    _show("metrics", "map_metrics", as_json=as_json)
-
-
-@click.command()
-@_list_options
-def experts(as_json: bool) -> None:
-    """List the installed experts, the NAME of --expert."""
-    _show("experts", as_json=as_json)
-
-
-@click.command()
-@_list_options
-def gates(as_json: bool) -> None:
-    """List the installed gates, the NAME of --gate."""
-    _show("gates", as_json=as_json)
+def __getattr__(name: str) -> click.Command:
+    if name not in COMMANDS:
+        raise AttributeError(name)
+    return COMMANDS[name]
 
 
 def _show(*kinds: Kind, as_json: bool) -> None:

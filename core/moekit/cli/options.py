@@ -42,6 +42,11 @@ def command_options(command: Command) -> Command:
 data_option = click.option(
     "--data", required=True, metavar="LOADER[=PATH]", help="The data, such as folder=PATH."
 )
+task_option = click.option(
+    "--task",
+    metavar="NAME",
+    help="Which of the kit's tasks: score, classify, segment or another; its first if not given.",
+)
 run_option = click.option(
     "--run",
     "run_folder",
@@ -85,3 +90,28 @@ form_option = click.option(
 def command_line() -> str:
     """What was typed, less the folder of the program."""
     return " ".join(["moekit", *sys.argv[1:]])
+
+
+rule_option = click.option(
+    "--threshold-rule",
+    metavar="RULE",
+    help="How the threshold is chosen on the run's validation split; the kit's own rule if not "
+    "given.",
+)
+review_option = click.option(
+    "--review",
+    metavar="LOW",
+    help="Scores from LOW up to the threshold are for review: a number between 0 and 1, or "
+    "max-false-alarm=SHARE on the run's validation scores.",
+)
+backend_option = click.option(
+    "--backend",
+    default="torch",
+    show_default=True,
+    metavar="NAME",
+    help="What computes: torch, or an export of the run: onnx, openvino, openvino-int8, or its "
+    "folder.",
+)
+precision_option = click.option(
+    "--precision", type=click.Choice(["fp32", "bf16"]), help="Arithmetic."
+)

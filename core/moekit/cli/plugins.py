@@ -95,7 +95,7 @@ def disable(name: str) -> None:
 )
 def lock_plugins(out: Path, as_json: bool) -> None:
     """Write down versions and hashes of the active plugins."""
-    from moekit._files import write_json
+    from moekit.files import write_json
     from moekit.plugins.lock import lock
 
     content = lock(plugin for plugin in discover() if plugin.state is State.ACTIVE)

@@ -26,7 +26,7 @@ from moekit.errors import PluginError, UsageError
 )
 def check(name: str, expected: tuple[str, ...], as_json: bool) -> None:
     """Check whether an installed plugin keeps the contract."""
-    from moekit.cli.session import quiet_libraries
+    from moekit.jobs.session import quiet_libraries
     from moekit.testing import Outcome, run_checks_apart
 
     quiet_libraries()

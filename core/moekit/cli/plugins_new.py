@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import click
 
 from moekit.cli.options import debug_option, json_option, with_options
 from moekit.cli.output import print_json, say
-from moekit.plugins.scaffold import PluginKind, new_plugin
+from moekit.plugins.scaffold import PLUGIN_KINDS, new_plugin
 
 
 @click.command()
@@ -17,7 +16,7 @@ from moekit.plugins.scaffold import PluginKind, new_plugin
 @with_options(
     click.option(
         "--kind",
-        type=click.Choice(["expert", "gate", "metric", "map-metric", "dataset", "kit", "command"]),
+        type=click.Choice(PLUGIN_KINDS),
         default="expert",
         show_default=True,
         help="What it provides.",
@@ -33,7 +32,7 @@ from moekit.plugins.scaffold import PluginKind, new_plugin
 )
 def new(name: str, kind: str, out: Path, as_json: bool) -> None:
     """Write the package of a new plugin, ready to install and to check."""
-    written = new_plugin(name, cast(PluginKind, kind), out)
+    written = new_plugin(name, kind, out)
     if as_json:
         print_json({"files": [str(path) for path in written]})
         return

@@ -1,11 +1,8 @@
-"""`moekit predict`: score images of one's own."""
+"""`moekit predict`: answer images of one's own."""
 
 from __future__ import annotations
 
 import collections
-import dataclasses
-import functools
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,23 +10,20 @@ from typing import Any
 import click
 
 from moekit.cli.options import (
+    backend_option,
     batch_option,
     debug_option,
     device_option,
     form_option,
     json_option,
+    precision_option,
+    review_option,
+    rule_option,
     run_option,
     weights_option,
     with_options,
 )
 from moekit.cli.output import Reporter, print_json, reporter, say
-from moekit.cli.trained import (
-    backend_option,
-    open_trained,
-    precision_option,
-    review_option,
-    rule_option,
-)
 
 
 @click.command()
@@ -54,41 +48,13 @@ from moekit.cli.trained import (
     json_option,
     debug_option,
 )
-def predict(
-    kit: str,
-    inputs: tuple[Path, ...],
-    run_folder: Path,
-    out: Path,
-    threshold_rule: str | None,
-    review: str | None,
-    precision: str | None,
-    batch_size: int,
-    weights: str,
-    form: str,
-    device: str,
-    backend: str,
-    as_json: bool,
-) -> None:
-    """Score INPUT images, or folders of them, with a trained KIT.
+def predict(kit: str, inputs: tuple[Path, ...], out: Path, as_json: bool, **options: Any) -> None:
+    """Answer INPUT images, or folders of them, with a trained KIT.
 
     The same command goes on where an interrupted one stopped.
     """
     with reporter() as report:
-        summary = run_prediction(
-            kit,
-            inputs=inputs,
-            run_folder=run_folder,
-            out=out,
-            report=report,
-            threshold_rule=threshold_rule,
-            review=review,
-            precision=precision,
-            batch_size=batch_size,
-            weights=weights,
-            form=form,
-            device=device,
-            backend=backend,
-        )
+        summary = run_prediction(kit, inputs=inputs, out=out, report=report, **options)
     if as_json:
         print_json(summary)
     else:
@@ -102,82 +68,23 @@ def run_prediction(
     run_folder: Path,
     out: Path,
     report: Reporter,
-    threshold_rule: str | None = None,
-    review: str | None = None,
-    precision: str | None = None,
     batch_size: int = 16,
-    weights: str = "auto",
-    form: str = "auto",
-    device: str = "auto",
-    backend: str = "torch",
+    threshold_rule: str | None = None,
+    **how: Any,
 ) -> dict[str, Any]:
-    """Scores inputs with a run; returns what `--json` prints."""
-    from moekit.errors import UsageError
-    from moekit.evaluation.predict import check_paths, collect_inputs, score_pictures
-    from moekit.evaluation.predict import predict as score
-    from moekit.plugins.changes import kit_of_run
-    from moekit.plugins.records import PredictTask
-    from moekit.plugins.registry import Registry
-    from moekit.training.run import Run
+    """Answers inputs with progress on the terminal; returns what `--json` prints."""
+    from moekit.jobs.predict import predict_inputs
+    from moekit.jobs.trained import Opening
 
-    registry = Registry()
-    if registry.kit(kit).predict is None:
-        check_paths(inputs)  # a kit that predicts in its own way tells in its own words
-    run = Run(run_folder)
-    spec = kit_of_run(registry, kit, run.read_finished())
-    if spec.predict is not None and review is not None:
-        raise UsageError(
-            f"the kit {spec.name} predicts in its own way, which has no review zone",
-            whose="--review",
-            fix="leave it out",
-        )
-    found = collect_inputs(inputs) if spec.predict is None else []
-    trained = open_trained(
-        spec,
-        run,
-        registry=registry,
-        threshold_rule=threshold_rule,
-        review=review,
-        precision=precision,
-        weights=weights,
-        form=form,
-        device=device,
-        backend=backend,
-    )
-    predictor, preprocess = trained.predictor, trained.preprocess
-    if spec.predict is not None:
-        return spec.predict(
-            PredictTask(
-                inputs=tuple(inputs),
-                out=out,
-                score=functools.partial(score_pictures, predictor, preprocess, batch_size),
-                threshold=trained.threshold,
-                provenance=trained.provenance,
-                batch_size=batch_size,
-                on_progress=report.update,
-                frames=preprocess.frames,
-            )
-        )
-    began = time.perf_counter()
-    rows = score(
-        found,
-        predictor=predictor,
-        preprocess=preprocess,
-        threshold=trained.threshold,
-        positive=spec.positive,
-        provenance=trained.provenance,
+    return predict_inputs(
+        kit,
+        inputs=inputs,
+        run_folder=run_folder,
         out=out,
-        batch_size=batch_size,
         on_progress=report.update,
-        review=trained.review,
+        how=Opening(rule=threshold_rule, **how),
+        batch_size=batch_size,
     )
-    return {
-        **trained.provenance,
-        "n": len(rows),
-        "unreadable": sum(row.score is None for row in rows),
-        "seconds": time.perf_counter() - began,
-        "predictions": [dataclasses.asdict(row) for row in rows],
-    }
 
 
 def show_prediction(summary: dict[str, Any], out: Path) -> None:

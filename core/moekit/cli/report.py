@@ -15,7 +15,7 @@ from moekit.cli.output import print_json, say
 @with_options(json_option, debug_option)
 def report(run: Path, as_json: bool) -> None:
     """Write RUN/report.html, which needs nothing beside itself."""
-    from moekit.evaluation.report import render_report
+    from moekit.report.report import render_report
 
     path = render_report(run)
     if as_json:

@@ -1,4 +1,4 @@
-"""`moekit watch`: score images as they arrive in a folder, for days."""
+"""`moekit watch`: answer images as they arrive in a folder, for days."""
 
 from __future__ import annotations
 
@@ -13,22 +13,19 @@ from typing import Any
 import click
 
 from moekit.cli.options import (
+    backend_option,
     debug_option,
     device_option,
     form_option,
     json_option,
+    precision_option,
+    review_option,
+    rule_option,
     run_option,
     weights_option,
     with_options,
 )
 from moekit.cli.output import print_json, say
-from moekit.cli.trained import (
-    backend_option,
-    open_trained,
-    precision_option,
-    review_option,
-    rule_option,
-)
 
 _feed_options = with_options(
     click.option(
@@ -153,90 +150,16 @@ def watch(kit: str, folder: Path, as_json: bool, **options: Any) -> None:
         show_summary(summary)
 
 
-def run_watch(
-    kit: str,
-    *,
-    folder: Path,
-    run_folder: Path,
-    out: Path,
-    stop: threading.Event,
-    golden: Path | None = None,
-    threshold_rule: str | None = None,
-    review: str | None = None,
-    reference: str = "validation",
-    precision: str | None = None,
-    weights: str = "auto",
-    form: str = "auto",
-    device: str = "auto",
-    backend: str = "torch",
-    **options: Any,
-) -> dict[str, Any]:
-    """Watches a folder with a run; returns the content of summary.json.
+_HOW = ("review", "precision", "weights", "form", "device", "backend")
 
-    Args:
-        kit: Name of the kit.
-        folder: Where images arrive.
-        run_folder: The run.
-        out: The output folder.
-        stop: Ends the watch once it is set.
-        golden: Folder of golden images; None for none.
-        threshold_rule: How the threshold is chosen; as the kit does where None.
-        review: Where the review zone begins; None for no zone.
-        reference: "validation" or "line".
-        precision: fp32, bf16, or that of the adaptation where None.
-        weights: Of the backbone.
-        form: Sparse form of the backbone.
-        device: auto, cpu, cuda or cuda:N.
-        backend: torch, or an export of the run.
-        options: Further attributes of `Watch`.
 
-    Raises:
-        UsageError: The kit predicts in its own way.
-    """
-    from moekit.errors import UsageError
-    from moekit.evaluation.watch.loop import watch as score
-    from moekit.evaluation.watch.task import Watch, check_folders
-    from moekit.plugins.changes import kit_of_run
-    from moekit.plugins.registry import Registry
-    from moekit.training.run import Run
+def run_watch(kit: str, *, threshold_rule: str | None = None, **options: Any) -> dict[str, Any]:
+    """Watches a folder; returns the content of summary.json. Options as of `watch_folder`."""
+    from moekit.jobs.trained import Opening
+    from moekit.jobs.watch import watch_folder
 
-    registry = Registry()
-    run = Run(run_folder)
-    spec = kit_of_run(registry, kit, run.read_finished())
-    if spec.predict is not None:
-        raise UsageError(
-            f"the kit {spec.name} predicts in its own way, not image by image",
-            whose="moekit watch",
-            fix="use `moekit predict`",
-        )
-    check_folders(folder, out, golden)
-    trained = open_trained(
-        spec,
-        run,
-        registry=registry,
-        threshold_rule=threshold_rule,
-        review=review,
-        precision=precision,
-        weights=weights,
-        form=form,
-        device=device,
-        backend=backend,
-    )
-    validation = trained.validation
-    task = Watch(
-        folder=folder,
-        out=out,
-        golden=golden,
-        threshold=trained.threshold,
-        review=trained.review,
-        positive=spec.positive,
-        made_with=trained.made_with,
-        provenance=trained.provenance,
-        reference=validation.scores[validation.labels == 0] if reference != "line" else None,
-        **options,
-    )
-    say(f"watching {folder}")
-    return score(task, scorer=trained.predictor, preprocess=trained.preprocess, stop=stop, tell=say)
+    how = {name: options.pop(name) for name in _HOW if name in options}
+    return watch_folder(kit, how=Opening(rule=threshold_rule, **how), tell=say, **options)
 
 
 @contextlib.contextmanager

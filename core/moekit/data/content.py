@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from moekit._files import sha256
 from moekit.data.samples import Sample
 from moekit.errors import DataError
+from moekit.files import sha256
 
 
 def find_twins(samples: Iterable[Sample], *, whose: str) -> dict[str, Sample]:

@@ -42,7 +42,7 @@ from PIL import (  # each plugin that is imported here adds its format to Image.
     WebPImagePlugin,
 )
 
-from moekit.data.conversion import orientation, to_mask, to_rgb
+from moekit.data.conversion import QUARTER_TURNS, orientation, to_mask, to_rgb
 from moekit.errors import DataError, ImageError
 
 IMAGE_SUFFIXES = frozenset(
@@ -90,6 +90,19 @@ def read_image(path: Path, *, max_pixels: int = 100_000_000) -> Image.Image:
     return image
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """(H, W) of an image as `read_image` gives it, from the header of its file.
+
+    Raises:
+        ImageError: The file is missing, empty, a folder, not permitted or no image.
+    """
+    check_file(path)
+    with _named_errors(path), path.open("rb") as file, Image.open(file, formats=_FORMATS) as header:
+        width, height = header.size
+        turned = orientation(header) in QUARTER_TURNS
+    return (width, height) if turned else (height, width)
+
+
 def read_frames(
     path: Path, frames: int, *, max_pixels: int = 100_000_000
 ) -> tuple[Image.Image, ...]:
@@ -107,7 +120,7 @@ def read_frames(
     Raises:
         ImageError: As of `read_image`, or the file has another number of pages.
     """
-    return _read(path, frames, max_pixels, to_rgb)
+    return read_converted(path, frames, max_pixels, to_rgb)
 
 
 def read_mask(
@@ -137,7 +150,7 @@ def read_mask(
     Raises:
         ImageError: As of `read_image`, or the mask is a JPEG or of another size than the image.
     """
-    (mask,) = _read(path, 1, max_pixels, to_mask)
+    (mask,) = read_converted(path, 1, max_pixels, to_mask)
     height, width = size_hw
     if mask.size != (width, height):
         raise ImageError(
@@ -151,11 +164,22 @@ def read_mask(
     return positive_HW
 
 
-def _read(path: Path, frames: int, max_pixels: int, convert: Convert) -> tuple[Image.Image, ...]:
+Pages = tuple[Image.Image, ...]
+
+
+def read_converted(path: Path, frames: int, max_pixels: int, convert: Convert) -> Pages:
+    """Reads as `read_frames`, each page turned into pixels by `convert`, which may raise too."""
     check_file(path)
+    with _named_errors(path), path.open("rb") as file:
+        return _decode(file, path, frames, max_pixels, convert)
+
+
+@contextlib.contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Pillow kept strict, and whatever it raises as an `ImageError` that names the file."""
     try:
-        with _strict_pillow(), path.open("rb") as file:
-            return _decode(file, path, frames, max_pixels, convert)
+        with _strict_pillow():
+            yield
     except ImageError:
         raise
     except UnidentifiedImageError as error:

@@ -6,9 +6,12 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from moekit.data.mask_table import MaskTable
 from moekit.errors import DataError
 
 SPLITS = ("train", "val", "test")
+UNSEEN = -1
+"""The label of a sample that is of none of the classes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,7 +22,8 @@ class Sample:
         id: Unique in its data set and stable across machines (a relative path, no folder of this
             machine in it).
         path: Where the image lies; of a stack, the multi-page TIFF that `read_frames` reads.
-        label: Index into `Dataset.classes`.
+        label: Index into `Dataset.classes`; `UNSEEN` if the sample is of none of them, which only
+            samples outside train may be.
         target: Training target in [0, 1], the annotators' probability of the positive class. None
             means the label itself.
         group: Images of one patient, part or scan share a group; a group never spans two splits.
@@ -27,8 +31,11 @@ class Sample:
         split: `train`, `val` or `test`; None until the data set is split.
         facts: More that subgroups are made from, by name, such as the maker of the device. They are
             kept with the predictions and read by report sections, so they may identify nobody.
-        mask: An image of the size of this one whose pixels are not zero where it is positive; None
-            where nobody has drawn one. A negative sample needs none.
+        mask: An image of the size of this one whose pixels say what is where; None if nobody has
+            drawn one. Without a `mask_table` every value but zero means class 1.
+        labels: All classes of the sample, as indices, if samples may have several; `label` is then
+            the first of them, or 0 if there is none. None if samples have one label each.
+        mask_table: What the values of the mask mean; None as said above.
     """
 
     id: str
@@ -40,6 +47,15 @@ class Sample:
     split: str | None = None
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
     mask: Path | None = None
+    labels: tuple[int, ...] | None = None
+    mask_table: MaskTable | None = None
+
+    @property
+    def all_labels(self) -> tuple[int, ...]:
+        """The classes that it is of, as indices; empty for none of them."""
+        if self.labels is not None:
+            return self.labels
+        return () if self.label == UNSEEN else (self.label,)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,6 +106,8 @@ class Dataset:
             where nothing needs to be said.
         frames: T, the frames that each sample has (neighbouring slices, pictures of a clip); 1 for
             images.
+        has_negative: Whether the first of two classes is the negative one; False if the loader
+            cannot tell.
     """
 
     name: str
@@ -102,6 +120,7 @@ class Dataset:
     positive: str = ""
     caution: str = ""
     frames: int = 1
+    has_negative: bool = True
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split, in order.
@@ -122,9 +141,33 @@ class Dataset:
 
     @property
     def negatives_only(self) -> bool:
-        """Whether there is a train split and no sample of it is positive."""
-        labels = {sample.label for sample in self.samples if sample.split == "train"}
-        return labels == {0}
+        """Whether there is a train split of two classes and no sample of it is positive."""
+        return self.may_lack_positives and self._labels_of("train") == {0}
+
+    @property
+    def may_lack_positives(self) -> bool:
+        """Whether there are two classes, one of them negative, and one label a sample."""
+        one_each = all(sample.labels is None for sample in self.samples)
+        return len(self.classes) == 2 and self.has_negative and one_each
+
+    def _labels_of(self, split: str) -> set[int]:
+        return {sample.label for sample in self.samples if sample.split == split}
+
+    @property
+    def words(self) -> dict[str, str]:
+        """The words that take the place of the kit's on these data."""
+        if not self.positive:
+            return {}
+        return {
+            "positive": self.positive,
+            "missed": f"missed {self.positive}",
+            "false_alarm": f"false {self.positive}",
+        }
+
+    @property
+    def terms(self) -> dict[str, str]:
+        """Where the data come from, their licence, and what they can show."""
+        return {"source": self.source, "licence": self.licence, "caution": self.caution}
 
     def split_names(self) -> tuple[str, ...]:
         """The splits that have samples, in the order train, val, test."""

@@ -9,6 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from moekit.data.content import find_twins
+from moekit.data.many_classes import (
+    check_many_classes,
+    missing_classes,
+    train_what_it_lacks,
+    with_gaps_noted,
+)
 from moekit.data.negatives import SHARE, carve_negatives
 from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.errors import DataError
@@ -18,7 +24,11 @@ Stratum = tuple[int, str, str]
 
 
 def split_dataset(
-    dataset: Dataset, *, seed: int, fractions: tuple[float, float, float] = FRACTIONS
+    dataset: Dataset,
+    *,
+    seed: int,
+    fractions: tuple[float, float, float] = FRACTIONS,
+    every_class: bool = True,
 ) -> Dataset:
     """Splits a data set into train, val and test.
 
@@ -31,11 +41,13 @@ def split_dataset(
         dataset: Any order of samples gives the same splits.
         seed: Decides which samples go where.
         fractions: Shares of train, val and test; they sum to 1.
+        every_class: Whether each split must hold samples of each class.
 
     Raises:
-        DataError: One class only, two samples of one id, or too few samples or groups.
+        DataError: A class has no sample, two samples have one id, or there are too few samples or
+            groups.
     """
-    check_classes(dataset)
+    check_classes(dataset, every_class=every_class)
     samples = sorted(dataset.samples, key=lambda sample: sample.id)
     generator = np.random.default_rng(seed)
     grouped = any(sample.group is not None for sample in samples)
@@ -44,30 +56,35 @@ def split_dataset(
         if grouped
         else _deal_strata(samples, generator, fractions)
     )
+    if len(dataset.classes) > 2:
+        split_of |= train_what_it_lacks(samples, split_of)
     placed = [dataclasses.replace(sample, split=split_of[sample.id]) for sample in dataset.samples]
     shares = "/".join(f"{fraction:.0%}" for fraction in fractions)
     unit = "whole groups" if grouped else "stratified by class, subtype and target"
     done = dataset.with_samples(
         placed, split_note=f"train/val/test {shares} by seed {seed}, {unit}"
     )
-    check_splits(done, names=[s for s, share in zip(SPLITS, fractions, strict=True) if share > 0])
-    return done
+    needed = [split for split, share in zip(SPLITS, fractions, strict=True) if share > 0]
+    check_splits(done, names=needed, every_class=every_class)
+    return with_gaps_noted(done) if every_class else done
 
 
-def check_classes(dataset: Dataset) -> None:
-    """Checks that ids are unique and that each class has samples.
+def check_classes(dataset: Dataset, *, every_class: bool = True) -> None:
+    """Checks that ids are unique and, with `every_class`, that each class has samples.
 
     Raises:
         DataError: They do not.
     """
     check_ids(dataset)
-    present = {sample.label for sample in dataset.samples}
-    missing = [name for label, name in enumerate(dataset.classes) if label not in present]
+    if not every_class:
+        return
+    missing = missing_classes(dataset, dataset.samples)
     if missing:
+        which = "both classes" if len(dataset.classes) == 2 else "each class"
         raise DataError(
             f"there is no image of the class {missing[0]!r}",
             whose=dataset.name,
-            fix="training and evaluation need images of both classes; add some",
+            fix=f"training and evaluation need images of {which}; add some",
         )
 
 
@@ -87,16 +104,32 @@ def check_ids(dataset: Dataset) -> None:
         )
 
 
-def check_splits(dataset: Dataset, *, names: Sequence[str] = ("train", "val")) -> None:
-    """Checks that no group spans two splits and that each split in `names` holds both classes.
+def check_splits(
+    dataset: Dataset, *, names: Sequence[str] = ("train", "val"), every_class: bool = True
+) -> None:
+    """Checks that no group spans two splits and that the splits in `names` hold the classes.
+
+    Of two classes each split must hold both. Of more classes train must hold each, and every other
+    split at least one.
+
+    Without `every_class` such a split must hold a sample.
 
     Raises:
         DataError: A group leaks, or a split cannot be used.
     """
     check_groups(dataset)
+    if every_class and len(dataset.classes) > 2:
+        check_many_classes(dataset, names=names)
+        return
     for name in names:
-        labels = {sample.label for sample in dataset.samples if sample.split == name}
-        if len(labels) < len(dataset.classes):
+        part = [sample for sample in dataset.samples if sample.split == name]
+        if not every_class and not part:
+            raise DataError(
+                f"the {name} split would hold no image",
+                whose=dataset.name,
+                fix="add images, or more groups of them",
+            )
+        if every_class and missing_classes(dataset, part):
             raise DataError(
                 f"the {name} split does not hold both classes",
                 whose=dataset.name,
@@ -125,27 +158,36 @@ def check_groups(dataset: Dataset) -> None:
         )
 
 
-def carve_validation(dataset: Dataset, *, seed: int, fraction: float = SHARE) -> Dataset:
+def carve_validation(
+    dataset: Dataset, *, seed: int, fraction: float = SHARE, every_class: bool = True
+) -> Dataset:
     """Makes a val split out of train, where a data set brings train and test alone.
 
     The test split is left as it is. A train split of negatives alone is carved by
     `carve_negatives`.
     """
-    if dataset.negatives_only:
+    if every_class and dataset.negatives_only:
         return carve_negatives(dataset, seed=seed, share=fraction)
     train = dataset.with_samples(sample for sample in dataset.samples if sample.split == "train")
-    parts = split_dataset(train, seed=seed, fractions=(1 - fraction, fraction, 0.0))
+    parts = split_dataset(
+        train, seed=seed, fractions=(1 - fraction, fraction, 0.0), every_class=every_class
+    )
     split_of = {sample.id: sample.split for sample in parts.samples}
     samples = [
         dataclasses.replace(sample, split=split_of.get(sample.id, sample.split))
         for sample in dataset.samples
     ]
     note = f"test as given; val is {fraction:.0%} of the given train split, by seed {seed}"
-    return dataset.with_samples(samples, split_note=note)
+    return with_gaps_noted(dataset.with_samples(samples, split_note=note))
 
 
 def complete_splits(
-    dataset: Dataset, *, seed: int, note: str | None = None, keep: int | None = None
+    dataset: Dataset,
+    *,
+    seed: int,
+    note: str | None = None,
+    keep: int | None = None,
+    every_class: bool = True,
 ) -> Dataset:
     """Splits a set that brings no splits; makes val from train where it brings train and test.
 
@@ -158,29 +200,33 @@ def complete_splits(
         seed: Decides what the set leaves open.
         note: How the set made its own splits; where None, that they are as given.
         keep: Training images to keep of a train split of negatives alone; all where None.
+        every_class: Whether each split must hold samples of each class. False for truth that one
+            label cannot tell, such as masks; negatives then have no part of their own.
 
     Raises:
         DataError: A class is missing, a group or an image lies in two splits, or the splits that
             the set brings are not enough.
     """
     names = dataset.split_names()
-    if not names and {sample.label for sample in dataset.samples} == {0}:
+    labels = {sample.label for sample in dataset.samples}
+    if every_class and not names and labels == {0} and dataset.may_lack_positives:
         dataset = dataset.with_samples(
             dataclasses.replace(sample, split="train") for sample in dataset.samples
         )
-    if dataset.negatives_only:
+    if every_class and dataset.negatives_only:
         return _complete_negatives(dataset, seed=seed, note=note, keep=keep)
-    check_classes(dataset)
+    check_classes(dataset, every_class=every_class)
     if not names:
-        done = split_dataset(dataset, seed=seed)
+        done = split_dataset(dataset, seed=seed, every_class=every_class)
     elif names == ("train", "test"):
         check_groups(dataset)
-        done = carve_validation(dataset, seed=seed)
+        done = carve_validation(dataset, seed=seed, every_class=every_class)
         if note is not None:
             done = dataclasses.replace(done, split_note=f"{note}; {done.split_note}")
     elif "train" in names and "val" in names:
         done = dataclasses.replace(dataset, split_note=note or "as given")
-        check_splits(done)
+        done = with_gaps_noted(done) if every_class else done
+        check_splits(done, every_class=every_class)
     else:
         raise DataError(
             f"the data bring the splits {', '.join(names)} alone",

@@ -1,6 +1,6 @@
 """Images decoded ahead of the model, in order, with the unreadable ones set aside.
 
-Shapes: B images or stacks, T frames of a stack, H = W the side of the input.
+Shapes: B images or stacks, T frames of a stack, H and W rows and columns of the input.
 """
 
 from __future__ import annotations
@@ -15,34 +15,91 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from moekit.data.geometry import Frame
 from moekit.data.images import read_frames
 from moekit.data.samples import Skipped
 from moekit.data.tensors import image_tensor
-from moekit.errors import ImageError
+from moekit.errors import ImageError, UsageError
 
 _Read = tuple[Tensor, tuple[int, int], Image.Image | None]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, init=False)
 class Preprocess:
     """How an image becomes the backbone's input.
 
-    Attributes:
-        size: Side of the square input, in pixels.
+    Args:
+        frame: The input's size, and how a picture is fitted to it.
         mean: Per-channel mean.
         std: Per-channel standard deviation.
         frames: T, the frames of a sample; 1 for images.
+        size: Side of a square input, in pixels; it takes the place of the frame's height and width.
+
+    Attributes:
+        frame: The input's size, and how a picture is fitted to it.
+        mean: Per-channel mean.
+        std: Per-channel standard deviation.
+        frames: T, the frames of a sample; 1 for images.
+
+    Raises:
+        UsageError: Neither a frame nor a size is given.
     """
 
-    size: int
+    frame: Frame
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     frames: int = 1
 
+    def __init__(
+        self,
+        *,
+        frame: Frame | None = None,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        frames: int = 1,
+        size: int | None = None,
+    ) -> None:
+        if size is not None:
+            fit = "squash" if frame is None else frame.fit
+            frame = Frame(height=size, width=size, fit=fit)
+        if frame is None:
+            raise UsageError("it has no size", whose="Preprocess", fix="give frame=, or size=")
+        object.__setattr__(self, "frame", frame)
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "std", std)
+        object.__setattr__(self, "frames", frames)
+
+    @classmethod
+    def square(
+        cls,
+        size: int,
+        *,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        frames: int = 1,
+    ) -> Preprocess:
+        """For square inputs of `size` pixels a side, over which pictures are stretched."""
+        return cls(frame=Frame(height=size, width=size), mean=mean, std=std, frames=frames)
+
+    @property
+    def size(self) -> int:
+        """Side of the square input, in pixels.
+
+        Raises:
+            UsageError: The input is no square.
+        """
+        if self.frame.height != self.frame.width:
+            raise UsageError(
+                f"the input is a rectangle of {self.frame.height} x {self.frame.width} pixels",
+                whose="Preprocess.size",
+                fix="use Preprocess.frame, or a square input",
+            )
+        return self.frame.height
+
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one sample: (3, size, size), or (T, 3, size, size) of a stack."""
-        image = (3, self.size, self.size)
+        """Of one sample: (3, H, W), or (T, 3, H, W) of a stack."""
+        image = (3, self.frame.height, self.frame.width)
         return image if self.frames == 1 else (self.frames, *image)
 
     def __call__(self, path: Path) -> Tensor:
@@ -60,8 +117,8 @@ class Preprocess:
         return torch.stack([self.tensor(picture) for picture in pictures])
 
     def tensor(self, picture: Image.Image) -> Tensor:
-        """An RGB picture as (3, size, size) float32, normalised."""
-        pixels: Tensor = image_tensor(picture, size=self.size, mean=self.mean, std=self.std)
+        """An RGB picture as (3, H, W) float32, normalised."""
+        pixels: Tensor = image_tensor(picture, frame=self.frame, mean=self.mean, std=self.std)
         return pixels
 
 

@@ -1,1 +1,48 @@
-"""From scores to results: thresholds, metrics, intervals, report."""
+"""From answers to results: one pass over a split, figures with intervals, the worst cases.
+
+The names below are public. Each is imported when it is first used, so that importing the package
+imports no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moekit.lazy import getter
+
+if TYPE_CHECKING:
+    from moekit.evaluation.bootstrap import RESAMPLES, Resamples, percentile_interval
+    from moekit.evaluation.split_pass import Passed, pass_over
+    from moekit.evaluation.summary import summarise
+    from moekit.evaluation.worst import draw_worst
+
+_HOMES = {
+    "evaluation.bootstrap": (
+        "RESAMPLES",
+        "Resamples",
+        "percentile_interval",
+    ),
+    "evaluation.split_pass": (
+        "Passed",
+        "pass_over",
+    ),
+    "evaluation.summary": ("summarise",),
+    "evaluation.worst": ("draw_worst",),
+}
+
+__all__ = [
+    "RESAMPLES",
+    "Passed",
+    "Resamples",
+    "draw_worst",
+    "pass_over",
+    "percentile_interval",
+    "summarise",
+]
+
+if not TYPE_CHECKING:
+    __getattr__ = getter(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,37 +10,39 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from moekit.data.predictions import Predictions
+from moekit.contract.answers import Tally
 
 RESAMPLES = 2000
 _LEAST_DEFINED = 0.95
+_REDRAWN = 2
+"""With more strata than that no sample of groups is expected to hold them all."""
 
 
 class Resamples:
     """Row numbers of bootstrap samples: the same ones for every metric and model of a split.
 
-    Where images stand alone, positives and negatives are drawn separately, so that each sample
-    holds both. Where images share groups, whole groups are drawn; a sample that lacks a class of
-    the split is drawn again, and counted. An image with an empty group name stands alone.
+    If items stand alone, each stratum is drawn separately, so that each sample holds as many of it
+    as the split. If items share groups, whole groups are drawn; with one or two strata a sample
+    that lacks one is drawn again, and counted. An item with an empty group name stands alone.
 
     The samples are drawn anew from the seed at each pass, which costs little and keeps no
     (count, n) table in memory.
 
     Args:
-        predictions: What is resampled.
+        tally: What is resampled.
         seed: Of the draws.
         count: How many samples.
     """
 
-    def __init__(self, predictions: Predictions, *, seed: int, count: int = RESAMPLES) -> None:
+    def __init__(self, tally: Tally, *, seed: int, count: int = RESAMPLES) -> None:
         self.count = count
         self.redrawn = 0
-        self._labels = predictions.labels
+        self._strata_N = tally.strata_N
         self._seed = seed
-        lone = np.arange(len(predictions))
-        self._group_of = lone if predictions.groups is None else number_groups(predictions.groups)
+        lone = np.arange(len(tally))
+        self._group_of = lone if tally.groups is None else number_groups(tally.groups)
         self._groups = int(self._group_of.max(initial=-1)) + 1
-        self.clustered = self._groups < len(predictions)
+        self.clustered = self._groups < len(tally)
 
     @property
     def fixed(self) -> bool:
@@ -50,7 +52,7 @@ class Resamples:
     def __iter__(self) -> Iterator[np.ndarray]:
         generator = np.random.default_rng(self._seed)
         self.redrawn = 0
-        draw = self._by_group if self.clustered else self._by_class
+        draw = self._by_group if self.clustered else self._by_stratum
         return (draw(generator) for _ in range(self.count))
 
     def values(self, statistic: Callable[[np.ndarray], float]) -> np.ndarray:
@@ -63,19 +65,19 @@ class Resamples:
         """The 95% percentile interval of a statistic of row numbers; None where it is undefined."""
         return percentile_interval(self.values(statistic))
 
-    def _by_class(self, generator: np.random.Generator) -> np.ndarray:
-        classes = [np.flatnonzero(self._labels == label) for label in (0, 1)]
+    def _by_stratum(self, generator: np.random.Generator) -> np.ndarray:
+        strata = [np.flatnonzero(self._strata_N == value) for value in np.unique(self._strata_N)]
         return np.concatenate(
-            [rows[generator.integers(0, len(rows), len(rows))] for rows in classes if len(rows)]
+            [rows[generator.integers(0, len(rows), len(rows))] for rows in strata]
         )
 
     def _by_group(self, generator: np.random.Generator) -> np.ndarray:
-        classes = len(np.unique(self._labels))
+        strata = len(np.unique(self._strata_N))
         while True:
             drawn = generator.integers(self._groups, size=self._groups)
             times = np.bincount(drawn, minlength=self._groups)
-            rows = np.repeat(np.arange(len(self._labels)), times[self._group_of])
-            if len(np.unique(self._labels[rows])) == classes:
+            rows = np.repeat(np.arange(len(self._strata_N)), times[self._group_of])
+            if strata > _REDRAWN or len(np.unique(self._strata_N[rows])) == strata:
                 return rows
             self.redrawn += 1
 

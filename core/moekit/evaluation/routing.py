@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from moekit.contract.kits import KitSpec
 from moekit.moe.stats import BlockRouting, RoutingTrace, dead_of, load_of, maxvio_of
-from moekit.plugins.records import KitSpec
 
 NONE = "none"
 
@@ -30,21 +30,33 @@ class RoutingTable:
     def __init__(self, *, classes: Sequence[str], kit: KitSpec, depth: int) -> None:
         self._classes = tuple(classes)
         self._options = {slot.block % depth: (*_numbered(slot.experts), NONE) for slot in kit.slots}
+        self._items = 0
         self._counts: dict[tuple[int, bool], np.ndarray] = {}
         self._entropy: dict[tuple[int, bool], list[tuple[float, int]]] = {}
 
-    def add(self, trace: RoutingTrace, labels: np.ndarray) -> None:
-        """Adds one batch.
+    def add(
+        self, trace: RoutingTrace, labels: np.ndarray, rows: Sequence[int], *, frames: int = 1
+    ) -> None:
+        """Adds some items of one batch.
 
         Args:
             trace: What the batch's forward pass left.
-            labels: (B,) int; of stacks one a frame.
+            labels: (B,) int, of all items of the batch.
+            rows: Which of them are added.
+            frames: Frames of an item; a trace has one row for each.
         """
+        chosen = np.asarray(rows)
+        if frames > 1:
+            chosen = (chosen[:, None] * frames + np.arange(frames)).reshape(-1)
+        of_row = np.repeat(labels, frames)[chosen]
+        self._items += len(rows)
         for routed in trace.blocks:
+            if routed.kit is None and routed.routing.chosen == routed.routing.experts:
+                continue  # every token has every expert: there is nothing to tell
             key = (routed.block, routed.kit is not None)
-            counts_CE = self._per_class(routed, labels)
+            counts_CE = self._per_class(routed, chosen, of_row)
             self._counts[key] = self._counts.get(key, 0) + counts_CE
-            self._entropy.setdefault(key, []).append((routed.entropy, len(labels)))
+            self._entropy.setdefault(key, []).append((routed.entropy, len(chosen)))
 
     def as_json(self) -> dict[str, Any]:
         """The content of routing.json."""
@@ -62,14 +74,18 @@ class RoutingTable:
                 for (block, special), counts_CE in sorted(self._counts.items())
                 if not special
             ],
+            "n": self._items,
         }
 
-    def _per_class(self, routed: BlockRouting, labels: np.ndarray) -> np.ndarray:
+    def _per_class(
+        self, routed: BlockRouting, chosen: np.ndarray, labels: np.ndarray
+    ) -> np.ndarray:
         counts_BE = np.asarray(routed.counts_BE.cpu())
         if routed.kit is not None:
             # A specialist set may give each option to every token, weighted: count the weight.
             weight_TE = np.asarray(routed.routing.weight_TE().float().cpu())
-            counts_BE = weight_TE.reshape(len(labels), -1, weight_TE.shape[1]).sum(1)
+            counts_BE = weight_TE.reshape(len(counts_BE), -1, weight_TE.shape[1]).sum(1)
+        counts_BE = counts_BE[chosen]
         shares: np.ndarray = np.stack(
             [counts_BE[labels == label].sum(0) for label in range(len(self._classes))]
         )

@@ -9,71 +9,88 @@ from typing import Any
 
 import numpy as np
 
-from moekit.data.predictions import Predictions
-from moekit.errors import DataError, PluginError
+from moekit.contract.answers import Tally
+from moekit.contract.metrics import MapMetricSpec, MetricSpec
+from moekit.contract.tasks import SummaryJob, TaskSpec
+from moekit.errors import PluginError
 from moekit.evaluation.bootstrap import RESAMPLES, Resamples, percentile_interval
-from moekit.evaluation.delong import delong_test
-from moekit.plugins.records import MapMetricSpec, MetricSpec
 
 BASELINE = "frozen backbone, same head"
 _ROUNDING = 1e-9
+Metric = MetricSpec | MapMetricSpec
 
 
 def summarise(
-    predictions: Predictions,
-    metrics: Sequence[MetricSpec],
-    threshold: float,
+    tallies: Sequence[Any],
+    points: Sequence[Any],
+    metrics: Sequence[Metric],
     *,
+    task: TaskSpec,
     seed: int,
-    baseline_threshold: float | None = None,
     resamples: int = RESAMPLES,
+    optional: bool = False,
 ) -> dict[str, Any]:
     """Computes all figures of one split.
 
     Args:
-        predictions: Scores of the split.
+        tallies: Of the kit and, if there is one, of the baseline, with the same items.
+        points: What was chosen for each on validation data.
         metrics: What to compute.
-        threshold: Operating threshold of the kit.
+        task: Knows what its tallies hold.
         seed: Of the bootstrap.
-        baseline_threshold: Operating threshold of the baseline, where there is one.
         resamples: Bootstrap samples.
+        optional: Whether a metric whose needs are not met is left out without a note: the kit has
+            not asked for it by name.
 
     Returns:
-        n, positives, metrics, subsets, interval, baseline and comparison, ready for JSON; an
-        undefined value is None. `comparison` holds the paired test of the AUROCs and, for each
+        n, the task's counts, metrics, subsets, interval, baseline, comparison and notes, ready for
+        JSON; an undefined value is None. `comparison` holds the task's paired test and, for each
         metric, kit minus baseline with the interval of that difference on the same resamples.
 
     Raises:
-        DataError: A score is not a number in [0, 1], or a label is neither 0 nor 1.
+        DataError: A tally holds impossible values.
         PluginError: A metric raises, or leaves its bounds.
     """
-    _check(predictions)
-    drawn = Resamples(predictions, seed=seed, count=resamples)
-    labels, bare = predictions.labels, predictions.baseline_scores
-    kit = _measure(metrics, predictions.scores, labels, threshold, drawn)
+    task.judge.check(tallies)
+    kit, *others = tallies
+    drawn = Resamples(kit, seed=seed, count=resamples)
+    usable, notes = _usable(metrics, kit, points[0])
+    notes = [] if optional else notes
+    measured = measure(usable, kit, points[0], drawn)
     result: dict[str, Any] = {
-        "n": len(predictions),
-        "positives": int(labels.sum()),
-        "metrics": figures(kit, n=len(labels)),
-        "subsets": _subsets(predictions, metrics, threshold, seed, resamples),
+        "n": len(kit),
+        **task.judge.facts(kit),
+        "metrics": figures(measured, n=len(kit)),
+        "subsets": _subsets(kit, points[0], usable, task, seed, resamples),
         "interval": {
             "level": 0.95,
-            "method": f"percentile bootstrap {'by group' if drawn.clustered else 'within classes'}",
+            "method": f"percentile bootstrap {_method(drawn, task)}",
             "resamples": drawn.count,
             "redrawn": drawn.redrawn,
         },
         "baseline": None,
         "comparison": None,
+        "notes": notes,
     }
-    if bare is not None and baseline_threshold is not None:
-        baseline = _measure(metrics, bare, labels, baseline_threshold, drawn)
+    if others:
+        bare = measure(usable, others[0], points[1], drawn)
+        point = {} if points[1] is None else points[1].brief()
         result["baseline"] = {
             "name": BASELINE,
-            "threshold": baseline_threshold,
-            "metrics": figures(baseline, n=len(labels)),
+            **point,
+            "metrics": figures(bare, n=len(kit)),
         }
-        result["comparison"] = _comparison(predictions, kit, baseline)
-    return result
+        result["comparison"] = _comparison(task, kit, others[0], measured, bare)
+    job = SummaryJob(
+        tallies=tallies, points=points, metrics=metrics, seed=seed, resamples=resamples
+    )
+    return task.judge.complete(result, job)
+
+
+def _method(drawn: Resamples, task: TaskSpec) -> str:
+    if drawn.clustered:
+        return "by group"
+    return "within classes" if task.labelled else "by item"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,50 +99,63 @@ class Measured:
 
     Attributes:
         spec: The metric.
-        value: nan where it is undefined.
-        resampled: (resamples,) float64, nan where undefined.
+        value: nan if it is undefined.
+        resampled: (resamples,) float64, nan if undefined.
     """
 
-    spec: MetricSpec | MapMetricSpec
+    spec: Metric
     value: float
     resampled: np.ndarray
 
 
-def _check(predictions: Predictions) -> None:
-    bare = predictions.baseline_scores
-    for name, scores in (("kit", predictions.scores), ("baseline", bare)):
-        # Written so that not-a-number fails it too.
-        if scores is not None and not ((scores >= 0) & (scores <= 1)).all():
-            row = int(np.flatnonzero(~((scores >= 0) & (scores <= 1)))[0])
-            raise DataError(
-                f"the {name} scores an image {scores[row]}, which is not a number from 0 to 1",
-                whose=predictions.ids[row],
-                fix="check that training did not diverge, or evaluate with --precision fp32",
-            )
-    odd = np.flatnonzero(~np.isin(predictions.labels, (0, 1)))
-    if odd.size:
-        raise DataError(
-            f"an image has the label {predictions.labels[odd[0]]}; these figures know 0 and 1",
-            whose=predictions.ids[odd[0]],
-            fix="check the labels of the data set",
-        )
+def _usable(
+    metrics: Sequence[Metric], tally: Tally, point: Any
+) -> tuple[list[MetricSpec], list[str]]:
+    """The metrics whose needs are met, and a note on each of the others."""
+    usable, notes = [], []
+    for metric in metrics:
+        if not isinstance(metric, MetricSpec):
+            continue
+        missing = [name for name in metric.needs if _need(name, tally, point) is None]
+        if missing:
+            notes.append(f"{metric.name} not computed: there is no {', '.join(missing)}")
+        else:
+            usable.append(metric)
+    return usable, notes
 
 
-def _measure(
-    metrics: Sequence[MetricSpec],
-    scores: np.ndarray,
-    labels: np.ndarray,
-    threshold: float,
-    drawn: Resamples,
+def _need(name: str, tally: Tally, point: Any) -> Any:
+    value = tally.field(name)
+    return getattr(point, name, None) if value is None else value
+
+
+def value_of(metric: MetricSpec, tally: Tally, point: Any) -> float:
+    """A metric's value on a tally.
+
+    Raises:
+        PluginError: It raises, or leaves its bounds.
+    """
+    given = [_need(name, tally, point) for name in metric.needs]
+    # Copies, so that a metric that writes into its input spoils no other.
+    copies = (one.copy() if isinstance(one, np.ndarray) else one for one in given)
+    return checked_value(metric, *copies)
+
+
+def measure(
+    metrics: Sequence[MetricSpec], tally: Tally, point: Any, drawn: Resamples
 ) -> list[Measured]:
+    """Every metric on a tally and on its resamples."""
     measured = []
     for metric in metrics:
+        given = [_need(name, tally, point) for name in metric.needs]
 
-        def of_rows(rows: np.ndarray, metric: MetricSpec = metric) -> float:
-            return checked_value(metric, scores[rows], labels[rows], threshold)
+        def of_rows(
+            rows: np.ndarray, metric: MetricSpec = metric, given: list[Any] = given
+        ) -> float:
+            taken = (one[rows] if isinstance(one, np.ndarray) else one for one in given)
+            return checked_value(metric, *taken)
 
-        # Copies, so that a metric that writes into its input spoils no other.
-        value = checked_value(metric, scores.copy(), labels.copy(), threshold)
+        value = value_of(metric, tally, point)
         resampled = drawn.values(of_rows) if math.isfinite(value) else np.full(drawn.count, np.nan)
         measured.append(Measured(spec=metric, value=value, resampled=resampled))
     return measured
@@ -150,41 +180,34 @@ def figures(measured: Sequence[Measured], **counts: int) -> dict[str, Any]:
 
 
 def _subsets(
-    predictions: Predictions,
+    tally: Tally,
+    point: Any,
     metrics: Sequence[MetricSpec],
-    threshold: float,
+    task: TaskSpec,
     seed: int,
     resamples: int,
 ) -> dict[str, Any]:
-    subtypes = np.array(predictions.subtypes or (), dtype=object)
+    subtypes = np.array(tally.subtypes or (), dtype=object)
     subsets = {}
     for name in sorted(set(subtypes) - {""}):
-        part = predictions.take(np.flatnonzero(subtypes == name))
+        part = tally.take(np.flatnonzero(subtypes == name))
         drawn = Resamples(part, seed=seed, count=resamples)
-        measured = _measure(metrics, part.scores, part.labels, threshold, drawn)
         subsets[name] = {
             "n": len(part),
-            "positives": int(part.labels.sum()),
-            "metrics": figures(measured, n=len(part)),
+            **task.judge.facts(part),
+            "metrics": figures(measure(metrics, part, point, drawn), n=len(part)),
         }
     return subsets
 
 
 def _comparison(
-    predictions: Predictions, kit: Sequence[Measured], baseline: Sequence[Measured]
+    task: TaskSpec, kit: Tally, bare: Tally, ours: Sequence[Measured], theirs: Sequence[Measured]
 ) -> dict[str, Any] | None:
-    labels, bare = predictions.labels, predictions.baseline_scores
-    if bare is None or len(np.unique(labels)) < 2:
-        return None
-    test = delong_test(predictions.scores, bare, labels, predictions.groups)
-    if math.isnan(test.p):
-        return None
-    return {
-        "auroc_difference": test.difference,
-        "ci95": list(test.ci95),
-        "delong_p": test.p,
-        "metrics": differences(kit, baseline),
-    }
+    metrics = {"metrics": differences(ours, theirs)}
+    if task.judge.compare is None:
+        return metrics
+    test = task.judge.compare(kit, bare)
+    return None if test is None else {**test, **metrics}
 
 
 def differences(kit: Sequence[Measured], baseline: Sequence[Measured]) -> dict[str, Any]:
@@ -198,7 +221,7 @@ def differences(kit: Sequence[Measured], baseline: Sequence[Measured]) -> dict[s
     }
 
 
-def checked_value(metric: MetricSpec | MapMetricSpec, *given: Any) -> float:
+def checked_value(metric: Metric, *given: Any) -> float:
     """What a metric makes of its input.
 
     Raises:
@@ -215,7 +238,7 @@ def checked_value(metric: MetricSpec | MapMetricSpec, *given: Any) -> float:
     return value
 
 
-def _fault(metric: MetricSpec | MapMetricSpec, what: str) -> PluginError:
+def _fault(metric: Metric, what: str) -> PluginError:
     return PluginError(
         f"the metric {metric.name} {what}",
         whose=metric.name,

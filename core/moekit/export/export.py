@@ -16,34 +16,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moekit._files import atomic_folder, sha256, write_json
-from moekit.data.predictions import Predictions
+from moekit.contract.answers import TaskContext
+from moekit.contract.metrics import MetricSpec
+from moekit.contract.tasks import TaskSpec
 from moekit.data.samples import Dataset, Sample
 from moekit.data.stream import Preprocess, image_batches
-from moekit.errors import DataError, UsageError
-from moekit.evaluation.delong import delong_ci
-from moekit.evaluation.metrics import auroc
-from moekit.evaluation.scoring import score_samples
-from moekit.export.accuracy import check_accuracy
+from moekit.errors import DataError, MoekitError, UsageError
+from moekit.evaluation.bootstrap import Resamples, percentile_interval
+from moekit.evaluation.evaluate import check_passed
+from moekit.evaluation.split_pass import pass_over
+from moekit.evaluation.summary import measure, value_of
 from moekit.export.graph import INPUT, write_onnx
 from moekit.export.libraries import need
 from moekit.export.parity import BATCHES, check_parity
 from moekit.export.predictor import ExportedPredictor, ExportPrecision
 from moekit.export.program import KitProgram
 from moekit.export.quantise import kept_in_float, quantise
-from moekit.export.record import RECORD, SCHEMA, VALIDATION, weights_of
+from moekit.export.record import RECORD, SCHEMA, weights_of
 from moekit.export.sessions import Format, open_session, openvino_model
-from moekit.runtime.facts import machine, now, versions
+from moekit.files import atomic_folder, sha256, write_json
+from moekit.plugins.resolve import Resolved
+from moekit.runs.facts import machine, now, versions
+from moekit.runs.run import VALIDATION, Run
+from moekit.runtime.load import rule_of
 from moekit.runtime.predictor import Predictor
-from moekit.training.run import Run
 
 CALIBRATION_IMAGES = 200
+LARGEST_LOSS = 0.01
+"""Of the headline metric by quantisation, if the task has no comparison of its own."""
 _LIBRARIES = ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
 OnProgress = Callable[[str, int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportTask:
+class ExportJob:
     """What `export` is asked to do.
 
     Attributes:
@@ -68,15 +74,21 @@ class ExportTask:
 
 
 def export(
-    task: ExportTask, *, predictor: Predictor, preprocess: Preprocess, on_progress: OnProgress
+    job: ExportJob,
+    *,
+    resolved: Resolved,
+    predictor: Predictor,
+    preprocess: Preprocess,
+    on_progress: OnProgress,
 ) -> dict[str, Any]:
-    """Writes a graph that passed the parity gate, with its validation scores and its record.
+    """Writes a graph that passed the parity gate, with its validation tallies and its record.
 
     A graph in int8 is quantised from the one in float32 that passed, calibrated on images of the
     training split, and compared with it on the validation split.
 
     Args:
-        task: What to do.
+        job: What to do.
+        resolved: The run's kit and task.
         predictor: The run's kit in float32 on the CPU.
         preprocess: How its images are read.
         on_progress: Called with a description, the images done and their total.
@@ -91,65 +103,76 @@ def export(
         UsageError: A library is not installed, or int8 is asked of ONNX.
         StorageError: The folder cannot be written, or holds something else.
     """
-    _check_task(task)
-    record = task.run.read_finished()
-    whose = str(record["request"]["kit"])
-    validation = task.dataset.split("val")
-    with atomic_folder(task.out, mark=RECORD) as folder:
+    _check_task(job)
+    record = job.run.read_finished()
+    whose, task = str(record["request"]["kit"]), resolved.task
+    context = resolved.context(
+        classes=job.run.classes(), frame=job.run.frame(), kinds=predictor.kit.kinds
+    )
+    validation = job.dataset.split("val")
+    with atomic_folder(job.out, mark=RECORD) as folder:
         graph = folder / "model.onnx"
         on_progress("recording the graph", 0, 1)
         program = KitProgram.of(predictor, preprocess.shape)
-        outputs = write_onnx(program, preprocess.shape, graph, whose=whose)
+        names = [field.short for field in program.fields]
+        outputs = write_onnx(program, names, preprocess.shape, graph, whose=whose)
         on_progress("recording the graph", 1, 1)
-        model = _load(task, graph)
-        predictor_of = functools.partial(_predictor, task, kinds=predictor.kit.kinds)
+        model = _load(job, graph)
+        predictor_of = functools.partial(_predictor, job, task)
         parity = check_parity(
             _images(validation, preprocess, sum(BATCHES)),
             graph=predictor_of(model, precision="fp32"),
             kit=predictor,
-            whose=str(task.out),
+            task=task,
+            whose=str(job.out),
         )
-        facts: dict[str, Any] = {"parity": dataclasses.asdict(parity)}
-        precision: ExportPrecision = "int8" if task.int8 else "fp32"
-        score = functools.partial(_validate, task, validation, preprocess, on_progress=on_progress)
-        scores = score(predictor_of(model, precision="fp32"), "fp32")
-        if task.int8:
-            calibration = _calibration(task, preprocess, on_progress)
-            sparse = predictor.backbone.top_k < predictor.backbone.experts
+        facts: dict[str, Any] = {"parity": parity.as_json()}
+        precision: ExportPrecision = "int8" if job.int8 else "fp32"
+        tally_of = functools.partial(
+            _validate,
+            job,
+            validation,
+            preprocess,
+            task=task,
+            context=context,
+            on_progress=on_progress,
+        )
+        tally = tally_of(predictor_of(model, precision="fp32"), "fp32")
+        if job.int8:
+            calibration = _calibration(job, preprocess, on_progress)
+            sparse = predictor.top_k < predictor.backbone.experts
             model = quantise(model, calibration, sparse=sparse)
-            fp32, scores = scores, score(predictor_of(model, precision="int8"), "int8")
-            accuracy = check_accuracy(
-                fp32, scores, limit=task.max_loss, split="val", whose=str(task.out)
-            )
+            fp32, tally = tally, tally_of(predictor_of(model, precision="int8"), "int8")
+            accuracy = _quantised(resolved, fp32, tally, job)
             facts["quantisation"] = {
                 "calibration": {"split": "train", "n": len(calibration)},
                 "kept_in_float32": kept_in_float(sparse=sparse),
-                "accuracy": dataclasses.asdict(accuracy),
+                "accuracy": accuracy,
             }
-        scores.write_csv(folder / VALIDATION)
-        name = _save(task, model, folder)
+        task.judge.save(folder, VALIDATION, (tally,))
+        name = _save(job, model, folder)
         files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
-        facts |= {"validation": _figures(scores), "files": files, "model": name}
-        result = _record(task, record, predictor, preprocess, outputs, precision, facts)
+        facts |= {"validation": _figures(resolved, tally), "files": files, "model": name}
+        result = _record(job, record, predictor, preprocess, outputs, precision, facts)
         write_json(folder / RECORD, result)
     return result
 
 
-def _check_task(task: ExportTask) -> None:
-    if task.int8 and task.format != "openvino":
+def _check_task(job: ExportJob) -> None:
+    if job.int8 and job.format != "openvino":
         raise UsageError(
             "int8 is made for OpenVINO alone",
             whose="--int8",
             fix="use --format openvino, or leave out --int8",
         )
-    runtime = "onnxruntime" if task.format == "onnx" else "openvino"
-    for name in ("onnx", "onnxscript", runtime, *(("nncf",) if task.int8 else ())):
+    runtime = "onnxruntime" if job.format == "onnx" else "openvino"
+    for name in ("onnx", "onnxscript", runtime, *(("nncf",) if job.int8 else ())):
         need(name)
-    request = task.run.read_finished()["request"]
+    request = job.run.read_finished()["request"]
     given = {
-        "dataset": task.dataset.name,
-        "samples": len(task.dataset.samples),
-        "frames": task.dataset.frames,
+        "dataset": job.dataset.name,
+        "samples": len(job.dataset.samples),
+        "frames": job.dataset.frames,
     }
     trained = {"frames": 1, **request}
     other = [name for name, value in given.items() if trained[name] != value]
@@ -157,19 +180,19 @@ def _check_task(task: ExportTask) -> None:
         raise DataError(
             f"the run was made with another {', '.join(other)} "
             f"({', '.join(str(trained[name]) for name in other)})",
-            whose=task.dataset.name,
-            fix="give the data that the run was adapted on: its validation split has the images "
-            "for the thresholds",
+            whose=job.dataset.name,
+            fix="give the data that the run was adapted on; the point is chosen on its "
+            "validation split",
         )
 
 
-def _load(task: ExportTask, graph: Path) -> Any:
+def _load(job: ExportJob, graph: Path) -> Any:
     """The graph as the format has it: the path of the ONNX file, or a model of OpenVINO."""
-    return openvino_model(graph) if task.format == "openvino" else graph
+    return openvino_model(graph) if job.format == "openvino" else graph
 
 
-def _save(task: ExportTask, model: Any, folder: Path) -> str:
-    if task.format == "onnx":
+def _save(job: ExportJob, model: Any, folder: Path) -> str:
+    if job.format == "onnx":
         return "model.onnx"
     # Weights are kept in float32: rounded to float16 they would be other weights.
     need("openvino").save_model(model, folder / "model.xml", compress_to_fp16=False)
@@ -179,10 +202,10 @@ def _save(task: ExportTask, model: Any, folder: Path) -> str:
 
 
 def _predictor(
-    task: ExportTask, model: Any, *, precision: ExportPrecision, kinds: Sequence[str]
+    job: ExportJob, task: TaskSpec, model: Any, *, precision: ExportPrecision
 ) -> ExportedPredictor:
-    session = open_session(model, format_=task.format, threads=torch.get_num_threads())
-    return ExportedPredictor(session, precision=precision, kinds=kinds)
+    session = open_session(model, format_=job.format, threads=torch.get_num_threads())
+    return ExportedPredictor(session, task=task, precision=precision)
 
 
 def _images(samples: Sequence[Sample], preprocess: Preprocess, count: int) -> Tensor:
@@ -199,48 +222,107 @@ def _images(samples: Sequence[Sample], preprocess: Preprocess, count: int) -> Te
 
 
 def _calibration(
-    task: ExportTask, preprocess: Preprocess, on_progress: OnProgress
+    job: ExportJob, preprocess: Preprocess, on_progress: OnProgress
 ) -> list[np.ndarray]:
     on_progress("quantising", 0, 1)
-    images = _images(task.dataset.split("train"), preprocess, CALIBRATION_IMAGES)
+    images = _images(job.dataset.split("train"), preprocess, CALIBRATION_IMAGES)
     return [image[None].numpy() for image in images]
 
 
 def _validate(
-    task: ExportTask,
+    job: ExportJob,
     samples: Sequence[Sample],
     preprocess: Preprocess,
     graph: ExportedPredictor,
     name: str,
     *,
+    task: TaskSpec,
+    context: TaskContext,
     on_progress: OnProgress,
-) -> Predictions:
-    """Scores of the validation split by a graph."""
-    scored = score_samples(
+) -> Any:
+    """The tally of the validation split by a graph."""
+    passed = pass_over(
         samples,
         graph,
         preprocess,
-        batch_size=task.batch_size,
+        task=task,
+        context=context,
+        models=1,
+        batch_size=job.batch_size,
         on_progress=functools.partial(on_progress, f"scoring in {name}, val"),
     )
-    return Predictions.of(scored.samples, scored.scores)
+    check_passed(passed, job.dataset)
+    return passed.tallies[0]
 
 
-def _figures(scores: Predictions) -> dict[str, Any]:
-    """AUROC of the validation split, where both classes are there."""
-    area = auroc(scores.scores, scores.labels)
-    ci95 = delong_ci(scores.scores, scores.labels, scores.groups)
-    known = not np.isnan(area)
+def _headline(resolved: Resolved, tally: Any) -> tuple[MetricSpec, Any]:
+    """The kit's headline metric, and the point that it is computed at."""
+    metric = next(one for one in resolved.metrics if isinstance(one, MetricSpec))
+    return metric, resolved.task.judge.choose(tally, rule_of(resolved, None))
+
+
+def _quantised(resolved: Resolved, fp32: Any, int8: Any, job: ExportJob) -> dict[str, Any]:
+    """What int8 loses, by the task's own comparison or by the headline metric.
+
+    Raises:
+        MoekitError: It loses more than is allowed.
+    """
+    judge = resolved.task.judge
+    judge.check((int8,))
+    if judge.quantised is not None:
+        return judge.quantised(fp32, int8, job.max_loss)
+    metric, point = _headline(resolved, fp32)
+    before, after = (value_of(metric, tally, point) for tally in (fp32, int8))
+    loss = before - after if metric.higher_is_better else after - before
+    limit = LARGEST_LOSS if job.max_loss is None else job.max_loss
+    if not loss <= limit:
+        raise MoekitError(
+            f"int8 loses {loss:.4f} of {metric.name} on {len(int8)} images of the val split "
+            f"({before:.4f} to {after:.4f}); at most {limit:g} is allowed",
+            whose=str(job.out),
+            fix="export without --int8, or allow more with --max-loss",
+        )
+    drawn = Resamples(fp32, seed=0)
+    gaps = [
+        one.resampled - other.resampled
+        for one, other in zip(
+            measure([metric], fp32, point, drawn),
+            measure([metric], int8, point, drawn),
+            strict=True,
+        )
+    ]
+    interval = percentile_interval(gaps[0])
     return {
         "split": "val",
-        "n": len(scores),
-        "auroc": area if known else None,
-        "ci95": list(ci95) if known and not np.isnan(ci95[0]) else None,
+        "n": len(int8),
+        "measure": metric.name,
+        "fp32": before,
+        "int8": after,
+        "loss": loss,
+        "ci95": None if interval is None else list(interval),
+        "limit": limit,
+    }
+
+
+def _figures(resolved: Resolved, tally: Any) -> dict[str, Any]:
+    """The headline on the validation split, if it is defined there."""
+    metric, point = _headline(resolved, tally)
+    value = value_of(metric, tally, point)
+    drawn = Resamples(tally, seed=0)
+    known = np.isfinite(value)
+    interval = (
+        percentile_interval(measure([metric], tally, point, drawn)[0].resampled) if known else None
+    )
+    return {
+        "split": "val",
+        "n": len(tally),
+        metric.name: value if known else None,
+        "ci95": None if interval is None else list(interval),
     }
 
 
 def _record(
-    task: ExportTask,
+    job: ExportJob,
     record: dict[str, Any],
     predictor: Predictor,
     preprocess: Preprocess,
@@ -250,25 +332,31 @@ def _record(
 ) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "format": task.format,
+        "format": job.format,
         "precision": precision,
         "kit": record["request"]["kit"],
+        "task": predictor.task.name,
         **weights_of(record),
         "backbone": record["backbone"],
         "plugins": record["plugins"],
-        "dataset": task.dataset.name,
+        "dataset": job.dataset.name,
         "seed": record["request"]["seed"],
         "input": {"name": INPUT, "shape": ["batch", *preprocess.shape], "dtype": "float32"},
         "outputs": list(outputs),
         "kinds": list(predictor.kit.kinds),
-        "scoring_views": {"number": predictor.views, "averaged": "inside the graph"},
-        "preprocess": dataclasses.asdict(preprocess),
+        "scoring_views": {"numbers": list(predictor.views), "merged": "inside the graph"},
+        "preprocess": {
+            "frame": dataclasses.asdict(preprocess.frame),
+            "mean": preprocess.mean,
+            "std": preprocess.std,
+            "frames": preprocess.frames,
+        },
         **facts,
         "versions": {**versions(), **_library_versions()},
         "machine": machine(),
-        "caution": task.dataset.caution,
+        "caution": job.dataset.caution,
         "created": now(),
-        "command": task.command,
+        "command": job.command,
     }
 
 

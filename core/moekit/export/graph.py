@@ -18,13 +18,14 @@ from moekit.errors import PluginError
 from moekit.export.libraries import need
 
 INPUT = "images"
-OUTPUTS = ("score", "logit", "map", "kind")
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _ONE_FILE = 1_500_000_000
 _TRACED_IMAGES = 2
 
 
-def write_onnx(program: nn.Module, shape: Sequence[int], path: Path, *, whose: str) -> list[str]:
+def write_onnx(
+    program: nn.Module, names: Sequence[str], shape: Sequence[int], path: Path, *, whose: str
+) -> list[str]:
     """Records a program and writes it as ONNX, its nodes named after the modules they come from.
 
     A graph above the size that protobuf allows has its weights in a second file beside it. Traces
@@ -32,6 +33,7 @@ def write_onnx(program: nn.Module, shape: Sequence[int], path: Path, *, whose: s
 
     Args:
         program: From (B, *shape) float32 to a tuple of tensors, or None for an output there is not.
+        names: What the outputs are called in the graph, in their order.
         shape: Of one sample: (3, H, W), or (T, 3, H, W) of a stack.
         path: The file.
         whose: The kit, for the error.
@@ -49,14 +51,14 @@ def write_onnx(program: nn.Module, shape: Sequence[int], path: Path, *, whose: s
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         outputs: Sequence[Tensor | None] = program(example)
-        names = [name for name, value in zip(OUTPUTS, outputs, strict=True) if value is not None]
+        given = [name for name, value in zip(names, outputs, strict=True) if value is not None]
         try:
             # Asked of torch.onnx alone, a number of images that the code fixes is no error.
             recorded = torch.export.export(
                 program, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},)
             )
             exported = torch.onnx.export(
-                recorded, dynamo=True, input_names=[INPUT], output_names=names, verbose=False
+                recorded, dynamo=True, input_names=[INPUT], output_names=given, verbose=False
             )
         except Exception as error:  # the exporter raises anything
             raise PluginError(
@@ -69,7 +71,7 @@ def write_onnx(program: nn.Module, shape: Sequence[int], path: Path, *, whose: s
     _name_nodes(exported.model.graph)
     size = sum(tensor.nbytes for tensor in (*program.parameters(), *program.buffers()))
     exported.save(path, external_data=size > _ONE_FILE)
-    return names
+    return given
 
 
 def _name_nodes(nodes: Iterable[Any]) -> None:

@@ -1,106 +1,140 @@
-"""The parity gate: a graph must give what the trained kit gives, image by image.
+"""The parity gate: a graph must give what the trained kit gives, item by item.
 
-Shapes: B images or stacks, h and w rows and columns of the patch grid.
+Shapes: B images or stacks.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from moekit.contract.outputs import Field, Outputs
+from moekit.contract.tasks import TaskSpec
 from moekit.errors import MoekitError
-from moekit.runtime.predictor import Scorer
+from moekit.runtime.predictor import Compute
 
-SCORE_TOLERANCE = 1e-4
-MAP_TOLERANCE = 0.05
-MAP_MEAN_TOLERANCE = 1e-3
 BATCHES = (1, 1, 5, 16)
 """Sizes of the batches that are compared, one after the other."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FieldParity:
+    """How far one field of a graph is from the kit's in float32.
+
+    If the greatest of all patches is looked for, two that are equal to rounding may change places,
+    and single places of a map may differ though all numbers before are the same to 1e-6. So a field
+    may be held to a small difference on average and to a larger one in each place.
+
+    Attributes:
+        field: Its name.
+        greatest: Greatest absolute difference.
+        mean: Greatest mean absolute difference of an item.
+        tolerance: Greatest that is allowed; None for no bound.
+        mean_tolerance: Likewise of the mean.
+    """
+
+    field: str
+    greatest: float
+    mean: float
+    tolerance: float | None
+    mean_tolerance: float | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether both are within their tolerance."""
+        return _within(self.greatest, self.tolerance) and _within(self.mean, self.mean_tolerance)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Parity:
     """How far a graph is from the kit in float32.
 
-    Where the greatest of all patches is looked for, two that are equal to rounding may change
-    places, and with them one feature's share of the evidence: single places of a map may then
-    differ by some thousandths though all numbers before are the same to 1e-6. So a map is held to a
-    small difference on average, and to a larger one in each place.
-
     Attributes:
         n: Images compared.
         batches: How they were cut into batches.
-        score: Greatest absolute difference of a score.
-        map: Greatest absolute difference of a place in a map; None where there are no maps.
-        map_mean: Greatest mean absolute difference of a map; None likewise.
-        score_tolerance: Greatest that is allowed.
-        map_tolerance: Likewise.
-        map_mean_tolerance: Likewise.
+        fields: Each field that there is.
     """
 
     n: int
     batches: tuple[int, ...]
-    score: float
-    map: float | None
-    map_mean: float | None
-    score_tolerance: float = SCORE_TOLERANCE
-    map_tolerance: float = MAP_TOLERANCE
-    map_mean_tolerance: float = MAP_MEAN_TOLERANCE
+    fields: tuple[FieldParity, ...]
 
-    @property
-    def holds(self) -> bool:
-        """Whether all is within its tolerance."""
-        return (
-            self.score <= self.score_tolerance
-            and (self.map or 0.0) <= self.map_tolerance
-            and (self.map_mean or 0.0) <= self.map_mean_tolerance
-        )
+    def as_json(self) -> dict[str, Any]:
+        """For the export's record."""
+        fields = {one.field: dataclasses.asdict(one) for one in self.fields}
+        for facts in fields.values():
+            del facts["field"]
+        return {"n": self.n, "batches": list(self.batches), "fields": fields}
 
 
-def check_parity(images: Tensor, *, graph: Scorer, kit: Scorer, whose: str) -> Parity:
+def check_parity(
+    images: Tensor, *, graph: Compute, kit: Compute, task: TaskSpec, whose: str
+) -> Parity:
     """Compares a graph with the kit it was made from.
 
     Args:
         images: (n, ...) normalised images or stacks; n of at least 1.
-        graph: Scores by the graph.
-        kit: Scores by the kit, in float32.
+        graph: Computes by the graph.
+        kit: Computes by the kit, in float32.
+        task: Says by how much each field may differ.
         whose: The graph, for the error.
 
     Raises:
-        MoekitError: They differ by more than the tolerance, one of them has no number, other
-            shapes or other kinds.
+        MoekitError: They differ by more than the tolerance, one of them has no number, or other
+            shapes.
     """
     batches = _cut(images)
-    pairs = [(graph(batch), kit(batch)) for batch in batches]
-    scores = [_differences(found.score_B, wanted.score_B) for found, wanted in pairs]
-    maps = [_differences(found.map_BHW, wanted.map_BHW) for found, wanted in pairs]
-    if any(found.kinds != wanted.kinds for found, wanted in pairs):
-        raise MoekitError(
-            "the graph takes an image for another kind than the kit does",
-            whose=whose,
-            fix="nothing was written; use torch, and report it with the versions of the libraries",
+    pairs = [
+        (_with_derived(graph(batch).kit, task), _with_derived(kit(batch).kit, task))
+        for batch in batches
+    ]
+    found = []
+    for field in (*task.outputs, *task.derived):
+        differences = [_differences(field, *pair) for pair in pairs]
+        there = [one for one in differences if one is not None]
+        if there:
+            found.append(_parity_of(field, there))
+    parity = Parity(n=len(images), batches=tuple(map(len, batches)), fields=tuple(found))
+    wrong = [one for one in found if not one.holds]
+    if wrong:
+        told = "; ".join(
+            f"by {one.greatest:.2g} in {one.field} (allowed {_told(one.tolerance)}), by "
+            f"{one.mean:.2g} on average over an item (allowed {_told(one.mean_tolerance)})"
+            for one in wrong
         )
-    there = [one for one in maps if one is not None]
-    parity = Parity(
-        n=len(images),
-        batches=tuple(len(batch) for batch in batches),
-        score=max(float(one.max()) for one in scores if one is not None),
-        map=max((float(one.max()) for one in there), default=None),
-        map_mean=max((float(one.flatten(1).mean(1).max()) for one in there), default=None),
-    )
-    if not parity.holds:
         raise MoekitError(
-            f"the graph differs from the kit on {parity.n} images: by {parity.score:.2g} in a "
-            f"score (allowed {SCORE_TOLERANCE:g}), by {parity.map or 0.0:.2g} in a place of a map "
-            f"(allowed {MAP_TOLERANCE:g}), by {parity.map_mean or 0.0:.2g} in a map on average "
-            f"(allowed {MAP_MEAN_TOLERANCE:g})",
+            f"the graph differs from the kit on {parity.n} images: {told}",
             whose=whose,
             fix="nothing was written; use torch, and report it with the versions of the libraries",
         )
     return parity
+
+
+def _with_derived(outputs: Outputs, task: TaskSpec) -> Outputs:
+    return {**outputs, **task.answering.derive(outputs)}
+
+
+def _parity_of(field: Field, differences: Sequence[Tensor]) -> FieldParity:
+    bound = None if field.tolerance == float("inf") else field.tolerance
+    return FieldParity(
+        field=field.name,
+        greatest=max(float(one.max()) for one in differences),
+        mean=max(float(one.flatten(1).mean(1).max()) for one in differences),
+        tolerance=bound,
+        mean_tolerance=bound if field.mean_tolerance is None else field.mean_tolerance,
+    )
+
+
+def _within(value: float, tolerance: float | None) -> bool:
+    return value < float("inf") if tolerance is None else value <= tolerance
+
+
+def _told(tolerance: float | None) -> str:
+    return "any number" if tolerance is None else f"{tolerance:g}"
 
 
 def _cut(images: Tensor) -> Sequence[Tensor]:
@@ -111,10 +145,12 @@ def _cut(images: Tensor) -> Sequence[Tensor]:
     return [batch for batch in torch.split(images, [*sizes, left]) if len(batch)]
 
 
-def _differences(found: Tensor | None, wanted: Tensor | None) -> Tensor | None:
+def _differences(field: Field, found: Outputs, wanted: Outputs) -> Tensor | None:
     """Absolute differences, float64; infinite where shapes differ or something is not a number."""
-    if found is None and wanted is None:
+    given, expected = found.get(field.name), wanted.get(field.name)
+    if given is None and expected is None:
         return None
-    if found is None or wanted is None or found.shape != wanted.shape:
+    if given is None or expected is None or given.shape != expected.shape:
         return torch.full((1, 1), float("inf"), dtype=torch.float64)
-    return (found.double() - wanted.double()).abs().nan_to_num(nan=float("inf"))
+    difference = (given.double() - expected.double()).abs().nan_to_num(nan=float("inf"))
+    return difference.reshape(len(difference), -1)

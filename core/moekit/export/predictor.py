@@ -1,51 +1,47 @@
 """An exported kit, called as `moekit.runtime.predictor.Predictor` is.
 
-Shapes: B images or stacks, h and w rows and columns of the patch grid.
+Shapes: B images or stacks.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from moekit.contract.tasks import TaskSpec
 from moekit.export.sessions import Session
-from moekit.runtime.output import kind_names
-from moekit.runtime.predictor import Scores
+from moekit.moe.stats import RoutingTrace
+from moekit.runtime.predictor import Computed, converted
 
 ExportPrecision = Literal["fp32", "int8"]
 
 
 class ExportedPredictor:
-    """Scores images by a graph in another runtime.
+    """Computes by a graph in another runtime.
 
     Args:
-        session: The loaded graph.
-        precision: Its arithmetic.
-        kinds: Names of the kinds of image that the kit tells apart; empty for none.
+        session: The loaded graph, whose outputs bear the short names of the task's fields.
+        task: What is answered.
+        precision: The graph's arithmetic.
     """
 
-    def __init__(
-        self, session: Session, *, precision: ExportPrecision, kinds: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, session: Session, *, task: TaskSpec, precision: ExportPrecision) -> None:
         self._session = session
-        self._kinds = tuple(kinds)
+        self.task = task
         self.arithmetic = precision
 
-    def __call__(self, images: Tensor) -> Scores:
-        """Scores normalised images (B, 3, H, W) or stacks (B, T, 3, H, W); there is no baseline."""
+    def __call__(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Computed:
+        """Normalised images (B, 3, H, W) or stacks (B, T, 3, H, W); there is no baseline."""
+        del trace
         began = time.perf_counter()
-        outputs = self._session(images.float().cpu().numpy())
+        found = self._session(images.float().cpu().numpy())
         seconds = time.perf_counter() - began
-        map_BHW, kind_B = outputs.get("map"), outputs.get("kind")
-        return Scores(
-            score_B=torch.from_numpy(outputs["logit"]).double().sigmoid(),
-            map_BHW=None if map_BHW is None else torch.from_numpy(map_BHW),
-            baseline_B=None,
-            baseline_map_BHW=None,
-            seconds=seconds,
-            kinds=None if kind_B is None else kind_names(kind_B.tolist(), self._kinds),
-        )
+        named = {
+            field.name: torch.from_numpy(found[field.short])
+            for field in self.task.outputs
+            if field.short in found
+        }
+        return Computed(outputs=(converted(named, self.task),), seconds=seconds)

@@ -3,7 +3,7 @@
 ```
 RUN/export/openvino/
   model.xml, model.bin   the graph (of ONNX: model.onnx)
-  validation.csv         scores of the validation split by this graph, for thresholds
+  validation.csv         tallies of the validation split by this graph, for its point
   export.json            the record: weights, preprocessing, parity, accuracy, versions
 ```
 """
@@ -17,15 +17,16 @@ from typing import Any, Literal
 
 import pydantic
 
-from moekit._files import read_json, sha256
+from moekit.data.geometry import Frame
 from moekit.data.stream import Preprocess
 from moekit.errors import DataError, WeightsError
 from moekit.export.predictor import ExportPrecision
 from moekit.export.sessions import Format
-from moekit.training.run import Run
+from moekit.files import read_json, sha256
+from moekit.runs.run import Run
 
 SCHEMA = 1
-RECORD, VALIDATION = "export.json", "validation.csv"
+RECORD = "export.json"
 BACKENDS = {
     "onnx": ("onnx", "fp32"),
     "openvino": ("openvino", "fp32"),
@@ -35,9 +36,13 @@ BACKENDS = {
 
 
 class PreprocessRecord(pydantic.BaseModel):
-    """How the graph's input is made: see `moekit.data.stream.Preprocess`."""
+    """How the graph's input is made: see `moekit.data.stream.Preprocess`.
 
-    size: int = pydantic.Field(gt=0)
+    Exports of squares may say `size` in place of the frame.
+    """
+
+    size: int | None = pydantic.Field(default=None, gt=0)
+    frame: Frame | None = None
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     frames: int = pydantic.Field(ge=1)
@@ -79,14 +84,12 @@ class Export:
         return self.folder / self.record.model
 
     @property
-    def validation(self) -> Path:
-        """Its scores of the validation split."""
-        return self.folder / VALIDATION
-
-    @property
     def preprocess(self) -> Preprocess:
         """How images are read."""
-        return Preprocess(**self.record.preprocess.model_dump())
+        read = self.record.preprocess
+        return Preprocess(
+            frame=read.frame, size=read.size, mean=read.mean, std=read.std, frames=read.frames
+        )
 
 
 def weights_of(record: Mapping[str, Any]) -> dict[str, str]:
@@ -144,7 +147,7 @@ def _read(folder: Path) -> ExportRecord:
     path = folder / RECORD
     try:
         record = ExportRecord.model_validate(read_json(path))
-        if {record.model, VALIDATION} - set(record.files):
+        if record.model not in record.files:
             raise ValueError("it does not name the files of an export")
     except ValueError as error:
         raise DataError(

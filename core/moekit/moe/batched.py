@@ -30,15 +30,12 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from moekit.moe.bank import Bank, BankWeights
 from moekit.moe.routing import Routing
-
-if TYPE_CHECKING:
-    from moekit.moe.experts import BankWeights, ExpertBank
 
 _GROUP_BYTES = 3 * 2**19
 _FRESH_BYTES = 4 * 2**20
@@ -59,9 +56,7 @@ class Group:
     rows: int
 
 
-def dispatch_batched(
-    x_TD: Tensor, routing: Routing, bank: ExpertBank, *, dtype: torch.dtype
-) -> Tensor:
+def dispatch_batched(x_TD: Tensor, routing: Routing, bank: Bank, *, dtype: torch.dtype) -> Tensor:
     """Runs the chosen experts of a bank, shared bias included.
 
     Args:
@@ -139,7 +134,7 @@ def is_aligned(width: int, hidden: int, dtype: torch.dtype) -> bool:
     return all(size * dtype.itemsize % 16 == 0 for size in (width, hidden))
 
 
-def _dispatch(x_TD: Tensor, routing: Routing, bank: ExpertBank, weights: BankWeights) -> Tensor:
+def _dispatch(x_TD: Tensor, routing: Routing, bank: Bank, weights: BankWeights) -> Tensor:
     if not len(routing.token_P):
         return weights.b2_D.expand_as(x_TD).clone()
     flat_P, rank_ET = _ranks(routing)
@@ -184,7 +179,7 @@ def _before(groups: Sequence[Group]) -> Tensor:
 
 
 def _run_grouped(
-    x_TD: Tensor, token_S: Tensor, size_E: Tensor, bank: ExpertBank, weights: BankWeights
+    x_TD: Tensor, token_S: Tensor, size_E: Tensor, bank: Bank, weights: BankWeights
 ) -> Tensor:
     """The results (S, D) of all experts, whose rows stand one expert after the other."""
     ends_E = size_E.cumsum(0, dtype=torch.int32)
@@ -199,7 +194,7 @@ def _run_groups(
     x_TD: Tensor,
     token_S: Tensor,
     groups: Sequence[Group],
-    bank: ExpertBank,
+    bank: Bank,
     weights: BankWeights,
 ) -> Tensor:
     """The results (S, D) of all groups; `token_S` says which token each row is."""

@@ -20,21 +20,18 @@ Shapes: T tokens, D width, E experts, H hidden, F = E * H, P token-expert pairs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from moekit.moe.bank import Bank
 from moekit.moe.batched import dispatch_batched, is_aligned
 from moekit.moe.routing import Routing, is_traced
-
-if TYPE_CHECKING:
-    from moekit.moe.experts import ExpertBank
 
 ExpertCall = Callable[[int, Tensor], Tensor]
 
 
-def run_bank(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor:
+def run_bank(x_TD: Tensor, routing: Routing, bank: Bank) -> Tensor:
     """Runs the chosen experts of a bank by the way that suits, shared bias included.
 
     Returns:
@@ -78,7 +75,7 @@ def dispatch_loop(x_TD: Tensor, routing: Routing, call: ExpertCall) -> Tensor:
     return torch.zeros_like(x_TD).index_add(0, token_P, y_PD)
 
 
-def dispatch_grouped(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor:
+def dispatch_grouped(x_TD: Tensor, routing: Routing, bank: Bank) -> Tensor:
     """The same as `dispatch_loop` over a bank, by two grouped matrix products.
 
     `torch.nn.functional.grouped_mm` needs offsets that end at the last row: rows past it are left
@@ -98,7 +95,7 @@ def dispatch_grouped(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor
     return torch.zeros_like(x_TD).index_add(0, token_P, y_PD)
 
 
-def dispatch_masked(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor:
+def dispatch_masked(x_TD: Tensor, routing: Routing, bank: Bank) -> Tensor:
     """The same as `dispatch_loop` over a bank: all experts on all tokens, weighted by 0 if absent.
 
     E / K times the arithmetic, in shapes that depend on no data: two plain matrix products, as a
@@ -110,7 +107,7 @@ def dispatch_masked(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor:
     return nn.functional.linear(hidden_TEH.flatten(1), bank.w2_EHD.flatten(0, 1).T).to(x_TD.dtype)
 
 
-def dispatch_gathered(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor:
+def dispatch_gathered(x_TD: Tensor, routing: Routing, bank: Bank) -> Tensor:
     """The same as `dispatch_loop` over a bank, for a graph whose shapes may depend on data.
 
     Each expert has its place in the graph and computes the rows that have it, none included. Of 16
@@ -127,7 +124,7 @@ def dispatch_gathered(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tenso
     return y_TD
 
 
-def _without_gradients(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor:
+def _without_gradients(x_TD: Tensor, routing: Routing, bank: Bank) -> Tensor:
     dtype = _arithmetic(x_TD)
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         return dispatch_batched(x_TD, routing, bank, dtype=dtype)
@@ -139,7 +136,7 @@ def _arithmetic(x_TD: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x_TD.dtype
 
 
-def _suits_grouped(x_TD: Tensor, bank: ExpertBank) -> bool:
+def _suits_grouped(x_TD: Tensor, bank: Bank) -> bool:
     """Whether `grouped_mm` is the fastest and takes these sizes."""
     dtype = _arithmetic(x_TD)
     fast = {"cuda": (torch.bfloat16,), "cpu": (torch.bfloat16, torch.float32)}
@@ -147,7 +144,7 @@ def _suits_grouped(x_TD: Tensor, bank: ExpertBank) -> bool:
     return aligned and dtype in fast.get(x_TD.device.type, ())
 
 
-def _differentiated(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> bool:
+def _differentiated(x_TD: Tensor, routing: Routing, bank: Bank) -> bool:
     if not torch.is_grad_enabled():
         return False
     tensors = (x_TD, routing.weight_P, *bank.parameters())

@@ -7,23 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from moekit.moe.bank import BankWeights
 from moekit.moe.dispatch import run_bank
 from moekit.moe.routing import Routing
 from moekit.moe.stand_in import beyond_stand_in
-
-
-class BankWeights(NamedTuple):
-    """The weights of a bank in one dtype; shapes as in `ExpertBank`."""
-
-    w1_EHD: Tensor
-    b1_EH: Tensor
-    w2_EHD: Tensor
-    b2_D: Tensor
 
 
 class ExpertBank(nn.Module):

@@ -15,34 +15,14 @@ from typing import Any, get_args
 
 import pluggy
 
+from moekit.contract import hookspecs
+from moekit.contract.kinds import KINDS
+from moekit.contract.report import RunEvent
 from moekit.errors import PluginError
-from moekit.plugins import hookspecs
 from moekit.plugins.discovery import Plugin
 from moekit.plugins.manifest import NAME, Event, Manifest
-from moekit.plugins.records import (
-    CommandSpec,
-    DatasetSpec,
-    ExpertSpec,
-    GateSpec,
-    HealthCheckSpec,
-    KitSpec,
-    MapMetricSpec,
-    MetricSpec,
-    ReportSectionSpec,
-    RunEvent,
-)
+from moekit.plugins.upgrade import upgraded
 
-RECORDS: Mapping[str, type] = {
-    "kits": KitSpec,
-    "experts": ExpertSpec,
-    "gates": GateSpec,
-    "datasets": DatasetSpec,
-    "metrics": MetricSpec,
-    "map_metrics": MapMetricSpec,
-    "health_checks": HealthCheckSpec,
-    "report_sections": ReportSectionSpec,
-    "commands": CommandSpec,
-}
 EVENTS: tuple[Event, ...] = get_args(Event)
 
 
@@ -79,7 +59,7 @@ def activate(plugin: Plugin) -> Activated:
     if manifest is None:
         raise _fault(plugin, plugin.reason)
     activated = collect(plugin, _import_hooks(plugin, manifest))
-    for kind in RECORDS:
+    for kind in KINDS:
         _check_promise(plugin, kind, tuple(getattr(manifest.provides, kind)), activated.records)
     if set(activated.listens) != set(manifest.listens):
         raise _fault(
@@ -102,11 +82,13 @@ def collect(plugin: Plugin, hooks: object) -> Activated:
     """
     manager = _register_alone(plugin, hooks)
     records: dict[tuple[str, str], Any] = {}
-    for kind, record_type in RECORDS.items():
-        for record in _collect(plugin, manager, kind, record_type):
+    for kind, entry in KINDS.items():
+        for record in _collect(plugin, manager, kind, entry.record):
             if (kind, record.name) in records:
                 raise _fault(plugin, f"moekit_{kind} returns {record.name!r} twice")
             records[kind, record.name] = record
+    if plugin.manifest is not None:
+        records = {key: upgraded(record, plugin.manifest.api) for key, record in records.items()}
     return Activated(records=records, manager=manager)
 
 
@@ -187,6 +169,8 @@ def wrong_field(record: Any) -> str:
     for field in dataclasses.fields(record):
         value, kind = getattr(record, field.name), str(field.type)
         if kind.startswith("tuple["):
+            if value is None and kind.endswith("| None"):
+                continue
             if not isinstance(value, tuple):
                 return f"{field.name} is {value!r}, not a tuple (is a comma missing?)"
             inner = [wrong_field(one) for one in value if dataclasses.is_dataclass(one)]

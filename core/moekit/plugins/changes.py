@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from moekit.contract.experts import SpecialistSlot
+from moekit.contract.kits import KitSpec
 from moekit.errors import DataError, UsageError
-from moekit.plugins.records import KitSpec, MapMetricSpec, MetricSpec, SpecialistSlot
 from moekit.plugins.registry import Registry
 
 
@@ -86,72 +87,6 @@ def kit_of_frames(kit: KitSpec, frames: int) -> KitSpec:
     changes = KitChanges(experts=kit.stack_experts if frames > 1 else ())
     slots = tuple(_slot(slot, changes) for slot in kit.slots)
     return dataclasses.replace(kit, slots=slots, stack_experts=())
-
-
-def kit_of_run(registry: Registry, name: str, record: Mapping[str, Any]) -> KitSpec:
-    """The kit as a run was made with it.
-
-    Args:
-        registry: The installed plugins.
-        name: Name of the kit.
-        record: The content of run.json.
-
-    Raises:
-        DataError: The run was made by another kit, or with plugins that are not usable now.
-    """
-    request = record["request"]
-    made_by = request["kit"]
-    try:
-        if made_by not in (registry.full_name("kits", name), name.rpartition("/")[2]):
-            raise DataError(
-                f"the run was made by the kit {made_by}, not {name}",
-                whose=name,
-                fix=f"name the kit {made_by}, or another run",
-            )
-        kit = kit_of_data(registry.kit(name), negatives_only=request.get("negatives_only", False))
-        return changed(kit, KitChanges(**request.get("changes", {})), registry)
-    except UsageError as error:
-        used = [f"{one['distribution']} {one['version']}" for one in record.get("plugins", [])]
-        raise DataError(
-            f"the run was made with something that is not usable now: {error.what}",
-            whose=made_by,
-            fix=f"install what it was made with: {', '.join(used) or 'see its run.json'}",
-        ) from error
-
-
-def metrics_of(kit: KitSpec, registry: Registry) -> list[MetricSpec]:
-    """The metrics that a kit reports, the headline first.
-
-    Raises:
-        UsageError: One is unknown, or two have the same short name.
-        PluginError: One cannot be used.
-    """
-    metrics = [registry.metric(name) for name in kit.metrics]
-    _check_names(kit, [metric.name for metric in metrics])
-    return metrics
-
-
-def map_metrics_of(kit: KitSpec, registry: Registry) -> list[MapMetricSpec]:
-    """The map metrics that a kit reports.
-
-    Raises:
-        UsageError: One is unknown, or has the short name of another metric of the kit.
-        PluginError: One cannot be used.
-    """
-    metrics = [registry.map_metric(name) for name in kit.map_metrics]
-    others = [name.rpartition("/")[2] for name in kit.metrics] if metrics else []
-    _check_names(kit, [*others, *(metric.name for metric in metrics)])
-    return metrics
-
-
-def _check_names(kit: KitSpec, names: Sequence[str]) -> None:
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise UsageError(
-            f"the kit reports two metrics of the name {', '.join(sorted(twice))}",
-            whose=f"kit {kit.name}",
-            fix="leave one of them out",
-        )
 
 
 def _slot(slot: SpecialistSlot, changes: KitChanges) -> SpecialistSlot:

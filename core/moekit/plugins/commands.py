@@ -31,6 +31,7 @@ RESERVED = frozenset(
         "plugins",
         "predict",
         "report",
+        "tasks",
         "watch",
     )
 )

@@ -11,8 +11,8 @@ from typing import Any
 import pydantic
 from pydantic import BaseModel, ConfigDict
 
-from moekit._files import read_json, sha256
 from moekit.errors import DataError
+from moekit.files import read_json, sha256
 from moekit.plugins.discovery import Plugin
 from moekit.plugins.manifest import API_VERSION
 from moekit.plugins.settings import canonical

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-API_VERSION = "1.2"
+from moekit.contract.kinds import KINDS, RecordKind
+
+API_VERSION = "2.0"
+_LAST_MINOR = {1: 2, 2: 0}
+"""The last minor version of each major whose plugins work here."""
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 NAME = r"^[a-z][a-z0-9_-]{0,39}$"
@@ -21,29 +25,19 @@ SHA256 = r"^[0-9a-f]{64}$"
 Event = Literal["run_started", "run_finished"]
 
 
-class Provides(BaseModel):
-    """The short names of what the plugin's hooks return; checked when it is activated."""
+def _provided(kind: RecordKind) -> Any:
+    """The type and the field of one kind of record."""
+    if kind.described:
+        return (dict[Name, Summary], Field(default={}, description=kind.summary))
+    return (tuple[Name, ...], Field(default=(), description=kind.summary))
 
-    model_config = _STRICT
 
-    kits: tuple[Name, ...] = Field(default=(), description="Domain kits.")
-    experts: tuple[Name, ...] = Field(default=(), description="Specialists.")
-    gates: tuple[Name, ...] = Field(default=(), description="Gating policies.")
-    datasets: tuple[Name, ...] = Field(default=(), description="Loaders.")
-    metrics: tuple[Name, ...] = Field(default=(), description="Metrics.")
-    map_metrics: tuple[Name, ...] = Field(
-        default=(), description="Metrics of maps against masks. Since API 1.2."
-    )
-    health_checks: tuple[Name, ...] = Field(
-        default=(), description="Checks that `moekit plugins doctor` runs."
-    )
-    report_sections: tuple[Name, ...] = Field(
-        default=(), description="Sections that the reports of certain kits get."
-    )
-    commands: dict[Name, Summary] = Field(
-        default={},
-        description="Commands, each with its line in `moekit --help`; a table. Since API 1.1.",
-    )
+Provides = pydantic.create_model(
+    "Provides",
+    __config__=_STRICT,
+    __doc__="The short names of what the plugin's hooks return; checked when it is activated.",
+    **{name: _provided(kind) for name, kind in KINDS.items()},
+)
 
 
 class Requirement(BaseModel):
@@ -128,12 +122,17 @@ class Manifest(BaseModel):
         default=None, description="Intended use and limits; needed by kits and experts."
     )
 
+    def provided(self, kind: str) -> tuple[str, ...]:
+        """The short names of one kind of record, a key of `KINDS`."""
+        return tuple(getattr(self.provides, kind))
+
     @pydantic.model_validator(mode="after")
     def _api_has_what_is_used(self) -> Manifest:
-        if self.provides.commands and not _is_at_least(self.api, (1, 1)):
-            raise ValueError('commands came with API 1.1; write api = "1.1"')
-        if self.provides.map_metrics and not _is_at_least(self.api, (1, 2)):
-            raise ValueError('map metrics came with API 1.2; write api = "1.2"')
+        for name, kind in KINDS.items():
+            if getattr(self.provides, name) and not _is_at_least(self.api, kind.since):
+                version = ".".join(map(str, kind.since))
+                word = name.replace("_", " ")
+                raise ValueError(f'{word} came with API {version}; write api = "{version}"')
         return self
 
 
@@ -156,10 +155,9 @@ def parse_manifest(text: str) -> Manifest:
 
 
 def is_compatible(api: str) -> bool:
-    """Whether a plugin of that API version runs here: same major, no newer minor."""
+    """Whether a plugin of that API version runs here: of a known major, and no newer minor."""
     major, minor = (int(part) for part in re.split(r"\.", api))
-    own_major, own_minor = (int(part) for part in API_VERSION.split("."))
-    return major == own_major and minor <= own_minor
+    return minor <= _LAST_MINOR.get(major, -1)
 
 
 def _is_at_least(api: str, wanted: tuple[int, int]) -> bool:

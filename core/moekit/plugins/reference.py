@@ -11,11 +11,26 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 from pydantic import BaseModel
 
-from moekit._files import atomic_text
-from moekit.plugins import hookspecs, manifest, records
+from moekit.contract import (
+    answers,
+    commands,
+    datasets,
+    experts,
+    hookspecs,
+    jobs,
+    kits,
+    metrics,
+    outputs,
+    report,
+    tasks,
+)
+from moekit.contract.recipe import Recipe
+from moekit.files import atomic_text
+from moekit.plugins import manifest
 from moekit.plugins.discovery import State
 from moekit.plugins.manifest import API_VERSION
 
@@ -27,6 +42,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "[[weights]]": manifest.Weights,
     "[card]": manifest.Card,
 }
+_RECORDS = (kits, experts, datasets, metrics, tasks, answers, outputs, jobs, report, commands)
 _STATES = {
     State.ACTIVE: "It can be used. Whether its code works is seen when it is first needed.",
     State.DISABLED: "Switched off by the settings, the environment or an option.",
@@ -64,13 +80,40 @@ def _lines() -> Iterator[str]:
         yield ""
         yield from _docstring(hook)
         yield ""
+    yield from ("## The recipe", "", *(inspect.getdoc(Recipe) or "").splitlines(), "")
+    yield from _fields(Recipe)
+    yield ""
     yield from ("## Records", "")
-    for name, record in inspect.getmembers(records, dataclasses.is_dataclass):
-        if record.__module__ == records.__name__:
-            yield f"### `{name}`"
-            yield ""
+    for module in _RECORDS:
+        yield from (f"### {(module.__doc__ or '').splitlines()[0].rstrip('.')}", "")
+        for record in _classes(module):
+            yield from (f"#### `{record.__name__}`", "")
             yield from _docstring(record)
+            yield from _methods(record)
             yield ""
+
+
+def _classes(module: ModuleType) -> list[type]:
+    """The public classes of a module, in the order of its text."""
+    return [
+        one
+        for name, one in vars(module).items()
+        if isinstance(one, type) and one.__module__ == module.__name__ and name[0] != "_"
+    ]
+
+
+def _methods(record: type) -> Iterator[str]:
+    """What an object must offer, of a record that a plugin writes a class for."""
+    if dataclasses.is_dataclass(record):
+        return
+    found = {name: one for name, one in vars(record).items() if inspect.isfunction(one)}
+    offered = [name for name in found if name[0] != "_"]
+    if offered:
+        yield from ("", "| method | meaning |", "| --- | --- |")
+    for name in offered:
+        parameters = ", ".join(list(inspect.signature(found[name]).parameters)[1:])
+        meaning = " ".join((inspect.getdoc(found[name]) or "").partition("\n\n")[0].split())
+        yield f"| `{name}({parameters})` | {meaning} |"
 
 
 def _fields(model: type[BaseModel]) -> Iterator[str]:

@@ -7,41 +7,28 @@ import difflib
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from moekit.contract.commands import CommandSpec, HealthCheckSpec
+from moekit.contract.datasets import DatasetSpec
+from moekit.contract.experts import ExpertSpec, GateSpec
+from moekit.contract.kinds import KINDS
+from moekit.contract.kits import KitSpec
+from moekit.contract.metrics import MapMetricSpec, MetricSpec
+from moekit.contract.report import ReportSectionSpec, RunEvent
+from moekit.contract.tasks import TaskSpec
 from moekit.errors import MoekitError, PluginError, UsageError
-from moekit.plugins.activation import RECORDS, Activated, activate, collect, tell
+from moekit.plugins.activation import Activated, activate, collect, tell
 from moekit.plugins.discovery import Plugin, State, discover
 from moekit.plugins.manifest import API_VERSION, Event, Manifest, Provides
-from moekit.plugins.records import (
-    CommandSpec,
-    DatasetSpec,
-    ExpertSpec,
-    GateSpec,
-    HealthCheckSpec,
-    KitSpec,
-    MapMetricSpec,
-    MetricSpec,
-    ReportSectionSpec,
-    RunEvent,
-)
 from moekit.plugins.settings import canonical, is_strict
 
 if TYPE_CHECKING:
     from moekit.data.samples import Dataset
 
 _logger = logging.getLogger(__name__)
-Kind = Literal[
-    "kits",
-    "experts",
-    "gates",
-    "datasets",
-    "metrics",
-    "map_metrics",
-    "health_checks",
-    "report_sections",
-    "commands",
-]
+Kind = str
+"""A kind of record: a key of `moekit.contract.kinds.KINDS`."""
 
 
 class Registry:
@@ -94,7 +81,7 @@ class Registry:
         plugin = Plugin(distribution=distribution, version="0", entry="in-process")
         activated = collect(plugin, hooks)
         provides: dict[str, Any] = {
-            kind: tuple(name for of, name in activated.records if of == kind) for kind in RECORDS
+            kind: tuple(name for of, name in activated.records if of == kind) for kind in KINDS
         }
         commands = [activated.records["commands", name] for name in provides["commands"]]
         provides["commands"] = {spec.name: spec.summary for spec in commands}
@@ -118,9 +105,14 @@ class Registry:
         """
         home = self.owner("kits", name).distribution
         spec = cast(KitSpec, self._get("kits", name))
+        return self._with_full_names(spec, home)
+
+    def _with_full_names(self, spec: KitSpec, home: str) -> KitSpec:
         loader, sign, path = spec.demo_dataset.partition("=")
+        good, others = spec.negatives_only, spec.variants
         return dataclasses.replace(
             spec,
+            task=self.full_name("tasks", spec.task, home),
             slots=tuple(
                 dataclasses.replace(
                     slot,
@@ -131,7 +123,9 @@ class Registry:
             ),
             metrics=tuple(self.full_name("metrics", of, home) for of in spec.metrics),
             map_metrics=tuple(self.full_name("map_metrics", of, home) for of in spec.map_metrics),
-            demo_dataset=self.full_name("datasets", loader, home) + sign + path,
+            demo_dataset=self.full_name("datasets", loader, home) + sign + path if loader else "",
+            negatives_only=None if good is None else self._with_full_names(good, home),
+            variants=tuple(self._with_full_names(one, home) for one in others),
         )
 
     def full_name(self, kind: Kind, name: str, home: str | None = None) -> str:
@@ -168,6 +162,10 @@ class Registry:
     def map_metric(self, name: str) -> MapMetricSpec:
         """The map metric of that name."""
         return cast(MapMetricSpec, self._get("map_metrics", name))
+
+    def task(self, name: str) -> TaskSpec:
+        """The task of that name."""
+        return cast(TaskSpec, self._get("tasks", name))
 
     def health_check(self, name: str) -> HealthCheckSpec:
         """The health check of that name."""
@@ -250,7 +248,7 @@ class Registry:
             f"{plugin.distribution}/{name}": plugin
             for plugin in self.plugins
             if plugin.state is State.ACTIVE and plugin.manifest is not None
-            for name in getattr(plugin.manifest.provides, kind)
+            for name in plugin.manifest.provided(kind)
         }
 
     def owner(self, kind: Kind, name: str) -> Plugin:
@@ -266,7 +264,7 @@ class Registry:
             return names[full[0]]
         if full:
             raise UsageError(
-                f"several plugins provide {kind[:-1]} {name!r}",
+                f"several plugins provide {_singular(kind)} {name!r}",
                 whose=name,
                 fix=f"use one of the full names: {', '.join(sorted(full))}",
             )
@@ -293,10 +291,10 @@ class Registry:
 
     def _not_found(self, kind: Kind, name: str, names: Iterable[str]) -> MoekitError:
         for plugin in self.plugins:
-            promised = getattr(plugin.manifest.provides, kind) if plugin.manifest else ()
+            promised = plugin.manifest.provided(kind) if plugin.manifest else ()
             if plugin.state is not State.ACTIVE and name.rpartition("/")[2] in promised:
                 return PluginError(
-                    f"{kind[:-1]} {name!r} is not usable: its plugin is {plugin.state.value}",
+                    f"{_singular(kind)} {name!r} is not usable: its plugin is {plugin.state.value}",
                     whose=f"{plugin.distribution} {plugin.version}",
                     fix=plugin.reason,
                 )
@@ -304,7 +302,7 @@ class Registry:
         near = difflib.get_close_matches(name, shorts, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         return UsageError(
-            f"no {kind[:-1]} has the name {name!r}",
+            f"no {_singular(kind)} has the name {name!r}",
             whose=name,
             fix=f"{hint}installed: {', '.join(shorts) or 'none; install a kit'}",
         )
@@ -315,6 +313,10 @@ def _same(name: str, full: str) -> bool:
     distribution, _, short = full.partition("/")
     given, slash, last = name.rpartition("/")
     return last == short and (not slash or canonical(given) == canonical(distribution))
+
+
+def _singular(kind: Kind) -> str:
+    return KINDS[kind].singular.replace("-", " ")
 
 
 def refuse_unusable(plugin: Plugin) -> None:

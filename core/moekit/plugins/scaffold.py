@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.resources
 import importlib.util
 import keyword
 import re
 from pathlib import Path
-from typing import Literal
 
 import jinja2
 
-from moekit._files import atomic_text
+from moekit.contract.kinds import KINDS
 from moekit.errors import UsageError
+from moekit.files import atomic_text
 from moekit.plugins.manifest import API_VERSION
 
-PluginKind = Literal["expert", "gate", "metric", "map-metric", "dataset", "kit", "command"]
 _NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 _LONGEST = 40
-_PARTS: dict[str, tuple[str, ...]] = {
-    "expert": ("expert",),
-    "gate": ("gate",),
-    "metric": ("metric",),
-    "map-metric": ("map_metric",),
-    "dataset": ("dataset",),
-    "kit": ("expert", "kit"),
-    "command": ("command",),
-}
+_WITH = {"kit": ("expert",)}
+"""What a new plugin provides beside its own kind."""
 
 
-def new_plugin(name: str, kind: PluginKind, folder: Path) -> list[Path]:
+def _has_template(kind: str) -> bool:
+    template = f"templates/{kind.replace('-', '_')}.py.j2"
+    return importlib.resources.files("moekit.plugins").joinpath(template).is_file()
+
+
+PLUGIN_KINDS = tuple(entry.singular for entry in KINDS.values() if _has_template(entry.singular))
+"""What a new plugin can provide: every kind of record that has a template."""
+
+
+def new_plugin(name: str, kind: str, folder: Path) -> list[Path]:
     """Writes a package that installs, passes its conformance checks and builds a wheel.
 
     Args:
         name: Of the distribution, and of what it provides: lower-case words joined by hyphens.
-        kind: What it provides.
+        kind: What it provides, of `PLUGIN_KINDS`.
         folder: Where the package's folder is made.
 
     Returns:
@@ -51,13 +53,14 @@ def new_plugin(name: str, kind: PluginKind, folder: Path) -> list[Path]:
         raise UsageError(
             "this is there already", whose=str(home), fix="choose another name or --out"
         )
+    parts = (*_WITH.get(kind, ()), kind.replace("-", "_"))
     files = {
         "pyproject.toml": "pyproject.toml",
         "README.md": "README.md",
         f"{package}/__init__.py": "__init__.py",
         f"{package}/plugin.toml": "plugin.toml",
         f"{package}/hooks.py": "hooks.py",
-        **{f"{package}/{part}.py": f"{part}.py" for part in _PARTS[kind]},
+        **{f"{package}/{part}.py": f"{part}.py" for part in parts},
         "tests/test_conformance.py": "test_conformance.py",
     }
     words = {

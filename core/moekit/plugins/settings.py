@@ -13,8 +13,8 @@ from pathlib import Path
 
 import platformdirs
 
-from moekit._files import read_json, write_json
 from moekit.errors import DataError
+from moekit.files import read_json, write_json
 
 DISABLE_VARIABLE = "MOEKIT_DISABLE_PLUGINS"
 STRICT_VARIABLE = "MOEKIT_STRICT"

@@ -12,14 +12,15 @@ from typing import cast
 from torch import Tensor, nn
 
 from moekit.backbone.model import MoEBackbone
+from moekit.contract.experts import SpecialistSlot
+from moekit.contract.kits import KitSpec
+from moekit.contract.outputs import HeadOutput, HeadSite, Outputs
 from moekit.errors import MoekitError, PluginError, UsageError
 from moekit.moe.gates import Gate
 from moekit.moe.routing import is_traced
 from moekit.moe.specialists import Grid, SpecialistSet
 from moekit.moe.stats import RoutingTrace
-from moekit.plugins.records import KitSpec, SpecialistSlot
 from moekit.plugins.registry import Registry
-from moekit.runtime.output import HeadOutput, kind_names
 
 
 class KitModules(nn.Module):
@@ -32,6 +33,8 @@ class KitModules(nn.Module):
         spec: The kit.
         registry: Provides the experts and gates that the kit names.
         backbone: Gives the width and the number of blocks; it is not kept.
+        classes: How many classes the data have.
+        frames: Frames of a sample; 1 for images.
 
     Raises:
         UsageError: The kit names a block that the backbone does not have, or one block twice.
@@ -39,7 +42,15 @@ class KitModules(nn.Module):
             slot lets a token take more options than it has.
     """
 
-    def __init__(self, *, spec: KitSpec, registry: Registry, backbone: MoEBackbone) -> None:
+    def __init__(
+        self,
+        *,
+        spec: KitSpec,
+        registry: Registry,
+        backbone: MoEBackbone,
+        classes: int = 2,
+        frames: int = 1,
+    ) -> None:
         super().__init__()
         depth = len(backbone.blocks)
         self.name = spec.name
@@ -56,7 +67,10 @@ class KitModules(nn.Module):
                     fix="put all experts of a block into one slot",
                 )
             self.sets[key] = _build_set(slot, spec.name, registry, backbone.width)
-        head = functools.partial(spec.build_head, backbone.width, len(self.head_blocks))
+        site = HeadSite(
+            width=backbone.width, blocks=len(self.head_blocks), classes=classes, frames=frames
+        )
+        head = functools.partial(spec.build_head, site)
         self.head = cast(nn.Module, _build(head, f"the head of kit {spec.name}"))
 
     @property
@@ -68,10 +82,6 @@ class KitModules(nn.Module):
     def kinds(self) -> tuple[str, ...]:
         """Names of the kinds of image that the head tells apart; empty where it tells none."""
         return tuple(getattr(self.head, "kinds", ()))
-
-    def kinds_of(self, output: HeadOutput) -> tuple[str, ...] | None:
-        """(B) names of the kinds that the head tells; None where it tells none."""
-        return None if output.kind_B is None else kind_names(output.kind_B.tolist(), self.kinds)
 
     @property
     def prefix_end(self) -> int:
@@ -91,8 +101,9 @@ class KitModules(nn.Module):
         grid: Grid,
         *,
         start: int | None = None,
+        top_k: int | None = None,
         trace: RoutingTrace | None = None,
-    ) -> HeadOutput:
+    ) -> Outputs:
         """Runs the blocks after the prefix, with the specialists, and the head.
 
         Args:
@@ -102,10 +113,12 @@ class KitModules(nn.Module):
             grid: Rows and columns of the patch tokens, and the frames of a stack.
             start: First block to run; the end of the prefix where None. An earlier start than the
                 prefix's end gives the same result.
-            trace: Collects the routing where one is given.
+            top_k: Generic experts a token has; as the backbone says if None.
+            trace: Collects the routing if one is given.
 
         Raises:
-            PluginError: The head does not give one score a stack.
+            PluginError: The head returns something other than named tensors, or not one row for
+                each image or stack.
         """
         first = self.prefix_end if start is None else start
         _, later = backbone.run_blocks(
@@ -115,20 +128,35 @@ class KitModules(nn.Module):
             stop=self.head_blocks[-1] + 1,
             branches=self.branches,
             keep=self.head_blocks,
+            top_k=top_k,
             trace=trace,
         )
-        outputs = {**kept, first - 1: x_BND, **later}
-        output = cast(HeadOutput, self.head([outputs[block] for block in self.head_blocks], grid))
-        if is_traced():  # in a graph the comparison would fix the number of stacks
-            return output
-        if grid.frames > 1 and len(output.logit_B) * grid.frames != len(x_BND):
+        tokens = {**kept, first - 1: x_BND, **later}
+        output = self.head([tokens[block] for block in self.head_blocks], grid)
+        outputs: Outputs = output.as_outputs() if isinstance(output, HeadOutput) else output
+        if is_traced():  # in a graph the comparison would fix the number of items
+            return outputs
+        wrong = _wrong_outputs(outputs, len(x_BND) // grid.frames)
+        if wrong:
             raise PluginError(
-                f"its head gives {len(output.logit_B)} scores for stacks of {grid.frames} frames, "
-                f"not {len(x_BND) // grid.frames}",
+                f"its head {wrong}",
                 whose=f"kit {self.name}",
-                fix="use a head that pools frames, as moekit.PooledHead does, or images alone",
+                fix="return named tensors with one row an image; of stacks pool the frames, as "
+                "moekit.PooledHead does, or give images only",
             )
-        return output
+        return outputs
+
+
+def _wrong_outputs(outputs: object, items: int) -> str:
+    """What is wrong with a head's outputs; empty if nothing is."""
+    if not isinstance(outputs, Mapping) or not outputs:
+        return f"returns a {type(outputs).__name__}, not named tensors"
+    for name, value in outputs.items():
+        if not isinstance(value, Tensor) or value.ndim < 1:
+            return f"returns {name!r}, which is no tensor with rows"
+        if len(value) != items:
+            return f"gives {len(value)} rows of {name} for {items} images or stacks"
+    return ""
 
 
 def _build_set(slot: SpecialistSlot, kit: str, registry: Registry, width: int) -> SpecialistSet:

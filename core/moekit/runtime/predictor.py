@@ -1,61 +1,78 @@
-"""A trained kit, ready to score images: loaded once, called batch by batch.
+"""A trained kit, ready to answer images: loaded once, called batch by batch.
 
-Shapes: B images or stacks, T frames of a stack, N tokens, D width, h and w rows and columns of the
-patch grid.
+Shapes: B images or stacks, T frames of a stack, N tokens, D width.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from moekit.backbone.model import MoEBackbone
-from moekit.data.views import view
+from moekit.contract.outputs import Outputs
+from moekit.contract.tasks import TaskSpec
+from moekit.data.views import unview, view
 from moekit.moe.stats import RoutingTrace
 from moekit.runtime.device import Arithmetic, autocast
 from moekit.runtime.kit import KitModules
 
+_DTYPES = {"float64": torch.float64, "float32": torch.float32, "int64": torch.int64}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Scores:
-    """What a predictor returns for a batch, on the CPU.
+class Computed:
+    """What a batch was computed to, on the CPU.
 
     Attributes:
-        score_B: (B,) float64 probability of the positive class.
-        map_BHW: (B, h, w) float32 in [0, 1], evidence of each patch, or None.
-        baseline_B: (B,) float64 the same from the bare backbone with the same head, or None.
-        baseline_map_BHW: (B, h, w) float32 the baseline's evidence, or None.
+        outputs: The merged outputs of each model: the kit, then the baseline if there is one.
         seconds: Time that the kit took, the baseline not counted.
-        kinds: (B) names of the kinds of image, "unknown" for none that was trained on; None where
-            the kit does not tell kinds apart.
     """
 
-    score_B: Tensor
-    map_BHW: Tensor | None
-    baseline_B: Tensor | None
-    baseline_map_BHW: Tensor | None
+    outputs: tuple[Outputs, ...]
     seconds: float
-    kinds: tuple[str, ...] | None = None
+
+    @property
+    def kit(self) -> Outputs:
+        """The kit's outputs."""
+        return self.outputs[0]
 
 
-Scorer = Callable[[Tensor], Scores]
-"""What scores a batch of normalised images or stacks: a `Predictor`, or an export of one."""
+class Compute(Protocol):
+    """What computes a batch of normalised images or stacks: a `Predictor`, or an export of one."""
+
+    def __call__(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Computed:
+        """Computes (B, 3, H, W) images, or (B, T, 3, H, W) stacks of neighbouring frames.
+
+        Args:
+            images: On any device.
+            trace: Collects the routing of the backbone and the kit if one is given; exports have
+                none to tell.
+        """
+        ...
 
 
-class _View(NamedTuple):
-    """Log-odds and maps of one view, those of the baseline, and the time that the kit took."""
+def converted(outputs: Mapping[str, Tensor], task: TaskSpec) -> Outputs:
+    """A head's outputs on the CPU, each in the type that its task says; others are left out."""
+    return {
+        field.name: outputs[field.name].to(_DTYPES[field.dtype]).cpu()
+        for field in task.outputs
+        if field.name in outputs
+    }
 
-    logit_B: Tensor
-    map_BHW: Tensor | None
-    bare_B: Tensor | None
-    bare_BHW: Tensor | None
-    seconds: float
-    kinds: tuple[str, ...] | None
+
+def turned_back(outputs: Outputs, task: TaskSpec, number: int) -> Outputs:
+    """The outputs of a view, with the fields that turn lying as the picture itself does."""
+    if number == 0:
+        return outputs
+    turning = {field.name for field in task.outputs if field.turns}
+    return {
+        name: unview(value, number) if name in turning else value for name, value in outputs.items()
+    }
 
 
 class Predictor:
@@ -65,15 +82,19 @@ class Predictor:
         backbone: The shared backbone.
         kit: The trained kit.
         baseline: The trained baseline, or None.
+        task: What the kit answers.
         arithmetic: fp32 or bf16.
-        views: Flipped and turned views of each image whose log-odds are averaged; maps are those of
-            the image as it is.
+        views: Flipped and turned views of each image whose outputs are merged: how many of the
+            dihedral order, or their numbers.
+        top_k: Generic experts a token has in these passes; as the backbone says if None.
 
     Attributes:
         backbone: The shared backbone.
         kit: The trained kit.
+        task: What the kit answers.
         arithmetic: fp32 or bf16.
-        views: How many views an image is scored by.
+        views: The numbers of the views that an image is answered by.
+        top_k: Generic experts a token has.
         device: Where all of it lies.
     """
 
@@ -83,63 +104,49 @@ class Predictor:
         backbone: MoEBackbone,
         kit: KitModules,
         baseline: KitModules | None,
+        task: TaskSpec,
         arithmetic: Arithmetic,
-        views: int = 1,
+        views: int | Sequence[int] = 1,
+        top_k: int | None = None,
     ) -> None:
         self.backbone = backbone
         self.kit = kit.eval()
         self._baseline = None if baseline is None else baseline.eval()
+        self.task = task
         self.arithmetic: Arithmetic = arithmetic
-        self.views = views
+        self.views = tuple(range(views)) if isinstance(views, int) else tuple(views)
+        self.top_k = backbone.top_k if top_k is None else top_k
         self.device = next(backbone.parameters()).device
 
     @torch.inference_mode()
-    def __call__(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Scores:
-        """Scores normalised images (B, 3, H, W), or stacks (B, T, 3, H, W) of neighbouring frames.
-
-        Args:
-            images: On any device.
-            trace: Collects the routing of the backbone and the kit where one is given.
-        """
+    def __call__(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Computed:
+        """See `Compute`."""
         images = images.to(self.device, non_blocking=True)
-        first = self._view(images, trace)
-        others = [self._view(view(images, number)) for number in range(1, self.views)]
-        logits = torch.stack([first.logit_B, *(other.logit_B for other in others)])
-        bare = [one.bare_B for one in (first, *others) if one.bare_B is not None]
-        return Scores(
-            score_B=logits.mean(0).sigmoid(),
-            map_BHW=first.map_BHW,
-            baseline_B=torch.stack(bare).mean(0).sigmoid() if bare else None,
-            baseline_map_BHW=first.bare_BHW,
-            seconds=sum(one.seconds for one in (first, *others)),
-            kinds=first.kinds,
+        passes = [self._view(images, self.views[0], trace)]
+        passes += [self._view(images, number) for number in self.views[1:]]
+        merge = self.task.answering.merge
+        models = zip(*(one.outputs for one in passes), strict=True)
+        return Computed(
+            outputs=tuple(merge(views) for views in models),
+            seconds=sum(one.seconds for one in passes),
         )
 
-    def _view(self, images: Tensor, trace: RoutingTrace | None = None) -> _View:
-        kit, backbone = self.kit, self.backbone
+    def _view(self, images: Tensor, number: int, trace: RoutingTrace | None = None) -> Computed:
+        kit, backbone, top_k = self.kit, self.backbone, self.top_k
         began = time.perf_counter()
+        if number:
+            images = view(images, number)
         with autocast(self.device, self.arithmetic):
             x_BND, grid = backbone.embed(images)
             x_BND, kept = backbone.run_blocks(
-                x_BND, grid, stop=kit.prefix_end, keep=kit.prefix_keep, trace=trace
+                x_BND, grid, stop=kit.prefix_end, keep=kit.prefix_keep, top_k=top_k, trace=trace
             )
-            output = kit(backbone, x_BND, kept, grid, trace=trace)
-            logit_B = output.logit_B.double().cpu()
+            output = kit(backbone, x_BND, kept, grid, top_k=top_k, trace=trace)
+            outputs = [turned_back(converted(output, self.task), self.task, number)]
             seconds = time.perf_counter() - began
-            bare_B = bare_BHW = None
             if self._baseline is not None:
-                bare = self._baseline(backbone, x_BND, kept, grid, start=kit.prefix_end)
-                bare_B = bare.logit_B.double().cpu()
-                bare_BHW = bare.map_BHW
-        return _View(
-            logit_B,
-            _on_cpu(output.map_BHW),
-            bare_B,
-            _on_cpu(bare_BHW),
-            seconds,
-            kit.kinds_of(output),
-        )
-
-
-def _on_cpu(map_BHW: Tensor | None) -> Tensor | None:
-    return None if map_BHW is None else map_BHW.float().cpu()
+                bare = self._baseline(
+                    backbone, x_BND, kept, grid, start=kit.prefix_end, top_k=top_k
+                )
+                outputs.append(turned_back(converted(bare, self.task), self.task, number))
+        return Computed(outputs=tuple(outputs), seconds=seconds)

@@ -13,10 +13,11 @@ what the plugin's manifest declares, on a small backbone of random weights.
 from __future__ import annotations
 
 from moekit.testing.apart import run_checks_apart
-from moekit.testing.check import Check, ConformanceError, NotApplicable
+from moekit.testing.check import Check
 from moekit.testing.pytest_front import parametrize_with_checks
 from moekit.testing.report import Outcome, Report, run_checks
 from moekit.testing.suite import checks_of, expected_number
+from moekit.testing.verdicts import ConformanceError, NotApplicable
 
 __all__ = [
     "Check",

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from moekit.errors import MoekitError
+from moekit.testing.subject import Subject
+from moekit.testing.verdicts import Blocked, ConformanceError, NotApplicable
 
-if TYPE_CHECKING:
-    from moekit.testing.subject import Subject
-
-CheckFunction = Callable[["Subject", str], None]
+CheckFunction = Callable[[Subject, str], None]
 Decorated = TypeVar("Decorated", bound=CheckFunction)
 
 CHECKS: dict[str, dict[str, CheckFunction]] = {}
-
-
-class ConformanceError(AssertionError):
-    """The plugin does not keep this part of the contract; the message says how."""
-
-
-class NotApplicable(Exception):  # noqa: N818 - not a failure
-    """The check has nothing to ask of this plugin; the message says why."""
-
-
-class Blocked(Exception):  # noqa: N818 - not a failure of its own
-    """The check could not run, since the plugin could not be activated."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,13 +67,3 @@ def check(kind: str) -> Callable[[Decorated], Decorated]:
         return function
 
     return enlist
-
-
-def require(condition: bool, message: str) -> None:
-    """Fails the check unless the condition holds.
-
-    Raises:
-        ConformanceError: It does not.
-    """
-    if not condition:
-        raise ConformanceError(message)

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import click
 from click.testing import CliRunner, Result
 
+from moekit.contract.commands import CommandSpec
 from moekit.plugins.commands import RESERVED
-from moekit.plugins.records import CommandSpec
-from moekit.testing.check import Blocked, ConformanceError, NotApplicable, check, require
+from moekit.testing.check import check
 from moekit.testing.subject import Subject, private_folders
+from moekit.testing.verdicts import Blocked, ConformanceError, NotApplicable, require
 
 _UNKNOWN_OPTION = "--no-such-option"
 _WRONG_USAGE = 2
@@ -65,7 +66,7 @@ def says_what_its_manifest_says(subject: Subject, name: str) -> None:
     manifest = subject.plugin.manifest
     if manifest is None:
         raise Blocked(subject.plugin.reason)
-    declared = manifest.provides.commands.get(spec.name)
+    declared = dict(manifest.provides)["commands"].get(spec.name)
     require(spec.summary == declared, f"{spec.summary!r} is not the manifest's {declared!r}")
 
 

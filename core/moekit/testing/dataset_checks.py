@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from moekit.contract.datasets import DatasetSpec
 from moekit.data.images import read_image, read_mask
 from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.errors import DataError, MoekitError
-from moekit.plugins.records import DatasetSpec
-from moekit.testing.check import ConformanceError, NotApplicable, check, require
+from moekit.testing.check import check
 from moekit.testing.subject import Subject, contents, private_folders
+from moekit.testing.verdicts import ConformanceError, NotApplicable, require
 
 _READ = 4
 _REMAINING_BYTES = 20
@@ -66,8 +67,9 @@ def keeps_the_schema(subject: Subject, name: str) -> None:
 
 
 def _check_sample(sample: Sample, dataset: Dataset) -> None:
-    require(0 <= sample.label < len(dataset.classes), f"{sample.id}: label {sample.label}")
-    target = sample.label if sample.target is None else sample.target
+    for label in sample.all_labels:
+        require(0 <= label < len(dataset.classes), f"{sample.id}: label {label}")
+    target = 0 if sample.target is None else sample.target
     require(0 <= target <= 1, f"{sample.id}: target {sample.target}")
     require(sample.split in SPLITS, f"{sample.id}: split {sample.split!r}")
     require(sample.path.is_file(), f"{sample.id}: there is no such file")
@@ -78,7 +80,8 @@ def _check_sample(sample: Sample, dataset: Dataset) -> None:
 def has_splits_to_work_with(subject: Subject, name: str) -> None:
     """A kit can be trained and evaluated on it: train and val hold every class, test an image.
 
-    Where train holds negatives alone, val may do so too, and a test split may be missing.
+    If train holds negatives only, val may do so too, and a test split may be missing. Of a set with
+    a mask table any class is enough: a background is in the masks, not in the labels.
     """
     spec = _spec(subject, name)
     with _example(spec) as path:
@@ -86,9 +89,11 @@ def has_splits_to_work_with(subject: Subject, name: str) -> None:
         if dataset.negatives_only:
             dataset.split("val")
             return
+        of_pixels = any(sample.mask_table for sample in dataset.samples)
         for split in ("train", "val"):
-            labels = {sample.label for sample in dataset.split(split)}
-            require(len(labels) == len(dataset.classes), f"{split} lacks a class")
+            labels = {label for sample in dataset.split(split) for label in sample.all_labels}
+            least = 1 if of_pixels else len(dataset.classes)
+            require(len(labels) >= least, f"{split} lacks a class")
         require("test" in dataset.split_names(), "there is no test split")
 
 

@@ -13,11 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from moekit.contract.experts import ExpertSpec
 from moekit.moe.specialists import Grid, SpecialistExpert
-from moekit.plugins.records import ExpertSpec
-from moekit.testing.check import ConformanceError, check, require
+from moekit.testing.check import check
 from moekit.testing.inputs import GRID, STACK, WIDTH, awaken, tokens
 from moekit.testing.subject import Subject
+from moekit.testing.verdicts import ConformanceError, require
 
 _TOLERANCE = 1e-5
 

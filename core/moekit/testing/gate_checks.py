@@ -8,12 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moekit.contract.experts import GateSpec
 from moekit.moe.gates import Gate
 from moekit.moe.routing import Routing
-from moekit.plugins.records import GateSpec
-from moekit.testing.check import ConformanceError, NotApplicable, check, require
+from moekit.testing.check import check
 from moekit.testing.inputs import generator
 from moekit.testing.subject import Subject
+from moekit.testing.verdicts import ConformanceError, NotApplicable, require
 
 IMAGES, TOKENS, EXPERTS = 2, 12, 6
 _CHOICES = (1, 2, EXPERTS)

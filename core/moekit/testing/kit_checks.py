@@ -11,16 +11,18 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from moekit._files import read_json
+from moekit.contract.kits import KitSpec
+from moekit.contract.recipe import Recipe
+from moekit.files import read_json
 from moekit.plugins.changes import kit_of_frames
 from moekit.plugins.manifest import Input
-from moekit.plugins.records import KitSpec
 from moekit.plugins.registry import Registry
+from moekit.plugins.resolve import resolve
 from moekit.runtime.kit import KitModules
-from moekit.runtime.output import HeadOutput
 from moekit.runtime.runtime import Runtime
-from moekit.testing.check import ConformanceError, NotApplicable, check, require
-from moekit.testing.inputs import GRID, STACK, awaken, generator, write_images
+from moekit.testing.check import check
+from moekit.testing.inputs import STACK, awaken, generator, write_images
+from moekit.testing.outputs import energy, outputs_of, require_fields, require_same
 from moekit.testing.reference import (
     REFERENCE_KIT,
     SIDE,
@@ -29,9 +31,9 @@ from moekit.testing.reference import (
     small_backbone,
 )
 from moekit.testing.subject import Subject, private_folders
-from moekit.training.recipe import Recipe
+from moekit.testing.verdicts import NotApplicable, require
 
-_TOLERANCE = 1e-5
+_TALLIES = "predictions.*"
 
 
 def _spec(subject: Subject, name: str) -> KitSpec:
@@ -60,28 +62,29 @@ def _attached(subject: Subject, name: str) -> tuple[Runtime, KitModules]:
 
 @check("kit")
 def is_described(subject: Subject, name: str) -> None:
-    """It has a summary, names its outcomes, and its recipe is a Recipe."""
-    spec = _spec(subject, name)
-    require(bool(spec.summary.strip() and spec.positive.strip()), "summary or positive is empty")
-    missing = {"missed", "false_alarm"} - set(spec.outcome_names)
-    require(not missing, f"outcome_names lacks {', '.join(sorted(missing))}")
-    require(isinstance(spec.recipe, Recipe), "its recipe is not a moekit.Recipe")
+    """It has a summary, the words of its task, and its recipe is a Recipe."""
+    for spec in _variants(_spec(subject, name)):
+        require(bool(spec.summary.strip()), "its summary is empty")
+        require(isinstance(spec.recipe, Recipe), "its recipe is not a moekit.Recipe")
+        require(spec.name == name, f"a variant is called {spec.name}")
+        if spec.task.rpartition("/")[2] == "score":
+            require(bool(spec.positive.strip()), "positive is empty")
+            missing = {"missed", "false_alarm"} - set(spec.outcome_names)
+            require(not missing, f"outcome_names lacks {', '.join(sorted(missing))}")
 
 
 @check("kit")
 def names_what_there_is(subject: Subject, name: str) -> None:
-    """The experts, gates, metrics and demonstration data that it names are installed."""
-    spec, registry = _spec(subject, name), _registry(subject)
-    require(bool(spec.metrics), "it names no metric")
-    for metric in spec.metrics:
-        registry.metric(metric)
-    for metric in spec.map_metrics:
-        registry.map_metric(metric)
-    registry.dataset(spec.demo_dataset.partition("=")[0])
-    for slot in spec.slots:
-        registry.gate(slot.gate)
-        for expert in (*slot.experts, *spec.stack_experts):
-            registry.expert(expert)
+    """The tasks, experts, gates, metrics and demonstration data that it names are installed."""
+    registry = _registry(subject)
+    for spec in _variants(_spec(subject, name)):
+        require(bool(resolve(spec, registry).metrics), "it reports no metric")
+        if spec.demo_dataset:
+            registry.dataset(spec.demo_dataset.partition("=")[0])
+        for slot in spec.slots:
+            registry.gate(slot.gate)
+            for expert in (*slot.experts, *spec.stack_experts):
+                registry.expert(expert)
 
 
 @check("kit")
@@ -111,7 +114,7 @@ def disturbs_nobody(subject: Subject, name: str) -> None:
     def others() -> tuple[Tensor, Tensor]:
         return (
             runtime.features(images).final_BND,
-            runtime.predict(images, kit=REFERENCE_KIT.name).score_B,
+            runtime.predict(images, kit=REFERENCE_KIT.name)["logit_B"],
         )
 
     before = others()
@@ -130,37 +133,26 @@ def disturbs_nobody(subject: Subject, name: str) -> None:
 
 @check("kit")
 def gives_scores_and_maps(subject: Subject, name: str) -> None:
-    """The head gives one finite logit an image, and a map in [0, 1] of the grid, or none."""
+    """The head gives the task's outputs: one row an image, finite and in their bounds."""
     runtime, modules = _attached(subject, name)
     awaken(modules)
-    output = _output(runtime, modules, _images(3))
-    logit = output.logit_B
-    require(logit.shape == (3,), f"logits have the shape {tuple(logit.shape)}")
-    require(bool(logit.isfinite().all()), "a logit is not finite")
-    if output.map_BHW is not None:
-        shape = tuple(output.map_BHW.shape)
-        require(shape == (3, *GRID), f"the map has the shape {shape}")
-        inside = (output.map_BHW >= 0) & (output.map_BHW <= 1)
-        require(bool(inside.all()), "the map leaves [0, 1]")
+    task = _registry(subject).task(_spec(subject, name).task)
+    require_fields(outputs_of(runtime, modules, _images(3)), task, 3)
 
 
 @check("kit")
 def keeps_images_apart(subject: Subject, name: str) -> None:
-    """In eval mode the score of an image does not depend on its neighbours in the batch."""
+    """In eval mode the outputs of an image do not depend on its neighbours in the batch."""
     runtime, modules = _attached(subject, name)
     awaken(modules)
     images = _images(3)
-    together = runtime.predict(images, kit=modules.name).score_B
-    alone = torch.cat([runtime.predict(one[None], kit=modules.name).score_B for one in images])
-    require(
-        torch.allclose(together, alone, atol=_TOLERANCE),
-        f"scores differ by {(together - alone).abs().max():.3g}",
-    )
+    together = runtime.predict(images, kit=modules.name)
+    require_same(together, [runtime.predict(one[None], kit=modules.name) for one in images])
 
 
 @check("kit")
 def scores_stacks(subject: Subject, name: str) -> None:
-    """A kit for stacks gives one score and one map a stack, whatever lies beside it."""
+    """A kit for stacks gives one row of outputs a stack, whatever lies next to it."""
     manifest, spec = subject.plugin.manifest, _spec(subject, name)
     declared = manifest is not None and any(given.kind == "stack" for given in manifest.inputs)
     if not declared and not spec.stack_experts:
@@ -168,19 +160,12 @@ def scores_stacks(subject: Subject, name: str) -> None:
     runtime = _runtime(subject)
     torch.manual_seed(0)
     spec = kit_of_frames(spec, STACK.frames)
-    modules = cast(KitModules, awaken(runtime.attach(spec)))
+    modules = cast(KitModules, awaken(runtime.attach(spec, frames=STACK.frames)))
     stacks = _images(3 * STACK.frames).reshape(3, STACK.frames, 3, SIDE, SIDE)
-    output = _output(runtime, modules, stacks)
-    require(output.logit_B.shape == (3,), f"logits have the shape {tuple(output.logit_B.shape)}")
-    if output.map_BHW is not None:
-        shape = tuple(output.map_BHW.shape)
-        require(shape == (3, *GRID), f"the map has the shape {shape}")
-    together = runtime.predict(stacks, kit=spec.name).score_B
-    alone = torch.cat([runtime.predict(one[None], kit=spec.name).score_B for one in stacks])
-    require(
-        torch.allclose(together, alone, atol=_TOLERANCE),
-        f"scores differ by {(together - alone).abs().max():.3g}",
-    )
+    task = _registry(subject).task(spec.task)
+    require_fields(outputs_of(runtime, modules, stacks), task, 3)
+    together = runtime.predict(stacks, kit=spec.name)
+    require_same(together, [runtime.predict(one[None], kit=spec.name) for one in stacks])
 
 
 @check("kit")
@@ -188,7 +173,7 @@ def learns_everywhere(subject: Subject, name: str) -> None:
     """A step of training reaches every parameter of its experts and its head."""
     runtime, modules = _attached(subject, name)
     awaken(modules).train()
-    torch.autograd.backward(_output(runtime, modules, _images(4)).logit_B.square().sum())
+    torch.autograd.backward(energy(outputs_of(runtime, modules, _images(4))))
     unreached = [
         key
         for key, value in modules.named_parameters()
@@ -199,51 +184,52 @@ def learns_everywhere(subject: Subject, name: str) -> None:
 
 @check("kit")
 def runs_from_end_to_end(subject: Subject, name: str) -> None:
-    """It is adapted and evaluated on images of its declared input; every metric is reported.
+    """It is adapted and evaluated on images of its declared input; its metrics are reported.
 
-    Metrics of maps may be missing where a note of the result says why.
+    A metric may be missing if a note of the result says why, or if the kit does not name it and
+    the data lacks what it needs; the headline is always there.
     """
-    with private_folders() as folder:
-        result = read_json(_run(subject, name, folder, "run") / "result.json")
-    spec = _spec(subject, name)
-    short = {metric.rpartition("/")[2] for metric in spec.metrics}
-    found = {metric.rpartition("/")[2] for metric in result["metrics"]}
-    if not result["notes"]:
-        short |= {metric.rpartition("/")[2] for metric in spec.map_metrics}
-    require(short <= found, f"not reported: {', '.join(sorted(short - found))}")
+    registry = _registry(subject)
+    for number, spec in enumerate(_variants(_spec(subject, name))):
+        with private_folders() as folder:
+            run = _run(subject, spec, folder, f"run-{number}")
+            result = read_json(run / "result.json")
+        wanted = {metric.rpartition("/")[2] for metric in spec.metrics}
+        wanted.add(resolve(spec, registry).metrics[0].name)
+        missing = wanted - set(result["metrics"])
+        missing -= {note.partition(" ")[0] for note in result["notes"]}
+        require(not missing, f"not reported: {', '.join(sorted(missing))}")
 
 
 @check("kit")
 def repeats_itself(subject: Subject, name: str) -> None:
     """Adapted and evaluated twice with one seed, it gives the same predictions, byte for byte."""
+    spec = _spec(subject, name)
     with private_folders() as folder:
         first, second = (
-            (_run(subject, name, folder, run) / "predictions.csv").read_bytes()
+            [path.read_bytes() for path in sorted(_run(subject, spec, folder, run).glob(_TALLIES))]
             for run in ("first", "second")
         )
-    require(first == second, "two runs differ")
+    require(bool(first) and first == second, "two runs differ")
 
 
-def _run(subject: Subject, name: str, folder: Path, run: str) -> Path:
+def _variants(spec: KitSpec) -> list[KitSpec]:
+    """A kit and its other tasks."""
+    return [spec, *spec.variants]
+
+
+def _run(subject: Subject, spec: KitSpec, folder: Path, run: str) -> Path:
     images = folder / f"images-{run}"
     images.mkdir()
-    dataset = write_images(images, _declared(subject), side=SIDE)
-    run_kit(_spec(subject, name), dataset, folder / run, _registry(subject))
+    task = _registry(subject).task(spec.task)
+    if task.name == "score":
+        dataset = write_images(images, _declared(subject), side=SIDE)
+    else:
+        dataset = task.example(images)
+    run_kit(spec, dataset, folder / run, _registry(subject))
     return folder / run
 
 
 def _declared(subject: Subject) -> Input | None:
     manifest = subject.plugin.manifest
     return manifest.inputs[0] if manifest is not None and manifest.inputs else None
-
-
-def _output(runtime: Runtime, modules: KitModules, images: Tensor) -> HeadOutput:
-    backbone = runtime.backbone
-    x_BND, grid = backbone.embed(images)
-    x_BND, kept = backbone.run_blocks(
-        x_BND, grid, stop=modules.prefix_end, keep=modules.prefix_keep
-    )
-    output = modules(backbone, x_BND, kept, grid)
-    if not isinstance(output, HeadOutput):
-        raise ConformanceError("the head must return a moekit.HeadOutput")
-    return output

@@ -11,12 +11,13 @@ import warnings
 
 import numpy as np
 
-from moekit.data.map_counts import MapCounts
-from moekit.data.masks import RegionMask
-from moekit.evaluation.localisation import count_maps
-from moekit.plugins.records import MapMetricExample, MapMetricSpec
-from moekit.testing.check import check, require
+from moekit.contract.map_counts import MapCounts
+from moekit.contract.metrics import MapMetricExample, MapMetricSpec
+from moekit.tasks.score.localisation import count_maps
+from moekit.tasks.score.masks import RegionMask
+from moekit.testing.check import check
 from moekit.testing.subject import Subject
+from moekit.testing.verdicts import require
 
 _DRAWS, _IMAGES, _SIDE = 10, 12, 16
 _TOLERANCE = 1e-9

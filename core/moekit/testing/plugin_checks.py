@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 from typing import cast
 
-from moekit._files import sha256
+from moekit.contract.commands import HealthCheckSpec
+from moekit.contract.kinds import KINDS
+from moekit.contract.report import ReportSection, ReportSectionSpec
 from moekit.errors import PluginError
-from moekit.evaluation.sections import read_context
-from moekit.plugins.activation import RECORDS, activate
+from moekit.files import sha256
+from moekit.plugins.activation import activate
 from moekit.plugins.discovery import State
 from moekit.plugins.manifest import Event, Manifest
-from moekit.plugins.records import HealthCheckSpec, ReportSection, ReportSectionSpec
-from moekit.plugins.registry import Kind, Registry
-from moekit.testing.check import Blocked, ConformanceError, check, require
+from moekit.plugins.registry import Registry
+from moekit.report.sections import read_context
+from moekit.testing.check import check
 from moekit.testing.reference import reference_events
 from moekit.testing.subject import Subject, private_folders
+from moekit.testing.verdicts import Blocked, ConformanceError, require
 
 
 def _manifest(subject: Subject) -> Manifest:
@@ -35,7 +38,7 @@ def valid(subject: Subject, _: str) -> None:
 def card(subject: Subject, _: str) -> None:
     """A plugin with kits or experts says what they are for, what not, and where they fail."""
     manifest = _manifest(subject)
-    needed = bool(manifest.provides.kits or manifest.provides.experts)
+    needed = bool(manifest.provided("kits") or manifest.provided("experts"))
     require(manifest.card is not None or not needed, "plugin.toml needs a table [card]")
 
 
@@ -44,7 +47,7 @@ def inputs(subject: Subject, _: str) -> None:
     """A plugin with kits declares its inputs with units and ranges."""
     manifest = _manifest(subject)
     require(
-        bool(manifest.inputs) or not manifest.provides.kits,
+        bool(manifest.inputs) or not manifest.provided("kits"),
         "plugin.toml needs at least one [[inputs]]",
     )
 
@@ -119,10 +122,10 @@ def give_the_same_again(subject: Subject, _: str) -> None:
 def takes_its_names_away(subject: Subject, _: str) -> None:
     """Switched off, nothing of it is found, and asking for it says why."""
     registry = Registry(disabled=[subject.plugin.distribution], strict=False)
-    for kind in RECORDS:
+    for kind in KINDS:
         left = [
             name
-            for name, owner in registry.names(cast(Kind, kind)).items()
+            for name, owner in registry.names(kind).items()
             if owner.distribution == subject.plugin.distribution
         ]
         require(not left, f"still there: {left}")
@@ -132,13 +135,13 @@ def takes_its_names_away(subject: Subject, _: str) -> None:
 def leaves_the_others_alone(subject: Subject, _: str) -> None:
     """Switched off, everybody else provides what they provided."""
     off = Registry(disabled=[subject.plugin.distribution], strict=False)
-    for kind in RECORDS:
+    for kind in KINDS:
         before = {
             name
-            for name, owner in subject.registry.names(cast(Kind, kind)).items()
+            for name, owner in subject.registry.names(kind).items()
             if owner.distribution != subject.plugin.distribution
         }
-        after = set(off.names(cast(Kind, kind)))
+        after = set(off.names(kind))
         require(before == after, f"{kind} that came or went: {sorted(before ^ after)}")
 
 

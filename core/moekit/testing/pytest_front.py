@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from moekit.errors import UsageError
 from moekit.plugins.discovery import Plugin
-from moekit.testing.check import Check, NotApplicable
+from moekit.testing.check import Check
 from moekit.testing.report import check_expectations
 from moekit.testing.subject import find_plugin
 from moekit.testing.suite import checks_of, expected_number
+from moekit.testing.verdicts import NotApplicable
 
 if TYPE_CHECKING:
     import pytest

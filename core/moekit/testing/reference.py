@@ -15,22 +15,24 @@ from lightning.fabric import Fabric
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from moekit._files import read_json
 from moekit.backbone.carve import carve
 from moekit.backbone.model import MoEBackbone, Provenance
+from moekit.contract.experts import ExpertSpec, GateSpec, SpecialistSlot
+from moekit.contract.hookspecs import hookimpl
+from moekit.contract.kits import KitSpec
+from moekit.contract.outputs import HeadSite, Outputs
+from moekit.contract.recipe import Recipe
+from moekit.contract.report import RunEvent
 from moekit.data.samples import Dataset
-from moekit.evaluation.evaluate import Evaluation, evaluate
+from moekit.evaluation.evaluate import EvaluateJob, evaluate
+from moekit.files import read_json
 from moekit.moe.gates import TopKSoftmax
 from moekit.moe.specialists import Grid
 from moekit.plugins.discovery import discover
-from moekit.plugins.hookspecs import hookimpl
-from moekit.plugins.records import ExpertSpec, GateSpec, KitSpec, RunEvent, SpecialistSlot
 from moekit.plugins.registry import Registry
-from moekit.runtime.output import HeadOutput
+from moekit.runs.run import Run
 from moekit.testing.inputs import GRID, WIDTH, write_images
-from moekit.training.adapt import Adaptation, adapt
-from moekit.training.recipe import Recipe
-from moekit.training.run import Run
+from moekit.training.adapt import AdaptJob, adapt
 
 PATCH, DEPTH = 14, 12
 SIDE = PATCH * GRID.rows
@@ -52,14 +54,14 @@ class _Expert(nn.Module):
 
 
 class _Head(nn.Module):
-    def __init__(self, width: int, blocks: int) -> None:
+    def __init__(self, site: HeadSite) -> None:
         super().__init__()
-        self.linear = nn.Linear(width * blocks, 1)
+        self.linear = nn.Linear(site.width * site.blocks, 1)
 
-    def forward(self, tokens: Sequence[Tensor], grid: Grid) -> HeadOutput:
+    def forward(self, tokens: Sequence[Tensor], grid: Grid) -> Outputs:
         del grid
         pooled = torch.cat([x_BND.float().mean(1) for x_BND in tokens], dim=1)
-        return HeadOutput(logit_B=self.linear(pooled)[:, 0], map_BHW=None)
+        return {"logit_B": self.linear(pooled)[:, 0]}
 
 
 class _Hooks:
@@ -145,7 +147,7 @@ def run_kit(kit: KitSpec, dataset: Dataset, folder: Path, registry: Registry) ->
     recipe = Recipe.model_validate({**kit.recipe.model_dump(), **QUICK})
     run = Run(folder)
     adapt(
-        Adaptation(kit=kit, dataset=dataset, run=run, seed=0, recipe=recipe),
+        AdaptJob(kit=kit, dataset=dataset, run=run, seed=0, recipe=recipe),
         backbone=small_backbone(),
         registry=registry,
         fabric=fabric,
@@ -153,7 +155,7 @@ def run_kit(kit: KitSpec, dataset: Dataset, folder: Path, registry: Registry) ->
         on_epoch=lambda *_: None,
     )
     evaluate(
-        Evaluation(kit=kit, dataset=dataset, run=run, batch_size=8),
+        EvaluateJob(kit=kit, dataset=dataset, run=run, batch_size=8),
         backbone=small_backbone(),
         registry=registry,
         on_progress=lambda *_: None,

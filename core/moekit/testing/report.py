@@ -9,9 +9,10 @@ from typing import Literal
 
 from moekit.errors import UsageError
 from moekit.plugins.discovery import Plugin
-from moekit.testing.check import Blocked, Check, ConformanceError, NotApplicable
+from moekit.testing.check import Check
 from moekit.testing.subject import find_plugin
 from moekit.testing.suite import checks_of, expected_number
+from moekit.testing.verdicts import Blocked, ConformanceError, NotApplicable
 
 Verdict = Literal["passed", "failed", "not applicable", "expected failure", "not run"]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from moekit.errors import PluginError, UsageError
 from moekit.plugins.discovery import Plugin, named
 from moekit.plugins.registry import Registry
-from moekit.testing.check import Blocked, ConformanceError
+from moekit.testing.verdicts import Blocked, ConformanceError
 
 if TYPE_CHECKING:
     from moekit.data.samples import Dataset

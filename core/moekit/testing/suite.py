@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from moekit.contract.kinds import KINDS
 from moekit.plugins.discovery import Plugin
 from moekit.plugins.manifest import Manifest
 
@@ -17,22 +18,14 @@ from moekit.testing import (  # noqa: F401
     map_metric_checks,
     metric_checks,
     plugin_checks,
+    tally_checks,
+    task_checks,
 )
 from moekit.testing.check import CHECKS, Check
 from moekit.testing.subject import Subject, find_plugin
 
 _OF_PLUGIN = ("manifest", "import", "hooks", "disabling")
-_OF_RECORDS = {
-    "expert": "experts",
-    "gate": "gates",
-    "dataset": "datasets",
-    "metric": "metrics",
-    "map-metric": "map_metrics",
-    "kit": "kits",
-    "health-check": "health_checks",
-    "report-section": "report_sections",
-    "command": "commands",
-}
+_OF_RECORDS = {kind.singular: name for name, kind in KINDS.items()}
 
 
 def checks_of(plugin: str | Plugin) -> Iterator[Check]:
@@ -64,7 +57,7 @@ def _things(manifest: Manifest | None) -> Iterator[tuple[str, str]]:
     if manifest is None:
         return
     for kind, provided in _OF_RECORDS.items():
-        for name in getattr(manifest.provides, provided):
+        for name in manifest.provided(provided):
             yield kind, name
     for event in manifest.listens:
         yield "listener", event

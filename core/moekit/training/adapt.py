@@ -6,31 +6,47 @@ import dataclasses
 import functools
 import shutil
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-import numpy as np
 import torch
 from lightning.fabric import Fabric
 from torch import nn
 
 from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sources import cache_folder
-from moekit.data.predictions import Predictions
+from moekit.contract.answers import Item
+from moekit.contract.frames import frame_of
+from moekit.contract.jobs import FitJob, FitResult
+from moekit.contract.kits import KitSpec
+from moekit.contract.recipe import Recipe
+from moekit.contract.report import RunEvent
+from moekit.data.geometry import Frame
 from moekit.data.samples import Dataset
+from moekit.data.sizes import header_size, typical_size
 from moekit.errors import UsageError
-from moekit.plugins.changes import KitChanges, kit_of_frames, metrics_of
-from moekit.plugins.fitting import FitResult, FitTask
-from moekit.plugins.records import KitSpec, RunEvent
+from moekit.plugins.changes import KitChanges
 from moekit.plugins.registry import Registry
+from moekit.plugins.resolve import FIRST_TASK, Resolved, resolve
+from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
+from moekit.runs.run import VALIDATION, Run
 from moekit.runtime.device import Arithmetic, pick_arithmetic
-from moekit.runtime.facts import backbone_facts, machine, now, plugin_facts, versions
 from moekit.runtime.kit import KitModules
-from moekit.training.fit import fit_labelled, score_stored
+from moekit.runtime.predictor import converted
+from moekit.training.fit import fit, stored_outputs
 from moekit.training.prefix import PrefixPlan, PrefixStore, open_prefix
-from moekit.training.recipe import Recipe
-from moekit.training.run import Run
 from moekit.training.storage import DEFAULT_LIMIT
 
+_ALIKE = (
+    "kit",
+    "task",
+    "changes",
+    "frames",
+    "negatives_only",
+    "backbone_sha256",
+    "computes",
+    "top_k",
+)
+"""What a run must share with the one that it begins with."""
 OnProgress = Callable[[str, int, int], None]
 OnEpoch = Callable[[str, Mapping[str, float]], None]
 Part = Literal["kit", "baseline"]
@@ -39,7 +55,7 @@ BASELINE: Part = "baseline"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Adaptation:
+class AdaptJob:
     """What `adapt` is asked to do.
 
     Attributes:
@@ -53,6 +69,7 @@ class Adaptation:
         kit_name: The kit's full name; its short one where None.
         start: A finished run of the same kit whose weights are begun with; None to begin anew.
         cache_limit: Greatest size of the stored prefixes, in bytes.
+        top_k: Generic experts a token has; as the backbone says if None.
         command: The command line, for the record.
     """
 
@@ -66,11 +83,12 @@ class Adaptation:
     kit_name: str | None = None
     start: Run | None = None
     cache_limit: int = DEFAULT_LIMIT
+    top_k: int | None = None
     command: str = ""
 
 
 def adapt(
-    task: Adaptation,
+    job: AdaptJob,
     *,
     backbone: MoEBackbone,
     registry: Registry,
@@ -85,7 +103,7 @@ def adapt(
     specialists that follow it learn to please it on those.
 
     Args:
-        task: What to do.
+        job: What to do.
         backbone: The shared backbone, on the device of `fabric`; it is not changed.
         registry: Provides the experts and gates that the kit names.
         fabric: Launched.
@@ -101,148 +119,207 @@ def adapt(
         DataError: The data cannot be used.
         StorageError: No space for the prefix or the run.
     """
-    task = dataclasses.replace(task, kit=kit_of_frames(task.kit, task.dataset.frames))
-    metrics_of(task.kit, registry)
+    resolved = resolve(job.kit, registry, frames=job.dataset.frames)
+    resolved.task.learn.check(job.dataset)
+    frame = _frame(job, backbone)
+    job = dataclasses.replace(job, kit=resolved.kit, top_k=job.top_k or backbone.top_k)
     if fabric.is_global_zero:
-        task.run.begin(_request(task, backbone), resume=task.resume)
+        job.run.begin(_request(job, frame, backbone), resume=job.resume)
     fabric.barrier()
-    record = task.run.read()
+    record = job.run.read()
     if record["done"]:
         return record
     if fabric.is_global_zero:
-        registry.tell("run_started", _event(task, record["request"]))
-    arithmetic = pick_arithmetic(task.recipe.precision, fabric.device)
-    parts: dict[Part, KitModules] = {}
-    for part, spec in {KIT: task.kit, BASELINE: baseline_of(task.kit)}.items():
-        torch.manual_seed(task.seed)
-        parts[part] = KitModules(spec=spec, registry=registry, backbone=backbone)
-        if task.start is not None:
-            known = task.start.read_finished()["weights"][f"{part}_sha256"]
-            task.start.load_weights(part, parts[part], expected=known)
-        parts[part].to(fabric.device)
+        registry.tell("run_started", _event(job, record["request"]))
+    arithmetic = pick_arithmetic(job.recipe.precision, fabric.device)
+    parts = _build(job, backbone, registry, fabric)
     plans: dict[tuple[str, str], PrefixPlan] = {
-        (part, split): _plan(task, kit, backbone, arithmetic, split)
+        (part, split): _plan(job, kit, backbone, arithmetic, frame, split)
         for part, kit in parts.items()
         for split in ("train", "val")
     }
     stores: dict[Part, dict[str, PrefixStore]] = {}
     for part in parts:
         stores[part] = {
-            split: _store(task, plans, part, split, backbone, fabric, stores.get(KIT), on_progress)
+            split: _store(job, plans, part, split, backbone, fabric, stores.get(KIT), on_progress)
             for split in ("train", "val")
         }
     outcomes: dict[Part, _Outcome] = {}
-    for part, epochs in {BASELINE: task.recipe.baseline_epochs, KIT: task.recipe.epochs}.items():
-        fitting = FitTask(
+    for part, epochs in {BASELINE: job.recipe.baseline_epochs, KIT: job.recipe.epochs}.items():
+        fitting = FitJob(
             part=part,
             kit=parts[part],
             backbone=backbone,
             fabric=fabric,
             train=stores[part]["train"],
             val=stores[part]["val"],
-            recipe=task.recipe,
+            task=resolved.task,
+            recipe=job.recipe,
             epochs=epochs,
-            seed=task.seed,
-            checkpoint=task.run.checkpoints / f"{part}.safetensors",
+            seed=job.seed,
+            checkpoint=job.run.checkpoints / f"{part}.safetensors",
             on_epoch=functools.partial(on_epoch, part),
         )
         outcomes[part] = _Outcome(
             kit=parts[part],
-            result=(task.kit.fit or fit_labelled)(fitting),
-            scores=score_stored(
-                parts[part],
-                fitting.val,
-                backbone=backbone,
-                fabric=fabric,
-                batch_size=task.recipe.batch_size,
-            ),
+            result=(job.kit.fit or fit)(fitting),
             train=stores[part]["train"],
             val=stores[part]["val"],
         )
+    tallies = _tally(job, resolved, outcomes, frame, backbone, fabric)
     if fabric.is_global_zero:
-        _keep(task, outcomes, backbone, registry, arithmetic)
-        shutil.rmtree(task.run.checkpoints, ignore_errors=True)
-        registry.tell("run_finished", _event(task, task.run.read()))
+        resolved.task.judge.save(job.run.folder, VALIDATION, tallies)
+        _keep(job, outcomes, backbone, registry, arithmetic)
+        shutil.rmtree(job.run.checkpoints, ignore_errors=True)
+        registry.tell("run_finished", _event(job, job.run.read()))
     fabric.barrier()
-    return task.run.read()
+    return job.run.read()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Outcome:
     kit: KitModules
     result: FitResult
-    scores: np.ndarray
     train: PrefixStore
     val: PrefixStore
 
 
-def _event(task: Adaptation, record: Mapping[str, Any]) -> RunEvent:
+def _frame(job: AdaptJob, backbone: MoEBackbone) -> Frame:
+    """How pictures lie in the input; a resumed run keeps its own."""
+    if job.resume and job.run.record.exists() and job.start is None:
+        return job.run.frame()
+    recipe = job.recipe
+    typical = None
+    if recipe.fit == "letterbox" and recipe.image_height is recipe.image_width is None:
+        typical = typical_size(job.dataset.split("train"))
+    return frame_of(recipe, backbone.patch, typical)
+
+
+def _build(
+    job: AdaptJob, backbone: MoEBackbone, registry: Registry, fabric: Fabric
+) -> dict[Part, KitModules]:
+    """The kit and its baseline as they begin."""
+    parts: dict[Part, KitModules] = {}
+    for part, spec in {KIT: job.kit, BASELINE: job.kit.bare}.items():
+        torch.manual_seed(job.seed)
+        parts[part] = KitModules(
+            spec=spec,
+            registry=registry,
+            backbone=backbone,
+            classes=len(job.dataset.classes),
+            frames=job.dataset.frames,
+        )
+        if job.start is not None:
+            known = job.start.read_finished()["weights"][f"{part}_sha256"]
+            job.start.load_weights(part, parts[part], expected=known)
+        parts[part].to(fabric.device)
+    return parts
+
+
+def _tally(
+    job: AdaptJob,
+    resolved: Resolved,
+    outcomes: Mapping[Part, _Outcome],
+    frame: Frame,
+    backbone: MoEBackbone,
+    fabric: Fabric,
+) -> tuple[Any, ...]:
+    """The validation tallies of the kit and the baseline."""
+    context = resolved.context(
+        classes=job.dataset.classes, frame=frame, kinds=outcomes[KIT].kit.kinds
+    )
+    models = [outcomes[KIT], outcomes[BASELINE]]
+    tallier = resolved.task.judge.tallier(context, len(models))
+    streams = [
+        stored_outputs(
+            model.kit,
+            model.val,
+            backbone=backbone,
+            fabric=fabric,
+            task=resolved.task,
+            batch_size=job.recipe.batch_size,
+        )
+        for model in models
+    ]
+    samples = models[0].val.samples
+    for batch in zip(*streams, strict=True):
+        items = [
+            Item(
+                id=samples[row].id,
+                size=header_size(samples[row].path) or (0, 0),
+                sample=samples[row],
+            )
+            for row in batch[0][0]
+        ]
+        tallier.add(items, [converted(outputs, resolved.task) for _, outputs in batch])
+    return tallier.finish()
+
+
+def _event(job: AdaptJob, record: Mapping[str, Any]) -> RunEvent:
     return RunEvent(
         command="adapt",
-        folder=task.run.folder,
-        kit=task.kit.name,
-        dataset=task.dataset.name,
+        folder=job.run.folder,
+        kit=job.kit.name,
+        dataset=job.dataset.name,
         record=record,
     )
 
 
-def baseline_of(kit: KitSpec) -> KitSpec:
-    """The same head on the bare backbone."""
-    return dataclasses.replace(kit, slots=())
-
-
-def _request(task: Adaptation, backbone: MoEBackbone) -> dict[str, Any]:
+def _request(job: AdaptJob, frame: Frame, backbone: MoEBackbone) -> dict[str, Any]:
+    top_k = cast(int, job.top_k)
     request = {
-        "kit": task.kit_name or task.kit.name,
-        "changes": task.changes.as_json(),
-        "dataset": task.dataset.name,
-        "samples": len(task.dataset.samples),
-        "frames": task.dataset.frames,
-        "negatives_only": task.dataset.negatives_only,
-        "split_note": task.dataset.split_note,
-        "seed": task.seed,
-        "recipe": task.recipe.model_dump(),
+        "kit": job.kit_name or job.kit.name,
+        "task": job.kit.task,
+        "classes": list(job.dataset.classes),
+        "frame": dataclasses.asdict(frame),
+        "changes": job.changes.as_json(),
+        "dataset": job.dataset.name,
+        "samples": len(job.dataset.samples),
+        "frames": job.dataset.frames,
+        "negatives_only": job.dataset.negatives_only,
+        "split_note": job.dataset.split_note,
+        "seed": job.seed,
+        "recipe": job.recipe.model_dump(),
         "backbone_sha256": backbone.provenance.sha256,
-        "computes": backbone.computes,
-        "top_k": backbone.top_k,
+        "computes": backbone.computes_at(top_k),
+        "top_k": top_k,
     }
-    if task.start is None:
+    if job.start is None:
         return request
-    record = task.start.read_finished()
-    alike = (
-        "kit",
-        "changes",
-        "frames",
-        "negatives_only",
-        "backbone_sha256",
-        "computes",
-        "top_k",
-    )
-    other = [name for name in alike if record["request"].get(name) != request[name]]
+    record = job.start.read_finished()
+    known = {"task": FIRST_TASK, **record["request"]}
+    other = [name for name in _ALIKE if known.get(name) != request[name]]
     if other:
         raise UsageError(
             f"the run was made with another {', '.join(other)}",
-            whose=str(task.start.folder),
+            whose=str(job.start.folder),
             fix="begin with a run of the same kit on the same backbone, or leave out --from",
         )
     return {**request, "started_from": record["weights"]}
 
 
 def _plan(
-    task: Adaptation, kit: KitModules, backbone: MoEBackbone, arithmetic: Arithmetic, split: str
+    job: AdaptJob,
+    kit: KitModules,
+    backbone: MoEBackbone,
+    arithmetic: Arithmetic,
+    frame: Frame,
+    split: str,
 ) -> PrefixPlan:
     return PrefixPlan.of(
         kit,
         backbone,
-        views=task.recipe.views if split == "train" else task.recipe.scoring_views,
+        views=job.recipe.views if split == "train" else job.recipe.scoring_views,
         arithmetic=arithmetic,
-        size=task.recipe.image_size,
-        frames=task.dataset.frames,
+        frame=frame,
+        frames=job.dataset.frames,
+        top_k=job.top_k,
+        order=job.recipe.view_order,
     )
 
 
 def _store(
-    task: Adaptation,
+    job: AdaptJob,
     plans: Mapping[tuple[str, str], PrefixPlan],
     part: str,
     split: str,
@@ -255,11 +332,11 @@ def _store(
     name = f"blocks 1 to {plan.end} of the backbone, {split}"
     with fabric.rank_zero_first():
         return open_prefix(
-            shorter[split].samples if shorter else task.dataset.split(split),
+            shorter[split].samples if shorter else job.dataset.split(split),
             backbone=backbone,
             plan=plan,
             folder=cache_folder() / "prefix",
-            limit=task.cache_limit,
+            limit=job.cache_limit,
             beside=plans.values(),
             source=shorter[split] if shorter else None,
             progress=functools.partial(on_progress, name),
@@ -267,18 +344,16 @@ def _store(
 
 
 def _keep(
-    task: Adaptation,
+    job: AdaptJob,
     outcomes: Mapping[Part, _Outcome],
     backbone: MoEBackbone,
     registry: Registry,
     arithmetic: Arithmetic,
 ) -> None:
-    run, kit, baseline = task.run, outcomes[KIT], outcomes[BASELINE]
+    run, kit, baseline = job.run, outcomes[KIT], outcomes[BASELINE]
     hashes = {part: run.save_weights(part, outcome.kit) for part, outcome in outcomes.items()}
-    scores = Predictions.of(kit.val.samples, kit.scores, baseline.scores)
-    scores.write_csv(run.validation)
     run.write_history(kit.result.history)
-    unread = (*task.dataset.skipped, *kit.train.skipped, *kit.val.skipped)
+    unread = (*job.dataset.skipped, *kit.train.skipped, *kit.val.skipped)
     skipped = {skip.id: skip for skip in unread}
     run.finish(
         {
@@ -303,9 +378,9 @@ def _keep(
             "plugins": plugin_facts(registry.used()),
             "versions": versions(),
             "machine": machine(),
-            "caution": task.dataset.caution,
+            "caution": job.dataset.caution,
             "created": now(),
-            "command": task.command,
+            "command": job.command,
         }
     )
 

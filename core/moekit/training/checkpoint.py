@@ -13,8 +13,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn, optim
 
-from moekit._files import write_tensors
 from moekit.errors import DataError
+from moekit.files import write_tensors
 
 
 @dataclasses.dataclass

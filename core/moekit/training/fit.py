@@ -8,46 +8,53 @@ Shapes: B images or stacks, T frames of a stack, N tokens of a frame, D width.
 
 from __future__ import annotations
 
+import collections
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 import numpy as np
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
-from torchmetrics.functional.classification import binary_auroc
 
 from moekit.backbone.model import MoEBackbone
+from moekit.contract.jobs import FitJob, FitResult
+from moekit.contract.outputs import Outputs
+from moekit.contract.recipe import Recipe
+from moekit.contract.tasks import TaskSpec
 from moekit.moe.specialists import Grid
 from moekit.moe.stats import RoutingTrace
-from moekit.plugins.fitting import FitResult, FitTask
 from moekit.runtime.kit import KitModules
+from moekit.runtime.predictor import turned_back
 from moekit.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from moekit.training.prefix import PrefixStore
-from moekit.training.recipe import Recipe
 
 OnEpoch = Callable[[Mapping[str, float]], None]
 _CHECKPOINT_SECONDS = 45.0
 _LEAST_RATE = 0.01
+_TOGETHER = 2**24
+"""Numbers of the outputs of a validation split that are judged at once."""
 
 
 class Trainee(nn.Module):
-    """A kit on its backbone, from the end of the prefix to the logits.
+    """A kit on its backbone, from the end of the prefix to the outputs.
 
     Args:
         kit: What is trained.
         backbone: Frozen; it is used but is no part of this module's state.
-        grid: Of the stored tokens. It is no argument of `forward`, since what wraps modules takes
-            named tuples apart and makes them anew without their attributes.
+        store: Says the grid of the stored tokens and the `top_k` of the pass. The grid is no
+            argument of `forward`, since what wraps modules takes named tuples apart and makes
+            them again without their attributes.
     """
 
-    def __init__(self, kit: KitModules, backbone: MoEBackbone, grid: Grid) -> None:
+    def __init__(self, kit: KitModules, backbone: MoEBackbone, store: PrefixStore) -> None:
         super().__init__()
         self.kit = kit
-        self._grid = grid
+        self._grid: Grid = store.grid
+        self._top_k = store.plan.top_k
         self._backbone = (backbone,)
 
     def forward(
@@ -55,19 +62,21 @@ class Trainee(nn.Module):
         x_BND: Tensor,
         kept: dict[int, Tensor],
         trace: RoutingTrace | None = None,
-    ) -> Tensor:
-        """(B,) logits from the stored tokens at the end of the prefix, (B * T, N, D)."""
+    ) -> dict[str, Tensor]:
+        """The head's outputs from the stored tokens at the end of the prefix, (B * T, N, D)."""
         stored = {block: value.float() for block, value in kept.items()}
-        output = self.kit(self._backbone[0], x_BND.float(), stored, self._grid, trace=trace)
-        return cast(Tensor, output.logit_B)
+        outputs: Outputs = self.kit(
+            self._backbone[0], x_BND.float(), stored, self._grid, top_k=self._top_k, trace=trace
+        )
+        return dict(outputs)
 
 
-def fit_labelled(task: FitTask) -> FitResult:
-    """The core's training loop, for samples of both classes.
+def fit(job: FitJob) -> FitResult:
+    """The core's training loop.
 
     At the end the kit holds the averaged weights of the epoch with the lowest validation loss.
     """
-    progress = _Fit(task).run()
+    progress = _Fit(job).run()
     return FitResult(
         epochs=progress.epoch,
         best_epoch=progress.best_epoch,
@@ -76,37 +85,39 @@ def fit_labelled(task: FitTask) -> FitResult:
     )
 
 
-def score_stored(
+def stored_outputs(
     kit: KitModules,
     store: PrefixStore,
     *,
     backbone: MoEBackbone,
     fabric: Fabric,
+    task: TaskSpec,
     batch_size: int,
-) -> np.ndarray:
-    """(n,) float64 probabilities of the positive class, in the order of the store."""
+) -> Iterator[tuple[np.ndarray, Outputs]]:
+    """Yields the rows of a store batch by batch with their merged outputs, on the CPU."""
     kit.eval()
-    logit_B = _logits(Trainee(kit, backbone, store.grid), store, fabric, batch_size)
-    return logit_B.double().sigmoid().numpy()
+    return _outputs(Trainee(kit, backbone, store), store, task, fabric, batch_size)
 
 
 class _Fit:
-    def __init__(self, task: FitTask) -> None:
-        self.kit = task.kit
-        self.fabric = task.fabric
-        self.train = task.train
-        self.val = task.val
-        self.recipe = task.recipe
-        self.epochs = task.epochs
-        self.seed = task.seed
-        self.checkpoint = task.checkpoint
-        self.on_epoch = task.on_epoch
-        self._targets = _targets(self.train, soft=self.recipe.soft_targets)
+    def __init__(self, job: FitJob) -> None:
+        self.kit = cast(KitModules, job.kit)
+        self.fabric = job.fabric
+        self.train = cast(PrefixStore, job.train)
+        self.val = cast(PrefixStore, job.val)
+        self.recipe = job.recipe
+        self.epochs = job.epochs
+        self.seed = job.seed
+        self.checkpoint = job.checkpoint
+        self.on_epoch = job.on_epoch
+        self.task = job.task
+        learn = job.task.learn
+        self._learn = learn if learn.prepared is None else learn.prepared(job.train.samples)
         self._optimizer = torch.optim.AdamW(_parameter_groups(self.kit, self.recipe))
         self._average = copy.deepcopy(self.kit).requires_grad_(False)
         self._best = copy.deepcopy(self._average)
-        self._scorer = Trainee(self._average, task.backbone, self.val.grid)
-        trainee = Trainee(self.kit, task.backbone, self.train.grid)
+        self._scorer = Trainee(self._average, job.backbone, self.val)
+        trainee = Trainee(self.kit, job.backbone, self.train)
         self._trainee, self._stepper = self.fabric.setup(trainee, self._optimizer)
         self._state = self._resume()
         self._saved_at = time.monotonic()
@@ -150,10 +161,10 @@ class _Fit:
     def _step(self, rows: np.ndarray, views: np.ndarray, number: int) -> float:
         mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
         x_BND, kept = self.fabric.to_device(self.train.read(rows[mine], views[mine]))
-        target_B = self.fabric.to_device(self._targets[torch.from_numpy(rows[mine])])
+        targets = self.fabric.to_device(self._targets(self.train, rows[mine], views[mine]))
         trace = RoutingTrace() if self.recipe.balance_rate else None
-        logit_B = self._trainee(x_BND, kept, trace)
-        loss = nn.functional.binary_cross_entropy_with_logits(logit_B.float(), target_B)
+        outputs = self._trainee(x_BND, kept, trace)
+        loss = self._learn.loss(outputs, targets, self.recipe)
         self.fabric.backward(loss)
         self._stepper.step()
         self._stepper.zero_grad()
@@ -194,7 +205,7 @@ class _Fit:
     def _finish_epoch(self) -> bool:
         """Validates, keeps the best weights; returns whether patience has run out."""
         state = self._state
-        loss, auroc = self._validate()
+        loss, others = self._validate()
         steps, state.step = state.step, 0
         state.epoch += 1
         state.seconds = time.monotonic() - self._began
@@ -202,7 +213,7 @@ class _Fit:
             "epoch": state.epoch,
             "train_loss": state.loss_sum / max(steps, 1),
             "val_loss": loss,
-            "val_auroc": auroc,
+            **{f"val_{name}": value for name, value in others.items()},
             "lr": self._optimizer.param_groups[0]["lr"],
             "seconds": state.seconds,
         }
@@ -214,14 +225,25 @@ class _Fit:
         self.on_epoch(figures)
         return state.epoch - state.best_epoch >= self.recipe.patience
 
-    def _validate(self) -> tuple[float, float]:
-        """Loss and AUROC of the averaged weights on the validation split."""
+    def _validate(self) -> tuple[float, dict[str, float]]:
+        """Loss and figures of the averaged weights on the validation split."""
         self._average.eval()
-        logit_B = _logits(self._scorer, self.val, self.fabric, self.recipe.batch_size)
-        soft_B = _targets(self.val, soft=self.recipe.soft_targets)
-        label_B = torch.tensor([sample.label for sample in self.val.samples])
-        loss = nn.functional.binary_cross_entropy_with_logits(logit_B, soft_B)
-        return float(loss), float(binary_auroc(logit_B.double().sigmoid(), label_B))
+        outputs = _outputs(self._scorer, self.val, self.task, self.fabric, self.recipe.batch_size)
+        total, sums = 0, collections.Counter[str]()
+        for rows, merged in _joined(outputs):
+            targets = self._targets(self.val, rows, np.zeros_like(rows))
+            found = self._learn.figures(merged, targets)
+            loss = float(self._learn.loss(merged, targets, self.recipe))
+            total += len(rows)
+            for name, value in {"loss": loss, **found}.items():
+                sums[name] += value * len(rows)  # type: ignore[assignment]
+        means = {name: value / total for name, value in sums.items()}
+        return means.pop("loss"), means
+
+    def _targets(self, store: PrefixStore, rows: np.ndarray, views: np.ndarray) -> Outputs:
+        samples = [store.samples[row] for row in rows]
+        numbers = np.asarray(store.plan.numbers)[views]
+        return self._learn.targets(samples, numbers, store.frame)
 
     def _modules(self) -> dict[str, nn.Module]:
         return {"kit": self.kit, "average": self._average, "best": self._best}
@@ -245,26 +267,47 @@ class _Fit:
 
 
 @torch.inference_mode()
-def _logits(scorer: Trainee, store: PrefixStore, fabric: Fabric, batch_size: int) -> Tensor:
-    """(n,) float32 logits in the order of the store, the means over its views."""
-    logits = []
+def _outputs(
+    scorer: Trainee, store: PrefixStore, task: TaskSpec, fabric: Fabric, batch_size: int
+) -> Iterator[tuple[np.ndarray, Outputs]]:
+    """Yields rows and their outputs in the order of the store, merged over its views."""
     for start in range(0, len(store), batch_size):
         rows = np.arange(start, min(start + batch_size, len(store)))
         views = []
-        for number in range(store.plan.views):
-            x_BND, kept = fabric.to_device(store.read(rows, np.full_like(rows, number)))
+        for place, number in enumerate(store.plan.numbers):
+            x_BND, kept = fabric.to_device(store.read(rows, np.full_like(rows, place)))
             with fabric.autocast():
-                views.append(scorer(x_BND, kept).float().cpu())
-        logits.append(torch.stack(views).mean(0))
-    return torch.cat(logits)
+                outputs = scorer(x_BND, kept)
+            plain = {name: _plain(value) for name, value in outputs.items()}
+            views.append(turned_back(plain, task, number))
+        yield rows, task.answering.merge(views)
 
 
-def _targets(store: PrefixStore, *, soft: bool) -> Tensor:
-    values = [
-        sample.target if soft and sample.target is not None else float(sample.label)
-        for sample in store.samples
-    ]
-    return torch.tensor(values, dtype=torch.float32)
+def _plain(value: Tensor) -> Tensor:
+    return (value.float() if value.is_floating_point() else value).cpu()
+
+
+def _joined(
+    batches: Iterable[tuple[np.ndarray, Outputs]],
+) -> Iterator[tuple[np.ndarray, Outputs]]:
+    """Batches put together as long as they are small, so that most splits are one."""
+    waiting: list[tuple[np.ndarray, Outputs]] = []
+    size = 0
+    for rows, outputs in batches:
+        waiting.append((rows, outputs))
+        size += sum(value.numel() for value in outputs.values())
+        if size > _TOGETHER:
+            yield _join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield _join(waiting)
+
+
+def _join(batches: Sequence[tuple[np.ndarray, Outputs]]) -> tuple[np.ndarray, Outputs]:
+    names = batches[0][1]
+    return np.concatenate([rows for rows, _ in batches]), {
+        name: torch.cat([outputs[name] for _, outputs in batches]) for name in names
+    }
 
 
 def _parameter_groups(kit: KitModules, recipe: Recipe) -> list[dict[str, object]]:

@@ -48,12 +48,14 @@ class Stretch:
         stop: The block after the last.
         keep: Blocks whose output is wanted beside that of the last.
         arithmetic: Arithmetic of the forward pass.
+        top_k: Generic experts a token has, whatever the backbone object says.
     """
 
     start: int
     stop: int
     keep: tuple[int, ...]
     arithmetic: Arithmetic
+    top_k: int
 
 
 def image_pieces(
@@ -115,7 +117,12 @@ def _run(
 ) -> Tensor:
     with autocast(x_BND.device, stretch.arithmetic):
         x_BND, later = backbone.run_blocks(
-            x_BND, grid, start=stretch.start, stop=stretch.stop, keep=stretch.keep
+            x_BND,
+            grid,
+            start=stretch.start,
+            stop=stretch.stop,
+            keep=stretch.keep,
+            top_k=stretch.top_k,
         )
     outputs = {**known, **later}
     maps_BMND = torch.stack([*(outputs[block] for block in stretch.keep), x_BND], dim=1)

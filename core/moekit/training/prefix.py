@@ -23,9 +23,11 @@ import torch
 from torch import Tensor
 
 from moekit.backbone.model import MoEBackbone
+from moekit.data.geometry import Frame
 from moekit.data.samples import Sample, Skipped
 from moekit.data.stream import Preprocess
-from moekit.errors import DataError
+from moekit.data.views import ViewOrder, check_views, view_numbers
+from moekit.errors import DataError, UsageError
 from moekit.moe.specialists import Grid
 from moekit.runtime.device import Arithmetic
 from moekit.runtime.kit import KitModules
@@ -48,6 +50,7 @@ class PrefixPlan:
         backbone_sha256: Hash of the backbone's weights, and of its sparse form where it is used.
         top_k: Generic experts a token has.
         release: Version of moekit, since another one may compute otherwise.
+        order: Which views there are.
     """
 
     end: int
@@ -58,6 +61,7 @@ class PrefixPlan:
     backbone_sha256: str
     top_k: int
     release: str
+    order: ViewOrder = "dihedral"
 
     @classmethod
     def of(
@@ -67,29 +71,71 @@ class PrefixPlan:
         *,
         views: int,
         arithmetic: Arithmetic,
-        size: int,
+        size: int | None = None,
+        frame: Frame | None = None,
         frames: int = 1,
+        top_k: int | None = None,
+        order: ViewOrder = "dihedral",
     ) -> PrefixPlan:
-        """The plan for a kit on a backbone, for images, or stacks of them, of `size` pixels."""
+        """The plan for a kit on a backbone, for images, or stacks of them.
+
+        Args:
+            kit: Says where the prefix ends and which blocks are kept.
+            backbone: Computes the prefix.
+            views: Views of each image.
+            arithmetic: Arithmetic of the forward pass.
+            size: Side of square inputs, in pixels, over which pictures are stretched.
+            frame: The inputs' size and fit, in place of `size`.
+            frames: T, the frames of a sample; 1 for images.
+            top_k: Generic experts a token has; the backbone's own if None.
+            order: Which views are kept.
+
+        Raises:
+            UsageError: Neither or both of size and frame are given, or the frame has fewer views.
+        """
+        if (size is None) == (frame is None):
+            raise UsageError(
+                "a prefix needs a size or a frame, and not both",
+                whose="PrefixPlan.of",
+                fix="give size= for squares, or frame=",
+            )
+        preprocess = Preprocess(
+            size=size, frame=frame, mean=backbone.mean, std=backbone.std, frames=frames
+        )
+        check_views(preprocess.frame, views, whose="views")
+        top_k = backbone.top_k if top_k is None else top_k
         return cls(
             end=kit.prefix_end,
             keep=tuple(kit.prefix_keep),
             views=views,
             arithmetic=arithmetic,
-            preprocess=Preprocess(size=size, mean=backbone.mean, std=backbone.std, frames=frames),
-            backbone_sha256=backbone.computes,
-            top_k=backbone.top_k,
+            preprocess=preprocess,
+            backbone_sha256=backbone.computes_at(top_k),
+            top_k=top_k,
             release=importlib.metadata.version("moekit"),
+            order=order,
         )
 
     @property
     def name(self) -> str:
         """A hash of the plan, which names its folder."""
         content = dataclasses.asdict(self)
+        reading = content["preprocess"]
+        if self.order == "dihedral":
+            del content["order"]  # names are older than orders
         if self.preprocess.frames == 1:
-            del content["preprocess"]["frames"]  # names of images are older than stacks
+            del reading["frames"]  # names of images are older than stacks
+        frame = self.preprocess.frame
+        if frame == Frame(height=frame.height, width=frame.height):
+            del reading["frame"]  # names of squares are older than frames
+            reading["size"] = frame.height
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of the views, in their order."""
+        return view_numbers(self.views, self.order)
 
     def shelf(
         self,
@@ -112,8 +158,8 @@ class PrefixPlan:
 
     def grid(self, backbone: MoEBackbone) -> Grid:
         """Rows and columns of the patch tokens, and the frames of a sample."""
-        side = self.preprocess.size // backbone.patch
-        return Grid(side, side, self.preprocess.frames)
+        frame, patch = self.preprocess.frame, backbone.patch
+        return Grid(frame.height // patch, frame.width // patch, self.preprocess.frames)
 
 
 class PrefixStore:
@@ -146,12 +192,22 @@ class PrefixStore:
     def __len__(self) -> int:
         return len(self.samples)
 
+    @property
+    def views(self) -> int:
+        """How many views of each image are stored."""
+        return self.plan.views
+
+    @property
+    def frame(self) -> Frame:
+        """The input's size, and how pictures are fitted to it."""
+        return self.plan.preprocess.frame
+
     def read(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, dict[int, Tensor]]:
         """Activations of some samples, each in one view.
 
         Args:
             rows: (B,) positions in `samples`.
-            views: (B,) numbers of views.
+            views: (B,) places of views in the plan's order.
 
         Returns:
             (B * T, N, D) bfloat16 tokens at the end of the prefix, the frames of a stack one after
@@ -205,7 +261,9 @@ def open_prefix(
     done = len(samples) - len(missing)
     for piece in _pieces(samples, missing, backbone, plan, source):
         if len(piece.rows):
-            views = [piece.maps_BMND(number) for number in range(plan.views)]
+            # A shorter prefix holds its views by place, pictures are turned by number.
+            numbers = plan.numbers if source is None else range(plan.views)
+            views = [piece.maps_BMND(number) for number in numbers]
             values = torch.stack(views, dim=1).view(torch.int16).numpy()
             for row, value in zip(piece.rows, values, strict=True):
                 shelf.write(named[missing[row]][1], value)
@@ -237,6 +295,7 @@ def _pieces(
         stop=plan.end,
         keep=plan.keep,
         arithmetic=plan.arithmetic,
+        top_k=plan.top_k,
     )
     if source is None:
         return image_pieces(

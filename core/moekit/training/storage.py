@@ -72,7 +72,7 @@ class Shelf:
             raise StorageError(
                 f"stored activations are gone ({error})",
                 whose=str(self._path(image)),
-                fix="run the command again with --resume; they are computed anew",
+                fix="run the command again with --resume; they are computed again",
             ) from error
 
     def write(self, image: str, values: np.ndarray) -> None:

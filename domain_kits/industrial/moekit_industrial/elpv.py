@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from moekit import DataError, Dataset, DatasetSpec, ImageError, Sample, Skipped, split_dataset
-from moekit.data.images import check_file
+from moekit.data import check_file
 
 PACKAGE = "elpv-dataset"
 _CITATION = "Deitsch et al. 2019 and Buerhop-Lutz et al. 2018"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from moekit import KitSpec, PooledHead, Recipe, SpecialistSlot
+from moekit.tasks.classify import ClassHead
+from moekit.tasks.segment import FusionSegHead
 from moekit_industrial.anomaly import MemoryHead, fit_memory
+from moekit_industrial.truth import defect_masks, defect_types
 
 _BLOCKS = (7, 8, 9)
 
@@ -55,4 +59,66 @@ GOOD_ALONE = dataclasses.replace(
     fit=fit_memory,
 )
 
-INDUSTRIAL = dataclasses.replace(_BOTH_CLASSES, negatives_only=GOOD_ALONE)
+DEFECT_TYPES = dataclasses.replace(
+    _BOTH_CLASSES,
+    summary="tells types of defects apart",
+    task="classify",
+    slots=tuple(
+        SpecialistSlot(block=block, experts=("defect", "defect"), gate="top_k_softmax", top_k=3)
+        for block in (8, 9, 10)
+    ),
+    head_blocks=(5, 7, 9, 10),
+    build_head=functools.partial(
+        ClassHead, summaries=("class", "mean", "maximum", "deviation"), dropout=0.4
+    ),
+    recipe=Recipe(
+        image_size=224,
+        views=4,
+        epochs=10,
+        baseline_epochs=20,
+        batch_size=32,
+        learning_rate=2e-3,
+        specialist_rate=5e-4,
+        weight_decay=0.05,
+        average=0.98,
+        label_smoothing=0.1,
+        class_balance=0.5,
+        patience=4,
+    ),
+    metrics=(),
+    map_metrics=(),
+    positive="",
+    outcome_names={},
+    demo_dataset="",
+    prepare=defect_types,
+)
+
+DEFECT_MASKS = dataclasses.replace(
+    DEFECT_TYPES,
+    summary="outlines defects",
+    task="segment",
+    slots=tuple(
+        SpecialistSlot(block=block, experts=("defect", "defect"), gate="top_k_softmax", top_k=3)
+        for block in (9, 10)
+    ),
+    head_blocks=(2, 5, 8, 10),
+    build_head=functools.partial(FusionSegHead, width=128),
+    recipe=Recipe(
+        image_size=336,
+        fit="letterbox",
+        views=2,
+        epochs=8,
+        baseline_epochs=10,
+        batch_size=8,
+        learning_rate=1e-3,
+        specialist_rate=3e-4,
+        weight_decay=0.05,
+        average=0.98,
+        patience=3,
+    ),
+    prepare=defect_masks,
+)
+
+INDUSTRIAL = dataclasses.replace(
+    _BOTH_CLASSES, negatives_only=GOOD_ALONE, variants=(DEFECT_TYPES, DEFECT_MASKS)
+)

@@ -14,10 +14,7 @@ from typing import Any
 import numpy as np
 
 from moekit import ReportContext, ReportSection, ReportSectionSpec, ReportTable
-from moekit.data.predictions import RECOGNISED, Predictions
-from moekit.evaluation.delong import delong_ci
-from moekit.evaluation.metrics import auroc
-from moekit.runtime.output import UNKNOWN
+from moekit.tasks.score import RECOGNISED, UNKNOWN, Predictions, auroc, delong_ci
 
 DEFECT, PRODUCT = "defect", "product"
 OVERKILLS = (0.01, 0.02, 0.05)

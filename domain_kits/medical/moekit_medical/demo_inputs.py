@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from moekit import DataError
-from moekit._files import atomic_path
+from moekit.files import atomic_path
 from moekit_medical.loaders.ct_slices import DemoSlice, read_slice, test_files
 from moekit_medical.volume import Volume
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+from typing import Final
 
 from moekit import KitSpec, PooledHead, Recipe, SpecialistSlot
+from moekit.tasks.classify import ClassHead
+from moekit.tasks.segment import FusionSegHead
 from moekit_medical.demo_inputs import demo_inputs
 from moekit_medical.findings.record import DISCLAIMER
-from moekit_medical.predict import predict_series
+from moekit_medical.predict import predict_lesions, predict_series
 
 _BLOCKS = (7, 8, 9, 10)
+_SUMMARIES: Final = ("class", "mean", "maximum", "deviation", "centre")
 
-MEDICAL = KitSpec(
+_CANDIDATES = KitSpec(
     name="medical",
     summary="tells nodules from other candidates on chest CT, and scores whole series",
     slots=tuple(
@@ -19,9 +24,7 @@ MEDICAL = KitSpec(
         for block in _BLOCKS
     ),
     head_blocks=(5, 8, 11),
-    build_head=functools.partial(
-        PooledHead, summaries=("class", "mean", "maximum", "deviation", "centre")
-    ),
+    build_head=functools.partial(PooledHead, summaries=_SUMMARIES),
     recipe=Recipe(
         image_size=112,
         views=4,
@@ -54,3 +57,61 @@ MEDICAL = KitSpec(
     demo_inputs=demo_inputs,
     stack_experts=("axial",),
 )
+
+CLASSES = dataclasses.replace(
+    _CANDIDATES,
+    summary="tells classes of crops apart, such as nodules and other candidates",
+    task="classify",
+    build_head=functools.partial(ClassHead, summaries=_SUMMARIES, dropout=0.4),
+    recipe=Recipe(
+        image_size=112,
+        views=4,
+        epochs=8,
+        scoring_views=4,
+        baseline_epochs=40,
+        batch_size=64,
+        learning_rate=1e-3,
+        specialist_rate=3e-4,
+        weight_decay=0.05,
+        average=0.99,
+        label_smoothing=0.05,
+        class_balance=0.5,
+        patience=3,
+    ),
+    metrics=(),
+    positive="",
+    outcome_names={},
+    demo_dataset="",
+    predict=None,
+    demo_inputs=None,
+)
+"""Crops, one class each; they are answered one by one, as the core answers images."""
+
+LESIONS = dataclasses.replace(
+    CLASSES,
+    summary="outlines lesions on axial CT slices, and puts them back into whole series",
+    task="segment",
+    slots=tuple(
+        SpecialistSlot(block=block, experts=("lesion", "lesion"), gate="top_k_softmax", top_k=3)
+        for block in (9, 10)
+    ),
+    head_blocks=(2, 5, 8, 10),
+    build_head=functools.partial(FusionSegHead, width=128),
+    recipe=Recipe(
+        image_size=336,
+        fit="letterbox",
+        views=2,
+        epochs=8,
+        baseline_epochs=10,
+        batch_size=8,
+        learning_rate=1e-3,
+        specialist_rate=3e-4,
+        weight_decay=0.05,
+        average=0.98,
+        patience=3,
+    ),
+    predict=predict_lesions,
+)
+"""Whole slices, each pixel a lesion or not; see the loader `lesions`."""
+
+MEDICAL = dataclasses.replace(_CANDIDATES, variants=(CLASSES, LESIONS))

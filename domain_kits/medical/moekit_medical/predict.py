@@ -1,18 +1,19 @@
-"""`moekit predict medical`: findings in the CT series at a path."""
+"""`moekit predict medical`: findings, or outlines of lesions, in the CT series at a path."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from moekit import PredictTask, UsageError
+from moekit import PredictJob, UsageError
 
 
-def predict_series(task: PredictTask) -> dict[str, Any]:
+def predict_series(task: PredictJob) -> dict[str, Any]:
     """Scores the nodule candidates of every CT series below one path.
 
     The tokens that name files and series in the outputs are salted with the run's provenance, so
@@ -26,12 +27,7 @@ def predict_series(task: PredictTask) -> dict[str, Any]:
     # The libraries of images and of DICOM output take a second to load; only this needs them.
     from moekit_medical.inference.pipeline import run_inference
 
-    if len(task.inputs) != 1:
-        raise UsageError(
-            f"{len(task.inputs)} inputs were given",
-            whose="moekit predict medical",
-            fix="name one folder, zip archive or file; folders may hold many series",
-        )
+    path = _one_input(task)
 
     def picture(crop_SS: np.ndarray) -> Image.Image:
         return Image.fromarray(crop_SS).convert("RGB")
@@ -41,13 +37,12 @@ def predict_series(task: PredictTask) -> dict[str, Any]:
             return task.score([picture(crop_SS) for crop_SS in crops_NSS])
         return task.score([[picture(one) for one in stack_TSS] for stack_TSS in crops_NSS])
 
-    salt = hashlib.sha256(json.dumps(dict(task.provenance), sort_keys=True).encode()).digest()
     summary = run_inference(
-        task.inputs[0],
+        path,
         scorer=score,
         threshold=task.threshold,
         out=task.out,
-        salt=salt,
+        salt=_salt(task),
         provenance=task.provenance,
         batch_size=max(task.batch_size, 64),
         frames=task.frames,
@@ -59,3 +54,54 @@ def predict_series(task: PredictTask) -> dict[str, Any]:
         "findings": sum(len(record.findings) for record in summary.series),
         "ignored": len(summary.ignored),
     }
+
+
+def predict_lesions(task: PredictJob) -> dict[str, Any]:
+    """Outlines the lesions in every CT series below one path, for runs of the task `segment`.
+
+    Tokens are salted as those of `predict_series`.
+
+    Raises:
+        UsageError: More than one path was given, or the run was trained on stacks.
+        DataError: There is nothing at the path.
+        StorageError: The output cannot be written.
+    """
+    from moekit_medical.inference.lesions import run_lesions
+
+    path, answer = _one_input(task), task.answer
+    if answer is None or task.frames != 1:
+        raise UsageError(
+            f"the run answers stacks of {task.frames} slices",
+            whose="moekit predict medical",
+            fix="use a run that was adapted on single slices, as the loader lesions gives them",
+        )
+
+    def outline(pictures_NHW: np.ndarray) -> np.ndarray:
+        pictures = [Image.fromarray(picture_HW).convert("RGB") for picture_HW in pictures_NHW]
+        answers: list[Any] = list(answer(pictures, batch_size=task.batch_size))
+        return np.stack([~np.isin(one.class_HW, one.background) for one in answers])
+
+    summary = run_lesions(
+        path,
+        outliner=outline,
+        out=task.out,
+        salt=_salt(task),
+        provenance=task.provenance,
+        batch_size=max(task.batch_size, 1),
+        progress=task.on_progress,
+    )
+    return {**task.provenance, **summary.counts, "ignored": len(summary.ignored)}
+
+
+def _one_input(task: PredictJob) -> Path:
+    if len(task.inputs) != 1:
+        raise UsageError(
+            f"{len(task.inputs)} inputs were given",
+            whose="moekit predict medical",
+            fix="name one folder, zip archive or file; folders may hold many series",
+        )
+    return task.inputs[0]
+
+
+def _salt(task: PredictJob) -> bytes:
+    return hashlib.sha256(json.dumps(dict(task.provenance), sort_keys=True).encode()).digest()

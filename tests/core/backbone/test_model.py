@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -101,3 +102,33 @@ def test_the_backbone_stays_frozen_whatever_is_asked(tiny_backbone: MoEBackbone)
     tiny_backbone.train()
     assert not any(module.training for module in tiny_backbone.modules())
     assert not any(parameter.requires_grad for parameter in tiny_backbone.parameters())
+
+
+def test_passes_at_several_top_k_on_one_object_give_what_each_gives_by_itself(carve, make_vit):
+    images = torch.randn(2, 3, 32, 48)
+    alone = {}
+    for top_k in (4, 16):
+        backbone = carve(make_vit(), top_k=top_k)
+        alone[top_k] = backbone(images, keep=(0,))
+    shared = carve(make_vit())
+    for top_k in (4, 16, 4):
+        seen = shared(images, keep=(0,), top_k=top_k)
+        assert torch.equal(seen.final_BND, alone[top_k].final_BND)
+        assert torch.equal(seen.blocks[0], alone[top_k].blocks[0])
+    assert shared.top_k == 16
+    assert not torch.equal(alone[4].final_BND, alone[16].final_BND)
+
+
+@pytest.mark.parametrize("top_k", [0, 17])
+def test_a_pass_refuses_a_top_k_that_there_is_not(tiny_backbone, top_k):
+    with pytest.raises(UsageError, match=f"top_k is {top_k}"):
+        tiny_backbone(torch.zeros(1, 3, 32, 32), top_k=top_k)
+
+
+def test_what_a_backbone_computes_depends_on_the_top_k_of_the_pass(tiny_backbone):
+    plain = tiny_backbone.provenance
+    tiny_backbone.provenance = dataclasses.replace(plain, sparse_sha256="1" * 64)
+    assert tiny_backbone.computes == tiny_backbone.computes_at(16) == "0" * 64
+    assert tiny_backbone.computes_at(4) == "0" * 64 + "+" + "1" * 64
+    tiny_backbone.top_k = 4
+    assert tiny_backbone.computes == tiny_backbone.computes_at(4)

@@ -1,8 +1,16 @@
 """What is installed, as tables and as JSON."""
 
+LISTED = {
+    "kits": "industrial",
+    "datasets": "elpv",
+    "metrics": "escape_rate",
+    "tasks": "score",
+    "gates": "top_k_softmax",
+}
 
-def test_kits_datasets_and_metrics_are_listed(moekit):
-    for kind, name in (("kits", "industrial"), ("datasets", "elpv"), ("metrics", "escape_rate")):
+
+def test_kits_datasets_metrics_and_tasks_are_listed(moekit):
+    for kind, name in LISTED.items():
         outcome = moekit(kind, "--json")
         assert outcome.code == 0
         assert name in [entry["name"] for entry in outcome.json[kind]]

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from moekit import ImageError
+from moekit.data.geometry import Frame
 from moekit.data.images import find_images, read_image
 from moekit.data.tensors import image_tensor
 
@@ -114,7 +115,8 @@ def test_images_are_found_in_an_order_of_their_own(tmp_path, picture):
 
 
 def test_a_tensor_is_normalised_and_square(picture):
-    x = image_tensor(picture, size=28, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    frame = Frame(height=28, width=28)
+    x = image_tensor(picture, frame=frame, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     assert tuple(x.shape) == (3, 28, 28)
     expected = np.asarray(picture, float).mean() / 255 * 2 - 1
     assert x.mean().item() == pytest.approx(expected, abs=0.01)

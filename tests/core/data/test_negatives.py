@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from moekit import DataError, Dataset, Sample
-from moekit.data.folder import load_folder
+from moekit.builtin.loaders.folder import load_folder
 from moekit.data.negatives import carve_negatives
 from moekit.data.splits import carve_validation, complete_splits
 

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from moekit import DataError, Dataset, Sample
-from moekit.data.splits import check_groups, split_dataset
+from moekit.data.splits import check_groups, complete_splits, split_dataset
 
 
 def make(tmp_path, n=400, groups=None):
@@ -123,3 +123,21 @@ def test_three_groups_of_the_rarer_class_reach_all_three_splits(tmp_path, seed):
         Dataset(name="few", classes=("good", "bad"), samples=tuple(samples)), seed=seed
     )
     assert {sample.split for sample in done.samples if sample.label} == {"train", "val", "test"}
+
+
+def test_without_a_demand_for_every_class_a_rare_one_is_no_fault(tmp_path):
+    """Labels of masks: one class is rare, another is in no sample."""
+    samples = []
+    for number in range(12):
+        path = tmp_path / f"{number:02}.png"
+        path.write_bytes(bytes([number]))
+        samples.append(Sample(id=path.name, path=path, label=2 if number == 5 else 1))
+    dataset = Dataset(name="set", samples=tuple(samples), classes=("a", "b", "c"))
+    with pytest.raises(DataError, match="no image of the class 'a'"):
+        complete_splits(dataset, seed=0)
+    done = complete_splits(dataset, seed=0, every_class=False)
+    assert done.split_names() == ("train", "val", "test")
+    zero = dataset.with_samples(dataclasses.replace(one, label=0) for one in samples)
+    assert complete_splits(zero, seed=0, every_class=False).split_names() == done.split_names()
+    with pytest.raises(DataError, match="split would hold no image"):
+        complete_splits(zero.with_samples(zero.samples[:1]), seed=0, every_class=False)

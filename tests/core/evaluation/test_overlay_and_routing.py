@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from moekit import KitSpec, Recipe, Routing, RoutingTrace, SpecialistSlot
-from moekit.evaluation.overlay import LONG_SIDE, draw_overlay
 from moekit.evaluation.routing import RoutingTable
+from moekit.tasks.score.overlay import LONG_SIDE, draw_overlay
 
 
 def test_no_evidence_leaves_the_image_as_it_is():
@@ -54,7 +54,7 @@ def test_loads_of_a_table_are_shares_by_class():
     generic = Routing.of_choices(torch.tensor([[0], [0], [1], [0]]), torch.ones(4, 1), experts=2)
     trace.add(block=0, kit=None, routing=generic, scores_BNE=torch.zeros(2, 2, 2))
     table = RoutingTable(classes=("good", "bad"), kit=kit, depth=4)
-    table.add(trace, np.array([0, 1]))
+    table.add(trace, np.array([0, 1]), [0, 1])
     made = table.as_json()
     assert [row["option"] for row in made["specialists"]] == ["a 1", "a 2", "none"]
     assert [row["load"] for row in made["specialists"]] == [[0.5, 0.0], [0.25, 0.0], [0.25, 1.0]]

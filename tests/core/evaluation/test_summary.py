@@ -8,10 +8,24 @@ import numpy as np
 import pytest
 
 from moekit import DataError, MetricSpec, PluginError
-from moekit.data.predictions import Predictions
+from moekit.evaluation import summary as engine
 from moekit.evaluation.bootstrap import Resamples, percentile_interval
-from moekit.evaluation.metrics import METRICS, auroc
-from moekit.evaluation.summary import summarise
+from moekit.tasks.score import SCORE
+from moekit.tasks.score.judge import paired
+from moekit.tasks.score.metrics import METRICS, auroc
+from moekit.tasks.score.predictions import Predictions
+from moekit.tasks.score.threshold import OperatingPoint
+
+
+def summarise(given, metrics, threshold, *, seed, baseline_threshold=0.5, resamples=2000):
+    """The summary of scores and, next to them, of the baseline's."""
+    tallies = paired(given)
+    thresholds = [threshold, baseline_threshold][: len(tallies)]
+    points = [
+        OperatingPoint(threshold=value, rule="-", split="val", n=1, value=0.0)
+        for value in thresholds
+    ]
+    return engine.summarise(tallies, points, metrics, task=SCORE, seed=seed, resamples=resamples)
 
 
 def make(n=200, seed=0, groups=None, subtypes=None, strength=0.4):

@@ -9,13 +9,16 @@ import torch
 from torch import nn
 
 import moekit
-from moekit.data.predictions import Predictions
 from moekit.data.samples import Dataset, Sample
 from moekit.data.stream import Preprocess
-from moekit.export.export import ExportTask
+from moekit.export.export import ExportJob
+from moekit.plugins.discovery import discover
+from moekit.plugins.resolve import resolve
+from moekit.runs.run import VALIDATION, Run
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
-from moekit.training.run import Run
+from moekit.tasks.score import SCORE
+from moekit.tasks.score.predictions import Predictions
 
 SIDE = 32
 
@@ -60,7 +63,7 @@ SMALL = moekit.KitSpec(
 
 @pytest.fixture
 def registry():
-    made = moekit.Registry([])
+    made = moekit.Registry([plugin for plugin in discover() if plugin.distribution == "moekit"])
     made.register(Hooks(), distribution="fake")
     return made
 
@@ -70,12 +73,17 @@ def make_predictor(registry, tiny_backbone, randomise):
     """The small kit, as after a training; `kit` changes its record."""
 
     def make(*, views=1, top_k=16, of=Predictor, **kit):
-        tiny_backbone.top_k = top_k
         spec = dataclasses.replace(SMALL, **kit)
         modules = KitModules(spec=spec, registry=registry, backbone=tiny_backbone)
         randomise(modules, by=0.1)
         return of(
-            backbone=tiny_backbone, kit=modules, baseline=None, arithmetic="fp32", views=views
+            backbone=tiny_backbone,
+            kit=modules,
+            baseline=None,
+            task=SCORE,
+            arithmetic="fp32",
+            views=views,
+            top_k=top_k,
         )
 
     return make
@@ -125,12 +133,13 @@ def make_run(tmp_path, cells):
             "recipe": SMALL.recipe.model_dump(),
             "backbone_sha256": sha,
             "computes": sha,
-            "top_k": predictor.backbone.top_k,
+            "top_k": predictor.top_k,
         }
         run.begin(request, resume=False)
         weights = {"kit_sha256": run.save_weights("kit", predictor.kit)}
         labels = cells.split("val")
-        Predictions.of(labels, torch.rand(len(labels)).double().numpy()).write_csv(run.validation)
+        scores = Predictions.of(labels, torch.rand(len(labels)).double().numpy())
+        SCORE.judge.save(run.folder, VALIDATION, [scores])
         run.finish({"weights": weights, "arithmetic": "fp32", "backbone": {}, "plugins": []})
         return run
 
@@ -143,6 +152,12 @@ def make_task(cells):
 
     def make(run, name="openvino", **changes):
         options = {"run": run, "dataset": cells, "out": run.folder / "export" / name}
-        return ExportTask(**{**options, **changes})
+        return ExportJob(**{**options, **changes})
 
     return make
+
+
+@pytest.fixture
+def resolved(registry):
+    """The small kit with what its names mean."""
+    return resolve(SMALL, registry)

@@ -10,7 +10,6 @@ import sys
 import pytest
 import torch
 
-from moekit.data.predictions import Predictions
 from moekit.errors import DataError, MoekitError, StorageError, UsageError, WeightsError
 from moekit.export.export import export
 from moekit.export.libraries import need
@@ -18,6 +17,8 @@ from moekit.export.predictor import ExportedPredictor
 from moekit.export.record import open_export
 from moekit.export.sessions import onnx_session, openvino_session
 from moekit.runtime.predictor import Predictor
+from moekit.tasks.score import SCORE
+from moekit.tasks.score.predictions import Predictions
 
 pytest.importorskip("openvino", reason="needs the extra `export`")
 
@@ -26,12 +27,13 @@ class Shifted(Predictor):
     """A predictor that does not give what its kit computes."""
 
     def __call__(self, images, **options):
-        scores = super().__call__(images, **options)
-        return dataclasses.replace(scores, score_B=scores.score_B + 0.01)
+        computed = super().__call__(images, **options)
+        shifted = {**computed.kit, "logit_B": computed.kit["logit_B"] + 0.04}
+        return dataclasses.replace(computed, outputs=(shifted,))
 
 
 @pytest.fixture
-def write(make_run, make_task, preprocess):
+def write(make_run, make_task, preprocess, resolved):
     """Exports a predictor; returns the run and the record."""
 
     def call(predictor, name="openvino", run=None, **changes):
@@ -40,6 +42,7 @@ def write(make_run, make_task, preprocess):
         said = []
         record = export(
             task,
+            resolved=resolved,
             predictor=predictor,
             preprocess=preprocess,
             on_progress=lambda *step: said.append(step),
@@ -59,15 +62,17 @@ def test_an_export_scores_as_the_kit_and_has_its_own_validation_scores(
     opened = open_export(run, format_)
     assert opened.preprocess == preprocess
     assert json.loads(json.dumps(record)) == json.loads((opened.folder / "export.json").read_text())
-    assert record["parity"]["score"] <= 1e-4
-    assert record["scoring_views"] == {"number": 2, "averaged": "inside the graph"}
+    assert record["parity"]["fields"]["score_B"]["greatest"] <= 1e-4
+    assert record["scoring_views"] == {"numbers": [0, 1], "merged": "inside the graph"}
     open_session = onnx_session if format_ == "onnx" else openvino_session
-    graph = ExportedPredictor(open_session(opened.model, threads=1), precision="fp32")
+    session = open_session(opened.model, threads=1)
+    graph = ExportedPredictor(session, task=SCORE, precision="fp32")
     samples = cells.split("val")
     images = torch.stack([preprocess(sample.path) for sample in samples])
-    wanted = predictor(images).score_B
-    torch.testing.assert_close(graph(images).score_B, wanted, rtol=0, atol=1e-5)
-    stored = Predictions.read_csv(opened.validation)
+    wanted = predictor(images).kit["logit_B"].sigmoid()
+    found = graph(images).kit["logit_B"].sigmoid()
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+    stored = Predictions.read_csv(opened.folder / "validation.csv")
     assert stored.ids == tuple(sample.id for sample in samples)
     torch.testing.assert_close(torch.from_numpy(stored.scores), wanted, rtol=0, atol=1e-5)
     files = {path.name for path in opened.folder.iterdir()}
@@ -89,7 +94,7 @@ def test_int8_is_compared_with_float32_and_its_own_scores_are_kept(write, make_p
 def test_a_graph_outside_the_tolerance_leaves_nothing(write, make_predictor, make_run):
     predictor = make_predictor(of=Shifted)
     run = make_run(predictor)
-    with pytest.raises(MoekitError, match=r"by 0\.01 in a score"):
+    with pytest.raises(MoekitError, match=r"by 0\.0\d+ in score_B"):
         write(predictor, run=run)
     assert list((run.folder / "export").iterdir()) == []
 

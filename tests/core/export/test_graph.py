@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-import moekit
 from moekit.errors import PluginError
 from moekit.export import graph as graph_module
 from moekit.export.graph import write_onnx
 from moekit.export.predictor import ExportedPredictor
 from moekit.export.program import KitProgram
 from moekit.export.sessions import onnx_session, openvino_model, openvino_session
+from moekit.tasks.score import SCORE
+from moekit.tasks.score.kinds import kind_names
 
 pytest.importorskip("openvino", reason="needs the extra `export`")
 
@@ -20,26 +21,26 @@ pytest.importorskip("openvino", reason="needs the extra `export`")
 class FixedHead(nn.Module):
     """A head that was written for two images."""
 
-    def __init__(self, width, blocks):
+    def __init__(self, site):
         super().__init__()
-        self.linear = nn.Linear(width, 1)
+        self.linear = nn.Linear(site.width, 1)
 
     def forward(self, tokens, grid):
         first, second = tokens[-1].mean(1)
-        return moekit.HeadOutput(
-            logit_B=torch.cat([self.linear(first), self.linear(second)]), map_BHW=None
-        )
+        return {
+            "logit_B": torch.cat([self.linear(first), self.linear(second)]),
+        }
 
 
 class ScoreHead(nn.Module):
     """A head without a map."""
 
-    def __init__(self, width, blocks):
+    def __init__(self, site):
         super().__init__()
-        self.linear = nn.Linear(width, 1)
+        self.linear = nn.Linear(site.width, 1)
 
     def forward(self, tokens, grid):
-        return moekit.HeadOutput(logit_B=self.linear(tokens[-1].mean(1))[:, 0], map_BHW=None)
+        return {"logit_B": self.linear(tokens[-1].mean(1))[:, 0]}
 
 
 class KindHead(ScoreHead):
@@ -51,7 +52,14 @@ class KindHead(ScoreHead):
         output = super().forward(tokens, grid)
         middle_B = tokens[-1].mean((1, 2))
         kind_B = torch.where(middle_B > 0.1, 0, torch.where(middle_B < -0.1, 1, -1))
-        return dataclasses.replace(output, kind_B=kind_B)
+        return {**output, "kind_B": kind_B}
+
+
+def record(predictor, preprocess, path):
+    """Writes a predictor's graph; returns the names of its outputs."""
+    program = KitProgram.of(predictor, preprocess.shape)
+    names = [field.short for field in program.fields]
+    return write_onnx(program, names, preprocess.shape, path, whose="fake/small")
 
 
 @pytest.mark.parametrize(
@@ -63,40 +71,36 @@ def test_a_graph_gives_the_predictors_scores_and_maps_for_any_number_of_images(
     predictor = make_predictor(views=views, top_k=top_k)
     preprocess = dataclasses.replace(preprocess, frames=frames)
     path = tmp_path / "model.onnx"
-    program = KitProgram.of(predictor, preprocess.shape)
-    assert write_onnx(program, preprocess.shape, path, whose="small") == ["score", "logit", "map"]
+    assert record(predictor, preprocess, path) == ["score", "logit", "map"]
     for session in (
         onnx_session(path, threads=1),
         openvino_session(openvino_model(path), threads=1),
     ):
-        graph = ExportedPredictor(session, precision="fp32")
+        graph = ExportedPredictor(session, task=SCORE, precision="fp32")
         for images in (1, 2, 7):
             batch = torch.randn(images, *preprocess.shape, generator=generator)
-            found, wanted = graph(batch), predictor(batch)
-            torch.testing.assert_close(found.score_B, wanted.score_B, rtol=0, atol=1e-5)
-            assert (found.map_BHW - wanted.map_BHW).abs().mean() < 1e-3
+            found, wanted = graph(batch).kit, predictor(batch).kit
+            score_B = found["logit_B"].sigmoid()
+            torch.testing.assert_close(score_B, wanted["logit_B"].sigmoid(), rtol=0, atol=1e-5)
+            assert (found["map_BHW"] - wanted["map_BHW"]).abs().mean() < 1e-3
             scores = torch.from_numpy(session(batch.numpy())["score"])
-            torch.testing.assert_close(scores.double(), found.score_B, rtol=0, atol=1e-6)
+            torch.testing.assert_close(scores.double(), score_B, rtol=0, atol=1e-6)
 
 
 def test_a_head_without_a_map_has_a_graph_without_one(make_predictor, preprocess, tmp_path):
     predictor = make_predictor(build_head=ScoreHead)
     path = tmp_path / "model.onnx"
-    names = write_onnx(
-        KitProgram.of(predictor, preprocess.shape), preprocess.shape, path, whose="small"
-    )
-    assert names == ["score", "logit"]
-    graph = ExportedPredictor(onnx_session(path, threads=1), precision="fp32")
-    assert graph(torch.zeros(3, *preprocess.shape)).map_BHW is None
+    assert record(predictor, preprocess, path) == ["score", "logit"]
+    graph = ExportedPredictor(onnx_session(path, threads=1), task=SCORE, precision="fp32")
+    assert set(graph(torch.zeros(3, *preprocess.shape)).kit) == {"logit_B"}
 
 
 def test_a_kit_that_fixes_the_number_of_images_is_refused_by_name(
     make_predictor, preprocess, tmp_path
 ):
-    program = KitProgram.of(make_predictor(build_head=FixedHead), preprocess.shape)
     path = tmp_path / "model.onnx"
     with pytest.raises(PluginError, match="cannot be recorded") as error:
-        write_onnx(program, preprocess.shape, path, whose="fake/small")
+        record(make_predictor(build_head=FixedHead), preprocess, path)
     assert error.value.whose == "fake/small"
     assert not path.exists()
 
@@ -105,9 +109,7 @@ def test_the_file_names_no_path_of_the_machine_and_each_nodes_module(
     make_predictor, preprocess, tmp_path
 ):
     path = tmp_path / "model.onnx"
-    write_onnx(
-        KitProgram.of(make_predictor(), preprocess.shape), preprocess.shape, path, whose="small"
-    )
+    record(make_predictor(), preprocess, path)
     content = path.read_bytes()
     assert b".py" not in content
     assert b"kit.head/" in content
@@ -117,15 +119,16 @@ def test_the_file_names_no_path_of_the_machine_and_each_nodes_module(
 def test_kinds_of_image_have_their_names(make_predictor, preprocess, generator, tmp_path):
     predictor = make_predictor(build_head=KindHead, views=2)
     path = tmp_path / "model.onnx"
-    names = write_onnx(
-        KitProgram.of(predictor, preprocess.shape), preprocess.shape, path, whose="small"
-    )
-    assert names == ["score", "logit", "kind"]
+    assert record(predictor, preprocess, path) == ["score", "logit", "kind"]
     session = openvino_session(openvino_model(path), threads=1)
-    graph = ExportedPredictor(session, precision="fp32", kinds=KindHead.kinds)
+    graph = ExportedPredictor(session, task=SCORE, precision="fp32")
     images = torch.randn(24, *preprocess.shape, generator=generator)
-    assert graph(images).kinds == predictor(images).kinds
-    assert len(set(graph(images).kinds)) > 1
+    found, wanted = (
+        kind_names(compute(images).kit["kind_B"].tolist(), predictor.kit.kinds)
+        for compute in (graph, predictor)
+    )
+    assert found == wanted
+    assert len(set(found)) > 1
 
 
 class Buffered(nn.Module):
@@ -137,13 +140,13 @@ class Buffered(nn.Module):
 
     def forward(self, images):
         score = images.flatten(1).mean(1) + self.table.mean() * self.table[7]
-        return score, score, None, None
+        return score, None
 
 
 def test_what_buffers_hold_counts_for_the_size_of_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(graph_module, "_ONE_FILE", 100_000)
     path = tmp_path / "model.onnx"
-    write_onnx(Buffered(), (3, 4, 4), path, whose="small")
+    assert write_onnx(Buffered(), ("score", "map"), (3, 4, 4), path, whose="small") == ["score"]
     assert {file.name for file in tmp_path.iterdir()} == {"model.onnx", "model.onnx.data"}
     found = onnx_session(path, threads=1)(torch.zeros(3, 3, 4, 4).numpy())
     assert found["score"] == pytest.approx([1, 1, 1])

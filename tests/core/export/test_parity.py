@@ -5,7 +5,8 @@ import torch
 
 from moekit.errors import MoekitError
 from moekit.export.parity import BATCHES, check_parity
-from moekit.runtime.predictor import Scores
+from moekit.runtime.predictor import Computed
+from moekit.tasks.score import SCORE
 
 
 def scorer(*, score=0.0, place=0.0, everywhere=0.0, maps=True, only_batch=None, kinds=None):
@@ -13,18 +14,22 @@ def scorer(*, score=0.0, place=0.0, everywhere=0.0, maps=True, only_batch=None, 
 
     def call(images):
         off = only_batch in (None, len(images))
+        score_B = images.double().mean((1, 2, 3)) + (score if off else 0.0)
         map_BHW = images[:, 0, ::4, ::4].clone() + (everywhere if off else 0.0)
         map_BHW[0, 0, 0] += place if off else 0.0
-        return Scores(
-            score_B=images.double().mean((1, 2, 3)) + (score if off else 0.0),
-            map_BHW=map_BHW if maps else None,
-            baseline_B=None,
-            baseline_map_BHW=None,
-            seconds=0.0,
-            kinds=kinds and (kinds,) * len(images),
-        )
+        outputs = {"logit_B": score_B.logit()}
+        if maps:
+            outputs["map_BHW"] = map_BHW
+        if kinds is not None:
+            outputs["kind_B"] = torch.full((len(images),), kinds)
+        return Computed(outputs=(outputs,), seconds=0.0)
 
     return call
+
+
+def greatest(parity):
+    """The greatest difference of each field."""
+    return {field.field: field.greatest for field in parity.fields}
 
 
 @pytest.fixture
@@ -33,17 +38,18 @@ def images(generator):
 
 
 def check(images, graph):
-    return check_parity(images, graph=graph, kit=scorer(), whose="a graph")
+    return check_parity(images, graph=graph, kit=scorer(), task=SCORE, whose="a graph")
 
 
 def test_the_same_numbers_hold_and_are_counted(images):
     parity = check(images, scorer())
-    assert (parity.n, parity.batches, parity.score, parity.map) == (23, BATCHES, 0.0, 0.0)
+    assert (parity.n, parity.batches) == (23, BATCHES)
+    assert greatest(parity) == {"logit_B": 0.0, "map_BHW": 0.0, "score_B": 0.0}
 
 
 def test_a_tie_in_one_place_of_a_map_holds(images):
     parity = check(images, scorer(place=0.01))
-    assert parity.map == pytest.approx(0.01, abs=1e-6)
+    assert greatest(parity)["map_BHW"] == pytest.approx(0.01, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +75,7 @@ def test_other_shapes_are_refused(images):
     def static(batch):
         return scorer()(images[:2])
 
-    with pytest.raises(MoekitError, match="by inf in a score"):
+    with pytest.raises(MoekitError, match="by inf in score_B"):
         check(images, static)
 
 
@@ -78,10 +84,26 @@ def test_few_images_make_fewer_batches(images):
 
 
 def test_without_maps_scores_are_compared(images):
-    parity = check_parity(images, graph=scorer(maps=False), kit=scorer(maps=False), whose="-")
-    assert parity.map is None
+    parity = check_parity(
+        images, graph=scorer(maps=False), kit=scorer(maps=False), task=SCORE, whose="-"
+    )
+    assert greatest(parity) == {"logit_B": 0.0, "score_B": 0.0}
 
 
-def test_another_kind_of_image_is_refused(images):
-    with pytest.raises(MoekitError, match="another kind"):
-        check(images, scorer(kinds="bottle"))
+@pytest.mark.parametrize("known", [None, 0])
+def test_another_kind_of_image_is_refused(images, known):
+    with pytest.raises(MoekitError, match="in kind_B"):
+        check_parity(
+            images, graph=scorer(kinds=1), kit=scorer(kinds=known), task=SCORE, whose="a graph"
+        )
+
+
+def test_the_record_has_every_field_with_its_tolerance(images):
+    record = check(images, scorer()).as_json()
+    assert record["fields"]["map_BHW"] == {
+        "greatest": 0.0,
+        "mean": 0.0,
+        "tolerance": 0.05,
+        "mean_tolerance": 1e-3,
+    }
+    assert record["fields"]["logit_B"]["tolerance"] is None

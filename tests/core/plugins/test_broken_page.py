@@ -44,7 +44,7 @@ def hooks(body):
 KINDS = {
     "the manifest is no TOML": {"manifest": "name = "},
     "the manifest has an unknown key": {"manifest": {"colour": "red"}},
-    "it is made for a newer contract": {"manifest": {"api": "1.3"}},
+    "it is made for a newer contract": {"manifest": {"api": "2.1"}},
     "a module that it needs is missing": {
         "manifest": {"requires": [{"module": "no_such_module", "install": "pip install it"}]}
     },

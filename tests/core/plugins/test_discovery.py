@@ -102,7 +102,7 @@ FAULTS = {
     "an unknown key": ({"manifest": {"colour": "red"}}, State.INVALID, "colour: Extra inputs"),
     "an empty manifest": ({"manifest": ""}, State.INVALID, "name: Field required"),
     "an older api": ({"manifest": {"api": "0.9"}}, State.INCOMPATIBLE, "made for plugin API 0.9"),
-    "a newer api": ({"manifest": {"api": "1.3"}}, State.INCOMPATIBLE, "moekit has 1.2"),
+    "a newer api": ({"manifest": {"api": "2.1"}}, State.INCOMPATIBLE, "moekit has 2.0"),
     "a missing module": (
         {"manifest": {"requires": [{"module": "no_such_module.part", "install": "pip get it"}]}},
         State.MISSING_DEPS,

@@ -65,7 +65,7 @@ def test_a_name_like_no_other_gets_the_list() -> None:
 @pytest.mark.parametrize(
     ("manifest", "state", "fix"),
     [
-        ({"api": "2.0"}, "incompatible", "it is made for plugin API 2.0"),
+        ({"api": "3.0"}, "incompatible", "it is made for plugin API 3.0"),
         (
             {"requires": [{"module": "no_such_module", "install": "pip get it"}]},
             "missing-deps",
@@ -84,7 +84,7 @@ def test_what_an_unusable_plugin_promises_is_the_plugins_fault(
 
 
 def test_an_unusable_plugin_does_not_hide_a_usable_one(install: Install) -> None:
-    install("alpha", metrics=("one",), manifest={"api": "2.0"})
+    install("alpha", metrics=("one",), manifest={"api": "3.0"})
     install("beta", metrics=("one",))
     registry = Registry()
     registry.metric("one")

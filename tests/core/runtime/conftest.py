@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import moekit
 from moekit import ExpertSpec, GateSpec, Grid, KitSpec, Registry, SpecialistSlot
+from moekit.plugins.discovery import discover
 
 
 class TokenExpert(nn.Module):
@@ -55,15 +56,15 @@ class MapExpert(nn.Module):
 class Head(nn.Module):
     """A linear layer on each patch of each block; the score is the mean patch."""
 
-    def __init__(self, width: int, blocks: int) -> None:
+    def __init__(self, site: moekit.HeadSite) -> None:
         super().__init__()
-        self.linear = nn.Linear(width * blocks, 1)
+        self.linear = nn.Linear(site.width * site.blocks, 1)
 
-    def forward(self, tokens: Sequence[Tensor], grid: Grid) -> moekit.HeadOutput:
+    def forward(self, tokens: Sequence[Tensor], grid: Grid) -> moekit.Outputs:
         patches = grid.rows * grid.columns
         joined = torch.cat([x_BND[:, -patches:] for x_BND in tokens], dim=2)
         map_BHW = self.linear(joined)[..., 0].unflatten(1, grid)
-        return moekit.HeadOutput(logit_B=map_BHW.mean((1, 2)), map_BHW=map_BHW.sigmoid())
+        return {"logit_B": map_BHW.mean((1, 2)), "map_BHW": map_BHW.sigmoid()}
 
 
 class Hooks:
@@ -107,8 +108,8 @@ KIT = KitSpec(
 
 @pytest.fixture
 def registry() -> Registry:
-    """A registry with the fake plugin alone."""
-    made = Registry([])
+    """A registry with moekit's own plugin and the fake one."""
+    made = Registry([plugin for plugin in discover() if plugin.distribution == "moekit"])
     made.register(Hooks(), distribution="fake")
     return made
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from moekit import MoEBackbone, Registry, UsageError
+from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
 from moekit.runtime.device import autocast, pick_arithmetic, pick_device
-from moekit.runtime.facts import backbone_facts, machine, now, plugin_facts, versions
 
 CPU = torch.device("cpu")
 

@@ -45,12 +45,12 @@ def outputs(runtime: Runtime, images: Tensor, kit: str | None) -> list[Tensor]:
     if kit is None:
         return [runtime.features(images).final_BND]
     predicted = runtime.predict(images, kit=kit)
-    assert predicted.map_BHW is not None
-    assert ((predicted.score_B > 0) & (predicted.score_B < 1)).all(), "nothing to compare"
+    score_B = predicted["logit_B"].float().sigmoid()
+    assert ((score_B > 0) & (score_B < 1)).all(), "nothing to compare"
     return [
         runtime.features(images, kit=kit).final_BND,
-        predicted.score_B,
-        predicted.map_BHW,
+        score_B,
+        predicted["map_BHW"],
     ]
 
 
@@ -65,7 +65,7 @@ def train_a_step(modules: KitModules, backbone: MoEBackbone, images: Tensor) -> 
         )
     output = modules(backbone, tokens, kept, grid)
     target = torch.tensor([0.0, 1.0, 0.0])
-    nn.functional.binary_cross_entropy_with_logits(output.logit_B, target).backward()
+    nn.functional.binary_cross_entropy_with_logits(output["logit_B"], target).backward()
     optimizer.step()
     modules.eval()
 

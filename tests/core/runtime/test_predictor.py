@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 import pytest
 import torch
@@ -13,6 +12,7 @@ from moekit import KitSpec, MoEBackbone, Registry, RoutingTrace, Runtime
 from moekit.data.views import view
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
+from moekit.tasks.score import SCORE
 
 
 @pytest.fixture
@@ -44,50 +44,57 @@ def baseline(
 def test_a_predictor_gives_what_the_runtime_gives(
     runtime: Runtime, kit: KitModules, images: Tensor
 ) -> None:
-    predictor = Predictor(backbone=runtime.backbone, kit=kit, baseline=None, arithmetic="fp32")
+    predictor = Predictor(
+        backbone=runtime.backbone, kit=kit, baseline=None, task=SCORE, arithmetic="fp32"
+    )
     scores, expected = predictor(images), runtime.predict(images, kit="first")
-    assert scores.score_B.dtype == torch.float64
-    torch.testing.assert_close(scores.score_B.float(), expected.score_B)
-    torch.testing.assert_close(scores.map_BHW, expected.map_BHW)
-    assert scores.baseline_B is None
+    assert scores.kit["logit_B"].dtype == torch.float64
+    assert scores.kit["map_BHW"].dtype == torch.float32
+    assert all(torch.equal(scores.kit[name], expected[name]) for name in ("logit_B", "map_BHW"))
+    assert len(scores.outputs) == 1
     assert scores.seconds > 0
 
 
 def test_the_baseline_scores_as_it_does_alone(
     runtime: Runtime, kit: KitModules, baseline: KitModules, images: Tensor
 ) -> None:
-    both = Predictor(backbone=runtime.backbone, kit=kit, baseline=baseline, arithmetic="fp32")
+    both = Predictor(
+        backbone=runtime.backbone, kit=kit, baseline=baseline, task=SCORE, arithmetic="fp32"
+    )
     scores = both(images)
-    assert scores.baseline_B is not None
-    alone = runtime.predict(images, kit="baseline").score_B
-    torch.testing.assert_close(scores.baseline_B.float(), alone)
-    assert not torch.allclose(scores.baseline_B, scores.score_B)
+    ours, bare = (outputs["logit_B"] for outputs in scores.outputs)
+    torch.testing.assert_close(bare, runtime.predict(images, kit="baseline")["logit_B"])
+    assert not torch.allclose(bare, ours)
 
 
 def test_a_baseline_changes_no_bit_of_the_kits_scores(
     runtime: Runtime, kit: KitModules, baseline: KitModules, images: Tensor
 ) -> None:
     with_it, without = (
-        Predictor(backbone=runtime.backbone, kit=kit, baseline=other, arithmetic="fp32")(images)
+        Predictor(
+            backbone=runtime.backbone, kit=kit, baseline=other, task=SCORE, arithmetic="fp32"
+        )(images)
         for other in (baseline, None)
     )
-    assert torch.equal(with_it.score_B, without.score_B)
+    assert torch.equal(with_it.kit["logit_B"], without.kit["logit_B"])
 
 
 def test_bfloat16_comes_close_to_float32(runtime: Runtime, kit: KitModules, images: Tensor) -> None:
     full, half = (
-        Predictor(backbone=runtime.backbone, kit=kit, baseline=None, arithmetic=arithmetic)(images)
+        Predictor(
+            backbone=runtime.backbone, kit=kit, baseline=None, task=SCORE, arithmetic=arithmetic
+        )(images)
         for arithmetic in ("fp32", "bf16")
     )
-    assert not torch.equal(full.score_B, half.score_B)
-    torch.testing.assert_close(half.score_B, full.score_B, rtol=0, atol=0.05)
-    assert half.map_BHW is not None
-    assert half.map_BHW.dtype == torch.float32
+    exact, near = (one.kit["logit_B"].sigmoid() for one in (full, half))
+    assert not torch.equal(exact, near)
+    torch.testing.assert_close(near, exact, rtol=0, atol=0.05)
+    assert half.kit["map_BHW"].dtype == torch.float32
 
 
 def test_a_kit_in_training_mode_is_put_into_eval_mode(runtime: Runtime, kit: KitModules) -> None:
     kit.train()
-    Predictor(backbone=runtime.backbone, kit=kit, baseline=None, arithmetic="fp32")
+    Predictor(backbone=runtime.backbone, kit=kit, baseline=None, task=SCORE, arithmetic="fp32")
     assert not kit.training
 
 
@@ -95,7 +102,9 @@ def test_a_trace_collects_the_routing_of_backbone_and_kit(
     runtime: Runtime, kit: KitModules, baseline: KitModules, images: Tensor
 ) -> None:
     trace = RoutingTrace()
-    predictor = Predictor(backbone=runtime.backbone, kit=kit, baseline=baseline, arithmetic="fp32")
+    predictor = Predictor(
+        backbone=runtime.backbone, kit=kit, baseline=baseline, task=SCORE, arithmetic="fp32"
+    )
     predictor(images, trace=trace)
     filed = [(record.block, record.kit) for record in trace.blocks]
     assert filed == [(0, None), (0, "first"), (1, None), (2, None), (2, "first")]
@@ -105,14 +114,43 @@ def test_views_are_scored_alone_and_their_log_odds_averaged(
     runtime: Runtime, kit: KitModules, baseline: KitModules, generator: torch.Generator
 ) -> None:
     square = torch.randn(2, 3, 32, 32, generator=generator)
-    one = Predictor(backbone=runtime.backbone, kit=kit, baseline=baseline, arithmetic="fp32")
+    one = Predictor(
+        backbone=runtime.backbone, kit=kit, baseline=baseline, task=SCORE, arithmetic="fp32"
+    )
     three = Predictor(
-        backbone=runtime.backbone, kit=kit, baseline=baseline, arithmetic="fp32", views=3
+        backbone=runtime.backbone,
+        kit=kit,
+        baseline=baseline,
+        task=SCORE,
+        arithmetic="fp32",
+        views=3,
     )
     alone, mean = [one(view(square, number)) for number in range(3)], three(square)
-    expected = torch.stack([scores.score_B.logit() for scores in alone]).mean(0)
-    torch.testing.assert_close(mean.score_B.logit(), expected)
-    assert mean.baseline_B is not None
-    bare = torch.stack([cast(Tensor, scores.baseline_B).logit() for scores in alone]).mean(0)
-    torch.testing.assert_close(mean.baseline_B.logit(), bare)
-    torch.testing.assert_close(mean.map_BHW, alone[0].map_BHW)
+    for model in range(2):
+        expected = torch.stack([one.outputs[model]["logit_B"] for one in alone]).mean(0)
+        torch.testing.assert_close(mean.outputs[model]["logit_B"], expected)
+    torch.testing.assert_close(mean.kit["map_BHW"], alone[0].kit["map_BHW"])
+
+
+def test_passes_of_another_top_k_on_one_backbone_are_what_they_are_alone(
+    runtime: Runtime, kit: KitModules, images: Tensor
+) -> None:
+    few, all_of_them = (
+        Predictor(
+            backbone=runtime.backbone,
+            kit=kit,
+            baseline=None,
+            task=SCORE,
+            arithmetic="fp32",
+            top_k=top_k,
+        )
+        for top_k in (2, runtime.backbone.experts)
+    )
+    first, other, again = few(images), all_of_them(images), few(images)
+    assert torch.equal(first.kit["logit_B"], again.kit["logit_B"])
+    assert not torch.equal(first.kit["logit_B"], other.kit["logit_B"])
+    with runtime.backbone.at_top_k(2):
+        alone = Predictor(
+            backbone=runtime.backbone, kit=kit, baseline=None, task=SCORE, arithmetic="fp32"
+        )(images)
+    assert torch.equal(first.kit["logit_B"], alone.kit["logit_B"])

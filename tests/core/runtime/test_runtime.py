@@ -101,7 +101,7 @@ def test_predictions_want_a_batch_of_images(shape: tuple[int, ...], runtime: Run
 
 def test_a_head_that_knows_no_stacks_is_refused_by_name(runtime: Runtime) -> None:
     runtime.attach("first")
-    with pytest.raises(PluginError, match="4 scores for stacks of 2 frames, not 2"):
+    with pytest.raises(PluginError, match="4 rows of logit_B for 2 images or stacks"):
         runtime.predict(torch.zeros(2, 2, 3, 32, 32), kit="first")
 
 
@@ -181,9 +181,8 @@ def test_a_prediction_equals_the_head_on_the_features_of_all_blocks(
         tokens = [features.blocks[block] for block in modules.head_blocks]
         expected = modules.head(tokens, features.grid)
     found = runtime.predict(images, kit="other")
-    assert torch.equal(found.score_B, expected.logit_B.sigmoid())
-    assert found.map_BHW is not None
-    assert torch.equal(found.map_BHW, expected.map_BHW)
+    assert torch.equal(found["logit_B"], expected["logit_B"].double())
+    assert torch.equal(found["map_BHW"], expected["map_BHW"])
 
 
 def test_scores_and_maps_are_probabilities(
@@ -191,13 +190,11 @@ def test_scores_and_maps_are_probabilities(
 ) -> None:
     randomise(runtime.attach("first"))
     output = runtime.predict(images, kit="first")
-    assert output.map_BHW is not None
-    assert output.score_B.shape == (2,)
-    assert output.map_BHW.shape == (2, 4, 5)
-    for values in (output.score_B, output.map_BHW):
-        assert values.dtype == torch.float32
+    assert output["logit_B"].shape == (2,)
+    assert output["map_BHW"].shape == (2, 4, 5)
+    for values in (output["logit_B"].sigmoid(), output["map_BHW"]):
         assert ((values >= 0) & (values <= 1)).all()
-    assert not output.score_B.requires_grad
+    assert not output["logit_B"].requires_grad
 
 
 def test_attached_modules_are_in_eval_mode(runtime: Runtime) -> None:

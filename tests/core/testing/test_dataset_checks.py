@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from moekit import DataError, DatasetSpec, Skipped
-from moekit.data.folder import FOLDER, load_folder, write_example
+from moekit.builtin.loaders.folder import FOLDER, load_folder, write_example
 from moekit.testing import ConformanceError, NotApplicable, suite  # noqa: F401 - fills the list
 from moekit.testing.check import CHECKS
 

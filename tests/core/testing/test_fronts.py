@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from moekit import UsageError
-from moekit.testing import checks_of, parametrize_with_checks, run_checks
-from moekit.testing.check import CHECKS, Check, ConformanceError
+from moekit.testing import ConformanceError, checks_of, parametrize_with_checks, run_checks
+from moekit.testing.check import CHECKS, Check
 
 GATES = ("unit_top_k", "top_k_softmax", "top_k_sigmoid", "expert_choice")
 KNOWN = "gate/expert_choice/repeats-itself"

@@ -8,26 +8,26 @@ import torch
 from torch import nn
 
 import moekit
-from moekit.testing import ConformanceError, suite  # noqa: F401 - fills the list
-from moekit.testing.check import CHECKS, NotApplicable
+from moekit.testing import ConformanceError, NotApplicable, suite  # noqa: F401 - fills the list
+from moekit.testing.check import CHECKS
 from moekit.testing.reference import REFERENCE_KIT, small_backbone
 
 
 class Head(nn.Module):
-    def __init__(self, width, blocks):
+    def __init__(self, site):
         super().__init__()
-        self.linear = nn.Linear(width * blocks, 1)
+        self.linear = nn.Linear(site.width * site.blocks, 1)
 
     def forward(self, tokens, grid):
         pooled = torch.cat([x.float().mean(1) for x in tokens], dim=1)
         pooled = pooled.unflatten(0, (-1, grid.frames)).mean(1)
-        return moekit.HeadOutput(logit_B=self.linear(pooled)[:, 0], map_BHW=None)
+        return {"logit_B": self.linear(pooled)[:, 0]}
 
 
 class OutOfRange(Head):
     def forward(self, tokens, grid):
-        logit = super().forward(tokens, grid).logit_B
-        return moekit.HeadOutput(logit_B=logit, map_BHW=2 + torch.zeros(len(logit), *grid))
+        logit = super().forward(tokens, grid)["logit_B"]
+        return {"logit_B": logit, "map_BHW": 2 + torch.zeros(len(logit), *grid)}
 
 
 class SeesFramesAlone(Head):
@@ -37,21 +37,21 @@ class SeesFramesAlone(Head):
 
 class Mixes(Head):
     def forward(self, tokens, grid):
-        logit = super().forward(tokens, grid).logit_B
-        return moekit.HeadOutput(logit_B=logit - logit.mean(), map_BHW=None)
+        logit = super().forward(tokens, grid)["logit_B"]
+        return {"logit_B": logit - logit.mean()}
 
 
 class Idle(Head):
-    def __init__(self, width, blocks):
-        super().__init__(width, blocks)
+    def __init__(self, site):
+        super().__init__(site)
         self.idle = nn.Parameter(torch.zeros(1))
 
 
 class Random(Head):
     def forward(self, tokens, grid):
-        logit = super().forward(tokens, grid).logit_B
+        logit = super().forward(tokens, grid)["logit_B"]
         # A source of randomness that no seed reaches.
-        return moekit.HeadOutput(logit_B=logit + secrets.randbelow(1000) / 1000, map_BHW=None)
+        return {"logit_B": logit + secrets.randbelow(1000) / 1000}
 
 
 def meddles(width, blocks):
@@ -61,11 +61,11 @@ def meddles(width, blocks):
 
 
 class Nothing(nn.Module):
-    def __init__(self, width, blocks):
+    def __init__(self, site):
         super().__init__()
 
     def forward(self, tokens, grid):
-        return moekit.HeadOutput(logit_B=tokens[0].mean((1, 2)), map_BHW=None)
+        return {"logit_B": tokens[0].mean((1, 2))}
 
 
 class AwakeExpert(nn.Module):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from moekit import MetricExample, MetricSpec
-from moekit.testing import ConformanceError, suite  # noqa: F401 - fills the list
+from moekit.testing import ConformanceError, NotApplicable, suite  # noqa: F401 - fills the list
 from moekit.testing.check import CHECKS
 
 
@@ -82,3 +82,58 @@ def test_a_broken_metric_fails_the_check_that_it_breaks(name, run_check):
 def test_other_ways_of_being_broken(name, changes, run_check):
     with pytest.raises(ConformanceError):
         run_check("metric", name, dataclasses.replace(GOOD, **changes))
+
+
+def share_right(truth, said, tolerance):
+    return float((abs(truth - said) <= tolerance).mean()) if len(truth) else float("nan")
+
+
+def weighs_the_later(truth, said, tolerance):
+    weights = np.arange(len(truth)) + 1.0
+    return float((weights * abs(truth - said)).sum() / weights.sum())
+
+
+def needs_two_values(truth, said, tolerance):
+    if len(truth) and truth.min() == truth.max():
+        raise ZeroDivisionError
+    return share_right(truth, said, tolerance)
+
+
+GIVEN = {"truth": (1.0, 2.0, 5.0, 7.0), "said": (1.0, 4.0, 5.0, 7.2), "tolerance": 0.5}
+OF_ANOTHER_TASK = dataclasses.replace(
+    GOOD,
+    compute=share_right,
+    task="count",
+    needs=("truth", "said", "tolerance"),
+    examples=(MetricExample(given=GIVEN, value=0.75, source="by hand"),),
+)
+BROKEN_OF_ANOTHER_TASK = [
+    ("gives-the-known-answers", {"examples": ()}),
+    ("gives-the-known-answers", {"needs": ("truth", "said", "margin")}),
+    ("gives-the-known-answers", {"compute": lambda t, s, tolerance: 0.5}),
+    ("stays-in-its-bounds", {"bounds": (0.9, 1.0)}),
+    ("ignores-the-order", {"compute": weighs_the_later}),
+    ("merges-shards", {"compute": weighs_the_later}),
+    ("is-defined-for-one-class", {"compute": needs_two_values}),
+    ("is-defined-for-nothing", {"compute": lambda t, s, tolerance: float((t == s).mean())}),
+    ("gives-a-plain-number", {"compute": lambda t, s, tolerance: np.float64(0.5)}),
+    (
+        "ignores-the-order",
+        {"examples": (MetricExample(given={**GIVEN, "said": (1.0,)}, value=0.5, source="-"),)},
+    ),
+]
+
+
+@pytest.mark.parametrize("name", CHECKS["metric"])
+def test_a_good_metric_of_another_task_passes(name, run_check):
+    if name == "knows-its-direction":
+        with pytest.raises(NotApplicable):
+            run_check("metric", name, OF_ANOTHER_TASK)
+    else:
+        run_check("metric", name, OF_ANOTHER_TASK)
+
+
+@pytest.mark.parametrize(("name", "changes"), BROKEN_OF_ANOTHER_TASK)
+def test_a_broken_metric_of_another_task_fails(name, changes, run_check):
+    with pytest.raises(ConformanceError):
+        run_check("metric", name, dataclasses.replace(OF_ANOTHER_TASK, **changes))

@@ -13,8 +13,9 @@ from moekit.testing import (
     run_checks_apart,
 )
 from moekit.testing import plugin_checks as under_test
-from moekit.testing.check import CHECKS, Blocked
+from moekit.testing.check import CHECKS
 from moekit.testing.subject import find_plugin
+from moekit.testing.verdicts import Blocked
 
 GOOD = """
 import moekit

@@ -7,8 +7,8 @@ from pathlib import Path
 from lightning.fabric import Fabric
 
 from moekit import Registry
+from moekit.runs.run import Run
 from moekit.training import adapt as module
-from moekit.training.run import Run
 
 
 def main(folder: Path, processes: int) -> None:
@@ -27,7 +27,7 @@ def main(folder: Path, processes: int) -> None:
     recipe = shared.recipe.__wrapped__()
     module.cache_folder = lambda: folder / "cache"
     module.adapt(
-        module.Adaptation(
+        module.AdaptJob(
             kit=shared.kit.__wrapped__(recipe),
             dataset=shared.cells.__wrapped__(),
             run=Run(folder / f"run{processes}"),

@@ -12,8 +12,8 @@ from torch import nn
 
 import moekit
 from moekit.data.samples import Dataset, Sample
-from moekit.training.adapt import Adaptation, adapt
-from moekit.training.run import Run
+from moekit.runs.run import Run
+from moekit.training.adapt import AdaptJob, adapt
 
 SIDE = 32
 
@@ -36,13 +36,13 @@ class LocalExpert(nn.Module):
 class MeanHead(nn.Module):
     """A linear layer on the mean tokens of the blocks it reads."""
 
-    def __init__(self, width, blocks):
+    def __init__(self, site):
         super().__init__()
-        self.linear = nn.Linear(width * blocks, 1)
+        self.linear = nn.Linear(site.width * site.blocks, 1)
 
     def forward(self, tokens, grid):
         pooled = torch.cat([x_BND.float().mean(1) for x_BND in tokens], dim=1)
-        return moekit.HeadOutput(logit_B=self.linear(pooled)[:, 0], map_BHW=None)
+        return {"logit_B": self.linear(pooled)[:, 0]}
 
 
 class Hooks:
@@ -157,7 +157,7 @@ def run_adapt(kit, recipe, cells, small_backbone, registry, fabric, cache):
         fabric=fabric,
         **changes,
     ):
-        task = Adaptation(
+        task = AdaptJob(
             **{
                 "kit": kit,
                 "dataset": cells,

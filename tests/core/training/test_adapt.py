@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from moekit import DataError, UsageError
-from moekit.data.predictions import Predictions
-from moekit.training.run import Run
+from moekit.tasks.score.predictions import Predictions
 
 
 class Killed(Exception):
@@ -121,7 +120,7 @@ def test_unreadable_images_are_left_out_named_and_counted(tmp_path, run_adapt, c
 
 def test_the_run_keeps_the_scores_of_the_validation_split(tmp_path, run_adapt, cells):
     run_adapt(tmp_path / "run")
-    scores = Predictions.read_csv(Run(tmp_path / "run").validation)
+    scores = Predictions.read_csv(tmp_path / "run" / "validation.csv")
     assert scores.ids == tuple(sample.id for sample in cells.split("val"))
     assert ((scores.scores > 0) & (scores.scores < 1)).all()
     assert scores.baseline_scores is not None

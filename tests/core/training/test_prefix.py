@@ -11,7 +11,6 @@ from moekit import DataError, StorageError
 from moekit.data.stream import Preprocess
 from moekit.data.views import view
 from moekit.runtime.kit import KitModules
-from moekit.training.adapt import baseline_of
 from moekit.training.prefix import PrefixPlan, open_prefix
 from moekit.training.storage import Shelf
 
@@ -62,10 +61,10 @@ def test_stored_activations_are_those_of_the_backbone(open_store, small_backbone
 
 def test_a_longer_prefix_goes_on_from_a_shorter_one(open_store, kit, tmp_path):
     shorter = open_store()
-    chained = open_store(spec=baseline_of(kit), source=shorter)
+    chained = open_store(spec=kit.bare, source=shorter)
     tokens, kept = read(chained, range(60), view=1)
     shutil.rmtree(tmp_path / "shelf")
-    direct_tokens, direct_kept = read(open_store(spec=baseline_of(kit)), range(60), view=1)
+    direct_tokens, direct_kept = read(open_store(spec=kit.bare), range(60), view=1)
     torch.testing.assert_close(tokens.float(), direct_tokens.float(), rtol=2e-2, atol=3e-2)
     torch.testing.assert_close(kept[0].float(), direct_kept[0].float(), rtol=2e-2, atol=3e-2)
 

@@ -17,14 +17,16 @@ import moekit
 from moekit import DataError, Dataset, PluginError, Sample
 from moekit.data.stream import Preprocess, image_batches
 from moekit.data.views import view
-from moekit.evaluation.evaluate import Evaluation, evaluate, load_predictor, preprocess_of
-from moekit.evaluation.predict import predict, score_pictures
+from moekit.evaluation.evaluate import EvaluateJob, evaluate
 from moekit.plugins.changes import kit_of_frames
-from moekit.runtime.heads import PooledHead
+from moekit.prediction.predict import predict
+from moekit.runs.run import Run
 from moekit.runtime.kit import KitModules
+from moekit.runtime.load import load_answerer
 from moekit.runtime.predictor import Predictor
+from moekit.tasks.score import SCORE
+from moekit.tasks.score.head import PooledHead
 from moekit.training.prefix import PrefixPlan, open_prefix
-from moekit.training.run import Run
 
 FRAMES = 3
 
@@ -82,7 +84,7 @@ def stacks(cells, tmp_path):
 
 def run_evaluate(folder, dataset, kit, small_backbone, registry):
     return evaluate(
-        Evaluation(kit=kit, dataset=dataset, run=Run(folder), batch_size=5),
+        EvaluateJob(kit=kit, dataset=dataset, run=Run(folder), batch_size=5),
         backbone=small_backbone,
         registry=registry,
         on_progress=lambda *_: None,
@@ -212,13 +214,13 @@ def test_a_run_cannot_be_resumed_with_other_frames(run_adapt, stacks, tmp_path):
 
 def test_a_kit_whose_head_knows_no_stacks_is_named(run_adapt, stacks, kit, tmp_path):
     class Head(nn.Module):
-        def __init__(self, width, blocks):
+        def __init__(self, site):
             super().__init__()
-            self.linear = nn.Linear(width * blocks, 1)
+            self.linear = nn.Linear(site.width * site.blocks, 1)
 
         def forward(self, tokens, grid):
             pooled = torch.cat([x_BND.float().mean(1) for x_BND in tokens], dim=1)
-            return moekit.HeadOutput(logit_B=self.linear(pooled)[:, 0], map_BHW=None)
+            return {"logit_B": self.linear(pooled)[:, 0]}
 
     old = dataclasses.replace(kit, build_head=Head)
     with pytest.raises(PluginError, match="its head gives"):
@@ -227,16 +229,14 @@ def test_a_kit_whose_head_knows_no_stacks_is_named(run_adapt, stacks, kit, tmp_p
 
 @pytest.fixture
 def trained(run_adapt, stacks, kit, small_backbone, registry, tmp_path):
-    """A predictor of a run on stacks, the way to read them, and a batch of them."""
+    """What answers by a run on stacks, and a batch of them."""
     run_adapt(tmp_path / "run", dataset=stacks)
-    run = Run(tmp_path / "run")
-    predictor = load_predictor(
-        run, kit, backbone=small_backbone, registry=registry, with_baseline=False
+    _, answerer = load_answerer(
+        Run(tmp_path / "run"), kit, backbone=small_backbone, registry=registry
     )
-    preprocess = preprocess_of(run, small_backbone)
     inputs = [(one.id, one.path) for one in stacks.samples[:4]]
-    (batch,) = image_batches(inputs, preprocess, batch_size=4)
-    return predictor, preprocess, batch.images
+    (batch,) = image_batches(inputs, answerer.preprocess, batch_size=4)
+    return answerer, batch.images
 
 
 def test_the_order_of_frames_matters_and_that_of_stacks_does_not(
@@ -245,18 +245,25 @@ def test_the_order_of_frames_matters_and_that_of_stacks_does_not(
     spec = kit_of_frames(kit, FRAMES)
     modules = KitModules(spec=spec, registry=registry, backbone=small_backbone)
     randomise(modules, by=0.2)
-    predictor = Predictor(backbone=small_backbone, kit=modules, baseline=None, arithmetic="fp32")
-    stacks = trained[2]
-    score_B = predictor(stacks).score_B
-    torch.testing.assert_close(predictor(stacks[[2, 0, 3, 1]]).score_B, score_B[[2, 0, 3, 1]])
-    alone = torch.cat([predictor(one[None]).score_B for one in stacks])
+    predictor = Predictor(
+        backbone=small_backbone, kit=modules, baseline=None, task=SCORE, arithmetic="fp32"
+    )
+
+    def scores(images):
+        return predictor(images).kit["logit_B"].sigmoid()
+
+    stacks = trained[1]
+    score_B = scores(stacks)
+    torch.testing.assert_close(scores(stacks[[2, 0, 3, 1]]), score_B[[2, 0, 3, 1]])
+    alone = torch.cat([scores(one[None]) for one in stacks])
     torch.testing.assert_close(alone, score_B, rtol=1e-5, atol=1e-6)
-    moved = (predictor(stacks[:, [2, 0, 1]]).score_B - score_B).abs()
+    moved = (scores(stacks[:, [2, 0, 1]]) - score_B).abs()
     assert moved.max() > 1e-4
 
 
 def test_pictures_of_stacks_are_scored_as_their_files_are(trained, stacks):
-    predictor, preprocess, images = trained
+    answerer, images = trained
+    expected = answerer.compute(images).kit["logit_B"].sigmoid()
     given = []
     for sample in stacks.samples[:4]:
         with Image.open(sample.path) as file:
@@ -265,35 +272,33 @@ def test_pictures_of_stacks_are_scored_as_their_files_are(trained, stacks):
                 file.seek(number)
                 pages.append(file.convert("RGB"))
         given.append(pages)
-    scores = score_pictures(predictor, preprocess, 3, given)
-    np.testing.assert_allclose(scores, predictor(images).score_B.numpy(), rtol=1e-5)
+    scores = [answer.score for answer in answerer.answer(given, batch_size=3)]
+    np.testing.assert_allclose(scores, expected.numpy(), rtol=1e-5)
     with pytest.raises(moekit.UsageError, match=r"stacks of 1 were given, .* of 3"):
-        score_pictures(predictor, preprocess, 3, [given[0][0]])
+        answerer.answer([given[0][0]])
 
 
 def test_predict_scores_files_of_stacks_and_names_what_is_none(trained, stacks, tmp_path):
-    predictor, preprocess, images = trained
+    answerer, images = trained
+    expected = answerer.compute(images).kit["logit_B"].sigmoid()
     plain = tmp_path / "plain.png"
     Image.new("L", (40, 40)).save(plain)
     inputs = [(one.id, one.path) for one in stacks.samples[:4]]
     rows = predict(
         [*inputs, ("plain.png", plain)],
-        predictor=predictor,
-        preprocess=preprocess,
-        threshold=0.5,
-        positive="odd",
+        answerer=answerer,
         provenance={},
         out=tmp_path / "out",
         batch_size=3,
         on_progress=lambda *_: None,
     )
-    expected = predictor(images).score_B
-    torch.testing.assert_close(torch.tensor([row.score for row in rows[:4]]), expected.float())
-    assert [row.verdict == "unreadable" for row in rows] == [False] * 4 + [True]
-    assert rows[4].error == "the file has 1 frame, not 3"
+    scores = torch.tensor([row["score"] for row in rows[:4]])
+    torch.testing.assert_close(scores, expected.float())
+    assert [row["verdict"] == "unreadable" for row in rows] == [False] * 4 + [True]
+    assert rows[4]["error"] == "the file has 1 frame, not 3"
     with (tmp_path / "out" / "predictions.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 5
-    assert (tmp_path / "out" / rows[0].overlay).is_file()
+    assert (tmp_path / "out" / rows[0]["overlay"]).is_file()
 
 
 def test_images_are_read_as_ever():

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from moekit.data.masks import RegionMask
-from moekit.evaluation.localisation import count_maps
+from moekit.tasks.score.localisation import count_maps
+from moekit.tasks.score.masks import RegionMask
 from moekit_industrial.metrics import aupro, aupro_5, pixel_auroc
 
 

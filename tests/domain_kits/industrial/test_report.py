@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import binomtest
 
 from moekit import ReportContext
-from moekit.data.predictions import Predictions
-from moekit.evaluation.metrics import auroc
+from moekit.tasks.score.metrics import auroc
+from moekit.tasks.score.predictions import Predictions
 from moekit_industrial.report import render_defect_types, threshold_of_overkill, wilson_interval
 
 

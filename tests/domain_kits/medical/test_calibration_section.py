@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from moekit import ReportContext
-from moekit.data.predictions import Predictions
+from moekit.tasks.score.predictions import Predictions
 from moekit_medical.report.calibration import render_calibration
 
 

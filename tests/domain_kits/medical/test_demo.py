@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from moekit import PredictTask
+from moekit import PredictJob
 from moekit.cli.main import main
 from moekit_medical.demo_inputs import BALLS, demo_inputs
 from moekit_medical.findings.record import DISCLAIMER
@@ -20,7 +20,7 @@ def brightness(pictures):
 
 
 def task(path, out):
-    return PredictTask(
+    return PredictJob(
         inputs=(path,),
         out=out,
         score=brightness,

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from moekit import Grid, PredictTask, UsageError
+from moekit import Grid, PredictJob, UsageError
 from moekit_medical.kit import MEDICAL
 from moekit_medical.lesion import LesionExpert
 from moekit_medical.predict import predict_series
@@ -47,7 +47,7 @@ def test_the_class_token_has_no_surroundings(awake):
 
 
 def task(inputs, out, score=lambda pictures: np.full(len(pictures), 0.5), frames=1):
-    return PredictTask(
+    return PredictJob(
         inputs=tuple(inputs),
         out=out,
         score=score,

@@ -13,12 +13,13 @@ import torch
 from lightning.fabric import Fabric
 from PIL import Image
 
-from moekit import DataError, PredictTask, Registry
-from moekit.data.stream import image_batches
-from moekit.evaluation.evaluate import Evaluation, evaluate, load_predictor, preprocess_of
-from moekit.evaluation.predict import score_pictures
-from moekit.training.adapt import Adaptation, adapt
-from moekit.training.run import Run
+from moekit import DataError, PredictJob, Registry
+from moekit.data import image_batches
+from moekit.evaluation.evaluate import EvaluateJob, evaluate
+from moekit.runs import Run
+from moekit.runtime import load_predictor, preprocess_of
+from moekit.runtime.load import load_answerer
+from moekit.training.adapt import AdaptJob, adapt
 from moekit_medical.kit import MEDICAL
 from moekit_medical.predict import predict_series
 
@@ -93,7 +94,7 @@ def work(series, backbone, tmp_path_factory):
 
         def run(name, *, on_epoch=lambda *_: None, resume=False):
             return adapt(
-                Adaptation(
+                AdaptJob(
                     kit=MEDICAL,
                     dataset=dataset,
                     run=Run(folder / name),
@@ -125,7 +126,7 @@ def test_a_run_on_stacks_of_real_series_is_made_and_evaluated(work, backbone, se
     assert record["images"]["train"] == 36
     assert record["images"]["val"] >= 6
     assert record["training"]["kit"]["best_epoch"] == 1
-    task = functools.partial(Evaluation, kit=MEDICAL, run=run, split="val")
+    task = functools.partial(EvaluateJob, kit=MEDICAL, run=run, split="val")
     score = functools.partial(
         evaluate, backbone=backbone, registry=registry, on_progress=lambda *_: None
     )
@@ -160,11 +161,15 @@ def test_a_score_depends_on_the_order_of_slices_and_not_on_that_of_stacks(
     (batch,) = image_batches(inputs, preprocess_of(run, backbone), batch_size=6)
     stacks, order = batch.images, [3, 5, 0, 1, 4, 2]
     assert stacks.shape == (6, FRAMES, 3, 56, 56)
-    score_B = predictor(stacks).score_B
-    torch.testing.assert_close(predictor(stacks[order]).score_B, score_B[order])
-    moved = (predictor(stacks[:, [1, 0, 2]]).score_B - score_B).abs()
+
+    def score(stacks):
+        return predictor(stacks).kit["logit_B"].sigmoid()
+
+    score_B = score(stacks)
+    torch.testing.assert_close(score(stacks[order]), score_B[order])
+    moved = (score(stacks[:, [1, 0, 2]]) - score_B).abs()
     assert moved.max() > 1e-5
-    assert moved.max() > 20 * (predictor(stacks[order]).score_B - score_B[order]).abs().max()
+    assert moved.max() > 20 * (score(stacks[order]) - score_B[order]).abs().max()
 
 
 def part_of(series, folder):
@@ -182,17 +187,18 @@ def part_of(series, folder):
 
 
 @pytest.mark.bench
-def test_a_real_series_is_predicted_with_stacks(work, predictor, backbone, series, tmp_path):
-    *_, run = work
-    preprocess = preprocess_of(run, backbone)
-    assert preprocess.frames == FRAMES
+def test_a_real_series_is_predicted_with_stacks(work, backbone, series, tmp_path):
+    *_, registry, run = work
+    _, answerer = load_answerer(run, MEDICAL, backbone=backbone, registry=registry)
+    assert answerer.preprocess.frames == FRAMES
     seen = []
 
     def score(pictures):
         seen.extend(pictures)
-        return score_pictures(predictor, preprocess, 64, pictures)
+        answers = answerer.answer(pictures, batch_size=64)
+        return np.array([answer.score for answer in answers])
 
-    task = PredictTask(
+    task = PredictJob(
         inputs=(part_of(series, tmp_path / "part"),),
         out=tmp_path / "out",
         score=score,
@@ -200,7 +206,7 @@ def test_a_real_series_is_predicted_with_stacks(work, predictor, backbone, serie
         provenance={"kit": "medical"},
         batch_size=64,
         on_progress=lambda *_: None,
-        frames=preprocess.frames,
+        frames=answerer.preprocess.frames,
     )
     assert predict_series(task)["scored"] == 1
     assert seen

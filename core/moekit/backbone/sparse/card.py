@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from moekit._files import atomic_text
 from moekit.backbone.sparse.form import SparseForm, load_form
+from moekit.files import atomic_text
 
 
 def render_card(form: SparseForm) -> str:

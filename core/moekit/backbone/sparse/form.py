@@ -19,8 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from moekit._files import sha256, write_tensors
 from moekit.errors import WeightsError
+from moekit.files import sha256, write_tensors
 
 _FORMAT = "moekit-sparse-form-1"
 _WHOLE = torch.int16

@@ -101,7 +101,9 @@ def batches(
 
 def half_size(preprocess: Preprocess, patch: int) -> Preprocess:
     """The same for images of about half the side, a multiple of the patch size."""
-    return dataclasses.replace(preprocess, size=max(1, preprocess.size // 2 // patch) * patch)
+    return Preprocess.square(
+        max(1, preprocess.size // 2 // patch) * patch, mean=preprocess.mean, std=preprocess.std
+    )
 
 
 def _tensor(file: Path, preprocess: Preprocess, key: tuple[int, int | None, int]) -> Tensor:

@@ -12,13 +12,13 @@ from typing import Any
 
 from torch import Tensor
 
-from moekit._files import read_json, write_json
 from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sparse.form import SparseForm, load_form, save_form
 from moekit.data.stream import Preprocess
 from moekit.errors import UsageError
+from moekit.files import read_json, write_json
+from moekit.runs.facts import machine, now, versions
 from moekit.runtime.device import Arithmetic, pick_arithmetic
-from moekit.runtime.facts import machine, now, versions
 from moekit.training.recover.distil import DistilRecipe, distil
 from moekit.training.recover.pictures import Pictures, batches, half_size, split_pictures
 from moekit.training.recover.quality import health, nearness, shaped

@@ -17,7 +17,7 @@ import torch
 from skimage.filters import threshold_otsu
 from torch import Tensor, nn
 
-from moekit.moe.specialists import Grid
+from moekit import Grid
 
 _MOST_OF_BORDER = 0.1
 """Share of the border's patches that a part on a background may touch."""

@@ -19,8 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from moekit import HeadOutput, PluginError
-from moekit.moe.specialists import Grid
+from moekit import Grid, HeadSite, Outputs, PluginError
 from moekit_industrial.anomaly.foreground import grown
 from moekit_industrial.anomaly.lines import along_lines
 from moekit_industrial.anomaly.memory import RoutedMemory
@@ -38,8 +37,7 @@ class MemoryHead(SizedByState):
     Before it has learned it scores nothing.
 
     Args:
-        width: D.
-        blocks: L.
+        site: Where it sits: D and L.
         components: C, at most F.
         asked: Cells that a patch is compared with.
     """
@@ -57,11 +55,9 @@ class MemoryHead(SizedByState):
     seen_Q: Tensor
     names: Tensor
 
-    def __init__(
-        self, width: int, blocks: int, *, components: int = COMPONENTS, asked: int = 8
-    ) -> None:
+    def __init__(self, site: HeadSite, *, components: int = COMPONENTS, asked: int = 8) -> None:
         super().__init__()
-        features = width * blocks
+        features = site.width * site.blocks
         kept = min(components, features)
         self.memory = RoutedMemory(kept, asked=asked)
         self.register_buffer("centre_QF", torch.zeros(0, features))
@@ -80,7 +76,7 @@ class MemoryHead(SizedByState):
         """The products' names; empty before it has learned."""
         return tuple(json.loads(bytes(self.names.tolist()))) if len(self.names) else ()
 
-    def forward(self, tokens: Sequence[Tensor], grid: Grid) -> HeadOutput:
+    def forward(self, tokens: Sequence[Tensor], grid: Grid) -> Outputs:
         """One (B, N, D) tensor a block to (B,) logits, (B, h, w) maps and (B,) products.
 
         Raises:
@@ -96,15 +92,15 @@ class MemoryHead(SizedByState):
             x_BPF = patch_features(tokens, grid)
             if not len(self.scale_Q):
                 blank = x_BPF.new_zeros(len(x_BPF))
-                return HeadOutput(logit_B=blank, map_BHW=None)
+                return {"logit_B": blank}
             product_B, known_B = self.recognise(x_BPF)
             far_BP = self.distances(x_BPF, product_B, grid)
             scaled_BP = self._log_odds(far_BP, product_B)
-            return HeadOutput(
-                logit_B=self._log_odds(worst(far_BP)[:, None], product_B)[:, 0],
-                map_BHW=scaled_BP.sigmoid().view(-1, grid.rows, grid.columns),
-                kind_B=torch.where(known_B, product_B, UNKNOWN),
-            )
+            return {
+                "logit_B": self._log_odds(worst(far_BP)[:, None], product_B)[:, 0],
+                "map_BHW": scaled_BP.sigmoid().view(-1, grid.rows, grid.columns),
+                "kind_B": torch.where(known_B, product_B, UNKNOWN),
+            }
 
     def recognise(self, x_BPF: Tensor) -> tuple[Tensor, Tensor]:
         """(B,) the nearest product of each image, and (B,) whether it is near enough."""

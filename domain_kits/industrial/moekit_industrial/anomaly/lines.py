@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from moekit.moe.specialists import Grid
+from moekit import Grid
 
 LENGTH = 5
 """Patches of a line: 70 pixels of 448."""

@@ -6,17 +6,14 @@ Shapes: B images, P patches, F features.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from moekit.moe.specialists import Grid
+from moekit import Grid, StoredPrefix
 from moekit_industrial.anomaly.head import patch_features
-
-if TYPE_CHECKING:
-    from moekit.training.prefix import PrefixStore
 
 BATCH = 8
 
@@ -47,10 +44,10 @@ class StoredPatches:
         device: Where the memory is filled.
     """
 
-    def __init__(self, store: PrefixStore, device: torch.device) -> None:
+    def __init__(self, store: StoredPrefix, device: torch.device) -> None:
         self._store, self._device = store, device
         self.products = tuple(sample.facts.get("product", "") for sample in store.samples)
-        self.views = store.plan.views
+        self.views = store.views
         self.grid = store.grid
 
     def read(self, rows: np.ndarray, view: int) -> Tensor:

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset
 
 from moekit import Sample, Skipped
-from moekit.data.stream import Preprocess, image_batches
+from moekit.data import Preprocess, image_batches
 from moekit_industrial.bridge.library import ImageBatch
 
 
@@ -58,7 +58,7 @@ class Batches(IterableDataset[ImageBatch]):
             order = self._generator.permutation(order)
         chosen = [self._samples[place] for place in order]
         inputs = [(sample.id, sample.path) for sample in chosen]
-        size = self._preprocess.size
+        frame = self._preprocess.frame
         for batch in image_batches(inputs, self._preprocess, batch_size=self.batch_size):
             for skip in batch.skipped:
                 sample = next(one for one in chosen if one.id == skip.id)
@@ -68,7 +68,7 @@ class Batches(IterableDataset[ImageBatch]):
                 yield ImageBatch(
                     image=batch.images,
                     gt_label=torch.tensor([chosen[row].label for row in batch.rows]).bool(),
-                    gt_mask=torch.zeros(count, size, size, dtype=torch.bool),
+                    gt_mask=torch.zeros(count, frame.height, frame.width, dtype=torch.bool),
                     image_path=[chosen[row].id for row in batch.rows],
                 )
 

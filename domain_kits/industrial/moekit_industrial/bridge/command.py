@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from moekit import command_options, print_json, reporter, say
-from moekit.cli.options import command_line
+from moekit import command_line, command_options, print_json, reporter, say
 
 SUMMARY = "Fit and evaluate a model of anomalib as a baseline."
 _RULE = "tail=0.02"
@@ -110,10 +109,9 @@ def run_baseline(
 ) -> dict[str, Any]:
     """Fits and evaluates a model; returns the content of result.json."""
     from moekit import Registry
-    from moekit.backbone.build import check_known
-    from moekit.backbone.sources import DEFAULT_ARCHITECTURE, find_weights
-    from moekit.cli.session import quiet_libraries
-    from moekit.runtime.device import pick_device
+    from moekit.backbone import DEFAULT_ARCHITECTURE, check_known, find_weights
+    from moekit.jobs import quiet_libraries
+    from moekit.runtime import pick_device
     from moekit_industrial.bridge.fit import Fitting
     from moekit_industrial.bridge.models import parse_arguments
     from moekit_industrial.bridge.run import Baseline, evaluate_baseline

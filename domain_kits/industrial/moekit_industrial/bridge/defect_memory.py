@@ -19,7 +19,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
-from moekit import DataError, Grid, MoEBackbone, build_backbone
+from moekit import DataError, Grid, HeadSite, MoEBackbone, build_backbone
 from moekit_industrial.anomaly.head import MemoryHead, patch_features
 from moekit_industrial.anomaly.learning import MemoryLearner
 from moekit_industrial.bridge.library import (
@@ -54,7 +54,7 @@ class DefectMemoryModel(nn.Module):
         super().__init__()
         self.backbone = backbone.requires_grad_(False).eval()
         self.blocks = blocks
-        self.head = MemoryHead(backbone.width, len(blocks))
+        self.head = MemoryHead(HeadSite(width=backbone.width, blocks=len(blocks)))
         self._seen: list[Tensor] = []
         self._grid: Grid | None = None
 
@@ -76,13 +76,13 @@ class DefectMemoryModel(nn.Module):
                 self._seen += patch_features(tokens, grid).half().cpu()
                 self._grid = grid
                 return InferenceBatch(pred_score=images.new_zeros(len(images)))
-            output = self.head(tokens, grid)
+            outputs = self.head(tokens, grid)
         size = images.shape[-2:]
-        evidence = output.map_BHW
+        evidence = outputs.get("map_BHW")
         large = None
         if evidence is not None:
             large = nn.functional.interpolate(evidence[:, None], size=size, mode="bilinear")
-        return InferenceBatch(pred_score=output.logit_B.sigmoid(), anomaly_map=large)
+        return InferenceBatch(pred_score=outputs["logit_B"].sigmoid(), anomaly_map=large)
 
     def learn(self, *, seed: int) -> None:
         """Fills the memory from the images that were collected; what it knew before stays.

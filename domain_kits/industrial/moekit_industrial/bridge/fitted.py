@@ -9,8 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from moekit import DataError, WeightsError
-from moekit._files import read_json, sha256, write_json, write_tensors
-from moekit.backbone.sources import WeightFile
+from moekit.backbone import WeightFile
+from moekit.files import read_json, sha256, write_json, write_tensors
 from moekit_industrial.bridge.library import AnomalibModule
 from moekit_industrial.bridge.models import build_model, find_class
 from moekit_industrial.bridge.offline import offline

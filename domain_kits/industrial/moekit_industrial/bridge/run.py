@@ -20,20 +20,24 @@ from timm.data import (
 )
 from torch import nn
 
-from moekit import DataError, Dataset, KitSpec, Registry, Sample, UsageError
-from moekit._files import atomic_text, write_json
-from moekit.backbone.sources import WeightFile
-from moekit.data.predictions import Predictions
-from moekit.data.stream import Preprocess
-from moekit.evaluation.delong import delong_ci
-from moekit.evaluation.localisation import localise
-from moekit.evaluation.map_summary import with_map_metrics
-from moekit.evaluation.misses import draw_misses
-from moekit.evaluation.summary import summarise
-from moekit.evaluation.threshold import choose_threshold
-from moekit.evaluation.words import data_facts, words_of
-from moekit.plugins.changes import map_metrics_of, metrics_of
-from moekit.runtime.facts import machine, now, plugin_facts, versions
+from moekit import (
+    DataError,
+    Dataset,
+    KitSpec,
+    Outputs,
+    Predictions,
+    Registry,
+    Sample,
+    TaskContext,
+    UsageError,
+)
+from moekit.backbone import WeightFile
+from moekit.data import Preprocess
+from moekit.evaluation import Passed, draw_worst, summarise
+from moekit.files import atomic_text, write_json
+from moekit.runs import machine, now, plugin_facts, versions
+from moekit.runtime import resolve
+from moekit.tasks.score import SCORE, OperatingPoint, Places, choose_threshold, delong_ci
 from moekit_industrial.bridge.batches import Batches
 from moekit_industrial.bridge.fit import Fitting, fit_model
 from moekit_industrial.bridge.fitted import save_fitted
@@ -41,7 +45,7 @@ from moekit_industrial.bridge.library import AnomalibModule
 from moekit_industrial.bridge.models import build_model, find_class, with_shared_backbone
 from moekit_industrial.bridge.offline import offline
 from moekit_industrial.bridge.resources import peak_memory
-from moekit_industrial.bridge.scores import RawScores, UnitMap, score_raw
+from moekit_industrial.bridge.scores import RawModel, UnitMap, in_unit, score_raw
 from moekit_industrial.bridge.weights import shared_weights
 
 SCHEMA = 1
@@ -85,7 +89,7 @@ class Baseline:
 
 
 def evaluate_baseline(
-    task: Baseline, *, registry: Registry, on_progress: OnProgress
+    job: Baseline, *, registry: Registry, on_progress: OnProgress
 ) -> dict[str, Any]:
     """Fits a model on the good training parts and scores the validation and the test split.
 
@@ -101,65 +105,69 @@ def evaluate_baseline(
         WeightsError: The model wants weights that are not there.
         PluginError: The model fails.
     """
-    if task.out.exists() and any(task.out.iterdir()):
-        raise UsageError("the folder is not empty", whose=str(task.out), fix="choose another --out")
-    metrics, map_metrics = metrics_of(task.kit, registry), map_metrics_of(task.kit, registry)
-    train, val, test = (_split(task.dataset, name) for name in ("train", "val", "test"))
-    _check_rule(task.rule, val)
-    kind = find_class(task.model)
-    arguments = with_shared_backbone(kind, task.arguments, task.architecture)
-    _seed(task.fitting.seed)
-    with offline(kind.__name__), shared_weights(task.architecture, task.weights) as built:
-        model = build_model(kind, arguments, image_size=task.image_size)
+    if job.out.exists() and any(job.out.iterdir()):
+        raise UsageError("the folder is not empty", whose=str(job.out), fix="choose another --out")
+    resolved = resolve(job.kit, registry)
+    train, val, test = (_split(job.dataset, name) for name in ("train", "val", "test"))
+    _check_rule(job.rule, val)
+    kind = find_class(job.model)
+    arguments = with_shared_backbone(kind, job.arguments, job.architecture)
+    _seed(job.fitting.seed)
+    with offline(kind.__name__), shared_weights(job.architecture, job.weights) as built:
+        model = build_model(kind, arguments, image_size=job.image_size)
         # Models that fetch or build more when they begin to train are held to the same.
-        preprocess = preprocess_of(model, task.image_size)
-        fitted = _good(train, preprocess, task, shuffle=task.fitting.seed)
-        shown = _good(val, preprocess, task)
-        fitting = fit_model(model, fitted, shown, task.fitting)
+        preprocess = preprocess_of(model, job.image_size)
+        fitted = _good(train, preprocess, job, shuffle=job.fitting.seed)
+        shown = _good(val, preprocess, job)
+        fitting = fit_model(model, fitted, shown, job.fitting)
     parts = {id(part) for part in model.modules()}
     backbones = [one for one in built if id(one) in parts]
-    scored = {
+    context = resolved.context(
+        classes=job.dataset.classes, frame=preprocess.frame, words=job.dataset.words
+    )
+    models = {name: RawModel(model, job.fitting.device) for name in ("val", "test")}
+    passes = {
         name: score_raw(
-            model,
+            models[name],
             samples,
             preprocess,
-            device=task.fitting.device,
-            batch_size=task.batch_size,
+            context=context,
+            batch_size=job.batch_size,
             on_progress=functools.partial(on_progress, f"scoring, {name}"),
         )
         for name, samples in (("val", val), ("test", test))
     }
     memory = peak_memory()
-    score_map = UnitMap.of(_of_good(scored["val"]))
-    pixel_map = _pixel_map(scored["val"])
-    validation = _predictions(scored["val"], score_map)
-    predictions = _predictions(scored["test"], score_map)
-    point = choose_threshold(validation.scores, validation.labels, rule=task.rule)
-    maps = [_mapped(one, pixel_map) for one in scored["test"].maps]
-    summary = summarise(predictions, metrics, point.threshold, seed=task.fitting.seed)
-    found = localise(scored["test"].samples, scored["test"].sizes, maps)
+    raw = {name: passed.tallies[0] for name, passed in passes.items()}
+    score_map, pixel_map = UnitMap.of(_of_good(raw["val"])), _pixel_map(raw["val"])
+    validation, predictions = (in_unit(one, score_map, pixel_map) for one in raw.values())
+    judge = resolved.task.judge
+    point = judge.choose(validation, job.rule)
     digest = save_fitted(
-        task.out,
+        job.out,
         model,
         arguments,
-        architecture=task.architecture,
-        file=task.weights,
-        image_size=task.image_size,
+        architecture=job.architecture,
+        file=job.weights,
+        image_size=job.image_size,
     )
     low, high = delong_ci(predictions.scores, predictions.labels, predictions.groups)
-    skipped = [*task.dataset.skipped, *fitted.skipped.values()]
-    skipped += [skip for one in scored.values() for skip in one.skipped]
+    used, read = models["test"].used, len(passes["test"].items)
+    skipped = [*job.dataset.skipped, *fitted.skipped.values()]
+    skipped += [skip for passed in passes.values() for skip in passed.skipped]
     result = {
-        **_header(task, kind.__name__, shared=bool(backbones)),
+        **_header(job, kind.__name__, judge.words(context, point), shared=bool(backbones)),
         "threshold": {**point.as_json(), "raw": score_map.inverse(point.threshold)},
-        **with_map_metrics(summary, predictions, map_metrics, found, seed=task.fitting.seed),
+        **summarise(
+            (predictions,), (point,), resolved.metrics, task=resolved.task, seed=job.fitting.seed
+        ),
         "auroc_delong_ci95": None if np.isnan(low) else [float(low), float(high)],
         "model": {
             "class": f"{kind.__module__}.{kind.__qualname__}",
             "arguments": {name: _plain(value) for name, value in arguments.items()},
-            "image_size": task.image_size,
-            "max_steps": task.fitting.max_steps,
-            "presample": task.fitting.presample,
+            "image_size": job.image_size,
+            "max_steps": job.fitting.max_steps,
+            "presample": job.fitting.presample,
             "shared_backbones": len(backbones),
             "score_map": dataclasses.asdict(score_map),
             "pixel_map": None if pixel_map is None else dataclasses.asdict(pixel_map),
@@ -171,13 +179,13 @@ def evaluate_baseline(
             "images": {"train": len(train), "val": len(val), "test": len(test)},
         },
         "throughput": {
-            "images_per_s": len(scored["test"].samples) / scored["test"].used.seconds,
-            "images_per_cpu_s": len(scored["test"].samples) / scored["test"].used.cpu_seconds,
-            "batch_size": task.batch_size,
+            "images_per_s": read / used.seconds,
+            "images_per_cpu_s": read / used.cpu_seconds,
+            "batch_size": job.batch_size,
             "precision": "fp32",
-            "device": task.fitting.device.type,
+            "device": job.fitting.device.type,
         },
-        "backbone": _backbone_facts(task, shared=bool(backbones)),
+        "backbone": _backbone_facts(job, shared=bool(backbones)),
         "weights": {"kit_sha256": digest},
         "parameters": _parameters(model, backbones),
         "training": {"kit": {"seconds": round(fitting.seconds, 1)}},
@@ -185,21 +193,15 @@ def evaluate_baseline(
         "skipped": [dataclasses.asdict(skip) for skip in skipped],
         "versions": {**versions(), NAME: importlib.metadata.version(NAME)},
         "machine": machine(),
-        "data": data_facts(task.dataset),
+        "data": job.dataset.terms,
         "created": now(),
-        "command": task.command,
+        "command": job.command,
     }
-    validation.write_csv(task.out / "validation.csv")
-    predictions.write_csv(task.out / "predictions.csv")
-    _write_raw(task.out / "raw_scores.csv", scored)
-    draw_misses(
-        task.out / "overlays",
-        scored["test"].samples,
-        [None if one is None else np.clip(2 * one - 1, 0, 1) for one in maps],
-        predictions,
-        point.threshold,
-    )
-    write_json(task.out / "result.json", result)
+    judge.save(job.out, "validation", (validation,))
+    judge.save(job.out, "predictions", (predictions,))
+    _write_raw(job.out / "raw_scores.csv", raw)
+    _draw_worst(job.out / "overlays", passes["test"], predictions, point, context)
+    write_json(job.out / "result.json", result)
     return result
 
 
@@ -211,8 +213,10 @@ def preprocess_of(model: nn.Module, image_size: int) -> Preprocess:
     for part in model.modules():
         if isinstance(getattr(part, "pretrained_cfg", None), dict):
             config = resolve_model_data_config(part)
-            return Preprocess(size=image_size, mean=tuple(config["mean"]), std=tuple(config["std"]))
-    return Preprocess(size=image_size, mean=IMAGENET_DEFAULT_MEAN, std=IMAGENET_DEFAULT_STD)
+            return Preprocess.square(
+                image_size, mean=tuple(config["mean"]), std=tuple(config["std"])
+            )
+    return Preprocess.square(image_size, mean=IMAGENET_DEFAULT_MEAN, std=IMAGENET_DEFAULT_STD)
 
 
 def _split(dataset: Dataset, name: str) -> tuple[Sample, ...]:
@@ -239,12 +243,12 @@ def _check_rule(rule: str, val: tuple[Sample, ...]) -> None:
 
 
 def _good(
-    samples: tuple[Sample, ...], preprocess: Preprocess, task: Baseline, shuffle: int | None = None
+    samples: tuple[Sample, ...], preprocess: Preprocess, job: Baseline, shuffle: int | None = None
 ) -> Batches:
     return Batches(
         [sample for sample in samples if not sample.label],
         preprocess,
-        batch_size=task.batch_size,
+        batch_size=job.batch_size,
         shuffle_seed=shuffle,
     )
 
@@ -255,58 +259,71 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _of_good(scored: RawScores) -> np.ndarray:
-    good = np.array([not sample.label for sample in scored.samples])
-    return scored.scores[good] if good.any() else scored.scores
+def _of_good(raw: Predictions) -> np.ndarray:
+    good = raw.labels == 0
+    return raw.scores[good] if good.any() else raw.scores
 
 
-def _pixel_map(scored: RawScores) -> UnitMap | None:
+def _places(scored: Predictions) -> Places:
+    assert scored.places is not None
+    return scored.places
+
+
+def _pixel_map(raw: Predictions) -> UnitMap | None:
     maps = [
         one
-        for sample, one in zip(scored.samples, scored.maps, strict=True)
-        if one is not None and not sample.label
+        for label, one in zip(raw.labels, _places(raw).maps, strict=True)
+        if one is not None and not label
     ]
     return UnitMap.of(np.stack(maps)) if maps else None
 
 
-def _mapped(raw: np.ndarray | None, pixel_map: UnitMap | None) -> np.ndarray | None:
-    return None if raw is None or pixel_map is None else pixel_map(raw)
+def _draw_worst(
+    folder: Path, passed: Passed, scored: Predictions, point: OperatingPoint, context: TaskContext
+) -> None:
+    """Draws the worst misses; what lies below the middle of good parts stays dark."""
+    outputs: list[Outputs] = [{}] * len(scored)
+    for row in np.concatenate(list(scored.worst(point).values())):
+        given = {"logit_B": torch.logit(torch.tensor([scored.scores[row]]))}
+        evidence = _places(scored).maps[row]
+        if evidence is not None:
+            given["map_BHW"] = torch.from_numpy(np.clip(2 * evidence - 1, 0, 1))[None]
+        outputs[row] = given
+    drawn = dataclasses.replace(passed, tallies=(scored,), outputs=outputs)
+    draw_worst(folder, drawn, point, task=SCORE, context=context, frames=1)
 
 
-def _predictions(scored: RawScores, score_map: UnitMap) -> Predictions:
-    return Predictions.of(scored.samples, score_map(scored.scores))
-
-
-def _header(task: Baseline, name: str, *, shared: bool) -> dict[str, Any]:
+def _header(job: Baseline, name: str, words: Mapping[str, Any], *, shared: bool) -> dict[str, Any]:
     version = importlib.metadata.version(NAME)
     return {
         "schema": SCHEMA,
         "kit": NAME,
+        "task": SCORE.name,
         "foreign": f"{name} of anomalib {version}",
-        "dataset": task.dataset.name,
+        "dataset": job.dataset.name,
         "split": "test",
-        "split_note": task.dataset.split_note,
-        "seed": task.fitting.seed,
-        "bootstrap_seed": task.fitting.seed,
+        "split_note": job.dataset.split_note,
+        "seed": job.fitting.seed,
+        "bootstrap_seed": job.fitting.seed,
         "frames": 1,
-        "classes": list(task.dataset.classes),
-        **words_of(task.kit, task.dataset),
+        "classes": list(job.dataset.classes),
+        **words,
         "disclaimer": (
             f"A baseline: {name} of anomalib {version}, "
-            + (f"on the backbone {task.architecture}" if shared else "which uses no shared weights")
+            + (f"on the backbone {job.architecture}" if shared else "which uses no shared weights")
             + ", fitted on the good training parts. Its raw scores are brought between 0 and 1 by "
             "a strictly rising map; none is clamped."
         ),
     }
 
 
-def _backbone_facts(task: Baseline, *, shared: bool) -> dict[str, Any]:
-    file = task.weights
+def _backbone_facts(job: Baseline, *, shared: bool) -> dict[str, Any]:
+    file = job.weights
     if not shared:
         named = ("architecture", "source", "origin", "sha256", "licence", "note", "provenance")
         return {**dict.fromkeys(named, "none"), "top_k": 1, "experts": 1}
     return {
-        "architecture": task.architecture,
+        "architecture": job.architecture,
         "source": file.source,
         "origin": file.origin,
         "sha256": file.sha256,
@@ -333,10 +350,10 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | float | str | None) else repr(value)
 
 
-def _write_raw(path: Path, scored: Mapping[str, RawScores]) -> None:
+def _write_raw(path: Path, raw: Mapping[str, Predictions]) -> None:
     with atomic_text(path) as file:
         writer = csv.writer(file)
         writer.writerow(("split", "id", "label", "raw_score"))
-        for split, one in scored.items():
-            for sample, score in zip(one.samples, one.scores, strict=True):
-                writer.writerow((split, sample.id, sample.label, repr(float(score))))
+        for split, one in raw.items():
+            for name, label, score in zip(one.ids, one.labels, one.scores, strict=True):
+                writer.writerow((split, name, int(label), repr(float(score))))

@@ -10,13 +10,22 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
-from moekit import DataError, PluginError, Sample, Skipped
-from moekit.data.masks import Size
-from moekit.data.stream import Preprocess
-from moekit.evaluation.scoring import score_samples
-from moekit.runtime.predictor import Scores
+from moekit import (
+    DataError,
+    Item,
+    Outputs,
+    PluginError,
+    RoutingTrace,
+    Sample,
+    TaskContext,
+)
+from moekit.data import Preprocess
+from moekit.evaluation import Passed, pass_over
+from moekit.runtime import Computed
+from moekit.tasks.score import SCORE, Places, Predictions
 from moekit_industrial.bridge.library import AnomalibModule, quiet
 from moekit_industrial.bridge.resources import Clock, Used
 
@@ -24,90 +33,110 @@ LONGEST_MAP = 224
 """Rows or columns of the longer side of a kept map, at most; larger ones are averaged."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RawScores:
-    """What a model says of the samples that could be read, in their order.
+class RawModel:
+    """A fitted model as what computes batches, past anomalib's normalisation and its clamping.
+
+    Args:
+        model: In eval mode.
+        device: Where it lies.
 
     Attributes:
-        samples: (n) those samples.
-        sizes: (n) rows and columns of their images.
-        scores: (n,) float64, as the model gives them.
-        maps: (n) float32 maps as the model gives them, at most `LONGEST_MAP` a side; None each
-            where it gives none.
-        skipped: The others, and why.
         used: Time in the model.
     """
 
-    samples: list[Sample]
-    sizes: list[Size]
-    scores: np.ndarray
-    maps: list[np.ndarray | None]
-    skipped: list[Skipped]
-    used: Used
+    def __init__(self, model: AnomalibModule, device: torch.device) -> None:
+        self._model, self._device = model, device
+        self.used = Used()
+
+    def __call__(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Computed:
+        """See `moekit.runtime.Compute`; the outputs are raw, and there is no routing to tell."""
+        del trace
+        clock = Clock()
+        raw_B, map_BHW = raw_output(self._model, images.to(self._device))
+        took = clock.read()
+        self.used += took
+        outputs = {"raw_B": raw_B} if map_BHW is None else {"raw_B": raw_B, "map_BHW": map_BHW}
+        return Computed(outputs=(outputs,), seconds=took.seconds)
+
+
+class RawTallier:
+    """Keeps raw scores and maps as the model gives them.
+
+    Args:
+        context: Not needed.
+        models: There is one.
+    """
+
+    def __init__(self, context: TaskContext, models: int) -> None:
+        del context, models
+        self._items: list[Item] = []
+        self._scores: list[float] = []
+        self._maps: list[np.ndarray | None] = []
+
+    def add(self, items: Sequence[Item], outputs: Sequence[Outputs]) -> None:
+        """Takes one batch."""
+        (raw,) = outputs
+        self._items.extend(items)
+        self._scores.extend(raw["raw_B"].tolist())
+        map_BHW = raw.get("map_BHW")
+        self._maps.extend([None] * len(items) if map_BHW is None else list(map_BHW.numpy()))
+
+    def finish(self) -> tuple[Predictions]:
+        """The raw scores as predictions, with their maps."""
+        samples = tuple(item.sample for item in self._items if item.sample is not None)
+        places = Places(samples, tuple(item.size for item in self._items), tuple(self._maps))
+        scored = Predictions.of(samples, np.array(self._scores))
+        return (dataclasses.replace(scored, places=places),)
+
+
+RAW = dataclasses.replace(SCORE, judge=dataclasses.replace(SCORE.judge, tallier=RawTallier))
+"""The task `score` before its scores lie between 0 and 1."""
 
 
 def score_raw(
-    model: AnomalibModule,
+    compute: RawModel,
     samples: Sequence[Sample],
     preprocess: Preprocess,
     *,
-    device: torch.device,
+    context: TaskContext,
     batch_size: int,
     on_progress: Callable[[int, int], None],
-) -> RawScores:
-    """Scores samples with the model itself, past anomalib's normalisation and its clamping.
+) -> Passed:
+    """Scores samples; the tally of the pass holds the raw scores and maps.
 
     Raises:
         DataError: Not one image could be read, or a score is not a number.
         PluginError: The model fails, or gives no scores.
     """
-    used = Used()
-
-    def score(images: torch.Tensor) -> Scores:
-        nonlocal used
-        clock = Clock()
-        score_B, map_BHW = raw_output(model, images.to(device))
-        took = clock.read()
-        used += took
-        return Scores(
-            score_B=score_B,
-            map_BHW=map_BHW,
-            baseline_B=None,
-            baseline_map_BHW=None,
-            seconds=took.seconds,
-        )
-
-    scored = score_samples(
-        samples, score, preprocess, batch_size=batch_size, on_progress=on_progress
+    passed = pass_over(
+        samples,
+        compute,
+        preprocess,
+        task=RAW,
+        context=context,
+        models=1,
+        batch_size=batch_size,
+        on_progress=on_progress,
     )
-    if not scored.samples:
+    if not passed.items:
         raise DataError(
             "not one image of the split could be read",
             whose="the data",
-            fix=f"check the images; the first fault: {scored.skipped[0].reason}",
+            fix=f"check the images; the first fault: {passed.skipped[0].reason}",
         )
-    values = scored.scores
+    values = passed.tallies[0].scores
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise DataError(
             f"the model scores an image {values[row]}, which is not a finite number",
-            whose=scored.samples[row].id,
+            whose=passed.items[row].id,
             fix="fit the model with other arguments",
         )
-    return RawScores(
-        samples=scored.samples,
-        sizes=scored.sizes,
-        scores=values,
-        maps=scored.maps,
-        skipped=scored.skipped,
-        used=used,
-    )
+    return passed
 
 
 @torch.no_grad()
-def raw_output(
-    model: AnomalibModule, images: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+def raw_output(model: AnomalibModule, images: Tensor) -> tuple[Tensor, Tensor | None]:
     """Scores (B,) float64 and maps (B, h, w) float32, or None, of normalised images, on the CPU.
 
     Raises:
@@ -171,3 +200,14 @@ class UnitMap:
         """The raw score behind a value in (0, 1)."""
         y = 2 * value - 1
         return self.centre + self.scale * y / (1 - abs(y))
+
+
+def in_unit(raw: Predictions, score_map: UnitMap, pixel_map: UnitMap | None) -> Predictions:
+    """Raw scores and maps brought between 0 and 1, as float64; without `pixel_map` no maps."""
+    assert raw.places is not None
+    maps = tuple(
+        None if one is None or pixel_map is None else pixel_map(one) for one in raw.places.maps
+    )
+    return dataclasses.replace(
+        raw, scores=score_map(raw.scores), places=raw.places._replace(maps=maps)
+    )

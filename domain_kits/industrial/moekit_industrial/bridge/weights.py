@@ -14,8 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from moekit import WeightsError
-from moekit.backbone.positions import keep_trained_positions
-from moekit.backbone.sources import WeightFile
+from moekit.backbone import WeightFile, keep_trained_positions
 
 
 @contextlib.contextmanager

@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from moekit import DataError, Dataset, ImageError, Sample, Skipped
-from moekit.data.images import IMAGE_SUFFIXES, check_file
-from moekit.data.samples import SPLITS
-from moekit.data.splits import complete_splits
+from moekit.data import IMAGE_SUFFIXES, SPLITS, check_file, complete_splits
 from moekit_industrial.loaders.groups import INDEX, has_groups, read_groups
 from moekit_industrial.loaders.masks import single_mask
 from moekit_industrial.loaders.rows import GOOD, Product, Row

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from moekit import DataError, Dataset, DatasetSpec
-from moekit.data.images import IMAGE_SUFFIXES, find_images, relative_id
-from moekit.data.labels import NEGATIVE_NAMES
-from moekit.data.options import parse_source
+from moekit.builtin.loaders import NEGATIVE_NAMES
+from moekit.data import IMAGE_SUFFIXES, find_images, parse_source, relative_id
 from moekit_industrial.loaders import examples
 from moekit_industrial.loaders.assemble import OPTIONS, build_dataset
 from moekit_industrial.loaders.masks import index_masks

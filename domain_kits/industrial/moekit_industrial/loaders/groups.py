@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from moekit import DataError
-from moekit.data.images import relative_id
-from moekit.data.table import path_in, read_rows
+from moekit.builtin.loaders import path_in, read_rows
+from moekit.data import relative_id
 
 INDEX = "index.csv"
 COLUMNS = ("tile_group", "group")

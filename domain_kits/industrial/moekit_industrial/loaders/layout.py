@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from moekit import DataError
-from moekit.data.images import IMAGE_SUFFIXES, find_images, relative_id
+from moekit.data import IMAGE_SUFFIXES, find_images, relative_id
 from moekit_industrial.loaders.masks import index_masks
 from moekit_industrial.loaders.rows import GOOD, Product, Row, ask_anomalib
 

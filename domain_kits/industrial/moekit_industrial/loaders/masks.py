@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from moekit._files import atomic_path, sha256
-from moekit.backbone.sources import cache_folder
-from moekit.data.images import read_image, read_mask
+from moekit.backbone import cache_folder
+from moekit.data import read_image, read_mask
+from moekit.files import atomic_path, sha256
 
 _ENDINGS = ("_mask", "_label", "_gt")
 Place = tuple[str, str]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from moekit import DataError, Dataset, DatasetSpec, Skipped
-from moekit.data.options import parse_source
+from moekit.data import parse_source
 from moekit_industrial.loaders import examples
 from moekit_industrial.loaders.assemble import OPTIONS, build_dataset
 from moekit_industrial.loaders.formats import FORMATS, Format

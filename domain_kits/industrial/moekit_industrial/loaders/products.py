@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from moekit import DataError, Skipped
-from moekit.data.images import find_images
+from moekit.data import find_images
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

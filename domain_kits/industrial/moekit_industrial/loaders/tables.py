@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from moekit import DataError
-from moekit.data.images import find_images, read_image, relative_id
-from moekit.data.table import path_in, read_rows
+from moekit.builtin.loaders import path_in, read_rows
+from moekit.data import find_images, read_image, relative_id
 from moekit_industrial.loaders.products import pick
 from moekit_industrial.loaders.rows import GOOD, Product, Row, ask_anomalib
 

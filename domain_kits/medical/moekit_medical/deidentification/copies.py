@@ -12,7 +12,7 @@ from pydicom import Dataset
 from pydicom.pixels.utils import get_expected_length
 
 from moekit import DataError, MoekitError, StorageError
-from moekit._files import atomic_path
+from moekit.files import atomic_path
 from moekit_medical.deidentification.echoes import empty_echoes
 from moekit_medical.deidentification.files import is_index
 from moekit_medical.dicom.reading import describe, read

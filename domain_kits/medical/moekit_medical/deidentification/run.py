@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from moekit import DataError, StorageError, UsageError
-from moekit._files import read_json, write_json
+from moekit.files import read_json, write_json
 from moekit_medical.deidentification.copies import Outcome, State, make_copy
 from moekit_medical.deidentification.files import find_files
 from moekit_medical.dicom.reading import quiet

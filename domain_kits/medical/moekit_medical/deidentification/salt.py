@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 
 from moekit import StorageError, UsageError
-from moekit._files import atomic_text
+from moekit.files import atomic_text
 
 LEAST_BYTES = 16
 _NEW_BYTES = 32

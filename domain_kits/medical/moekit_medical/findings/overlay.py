@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, PngImagePlugin
 
 from moekit import DataError
-from moekit._files import atomic_path
+from moekit.files import atomic_path
 from moekit_medical.findings.record import DISCLAIMER, Finding
 from moekit_medical.volume import Volume
 

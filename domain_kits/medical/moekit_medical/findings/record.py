@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from moekit import DataError
-from moekit import _files as files
+from moekit.files import atomic_text
+from moekit.files import write_json as write_json_file
 
 DISCLAIMER = "Research software, not for clinical use."
 _SCORE_DIGITS, _PLACE_DIGITS = 6, 3
@@ -81,9 +82,7 @@ def write_json(path: Path, findings: Iterable[Finding]) -> None:
         StorageError: The file cannot be written.
     """
     records = [_as_record(finding) for finding in in_order(findings)]
-    files.write_json(
-        path, {"disclaimer": DISCLAIMER, "coordinates": "LPS, mm", "findings": records}
-    )
+    write_json_file(path, {"disclaimer": DISCLAIMER, "coordinates": "LPS, mm", "findings": records})
 
 
 def write_csv(path: Path, findings: Iterable[Finding]) -> None:
@@ -92,7 +91,7 @@ def write_csv(path: Path, findings: Iterable[Finding]) -> None:
     Raises:
         StorageError: The file cannot be written.
     """
-    with files.atomic_text(path) as file:
+    with atomic_text(path) as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         for finding in in_order(findings):

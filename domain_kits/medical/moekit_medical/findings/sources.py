@@ -19,7 +19,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.valuerep import DA, TM
 
 from moekit import DataError
-from moekit._files import atomic_path
+from moekit.files import atomic_path
 from moekit_medical.findings.identifiers import derive_uid
 from moekit_medical.findings.quiet import explained
 from moekit_medical.volume import Volume

@@ -25,14 +25,18 @@ MOST_REPORTED = 100
 _FILES = ("findings.json", "findings.csv", "candidates.csv", "segmentation.dcm", "report.dcm")
 
 
-def clear(folder: Path) -> None:
+def clear(folder: Path, *, files: Sequence[str] = _FILES) -> None:
     """Removes what an earlier call wrote, and nothing else.
+
+    Args:
+        folder: Of a series.
+        files: Names of its files beside the overlays.
 
     Raises:
         StorageError: It cannot be removed.
     """
     try:
-        for name in _FILES:
+        for name in files:
             (folder / name).unlink(missing_ok=True)
         overlays = folder / "overlays"
         for picture in overlays.glob("[0-9][0-9].png"):
@@ -48,10 +52,10 @@ def clear(folder: Path) -> None:
         ) from None
 
 
-def discard(folder: Path) -> None:
-    """Removes what was written of a series that failed, as far as it can be."""
+def discard(folder: Path, *, files: Sequence[str] = _FILES) -> None:
+    """Removes what was written of a series that failed, as far as it can be; see `clear`."""
     with contextlib.suppress(StorageError):
-        clear(folder)
+        clear(folder, files=files)
 
 
 def write_series(

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from moekit import DataError, StorageError, UsageError
-from moekit import _files as files
+from moekit import UsageError
+from moekit.files import write_json
 from moekit_medical.findings.record import DISCLAIMER, Finding
 from moekit_medical.findings.suppression import suppress
 from moekit_medical.inference.candidates import MOST, Candidates, find_candidates
@@ -29,6 +28,7 @@ from moekit_medical.inference.crops import (
     cut_stacks,
     stack_form,
 )
+from moekit_medical.inference.failures import BadAnswersError, check_places, reason_of
 from moekit_medical.inference.grids import upright
 from moekit_medical.inference.inputs import Headers, Series, read_inputs
 from moekit_medical.inference.lungs import find_lungs
@@ -159,7 +159,7 @@ class _Run:
             pictures = draw_pictures(series.volume, findings)
         except Exception as error:
             discard(folder)
-            return begin_record(series, "failed", reason=_reason(stage, error)), ()
+            return begin_record(series, "failed", reason=reason_of(stage, error)), ()
         record = begin_record(
             series,
             "scored",
@@ -185,27 +185,12 @@ class _Run:
             batch_NSS = crops_NSS[first : first + self.batch_size].copy()
             given_N = np.asarray(self.scorer(batch_NSS), dtype=np.float64)
             if given_N.shape != (len(batch_NSS),):
-                raise _BadScoresError("the scorer gave not one score for each crop")
+                raise BadAnswersError("the scorer gave not one score for each crop")
             if not ((given_N >= 0) & (given_N <= 1)).all():
-                raise _BadScoresError("the scorer gave scores that are not in [0, 1]")
+                raise BadAnswersError("the scorer gave scores that are not in [0, 1]")
             score_N[first : first + len(given_N)] = given_N
             progress(first + len(given_N))
         return score_N
-
-
-class _BadScoresError(Exception):
-    """What a scorer gave cannot be used; the text is fixed."""
-
-
-def _reason(stage: str, error: Exception) -> str:
-    """Why a series failed, without the text of errors that may hold a name or a path."""
-    if isinstance(error, _BadScoresError) or (isinstance(error, DataError) and stage != "scoring"):
-        return f"{stage} failed: {error.args[0]}"
-    if isinstance(error, StorageError):
-        return f"{stage} failed: a file could not be written or removed"
-    if isinstance(error, MemoryError):
-        return f"{stage} failed: it needs more memory than there is"
-    return f"{stage} failed ({type(error).__name__})"
 
 
 def _as_findings(places: Candidates, score_N: np.ndarray, volume: Volume) -> tuple[Finding, ...]:
@@ -245,18 +230,7 @@ def _check(
         raise UsageError(
             f"the frames are {frames}", whose="frames", fix="give an odd number, 1 for one slice"
         )
-    if not salt:
-        raise UsageError(
-            "names of files and series need a salt",
-            whose="salt",
-            fix="give random bytes, such as those of secrets.token_bytes(32), and keep them secret",
-        )
-    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(inputs)):
-        raise UsageError(
-            "the output folder lies within the input",
-            whose="out",
-            fix="choose a folder elsewhere, so that results are not read as input the next time",
-        )
+    check_places(inputs, out=out, salt=salt)
 
 
 def _write_summary(
@@ -275,7 +249,7 @@ def _write_summary(
         "findings apart": f"{NEIGHBOUR_MM:g} mm",
         "region": METHOD,
     }
-    files.write_json(
+    write_json(
         summary.out / "series.json",
         {
             "disclaimer": DISCLAIMER,

@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 from PIL import Image
 
-from moekit._files import atomic_text
+from moekit.files import atomic_text
 from moekit_medical.findings.overlay import draw_overlay
 from moekit_medical.findings.record import DISCLAIMER, Finding
 from moekit_medical.inference.outputs import MOST_OVERLAYS

@@ -24,8 +24,8 @@ import numpy as np
 from PIL import Image
 
 from moekit import DataError, StorageError
-from moekit._files import read_json, sha256
-from moekit.backbone.sources import cache_folder
+from moekit.backbone import cache_folder
+from moekit.files import read_json, sha256
 
 INDEX = "index.json"
 KEY_DIGITS = 16

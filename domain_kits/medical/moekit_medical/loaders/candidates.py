@@ -15,9 +15,7 @@ import numpy as np
 from PIL import Image
 
 from moekit import DataError, Dataset, DatasetSpec, ImageError, Sample, Skipped
-from moekit.data.images import check_file
-from moekit.data.options import parse_source
-from moekit.data.splits import complete_splits
+from moekit.data import check_file, complete_splits, parse_source
 from moekit_medical.loaders.facts import facts_of_rows, subtypes_of_rows
 from moekit_medical.loaders.labels import (
     CLASSES,

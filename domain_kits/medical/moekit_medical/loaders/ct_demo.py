@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from moekit import Dataset, DatasetSpec, Sample
-from moekit.data.splits import complete_splits
+from moekit.data import complete_splits
 from moekit_medical.loaders.cache import Cached, Writer, cached, key_of
 from moekit_medical.loaders.crops import CROP_MM, PIXEL_MM, WINDOW_HU, CropError, crop
 from moekit_medical.loaders.ct_slices import DemoSlice, read_slices

@@ -11,8 +11,8 @@ from moekit_medical.loaders.labels import TABLE
 
 _SERIES = 6
 _SLICES, _SIDE = 4, 32
-_STEP_MM, _PIXEL_MM = 2.5, 2.0
-_BALLS = ((1, 10, 10), (2, 20, 22))
+STEP_MM, PIXEL_MM = 2.5, 2.0
+BALLS = ((1, 10, 10), (2, 20, 22))
 """Indices (d, h, w) of the centres of what is labelled other, and of the nodule."""
 
 _ROOT = "1.2.826.0.1.3680043.8.498.4242"
@@ -23,12 +23,12 @@ def write_nifti_example(folder: Path) -> Path:
     from nibabel.nifti1 import Nifti1Image
 
     lines = ["volume,label,patient,x,y,z\n"]
-    ras = np.diag([-_PIXEL_MM, -_PIXEL_MM, _STEP_MM, 1.0])
+    ras = np.diag([-PIXEL_MM, -PIXEL_MM, STEP_MM, 1.0])
     for number in range(_SERIES):
-        voxels_IJK = _make_volume(number).T
+        voxels_IJK = made_volume(number).T
         image = cast(Any, Nifti1Image)(voxels_IJK, ras)
         image.to_filename(folder / f"v{number}.nii.gz")
-        for label, place in enumerate(_BALLS):
+        for label, place in enumerate(BALLS):
             x, y, z = _point(place)
             lines.append(f"v{number}.nii.gz,{label},p{number % 3},{x},{y},{z}\n")
     (folder / TABLE).write_text("".join(lines), encoding="utf-8")
@@ -41,21 +41,27 @@ def write_dicom_example(folder: Path) -> Path:
     for number in range(_SERIES):
         (folder / f"s{number}").mkdir()
         series = f"{_ROOT}.{number + 1}"
-        for index, hu_HW in enumerate(_make_volume(number)):
-            _write_slice(folder / f"s{number}" / f"{index}.dcm", number, index, hu_HW)
-        (x, y, z), (d, h, w) = _point(_BALLS[0]), _BALLS[1]
+        for index, hu_HW in enumerate(made_volume(number)):
+            write_made_slice(
+                folder / f"s{number}" / f"{index}.dcm",
+                series=series,
+                patient=f"made-up-{number}",
+                index=index,
+                hu_HW=hu_HW,
+            )
+        (x, y, z), (d, h, w) = _point(BALLS[0]), BALLS[1]
         lines.append(f"{series},0,{x},{y},{z},,,\n")
         lines.append(f"{series},1,,,,{series}.{d + 1},{h},{w}\n")
     (folder / TABLE).write_text("".join(lines), encoding="utf-8")
     return folder
 
 
-def _make_volume(number: int) -> np.ndarray:
-    """(D, H, W) int16 in HU."""
+def made_volume(number: int) -> np.ndarray:
+    """(D, H, W) int16 in HU: air with what is labelled other, and a nodule."""
     generator = np.random.default_rng(number)
     hu_DHW = generator.normal(-800, 30, (_SLICES, _SIDE, _SIDE))
     grid = np.indices(hu_DHW.shape)
-    for place, hu in zip(_BALLS, (-500, 50), strict=True):
+    for place, hu in zip(BALLS, (-500, 50), strict=True):
         offset = grid - np.reshape(place, (3, 1, 1, 1))
         hu_DHW[np.linalg.norm(offset, axis=0) < 3] += hu + 800
     return hu_DHW.astype(np.int16)
@@ -64,10 +70,13 @@ def _make_volume(number: int) -> np.ndarray:
 def _point(place: tuple[int, int, int]) -> tuple[float, float, float]:
     """LPS mm; the first voxel lies at the origin."""
     d, h, w = place
-    return w * _PIXEL_MM, h * _PIXEL_MM, d * _STEP_MM
+    return w * PIXEL_MM, h * PIXEL_MM, d * STEP_MM
 
 
-def _write_slice(path: Path, number: int, index: int, hu_HW: np.ndarray) -> None:
+def write_made_slice(
+    path: Path, *, series: str, patient: str, index: int, hu_HW: np.ndarray
+) -> None:
+    """Writes one axial slice; the series is a study and a frame of reference of its own."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
@@ -75,15 +84,16 @@ def _write_slice(path: Path, number: int, index: int, hu_HW: np.ndarray) -> None
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.SOPClassUID = CTImageStorage
-    dataset.SeriesInstanceUID = f"{_ROOT}.{number + 1}"
-    dataset.SOPInstanceUID = f"{_ROOT}.{number + 1}.{index + 1}"
-    dataset.StudyInstanceUID = f"{_ROOT}.{number + 1}.0"
-    dataset.PatientID = f"made-up-{number}"
+    dataset.SeriesInstanceUID = series
+    dataset.SOPInstanceUID = f"{series}.{index + 1}"
+    dataset.StudyInstanceUID = f"{series}.0"
+    dataset.FrameOfReferenceUID = f"{series}.99"
+    dataset.PatientID = patient
     dataset.Modality = "CT"
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    dataset.ImagePositionPatient = [0, 0, index * _STEP_MM]
+    dataset.ImagePositionPatient = [0, 0, index * STEP_MM]
     dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    dataset.PixelSpacing = [_PIXEL_MM, _PIXEL_MM]
+    dataset.PixelSpacing = [PIXEL_MM, PIXEL_MM]
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = 1, -1024, "HU"
     dataset.Rows, dataset.Columns = hu_HW.shape

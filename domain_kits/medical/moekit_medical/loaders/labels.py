@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from moekit import DataError
-from moekit.data.samples import SPLITS
+from moekit.data import SPLITS
 
 TABLE = "labels.csv"
 CLASSES = ("other", "nodule")
@@ -58,17 +58,19 @@ class Table:
         return self.salt.hex()[:12]
 
 
-def read_labels(folder: Path, *, needed: Sequence[str]) -> Table:
+def read_labels(folder: Path, *, needed: Sequence[str], labelled: bool = True) -> Table:
     """Reads `labels.csv` in a folder: UTF-8, a header, commas or semicolons.
 
     Args:
         folder: Where it lies.
-        needed: Columns that must be there and filled; the column label is one in any case.
+        needed: Columns that must be there and filled; the column label is one of them if lines are
+            labelled.
+        labelled: Whether each line has a label. Without one it is about a lesion.
 
     Raises:
         DataError: It is missing, damaged, empty or holds a line that cannot be meant.
     """
-    needed = (*needed, "label")
+    needed = (*needed, "label") if labelled else tuple(needed)
     header = ",".join(needed)
     content = _read(folder, header)
     columns, lines = _parse(content, needed, header)
@@ -77,7 +79,7 @@ def read_labels(folder: Path, *, needed: Sequence[str]) -> Table:
         empty = [name for name in needed if not cells[name]]
         if empty:
             raise fault(line, f"it has no {empty[0]}")
-        label = _LABELS.get(cells["label"].lower())
+        label = _LABELS.get(cells["label"].lower()) if labelled else 1
         if label is None:
             raise fault(line, f"the label is none of {', '.join(_LABELS)}")
         rows.append(Row(line=line, cells=cells, label=label))

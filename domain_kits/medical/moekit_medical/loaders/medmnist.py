@@ -1,10 +1,11 @@
-"""The loader `medmnist=FILE.npz`: the binary image sets of MedMNIST v2.
+"""The loader `medmnist=FILE.npz`: the image sets of MedMNIST v2 with one label an image.
 
 Yang et al. 2023, "MedMNIST v2 - A large-scale lightweight benchmark for 2D and 3D biomedical image
 classification", Scientific Data 10:41. The splits are those of the file.
 
-The file does not say what its labels mean. The positive class is label 1, or the one named by
-`FILE.npz?positive=0`: of breastmnist that is 0 (malignant), of pneumoniamnist 1 (pneumonia).
+The file does not say what its labels mean. Of a binary set the positive class is label 1, or the
+one named by `FILE.npz?positive=0`: of breastmnist that is 0 (malignant), of pneumoniamnist 1
+(pneumonia). Sets of more labels are for the task `classify`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from moekit import DataError, Dataset, DatasetSpec, Sample
-from moekit._files import sha256
-from moekit.data.options import parse_source
-from moekit.data.samples import SPLITS
-from moekit.data.splits import check_classes, check_splits
+from moekit.data import SPLITS, check_classes, check_splits, parse_source
+from moekit.files import sha256
 from moekit_medical.loaders.cache import KEY_DIGITS, Cached, Writer, cached
 from moekit_medical.loaders.npz import Arrays, open_arrays
 
@@ -38,12 +37,12 @@ def load_medmnist(path: Path | None, seed: int) -> Dataset:  # noqa: ARG001
         seed: Not used: the file brings its splits.
 
     Raises:
-        DataError: The file is not a sound binary set, or an image in the cache was damaged.
+        DataError: The file is not a sound set, or an image in the cache was damaged.
         StorageError: The cache cannot be written.
     """
     file, options = parse_source(path, known=("positive",))
-    positive = options.get("positive", "1")
-    if positive not in ("0", "1"):
+    positive = options.get("positive")
+    if positive not in (None, "0", "1"):
         raise DataError(
             "the positive label is neither 0 nor 1",
             whose="the option positive",
@@ -59,14 +58,15 @@ def load_medmnist(path: Path | None, seed: int) -> Dataset:  # noqa: ARG001
         images = cached(
             "medmnist", digest[:KEY_DIGITS], lambda writer: _write_images(arrays, writer)
         )
+    order = _order(labels, positive)
     dataset = Dataset(
         name=f"medmnist {digest[:12]}",
-        samples=tuple(_samples(labels, images, int(positive))),
-        classes=tuple(f"label {label}" for label in (("0", "1"), ("1", "0"))[positive == "0"]),
+        samples=tuple(_samples(labels, images, order)),
+        classes=tuple(f"label {label}" for label in order),
         licence=LICENCE,
         source=f"a file of MedMNIST v2 (Yang et al. 2023), SHA-256 {digest}",
         split_note=f"as given by the file{_tell_twins(images)}",
-        positive=f"label {positive}",
+        positive=f"label {order[1]}" if len(order) == 2 else "",
     )
     check_classes(dataset)
     check_splits(dataset)
@@ -93,7 +93,7 @@ def write_example(folder: Path) -> Path:
 MEDMNIST = DatasetSpec(
     name="medmnist",
     load=load_medmnist,
-    summary="a binary image set of MedMNIST v2, FILE.npz (breastmnist: add ?positive=0)",
+    summary="an image set of MedMNIST v2, FILE.npz (breastmnist: add ?positive=0)",
     takes_path="required",
     licence=LICENCE,
     example=write_example,
@@ -121,12 +121,26 @@ def _write_images(arrays: Arrays, writer: Writer) -> None:
             writer.image(_image_name(split, number), pixels)
 
 
-def _samples(labels: Mapping[str, np.ndarray], images: Cached, positive: int) -> list[Sample]:
+def _order(labels: Mapping[str, np.ndarray], positive: str | None) -> tuple[int, ...]:
+    """The labels in the order of the classes; of two the negative one first."""
+    count = max(2, *(int(part.max()) + 1 for part in labels.values()))
+    if count > 2 and positive is not None:
+        raise DataError(
+            f"the set has {count} labels, so none of them is the positive one",
+            whose="the option positive",
+            fix="leave it out, and use --task classify",
+        )
+    return (1, 0) if positive == "0" else tuple(range(count))
+
+
+def _samples(
+    labels: Mapping[str, np.ndarray], images: Cached, order: tuple[int, ...]
+) -> list[Sample]:
     return [
         Sample(
             id=f"{split}/{number:06}",
             path=images.folder / _image_name(split, number),
-            label=int(label == positive),
+            label=order.index(int(label)),
             split=split,
         )
         for split in SPLITS

@@ -15,10 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from moekit import Dataset, DatasetSpec, ImageError
-from moekit._files import sha256
-from moekit.data.images import check_file
-from moekit.data.options import parse_source
-from moekit.data.splits import complete_splits
+from moekit.data import check_file, complete_splits, parse_source
+from moekit.files import sha256
 from moekit_medical.loaders.cache import Writer
 from moekit_medical.loaders.crops import WINDOW_HU, CropError, Form, Stack, crop_stack
 from moekit_medical.loaders.examples import write_nifti_example

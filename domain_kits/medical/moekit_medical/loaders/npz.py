@@ -16,13 +16,16 @@ from pathlib import Path
 import numpy as np
 
 from moekit import DataError
-from moekit.data.samples import SPLITS
+from moekit.data import SPLITS
 
 MAX_BYTES = 4 * 2**30
 """Most bytes that the arrays may unpack to, together."""
 
 SIDES = (28, 4096)
 """Least and greatest height and width of an image, in pixels."""
+
+MOST_LABEL = 255
+"""The greatest label."""
 
 _MAX_MEMBERS = 256
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -58,14 +61,14 @@ class Arrays:
         return self._read(f"{split}_images")
 
     def labels(self, split: str) -> np.ndarray:
-        """(N,) int64 of 0 and 1.
+        """(N,) int64 from 0 to `MOST_LABEL`.
 
         Raises:
             DataError: The data are damaged, or there are other values.
         """
         labels = self._read(f"{split}_labels").reshape(-1)
-        if not np.isin(labels, (0, 1)).all():
-            raise _refused(f"{split}_labels holds other labels than 0 and 1", _BINARY)
+        if not ((labels >= 0) & (labels <= MOST_LABEL)).all():
+            raise _refused(f"{split}_labels holds other labels than 0 to {MOST_LABEL}", _PLAIN)
         return labels.astype(np.int64)
 
     def _read(self, name: str) -> np.ndarray:
@@ -79,12 +82,12 @@ class Arrays:
         return array
 
 
-_BINARY = "use a binary set of images, such as pneumoniamnist or breastmnist"
+_PLAIN = "use a set of images with one label each, such as pneumoniamnist or bloodmnist"
 
 
 @contextlib.contextmanager
 def open_arrays(path: Path) -> Iterator[Arrays]:
-    """Opens a file whose headers describe a binary set of images.
+    """Opens a file whose headers describe a set of images.
 
     Raises:
         DataError: It is not such a file.
@@ -146,13 +149,13 @@ def _check_split(split: str, members: Mapping[str, Member]) -> None:
     if labels.dtype.kind not in "bui":
         raise _refused(f"{split}_labels holds {labels.dtype} values, not integers")
     if len(labels.shape) == 2 and labels.shape[1] != 1:
-        raise _refused(f"{split}_labels has {labels.shape[1]} labels an image", _BINARY)
+        raise _refused(f"{split}_labels has {labels.shape[1]} labels an image", _PLAIN)
     is_gray = len(images.shape) == 3
     is_rgb = len(images.shape) == 4 and images.shape[3] == 3
     low, high = SIDES
     if not (is_gray or is_rgb) or not all(low <= side <= high for side in images.shape[1:3]):
         shape = " x ".join(map(str, images.shape[:5]))
-        raise _refused(f"{split}_images of {shape} are not (n, h, w) or (n, h, w, 3)", _BINARY)
+        raise _refused(f"{split}_images of {shape} are not (n, h, w) or (n, h, w, 3)", _PLAIN)
     if len(labels.shape) not in (1, 2) or labels.shape[0] != images.shape[0]:
         raise _refused(f"{split}_labels is not one label for each image")
     if images.shape[0] == 0:

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from moekit import DataError, Dataset, DatasetSpec
-from moekit.data.options import parse_source
-from moekit.data.splits import complete_splits
+from moekit.data import complete_splits, parse_source
 from moekit_medical.dicom.assemble import assemble
 from moekit_medical.dicom.slices import Slice
 from moekit_medical.dicom.subject import common_facts

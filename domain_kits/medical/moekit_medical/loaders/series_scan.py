@@ -6,14 +6,17 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import cast
+
+from pydicom.dataset import FileDataset
 
 from moekit import DataError
 from moekit_medical.dicom.reading import quiet, read
 from moekit_medical.dicom.slices import Slice, slices_of
 from moekit_medical.dicom.sources import Archives, Source, find_sources
+from moekit_medical.dicom.verdict import SetAsideError
 from moekit_medical.loaders.labels import TABLE
 
 
@@ -51,7 +54,34 @@ class Found:
     facts: dict[str, set[tuple[tuple[str, str], ...]]]
 
 
-def look_through(folder: Path, *, salt: bytes, sops: Collection[str]) -> Found:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Companion:
+    """A DICOM file that holds no slices of a series, such as a segmentation.
+
+    Attributes:
+        dataset: Without pixels.
+        entry: The entry of the folder below which it lies.
+        token: Of its source.
+        digest: SHA-256 of the file.
+    """
+
+    dataset: FileDataset = dataclasses.field(repr=False)
+    entry: Path = dataclasses.field(repr=False)
+    token: str
+    digest: str
+
+
+def _no_visit(companion: Companion) -> None:
+    del companion
+
+
+def look_through(
+    folder: Path,
+    *,
+    salt: bytes,
+    sops: Collection[str],
+    visit: Callable[[Companion], None] = _no_visit,
+) -> Found:
     """Reads the header of every file below a folder.
 
     Each entry of the folder that shares no series with another entry becomes a unit, so that only
@@ -61,12 +91,13 @@ def look_through(folder: Path, *, salt: bytes, sops: Collection[str]) -> Found:
         folder: Of any layout. Links to folders are not followed.
         salt: For tokens.
         sops: SOPInstanceUIDs whose slices to keep.
+        visit: Called with each DICOM file that holds no slices; what it raises is kept in.
 
     Raises:
         DataError: The folder cannot be listed.
     """
     found = Found(units=(), studies={}, patients={}, slices={}, facts={})
-    units = [_look(entry, salt, sops, found) for entry in _entries(folder)]
+    units = [_look(entry, salt, sops, found, visit) for entry in _entries(folder)]
     names = [name for unit in units for name in unit.series]
     if len(set(names)) < len(names):
         hashes = tuple(sorted(digest for unit in units for digest in unit.hashes))
@@ -91,17 +122,25 @@ def _entries(folder: Path) -> list[Path]:
         ) from None
 
 
-def _look(entry: Path, salt: bytes, sops: Collection[str], found: Found) -> Unit:
+def _look(
+    entry: Path,
+    salt: bytes,
+    sops: Collection[str],
+    found: Found,
+    visit: Callable[[Companion], None],
+) -> Unit:
     hashes: list[str] = []
     series: set[str] = set()
     with contextlib.closing(Archives()) as archives, quiet():
         sources, _ = find_sources(entry, salt=salt, archives=archives)
         for source in sources:
+            digest = ""
             # What cannot be read takes no part.
             with contextlib.suppress(Exception), source.open() as file:
                 content = cast(io.BufferedReader, file)
-                hashes.append(hashlib.file_digest(content, "sha256").hexdigest())
-            for one in _slices(source):
+                digest = hashlib.file_digest(content, "sha256").hexdigest()
+                hashes.append(digest)
+            for one in _slices(source, entry, digest, visit):
                 series.add(one.series_uid)
                 found.studies.setdefault(one.series_uid, set()).add(one.study_uid)
                 found.patients.setdefault(one.series_uid, set()).add(one.patient)
@@ -111,8 +150,14 @@ def _look(entry: Path, salt: bytes, sops: Collection[str], found: Found) -> Unit
     return Unit(path=entry, hashes=tuple(sorted(hashes)), series=frozenset(series))
 
 
-def _slices(source: Source) -> Iterator[Slice]:
-    try:
-        yield from slices_of(read(source, pixels=False), source)
-    except Exception:  # the assembler says why such a file is set aside
-        return
+def _slices(
+    source: Source, entry: Path, digest: str, visit: Callable[[Companion], None]
+) -> tuple[Slice, ...]:
+    """The slices in a file, none if it takes no part; the assembler says why."""
+    with contextlib.suppress(Exception):
+        dataset = read(source, pixels=False)
+        try:
+            return slices_of(dataset, source)
+        except SetAsideError:
+            visit(Companion(dataset=dataset, entry=entry, token=source.token, digest=digest))
+    return ()

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from moekit import Dataset, Sample, Skipped
-from moekit.data.samples import SPLITS
+from moekit.data import SPLITS
 from moekit_medical.loaders.cache import Cached, Writer, cached, key_of
 from moekit_medical.loaders.crops import CROP_MM, PIXEL_MM, STEP_MM, CropError, Form, Stack
 from moekit_medical.loaders.facts import subtypes_of_rows

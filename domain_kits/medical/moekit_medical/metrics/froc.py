@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from moekit import DataError
-from moekit.evaluation.bootstrap import RESAMPLES, percentile_interval
+from moekit.evaluation import RESAMPLES, percentile_interval
 
 RATES = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from moekit import MetricSpec
-from moekit.data.predictions import Predictions
-from moekit.evaluation.bootstrap import RESAMPLES, Resamples
+from moekit.evaluation import RESAMPLES, Resamples
+from moekit.tasks.score import Predictions
 
 UNKNOWN = "unknown"
 

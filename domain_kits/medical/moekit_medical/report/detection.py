@@ -8,7 +8,7 @@ import fractions
 import numpy as np
 
 from moekit import ReportContext, ReportSection, ReportSectionSpec, ReportTable
-from moekit.data.predictions import Predictions
+from moekit.tasks.score import Predictions
 from moekit_medical.loaders.facts import LESION, SCAN
 from moekit_medical.metrics.froc import RATES, Candidates, Froc, evaluate_froc
 from moekit_medical.report.failures import Failure, find_failures

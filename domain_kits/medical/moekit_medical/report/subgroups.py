@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from moekit import ReportContext, ReportSection, ReportSectionSpec, ReportTable
-from moekit.data.predictions import Predictions
-from moekit.evaluation.metrics import METRICS as CORE_METRICS
+from moekit.tasks.score import METRICS as CORE_METRICS
+from moekit.tasks.score import Predictions
 from moekit_medical.loaders.facts import MANUFACTURER, SIZE, THICKNESS, maker
 from moekit_medical.metrics.subgroups import UNKNOWN, SubgroupValue, by_subgroup
 from moekit_medical.report.failures import Failure, find_failures

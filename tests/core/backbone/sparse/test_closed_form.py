@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from moekit import WeightsError
-from moekit._files import write_tensors
 from moekit.backbone.sparse.cluster import balanced_clusters, order_of
 from moekit.backbone.sparse.form import BlockForm, SparseForm, load_form, save_form
 from moekit.backbone.sparse.methods import METHODS
 from moekit.backbone.sparse.neurons import Neurons, excess_over
 from moekit.backbone.sparse.partition import carve_block
 from moekit.backbone.sparse.regression import Regression
+from moekit.files import write_tensors
 
 EXPERTS = 8
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from moekit import Grid
+from moekit import Grid, HeadSite
 
 WIDTH = 24
 GRID = Grid(8, 8)
+SITE = HeadSite(width=WIDTH, blocks=1)
 
 
 @pytest.fixture(autouse=True)

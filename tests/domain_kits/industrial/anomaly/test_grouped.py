@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from moekit.export.forms import in_export_form
 from moekit.export.graph import write_onnx
 from moekit.export.sessions import onnx_session, openvino_model, openvino_session
+from moekit.tasks.score import SCORE
 from moekit_industrial.anomaly import MemoryHead, MemoryLearner
 from moekit_industrial.anomaly.grouped import GroupedMemory
 from moekit_industrial.anomaly.memory import Members, RoutedMemory
 
-from .conftest import GRID, WIDTH
+from .conftest import GRID, SITE, WIDTH
 
 
 def memory_of(banks: Sequence[Tensor], *, asked: int) -> RoutedMemory:
@@ -68,6 +69,10 @@ def test_members_lie_in_it_about_once(banks: list[Tensor]) -> None:
     assert memory.bank_MC.nbytes < padded < 1.5 * memory.bank_MC.nbytes
 
 
+FIELDS = (*SCORE.outputs, *SCORE.derived)
+NAMES = ["logit", "map", "kind", "score"]
+
+
 class Program(nn.Module):
     """A head from features to the outputs of a graph."""
 
@@ -76,8 +81,9 @@ class Program(nn.Module):
         self.head = in_export_form(head)
 
     def forward(self, x_BND: Tensor) -> tuple[Tensor | None, ...]:
-        output = self.head([x_BND], GRID)
-        return output.logit_B.sigmoid(), output.logit_B, output.map_BHW, output.kind_B
+        outputs = self.head([x_BND], GRID)
+        named = {**outputs, **SCORE.answering.derive(outputs)}
+        return tuple(named.get(field.name) for field in FIELDS)
 
 
 @pytest.mark.parametrize("plain", [False, True])
@@ -85,20 +91,19 @@ def test_a_head_is_a_graph_for_any_number_of_images(
     make: Callable[..., Any], tokens: Callable[..., Any], tmp_path: Path, plain: bool
 ) -> None:
     pytest.importorskip("openvino", reason="needs the extra `export`")
-    head = MemoryHead(WIDTH, 1)
+    head = MemoryHead(SITE)
     train = make("nut", 40, seed=0) + make("bolt", 20, seed=1)
     MemoryLearner(
         head, train, make("nut", 8, seed=2) + make("bolt", 8, seed=3), seed=0, plain=plain
     ).run()
     path = tmp_path / "head.onnx"
-    names = write_onnx(Program(head.eval()), (GRID.patches + 1, WIDTH), path, whose="head")
-    assert names == ["score", "logit", "map", "kind"]
+    shape = (GRID.patches + 1, WIDTH)
+    names = write_onnx(Program(head.eval()), NAMES, shape, path, whose="head")
+    assert names == NAMES
     fresh = [make(name, 3, seed=4).x_BPF for name in ("nut", "washer", "bolt")]
     (x_BND,) = tokens(torch.cat(fresh))
     expected = head([x_BND], GRID)
-    assert expected.kind_B is not None
-    assert expected.map_BHW is not None
-    assert expected.kind_B.tolist() == [1, 1, 1, -1, -1, -1, 0, 0, 0]
+    assert expected["kind_B"].tolist() == [1, 1, 1, -1, -1, -1, 0, 0, 0]
     for session in (
         onnx_session(path, threads=1),
         openvino_session(openvino_model(path), threads=1),
@@ -107,6 +112,6 @@ def test_a_head_is_a_graph_for_any_number_of_images(
         found = {
             name: torch.cat([torch.from_numpy(part[name]) for part in parts]) for name in names
         }
-        torch.testing.assert_close(found["logit"], expected.logit_B, atol=1e-3, rtol=1e-4)
-        torch.testing.assert_close(found["map"], expected.map_BHW, atol=1e-3, rtol=0)
-        assert found["kind"].tolist() == expected.kind_B.tolist()
+        torch.testing.assert_close(found["logit"], expected["logit_B"], atol=1e-3, rtol=1e-4)
+        torch.testing.assert_close(found["map"], expected["map_BHW"], atol=1e-3, rtol=0)
+        assert found["kind"].tolist() == expected["kind_B"].tolist()

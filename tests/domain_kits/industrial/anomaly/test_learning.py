@@ -12,11 +12,11 @@ from moekit import DataError, Grid, PluginError
 from moekit_industrial.anomaly import MemoryHead, MemoryLearner, learning
 from moekit_industrial.anomaly.head import patch_features
 
-from .conftest import GRID, WIDTH
+from .conftest import GRID, SITE, WIDTH
 
 
 def learn(train: Any, val: Any, *, head: MemoryHead | None = None, **options: Any) -> MemoryHead:
-    head = head or MemoryHead(WIDTH, 1)
+    head = head or MemoryHead(SITE)
     MemoryLearner(head, train, val, seed=0, **options).run()
     return head.eval()
 
@@ -35,9 +35,9 @@ def test_a_defect_scores_above_every_normal_image_and_the_map_shows_it(
     head = learn(make("nut", 30, seed=0), make("nut", 12, seed=1), plain=plain)
     fresh = make("nut", 10, seed=2).x_BPF
     good, bad = head(tokens(fresh), GRID), head(tokens(with_defect(fresh)), GRID)
-    assert bad.logit_B.min() > good.logit_B.max() + 1
-    assert (bad.map_BHW.flatten(1).argmax(1) == 27).all()
-    assert good.logit_B.abs().max() < 1.5  # around 0 for what is normal
+    assert bad["logit_B"].min() > good["logit_B"].max() + 1
+    assert (bad["map_BHW"].flatten(1).argmax(1) == 27).all()
+    assert good["logit_B"].abs().max() < 1.5  # around 0 for what is normal
 
 
 def test_scores_of_gross_defects_differ_still(
@@ -45,10 +45,10 @@ def test_scores_of_gross_defects_differ_still(
 ) -> None:
     head = learn(make("nut", 30, seed=0), make("nut", 12, seed=1))
     fresh = make("nut", 4, seed=2).x_BPF
-    logits = [head(tokens(with_defect(fresh, by=by)), GRID).logit_B for by in (0.5, 1, 2)]
+    logits = [head(tokens(with_defect(fresh, by=by)), GRID)["logit_B"] for by in (0.5, 1, 2)]
     assert (logits[0] < logits[1]).all()
     assert (logits[1] < logits[2]).all()
-    assert head(tokens(with_defect(fresh, by=9)), GRID).map_BHW.max() < 1
+    assert head(tokens(with_defect(fresh, by=9)), GRID)["map_BHW"].max() < 1
 
 
 def test_products_are_told_apart_and_a_strange_one_is_unknown(
@@ -60,9 +60,9 @@ def test_products_are_told_apart_and_a_strange_one_is_unknown(
     )
     assert head.kinds == ("bolt", "nut")
     for name, kind in (("bolt", 0), ("nut", 1), ("washer", -1)):
-        assert (head(tokens(make(name, 9, seed=4).x_BPF), GRID).kind_B == kind).all()
+        assert (head(tokens(make(name, 9, seed=4).x_BPF), GRID)["kind_B"] == kind).all()
     fresh = make("nut", 9, seed=5).x_BPF
-    assert (head(tokens(with_defect(fresh)), GRID).kind_B == 1).all()
+    assert (head(tokens(with_defect(fresh)), GRID)["kind_B"] == 1).all()
 
 
 def test_learning_two_products_scores_each_as_learning_it_alone(
@@ -74,8 +74,8 @@ def test_learning_two_products_scores_each_as_learning_it_alone(
     )
     alone = learn(make("nut", 20, seed=0), make("nut", 8, seed=2))
     fresh = tokens(with_defect(make("nut", 20, seed=6).x_BPF, by=0.3))
-    order = both(fresh, GRID).logit_B.argsort()
-    assert torch.equal(order, alone(fresh, GRID).logit_B.argsort())
+    order = both(fresh, GRID)["logit_B"].argsort()
+    assert torch.equal(order, alone(fresh, GRID)["logit_B"].argsort())
     x_BPF = patch_features(fresh, GRID)
     far = [
         head.distances(x_BPF, torch.full((20,), head.kinds.index("nut")), GRID)
@@ -92,14 +92,14 @@ def test_new_images_are_added_in_proportion_and_within_the_bound(
     assert len(head.memory.bank_MC) == 2000
     unseen = make("bolt", 30, seed=2)  # another look of the same product
     unseen.products = ("nut",) * 30
-    before = head(tokens(unseen.x_BPF[:5]), GRID).logit_B
+    before = head(tokens(unseen.x_BPF[:5]), GRID)["logit_B"]
     checks = make("bolt", 12, seed=3)
     checks.products = ("nut",) * 12
     learn(unseen, make("nut", 12, seed=1) + checks, head=head)
     assert len(head.memory.bank_MC) == 2000
     assert head.seen_Q.tolist() == [90]
-    assert (head(tokens(unseen.x_BPF[:5]), GRID).logit_B < before - 1).all()
-    assert head(tokens(make("nut", 9, seed=4).x_BPF), GRID).logit_B.max() < 1.5
+    assert (head(tokens(unseen.x_BPF[:5]), GRID)["logit_B"] < before - 1).all()
+    assert head(tokens(make("nut", 9, seed=4).x_BPF), GRID)["logit_B"].max() < 1.5
 
 
 def test_an_update_may_bring_a_new_product_and_leaves_the_old_one_as_it_is(
@@ -112,10 +112,10 @@ def test_an_update_may_bring_a_new_product_and_leaves_the_old_one_as_it_is(
     learn(make("bolt", 20, seed=2), make("bolt", 8, seed=3), head=head)
     after = head(fresh, GRID)
     assert head.kinds == ("nut", "bolt")
-    assert torch.equal(before.logit_B.argsort(), after.logit_B.argsort())
+    assert torch.equal(before["logit_B"].argsort(), after["logit_B"].argsort())
     nuts = torch.zeros(9, dtype=torch.int64)
     torch.testing.assert_close(head.distances(patch_features(fresh, GRID), nuts, GRID), far)
-    assert (after.kind_B == 0).all()
+    assert (after["kind_B"] == 0).all()
 
 
 def test_ten_images_are_enough_to_begin(
@@ -124,14 +124,14 @@ def test_ten_images_are_enough_to_begin(
     head = learn(make("nut", 8, seed=0), make("nut", 2, seed=1))
     fresh = make("nut", 10, seed=2).x_BPF
     good, bad = head(tokens(fresh), GRID), head(tokens(with_defect(fresh)), GRID)
-    assert bad.logit_B.min() > good.logit_B.max()
+    assert bad["logit_B"].min() > good["logit_B"].max()
 
 
 def test_the_same_seed_learns_the_same_and_a_state_comes_back(make: Callable[..., Any]) -> None:
     first = learn(make("nut", 20, seed=0), make("nut", 8, seed=1)).state_dict()
     second = learn(make("nut", 20, seed=0), make("nut", 8, seed=1)).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
-    again = MemoryHead(WIDTH, 1)
+    again = MemoryHead(SITE)
     again.load_state_dict(first)
     assert again.kinds == ("nut",)
     assert all(torch.equal(first[name], value) for name, value in again.state_dict().items())
@@ -144,11 +144,11 @@ def test_a_product_without_validation_images_is_named(make: Callable[..., Any]) 
 
 
 def test_a_head_that_has_not_learned_says_nothing(tokens: Callable[..., Any]) -> None:
-    output = MemoryHead(WIDTH, 1)(tokens(torch.randn(3, GRID.patches, WIDTH)), GRID)
-    assert output.logit_B.tolist() == [0, 0, 0]
-    assert output.map_BHW is None
+    output = MemoryHead(SITE)(tokens(torch.randn(3, GRID.patches, WIDTH)), GRID)
+    assert output["logit_B"].tolist() == [0, 0, 0]
+    assert "map_BHW" not in output
 
 
 def test_stacks_are_refused(tokens: Callable[..., Any]) -> None:
     with pytest.raises(PluginError, match="no stacks"):
-        MemoryHead(WIDTH, 1)(tokens(torch.randn(3, GRID.patches, WIDTH)), Grid(8, 8, 3))
+        MemoryHead(SITE)(tokens(torch.randn(3, GRID.patches, WIDTH)), Grid(8, 8, 3))

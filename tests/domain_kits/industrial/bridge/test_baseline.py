@@ -11,8 +11,8 @@ from bridge_options import OPTIONS, PADIM, PATCHCORE
 from scipy.stats import rankdata
 
 from moekit import DataError, PluginError, UsageError, WeightsError
-from moekit.data.predictions import Predictions
-from moekit.evaluation.metrics import auroc
+from moekit.tasks.score.metrics import auroc
+from moekit.tasks.score.predictions import Predictions
 from moekit_industrial.bridge.fitted import load_fitted
 from moekit_industrial.bridge.run import preprocess_of
 from moekit_industrial.bridge.scores import raw_output

@@ -94,6 +94,18 @@ def test_the_positive_class_can_be_label_0(file, arrays):
         load_medmnist(file.with_name("set.npz?positive=2"), 0)
 
 
+def test_more_than_two_labels_are_classes_and_none_is_positive(file, arrays):
+    for split, count in COUNTS.items():
+        arrays[f"{split}_labels"] = (np.arange(count) % 3).astype(np.uint8)[:, None]
+    np.savez(file, **arrays)
+    dataset = load_medmnist(file, 0)
+    assert dataset.classes == ("label 0", "label 1", "label 2")
+    assert {sample.label for sample in dataset.split("train")} == {0, 1, 2}
+    assert dataset.positive == ""
+    with pytest.raises(DataError, match="3 labels, so none of them is the positive one"):
+        load_medmnist(file.with_name("set.npz?positive=1"), 0)
+
+
 def test_images_are_written_once_under_the_hash_of_the_file(file, arrays, cache):
     sample = load_medmnist(file, 0).samples[0]
     written = sample.path.stat().st_mtime_ns
@@ -127,8 +139,8 @@ def test_a_missing_array_is_named(file, arrays, name):
         ("val_images", np.zeros((5, 28, 28), np.uint8), "not one label for each image"),
         ("val_labels", np.zeros((6, 14), np.uint8), "14 labels an image"),
         ("val_labels", np.zeros((6, 1), np.float64), "float64 values, not integers"),
-        ("val_labels", np.arange(6, dtype=np.uint8), "other labels than 0 and 1"),
-        ("val_labels", np.full(6, -1), "other labels than 0 and 1"),
+        ("val_labels", np.arange(6, dtype=np.uint8), "train split holds no image of the class"),
+        ("val_labels", np.full(6, -1), "other labels than 0 to 255"),
         ("val_labels", np.zeros((), np.uint8), "not one label for each image"),
     ],
 )

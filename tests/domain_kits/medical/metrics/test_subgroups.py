@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
 
-from moekit.data.predictions import Predictions
-from moekit.evaluation.metrics import METRICS as CORE_METRICS
+from moekit.tasks.score.metrics import METRICS as CORE_METRICS
+from moekit.tasks.score.predictions import Predictions
 from moekit_medical.metrics import METRICS
 from moekit_medical.metrics.subgroups import by_subgroup
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from moekit.data.predictions import Predictions
+from moekit.tasks.score.predictions import Predictions
 from moekit_medical.report.detection import render_detection
 
 

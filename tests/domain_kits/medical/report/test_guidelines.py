@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from moekit.evaluation.sections import read_context
+from moekit.report.sections import read_context
 from moekit.testing.reference import reference_events
 from moekit_medical.report.checklist import ABSENT, ADD, COLUMNS, UNKNOWN
 from moekit_medical.report.claim import CLAIM

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from moekit.data.predictions import Predictions
+from moekit.tasks.score.predictions import Predictions
 from moekit_medical.report.figures import subgroups
 from moekit_medical.report.subgroups import SIZE_MM, bin_of, render_subgroups
 

@@ -1,0 +1,50 @@
+"""The loaders of labelled images that moekit itself provides.
+
+The names below are public. Each is imported when it is first used, so that importing the package
+imports no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moekit.lazy import getter
+
+if TYPE_CHECKING:
+    from moekit.builtin.loaders.finish import FINISH_OPTIONS, finish_dataset
+    from moekit.builtin.loaders.labels import NEGATIVE_NAMES
+    from moekit.builtin.loaders.pictures import KEY_DIGITS, stored_pictures
+    from moekit.builtin.loaders.table import path_in, read_rows
+
+_HOMES = {
+    "builtin.loaders.finish": (
+        "FINISH_OPTIONS",
+        "finish_dataset",
+    ),
+    "builtin.loaders.labels": ("NEGATIVE_NAMES",),
+    "builtin.loaders.pictures": (
+        "KEY_DIGITS",
+        "stored_pictures",
+    ),
+    "builtin.loaders.table": (
+        "path_in",
+        "read_rows",
+    ),
+}
+
+__all__ = [
+    "FINISH_OPTIONS",
+    "KEY_DIGITS",
+    "NEGATIVE_NAMES",
+    "finish_dataset",
+    "path_in",
+    "read_rows",
+    "stored_pictures",
+]
+
+if not TYPE_CHECKING:
+    __getattr__ = getter(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,51 @@
+"""Class names in their order, and which of two is the negative one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from moekit.errors import DataError
+
+NEGATIVE_NAMES = ("good", "normal", "ok", "negative", "0", "false")
+
+
+class ClassNames(NamedTuple):
+    """The classes of a set.
+
+    Attributes:
+        names: In the order of the labels.
+        has_negative: Whether there are two and the first is the negative one.
+    """
+
+    names: tuple[str, ...]
+    has_negative: bool
+
+
+def order_classes(names: Iterable[str], *, whose: str) -> ClassNames:
+    """The classes in their order: of two the negative one first, else as they sort.
+
+    Args:
+        names: The class names found; just a negative one will do.
+        whose: What an error names.
+
+    Returns:
+        Their names. If only a negative one is found, "not NEGATIVE" is the second.
+
+    Raises:
+        DataError: There is no class, or one whose name does not mean negative.
+    """
+    found = sorted(set(names))
+    if len(found) == 1 and found[0].lower() in NEGATIVE_NAMES:
+        return ClassNames((found[0], f"not {found[0]}"), True)
+    if len(found) < 2:
+        raise DataError(
+            f"{len(found)} classes were found ({', '.join(found) or 'none'}), not two",
+            whose=whose,
+            fix="give two classes: one named good, normal, ok or negative, and one other; or more "
+            "of any name",
+        )
+    negative = [name for name in found if name.lower() in NEGATIVE_NAMES]
+    if len(found) == 2 and len(negative) == 1:
+        return ClassNames((negative[0], next(name for name in found if name != negative[0])), True)
+    return ClassNames(tuple(found), False)

@@ -1,0 +1,67 @@
+"""Records of experts and gates, and where a kit puts them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from moekit.moe.gates import Gate
+    from moekit.moe.specialists import SpecialistExpert
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExpertSpec:
+    """A specialist that kits can place in the backbone's blocks.
+
+    Attributes:
+        name: Short name, unique in its distribution.
+        build: Makes one expert for tokens of the given width; its output must be zero at the start.
+        summary: One line for lists.
+        source: Paper or standard.
+    """
+
+    name: str
+    build: Callable[[int], SpecialistExpert]
+    summary: str
+    source: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GateSpec:
+    """A gating policy: how scores become chosen experts and weights.
+
+    Attributes:
+        name: Short name, unique in its distribution.
+        build: Makes the gate.
+        summary: One line for lists.
+        source: Paper or standard.
+        weights: `unit`: each chosen expert has weight 1. `normalised`: the weights of a token sum
+            to 1. `free`: neither, but none is negative.
+        count: Experts that a token gets: `exact` k, `at_most` k, or k in the `mean`.
+    """
+
+    name: str
+    build: Callable[[], Gate]
+    summary: str
+    source: str
+    weights: Literal["unit", "normalised", "free"] = "normalised"
+    count: Literal["exact", "at_most", "mean"] = "exact"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpecialistSlot:
+    """Where a kit puts specialists: one set of experts, with its own router rows, in one block.
+
+    Attributes:
+        block: Index of the backbone's block; negative counts from the end.
+        experts: Names of registered experts; the same name twice makes two experts.
+        gate: Name of a registered gate.
+        top_k: How many of the set's options (its experts and "none") a token may take.
+    """
+
+    block: int
+    experts: tuple[str, ...]
+    gate: str
+    top_k: int

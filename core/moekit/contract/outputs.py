@@ -1,0 +1,87 @@
+"""What heads return: named tensors.
+
+Shapes: B items of a batch, h and w rows and columns of the patch grid.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Outputs = Mapping[str, "Tensor"]
+"""Named tensors with shape suffixes (`logit_BC`), all with the same first dimension, B."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Field:
+    """One tensor of a task's outputs.
+
+    Attributes:
+        name: Its name with a shape suffix that begins with B, such as `logit_BC`.
+        summary: What it holds, its range and its unit.
+        dtype: What it is converted to once the head has returned it.
+        optional: Whether a head may leave it out.
+        bounds: Least and greatest value; None for no bounds.
+        tolerance: Greatest absolute difference between a graph and the kit.
+        mean_tolerance: Greatest mean absolute difference of one item; None for the same as above.
+        turns: Whether its last two dimensions are rows and columns of the input, which the engine
+            turns back before the outputs of several views are merged.
+    """
+
+    name: str
+    summary: str
+    dtype: Literal["float64", "float32", "int64"] = "float32"
+    optional: bool = False
+    bounds: tuple[float, float] | None = None
+    tolerance: float = 1e-4
+    mean_tolerance: float | None = None
+    turns: bool = False
+
+    @property
+    def short(self) -> str:
+        """The name without its shape suffix; graphs call their outputs so."""
+        return self.name.rpartition("_")[0]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeadSite:
+    """Where a head sits: what `KitSpec.build_head` is called with.
+
+    Attributes:
+        width: D, the width of a token.
+        blocks: L, how many blocks the head reads.
+        classes: C, the classes of the data that the run is adapted on.
+        frames: T, the frames of a sample; 1 for images.
+    """
+
+    width: int
+    blocks: int
+    classes: int = 2
+    frames: int = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeadOutput:
+    """What a head of the task `score` may return in place of named tensors; since API 1.0.
+
+    Attributes:
+        logit_B: (B,) log-odds of the positive class.
+        map_BHW: (B, h, w) in [0, 1], how strongly each patch speaks for the positive class, or
+            None. Of stacks the patches of the middle frame.
+        kind_B: (B,) int64 number of the kind of image that it is, by the order of the head's
+            `kinds` (its names, a tuple of strings), -1 if it is of none that was trained on;
+            None if the head does not tell kinds apart.
+    """
+
+    logit_B: Tensor
+    map_BHW: Tensor | None
+    kind_B: Tensor | None = None
+
+    def as_outputs(self) -> Outputs:
+        """The same as named tensors."""
+        named = {"logit_B": self.logit_B, "map_BHW": self.map_BHW, "kind_B": self.kind_B}
+        return {name: value for name, value in named.items() if value is not None}

@@ -1,0 +1,96 @@
+"""The recipe of a gating fine-tune: every number that decides what is trained, and how."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class Recipe(BaseModel):
+    """How `moekit adapt` trains a kit. Stored in every run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image_size: int = Field(
+        default=224,
+        gt=0,
+        description="Side of the square input, in pixels; of a rectangle found from the data, the "
+        "longer side.",
+    )
+    image_height: int | None = Field(
+        default=None, gt=0, description="Rows of the input; image_size if it is not given."
+    )
+    image_width: int | None = Field(
+        default=None, gt=0, description="Columns of the input; image_size if it is not given."
+    )
+    fit: Literal["squash", "letterbox"] = Field(
+        default="squash",
+        description="squash stretches a picture over the whole input; letterbox keeps its aspect "
+        "ratio and fills the border with the mean colour.",
+    )
+    precision: Precision = Field(
+        default="auto",
+        description="fp32, bf16 (autocast), or auto: bf16 where the device computes it natively.",
+    )
+    views: int = Field(
+        default=4,
+        ge=1,
+        le=8,
+        description="Flipped and rotated views kept of each training image (dihedral group).",
+    )
+    scoring_views: int = Field(
+        default=1,
+        ge=1,
+        le=8,
+        description="Such views of an image whose log-odds are averaged when it is scored.",
+    )
+    view_order: Literal["dihedral", "mirror"] = Field(
+        default="dihedral",
+        description="Which views are kept: dihedral takes half turns and mirrors first, for "
+        "pictures without an upright; mirror takes the left-right mirror only, two views at most.",
+    )
+    epochs: int = Field(
+        default=4, ge=1, description="Passes in which the specialists and their head are trained."
+    )
+    baseline_epochs: int = Field(
+        default=10, ge=1, description="Passes in which the baseline's head is trained."
+    )
+    batch_size: int = Field(default=32, ge=1, description="Images a step, over all processes.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Peak rate of a head.")
+    specialist_rate: float = Field(
+        default=3e-4, gt=0, description="Peak rate of the specialists and their router rows."
+    )
+    weight_decay: float = Field(default=0.05, ge=0, description="Decoupled weight decay of AdamW.")
+    warmup: float = Field(
+        default=0.1, ge=0, lt=1, description="Share of the steps with a linearly rising rate."
+    )
+    average: float = Field(
+        default=0.99,
+        ge=0,
+        lt=1,
+        description="Decay of the moving average of the weights, which is what is kept.",
+    )
+    soft_targets: bool = Field(
+        default=True, description="Train on the annotators' probabilities where the data have them."
+    )
+    patience: int = Field(
+        default=4, ge=1, description="Epochs without a better validation loss before the end."
+    )
+    balance_rate: float = Field(
+        default=0.0, ge=0, description="Step of the routers' balancing bias; 0 leaves it alone."
+    )
+    label_smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of a label that is spread over all classes, where samples have one.",
+    )
+    class_balance: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Exponent of the inverse class frequency by which samples weigh in the loss.",
+    )

@@ -1,0 +1,279 @@
+"""What a task is: how an answer is learned, given, judged and shown.
+
+A task is a record of small functions. Its heads return named tensors, `Outputs`; everything between
+the head and the files of a run hands those tensors on and knows nothing of their meaning.
+
+Shapes: B items of a batch, N items of a split.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from moekit.contract.answers import Answer, Item, Tallier, TaskContext
+from moekit.contract.outputs import Field, HeadSite, Outputs
+from moekit.contract.recipe import Recipe
+from moekit.contract.report import ReportContext, ReportSection
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+    from moekit.data.geometry import Frame
+    from moekit.data.samples import Dataset, Sample
+
+
+def _accept(dataset: Dataset) -> None:
+    del dataset
+
+
+def _no_figures(outputs: Outputs, targets: Outputs) -> Mapping[str, float]:
+    del outputs, targets
+    return {}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Learn:
+    """How a task is learned.
+
+    Attributes:
+        targets: Called with samples, the numbers of their views (B,) and the frame; returns what
+            `loss` compares with, turned and flipped as the views are.
+        loss: Called with the head's outputs, the targets and the recipe; returns the mean loss, ().
+        check: Refuses data that cannot be learned from by a `DataError`.
+        figures: Quick figures of an epoch from the merged outputs and the targets of the validation
+            split, by short names.
+        prepared: Called once with the samples of the training split; returns the record to learn
+            with, whose targets may depend on that split. None if they do not.
+    """
+
+    targets: Callable[[Sequence[Sample], np.ndarray, Frame], Outputs]
+    loss: Callable[[Outputs, Outputs, Recipe], Tensor]
+    check: Callable[[Dataset], None] = _accept
+    figures: Callable[[Outputs, Outputs], Mapping[str, float]] = _no_figures
+    prepared: Callable[[Sequence[Sample]], Learn] | None = None
+
+
+def _nothing_derived(outputs: Outputs) -> Outputs:
+    del outputs
+    return {}
+
+
+def _empty_row(point: Any) -> dict[str, Any]:
+    del point
+    return {}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answering:
+    """How outputs become answers.
+
+    Attributes:
+        merge: Called with the outputs of each view of the same items, the picture as it is first;
+            fields that turn are turned back already (`Field.turns`). Averages them, as a rule. It
+            is part of exported graphs.
+        answers: Called with merged outputs, items, the point and the context; returns one answer an
+            item.
+        unreadable: Values of a row whose item could not be read, given the point.
+        derive: Further named tensors that graphs put out, computed from merged outputs; described
+            by `TaskSpec.derived`.
+    """
+
+    merge: Callable[[Sequence[Outputs]], Outputs]
+    answers: Callable[[Outputs, Sequence[Item], Any, TaskContext], Sequence[Answer]]
+    unreadable: Callable[[Any], dict[str, Any]] = _empty_row
+    derive: Callable[[Outputs], Outputs] = _nothing_derived
+
+
+def _no_point(tally: Any, rule: str) -> None:
+    del tally, rule
+
+
+def _no_words(context: TaskContext, point: Any) -> dict[str, Any]:
+    del context, point
+    return {}
+
+
+def _no_facts(tally: Any) -> dict[str, Any]:
+    del tally
+    return {}
+
+
+def _as_it_is(summary: dict[str, Any], job: SummaryJob) -> dict[str, Any]:
+    del job
+    return summary
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SummaryJob:
+    """What `Judge.complete` adds to a summary from.
+
+    Attributes:
+        tallies: Of the kit and, where there is one, of the baseline.
+        points: Of each.
+        metrics: The metrics that the kit reports, as `MetricSpec` records.
+        seed: Of the bootstrap.
+        resamples: How many samples it draws.
+    """
+
+    tallies: Sequence[Any]
+    points: Sequence[Any]
+    metrics: Sequence[Any]
+    seed: int
+    resamples: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Judge:
+    """How answers are judged.
+
+    Attributes:
+        tallier: Makes what adds up a split, for a context and a number of models.
+        save: Writes the tallies of a split into a folder as files whose names begin with the given
+            stem, and returns their names.
+        load: Reads them again; raises a `DataError` that names a damaged file. Empty if there are
+            none.
+        rules: The rules by which a point can be chosen, as help shows them; the default first.
+        choose: Called with the validation tally of a model and a rule; returns the point, or None
+            where the task has none.
+        words: What result.json says of the point and of the kit's words.
+        facts: Counts of a tally for result.json, such as how many items are positive.
+        check: Refuses a tally with impossible values by a `DataError`.
+        compare: A paired test of kit and baseline for result.json; None where none applies.
+        complete: Adds to a summary what the general engine does not compute.
+        reference: Monitor values that a line is compared with, from the validation tally; None
+            where the task cannot be watched.
+        review: Called with the tally, the point and the text of `--review`; returns the point with
+            its review zone. None where the task has no such zone.
+        quantised: Compares the tally of a graph in int8 with that of the same graph in float32 by
+            the greatest loss allowed (None for the task's own), and returns facts for the export's
+            record; raises a `MoekitError` if the loss is greater. None compares the headline.
+        read: Reads answers that a peer wrote into a file or folder, for the samples of a split, and
+            returns a tally; None where the task reads none.
+    """
+
+    tallier: Callable[[TaskContext, int], Tallier]
+    save: Callable[[Path, str, Sequence[Any]], list[str]]
+    load: Callable[[Path, str], tuple[Any, ...]]
+    rules: tuple[str, ...] = ()
+    choose: Callable[[Any, str], Any] = _no_point
+    words: Callable[[TaskContext, Any], dict[str, Any]] = _no_words
+    facts: Callable[[Any], dict[str, Any]] = _no_facts
+    check: Callable[[Sequence[Any]], None] = _no_facts  # type: ignore[assignment]
+    compare: Callable[[Any, Any], dict[str, Any] | None] | None = None
+    complete: Callable[[dict[str, Any], SummaryJob], dict[str, Any]] = _as_it_is
+    reference: Callable[[Any], np.ndarray] | None = None
+    review: Callable[[Any, Any, str], Any] | None = None
+    quantised: Callable[[Any, Any, float | None], dict[str, Any]] | None = None
+    read: Callable[[Path, Sequence[Sample], TaskContext], Any] | None = None
+
+
+def _no_picture(
+    picture: Image, answer: Answer, item: Item | None, context: TaskContext
+) -> Image | None:
+    del picture, answer, item, context
+    return None
+
+
+def _no_sections(context: ReportContext) -> Sequence[ReportSection]:
+    del context
+    return ()
+
+
+def _verdict(answer: Answer, item: Item, context: TaskContext) -> str:
+    del item, context
+    return answer.verdict
+
+
+def _no_files(answer: Answer) -> Mapping[str, tuple[str, bytes]]:
+    del answer
+    return {}
+
+
+def _nothing_gathered(out: Path, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    del out, rows
+    return {}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Show:
+    """How answers are shown.
+
+    Attributes:
+        columns: Columns of predictions.csv after `file`; `verdict`, `overlay` and `error` are among
+            them.
+        draw: Called with the reduced picture of an item, its answer, the item and the context;
+            returns an overlay, or None for none.
+        sections: The task's sections of a report. They stand before the worst answers; those whose
+            titles are in `moekit.contract.report.JOINED` add to the page's own.
+        names: How the page writes names of figures, such as `mIoU` for `miou`.
+        files: Files of an answer beside its overlay: by column, the file's suffix (`.png`) and its
+            bytes. They are written to OUT/COLUMN/NAME.SUFFIX, and the row names them.
+        caption: Called with an answer, its item and the context; returns a line for its picture.
+        monitor: The column that a line is watched by; empty if the task has none.
+        quiet: Verdicts that need nobody's attention; a watch draws no overlay of them.
+        gather: Called at the end with the output folder and all rows; writes a file for the whole
+            set and returns facts for the summary.
+    """
+
+    columns: tuple[str, ...]
+    draw: Callable[[Image, Any, Item | None, TaskContext], Image | None] = _no_picture
+    sections: Callable[[ReportContext], Sequence[ReportSection]] = _no_sections
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    files: Callable[[Any], Mapping[str, tuple[str, bytes]]] = _no_files
+    caption: Callable[[Any, Item, TaskContext], str] = _verdict
+    monitor: str = ""
+    quiet: tuple[str, ...] = ()
+    gather: Callable[[Path, Sequence[Mapping[str, Any]]], Mapping[str, Any]] = _nothing_gathered
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskSpec:
+    """A kind of answer.
+
+    Attributes:
+        name: Short name, unique in its distribution.
+        summary: One line for lists.
+        source: Paper or standard.
+        outputs: What heads return.
+        derived: What graphs put out beside it; see `Answering.derive`.
+        metrics: Names of the metrics that an evaluation reports where a kit names none, the
+            headline first.
+        learn: How it is learned.
+        answering: How outputs become answers.
+        judge: How answers are judged.
+        show: How answers are shown.
+        example: Writes a small split set with truth into an empty folder, for conformance checks.
+        example_head: A small head, for the same.
+        labelled: Whether `Sample.label` is the class of an item, by which routing is then shown.
+    """
+
+    name: str
+    summary: str
+    source: str
+    outputs: tuple[Field, ...]
+    metrics: tuple[str, ...]
+    learn: Learn
+    answering: Answering
+    judge: Judge
+    show: Show
+    example: Callable[[Path], Dataset]
+    example_head: Callable[[HeadSite], nn.Module]
+    derived: tuple[Field, ...] = ()
+    labelled: bool = True
+
+
+class ItemReader(Protocol):
+    """Turns the inputs of `moekit predict` into pictures, where one input may hold many items."""
+
+    def items(self, paths: Sequence[Path]) -> Iterator[tuple[str, Sequence[Image]]]:
+        """Yields the name of each item and its frames, RGB."""
+        ...
+
+    def gather(self, answered: Sequence[tuple[str, Answer]], out: Path) -> dict[str, Any]:
+        """Puts the answers of the items together, writes OUT and returns a JSON-ready summary."""
+        ...

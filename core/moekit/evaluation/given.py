@@ -1,0 +1,69 @@
+"""Answers that a peer gave, judged by the same code as a kit's."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from moekit.errors import UsageError
+from moekit.evaluation.evaluate import EvaluateJob, header
+from moekit.evaluation.summary import summarise
+from moekit.files import write_json
+from moekit.plugins.registry import Registry
+from moekit.plugins.resolve import resolve
+from moekit.runs.facts import machine, now, plugin_facts, versions
+from moekit.runs.run import PREDICTIONS
+from moekit.runtime.load import points_of
+
+
+def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict[str, Any]:
+    """Judges answers in the task's own format, without a model.
+
+    Writes RUN/given/NAME/result.json and the tallies; the run's own result stays as it is.
+
+    Args:
+        job: Says run, data and split. The point is the run's.
+        given: A file or folder with the answers.
+        registry: The installed plugins.
+
+    Returns:
+        The content of that result.json.
+
+    Raises:
+        DataError: The answers cannot be read, or do not belong to the split.
+        UsageError: The task reads no answers of others.
+    """
+    resolved = resolve(job.kit, registry, frames=job.dataset.frames)
+    judge = resolved.task.judge
+    if judge.read is None:
+        raise UsageError(
+            f"the task {resolved.task.name} reads no answers of others",
+            whose="--from",
+            fix="leave it out",
+        )
+    context = resolved.context(
+        classes=job.dataset.classes, frame=job.run.frame(), words=job.dataset.words
+    )
+    samples = job.dataset.split(job.split)
+    tally = judge.read(given, samples, context)
+    points = points_of(job.run, resolved, rule=job.rule)
+    result = {
+        **header(job, resolved, context, points[0], seed=job.seed),
+        "foreign": True,
+        "from": given.name,
+        **summarise((tally,), points[:1], resolved.metrics, task=resolved.task, seed=job.seed),
+        "samples": len(samples),
+        "plugins": plugin_facts(registry.used()),
+        "skipped": [dataclasses.asdict(skip) for skip in job.dataset.skipped],
+        "versions": versions(),
+        "machine": machine(),
+        "data": job.dataset.terms,
+        "created": now(),
+        "command": job.command,
+    }
+    folder = job.run.folder / "given" / given.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    judge.save(folder, PREDICTIONS, (tally,))
+    write_json(folder / "result.json", result)
+    return result

@@ -1,0 +1,126 @@
+"""One pass over a split: each image is decoded once and goes through the backbone once.
+
+Shapes: B images or stacks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from moekit.contract.answers import Item, TaskContext
+from moekit.contract.outputs import Outputs
+from moekit.contract.tasks import TaskSpec
+from moekit.data.samples import Sample, Skipped
+from moekit.data.stream import Preprocess, image_batches
+from moekit.evaluation.routing import RoutingTable
+from moekit.moe.stats import RoutingTrace
+from moekit.runtime.predictor import Compute
+
+TRACED_ITEMS = 128
+_KEPT_BYTES = 2**29
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Passed:
+    """What a pass over a split left.
+
+    Attributes:
+        items: The samples that could be read, in their order.
+        tallies: Of each model, the kit's first.
+        skipped: The others, and why.
+        seconds: Time that the kit took.
+        outputs: The kit's outputs of each item, for pictures of the worst; empty if all together
+            were too large to be kept.
+    """
+
+    items: list[Item]
+    tallies: tuple[Any, ...]
+    skipped: list[Skipped]
+    seconds: float
+    outputs: list[Outputs]
+
+
+def pass_over(
+    samples: Sequence[Sample],
+    compute: Compute,
+    preprocess: Preprocess,
+    *,
+    task: TaskSpec,
+    context: TaskContext,
+    models: int,
+    batch_size: int,
+    on_progress: Callable[[int, int], None],
+    routing: RoutingTable | None = None,
+    keep: bool = False,
+) -> Passed:
+    """Answers samples batch by batch and tallies the answers.
+
+    Args:
+        samples: What to answer.
+        compute: The trained kit, or an export of it.
+        preprocess: How images are read.
+        task: What is answered.
+        context: What the task's functions know.
+        models: How many models `compute` gives outputs of.
+        batch_size: Samples a forward pass.
+        on_progress: Called with the samples done and their total.
+        routing: Collects the routing of up to `TRACED_ITEMS` samples, evenly spread; None for none.
+        keep: Whether to keep the kit's outputs.
+    """
+    tallier = task.judge.tallier(context, models)
+    items: list[Item] = []
+    skipped: list[Skipped] = []
+    outputs: list[Outputs] = []
+    seconds, room = 0.0, _KEPT_BYTES if keep else -1
+    traced = _spread(len(samples), TRACED_ITEMS) if routing is not None else frozenset()
+    inputs = [(sample.id, sample.path) for sample in samples]
+    for batch in image_batches(inputs, preprocess, batch_size=batch_size):
+        skipped.extend(_described(batch.skipped, samples))
+        if batch.rows:
+            wanted = [place for place, row in enumerate(batch.rows) if row in traced]
+            trace = RoutingTrace() if wanted else None
+            computed = compute(batch.images, trace=trace)
+            seconds += computed.seconds
+            found = [
+                Item(id=samples[row].id, size=size, sample=samples[row])
+                for row, size in zip(batch.rows, batch.sizes, strict=True)
+            ]
+            tallier.add(found, computed.outputs)
+            items.extend(found)
+            room -= sum(value.nbytes for value in computed.kit.values())
+            if room >= 0:
+                outputs.extend(_rows(computed.kit, len(found)))
+            if routing is not None and trace is not None:
+                labels = np.array([samples[row].label * task.labelled for row in batch.rows])
+                routing.add(trace, labels, wanted, frames=preprocess.frames)
+        on_progress(len(items) + len(skipped), len(samples))
+    return Passed(
+        items=items,
+        tallies=tallier.finish() if items else (),
+        skipped=skipped,
+        seconds=seconds,
+        outputs=outputs if room >= 0 else [],
+    )
+
+
+def _spread(count: int, most: int) -> frozenset[int]:
+    """Up to `most` positions, evenly spread."""
+    if not count:
+        return frozenset()
+    return frozenset(np.unique(np.linspace(0, count - 1, most).round().astype(int)).tolist())
+
+
+def _rows(outputs: Mapping[str, Any], count: int) -> list[Outputs]:
+    return [{name: value[row : row + 1] for name, value in outputs.items()} for row in range(count)]
+
+
+def _described(skipped: Sequence[Skipped], samples: Sequence[Sample]) -> list[Skipped]:
+    """Skipped images with what is known of their samples, so that they can be counted as missed."""
+    if not skipped:
+        return []
+    known = {sample.id: sample for sample in samples}
+    return [Skipped.of(known[skip.id], skip.reason) for skip in skipped]

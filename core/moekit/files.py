@@ -1,0 +1,175 @@
+"""Files that are either whole or absent, and hashes of them (law 7: nothing lost)."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from moekit.errors import DataError, StorageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "atomic_folder",
+    "atomic_path",
+    "atomic_text",
+    "read_json",
+    "sha256",
+    "write_json",
+    "write_tensors",
+]
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary name beside `path`; renames it to `path` once the block succeeded.
+
+    Raises:
+        StorageError: The folder cannot be written or the disk is full. `path` is untouched.
+    """
+    temporary: Path | None = None
+    if path.exists() and not path.is_file():
+        raise StorageError(
+            "this is a folder or a device, not a file",
+            whose=str(path),
+            fix="choose another name for the output",
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        _flush_to_disk(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise _cannot_write("file", path, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_text(path: Path) -> Iterator[IO[str]]:
+    """Like `atomic_path`, but yields an open UTF-8 text file."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, *, mark: str) -> Iterator[Path]:
+    """Yields a temporary folder beside `path`, which becomes `path` once the block succeeded.
+
+    Args:
+        path: The folder to make. One that holds a file named `mark`, or nothing, is replaced.
+        mark: The file by which such a folder is known.
+
+    Raises:
+        StorageError: The folder cannot be written, the disk is full, or `path` is something else.
+            It is untouched.
+    """
+    if path.exists() and not _is_replaceable(path, mark):
+        raise StorageError(
+            f"this is no folder, or one with other files and without {mark}",
+            whose=str(path),
+            fix="choose another name for the output",
+        )
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+        yield temporary
+        for file in temporary.iterdir():
+            _flush_to_disk(file)
+        temporary.chmod(0o777 & ~_umask())
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    except OSError as error:
+        raise _cannot_write("folder", path, error) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], *, header: Mapping[str, str] | None = None
+) -> None:
+    """Writes a safetensors file, atomically.
+
+    Raises:
+        StorageError: It cannot be written. safetensors wraps the system's error in its own.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as temporary:
+        try:
+            save_file(dict(tensors), temporary, metadata=dict(header) if header else None)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, atomically. Not-a-number is refused."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic_text(path) as file:
+        file.write(text + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        DataError: The file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(
+            "the file does not exist", whose=str(path), fix="check the path, or make the run again"
+        ) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(
+            f"the file is not readable JSON ({error})",
+            whose=str(path),
+            fix="restore the file, or make the run again",
+        ) from error
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _cannot_write(what: str, path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot write the {what} ({error.strerror or error})",
+        whose=str(path),
+        fix="free space or choose a folder that can be written, then run the command again",
+    )
+
+
+def _is_replaceable(path: Path, mark: str) -> bool:
+    return path.is_dir() and ((path / mark).is_file() or not any(path.iterdir()))
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,33 @@
+"""What a program calls: adapt, evaluate, predict, watch and export, by the names of kits.
+
+The names below are public. Each is imported when it is first used, so that importing the package
+imports no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moekit.lazy import getter
+
+if TYPE_CHECKING:
+    from moekit.jobs.session import open_backbone, quiet_libraries
+
+_HOMES = {
+    "jobs.session": (
+        "open_backbone",
+        "quiet_libraries",
+    ),
+}
+
+__all__ = [
+    "open_backbone",
+    "quiet_libraries",
+]
+
+if not TYPE_CHECKING:
+    __getattr__ = getter(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,126 @@
+"""Adapting a kit by its name: the call behind `moekit adapt`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric import Fabric
+
+from moekit.backbone.sources import DEFAULT_ARCHITECTURE
+from moekit.jobs.session import open_backbone, quiet_libraries
+from moekit.plugins.changes import KitChanges
+from moekit.plugins.registry import Registry
+from moekit.plugins.resolve import kit_for_data
+from moekit.runs.run import Run
+from moekit.runtime.device import pick_arithmetic, pick_device
+from moekit.training.adapt import AdaptJob, adapt
+
+_GIB = 2**30
+
+
+def adapt_kit(
+    kit: str,
+    *,
+    data: str,
+    run_folder: Path,
+    on_progress: Callable[[str, int, int], None],
+    on_epoch: Callable[[str, Mapping[str, float]], None],
+    on_task: Callable[[str], None] = lambda _: None,
+    task: str | None = None,
+    seed: int = 0,
+    start: Path | None = None,
+    resume: bool = False,
+    experts: Sequence[str] = (),
+    gate: str | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    top_k: int | None = None,
+    architecture: str | None = None,
+    weights: str = "auto",
+    form: str = "auto",
+    device: str = "auto",
+    devices: int = 1,
+    cache_gib: float = 16.0,
+    command: str = "",
+) -> dict[str, Any] | None:
+    """Adapts a kit; returns the run's record, or None in all processes but the first.
+
+    Args:
+        kit: Name of the kit.
+        data: `LOADER` or `LOADER=PATH`.
+        run_folder: The folder to make.
+        on_progress: Called with a description, what is done and the total.
+        on_epoch: Called with the part and the epoch's figures.
+        on_task: Called with the name of the task, once it is known.
+        task: The kit's task; its first one if None.
+        seed: Decides everything that is drawn.
+        start: A finished run to begin with.
+        resume: Whether to go on with an interrupted run.
+        experts: Registered experts that are added to the kit's own.
+        gate: A registered gate in place of the kit's.
+        recipe: Fields of the kit's recipe that are changed.
+        top_k: Generic experts a token has.
+        architecture: A timm vision transformer; the default backbone if None.
+        weights: Of the backbone.
+        form: Sparse form of the backbone.
+        device: auto, cpu, cuda or cuda:N.
+        devices: Processes to train with.
+        cache_gib: Most disk space for frozen activations.
+        command: The command line, for the record.
+
+    Raises:
+        MoekitError: See `moekit.training.adapt.adapt`.
+    """
+    quiet_libraries()
+    registry = Registry()
+    changes = KitChanges(experts=experts, gate=gate).full(registry)
+    dataset = registry.load_dataset(data, seed=seed)
+    spec, dataset = kit_for_data(registry, kit, dataset, task=task, changes=changes, seed=seed)
+    on_task(spec.task)
+    chosen = type(spec.recipe).model_validate({**spec.recipe.model_dump(), **(recipe or {})})
+    fabric = open_fabric(device, devices, chosen.precision)
+    backbone = open_backbone(
+        device=str(fabric.device),
+        weights=weights,
+        form=form,
+        architecture=architecture or DEFAULT_ARCHITECTURE,
+    )
+    record = adapt(
+        AdaptJob(
+            kit=spec,
+            dataset=dataset,
+            run=Run(run_folder),
+            seed=seed,
+            recipe=chosen,
+            resume=resume,
+            start=None if start is None else Run(start),
+            changes=changes,
+            kit_name=registry.full_name("kits", kit),
+            cache_limit=int(cache_gib * _GIB),
+            top_k=top_k,
+            command=command,
+        ),
+        backbone=backbone,
+        registry=registry,
+        fabric=fabric,
+        on_progress=on_progress,
+        on_epoch=on_epoch,
+    )
+    return record if fabric.is_global_zero else None
+
+
+def open_fabric(device: str, devices: int, precision: str) -> Fabric:
+    """A launched Lightning Fabric for the device, the processes and the arithmetic."""
+    # A specialist that no token of a process chose has no gradient in that step.
+    strategy = "ddp_find_unused_parameters_true" if devices > 1 else "auto"
+    picked = pick_device(device)
+    arithmetic = pick_arithmetic(precision, picked)
+    fabric = Fabric(
+        accelerator=picked.type,
+        devices=[picked.index] if picked.index is not None else devices,
+        strategy=strategy,
+        precision="bf16-mixed" if arithmetic == "bf16" else "32-true",
+    )
+    fabric.launch()
+    return fabric

@@ -1,0 +1,79 @@
+"""Evaluating a run by its folder: the call behind `moekit evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from moekit.evaluation.evaluate import EvaluateJob, evaluate
+from moekit.evaluation.given import evaluate_given
+from moekit.jobs.session import open_backbone
+from moekit.plugins.registry import Registry
+from moekit.plugins.resolve import kit_of_run, prepared
+from moekit.runs.run import Run
+
+
+def evaluate_run(
+    kit: str,
+    *,
+    data: str,
+    run_folder: Path,
+    on_progress: Callable[[str, int, int], None],
+    split: str = "test",
+    rule: str | None = None,
+    precision: str | None = None,
+    seed: int = 0,
+    batch_size: int = 16,
+    weights: str = "auto",
+    form: str = "auto",
+    device: str = "auto",
+    given: Path | None = None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Evaluates a run; returns the content of result.json.
+
+    Args:
+        kit: Name of the kit.
+        data: `LOADER` or `LOADER=PATH`.
+        run_folder: The run.
+        on_progress: Called with a description, what is done and the total.
+        split: The split to answer.
+        rule: How the point is chosen on validation data; the kit's own rule if None.
+        precision: fp32, bf16, or that of the adaptation if None.
+        seed: Of the bootstrap.
+        batch_size: Images a forward pass.
+        weights: Of the backbone.
+        form: Sparse form of the backbone.
+        device: auto, cpu, cuda or cuda:N.
+        given: Answers of a peer, in the task's own format, which are judged in place of the run's.
+        command: The command line, for the record.
+
+    Raises:
+        MoekitError: See `moekit.evaluation.evaluate.evaluate`.
+    """
+    run = Run(run_folder)
+    record = run.read_finished()
+    registry = Registry()
+    spec = kit_of_run(registry, kit, record)
+    seed_of_data = record["request"]["seed"]
+    job = EvaluateJob(
+        kit=spec,
+        dataset=prepared(spec, registry.load_dataset(data, seed=seed_of_data), seed=seed_of_data),
+        run=run,
+        split=split,
+        rule=rule or "",
+        batch_size=batch_size,
+        seed=seed,
+        precision=precision,
+        command=command,
+    )
+    if given is not None:
+        return evaluate_given(job, given, registry=registry)
+    backbone = open_backbone(
+        device=device,
+        weights=weights,
+        architecture=record["backbone"]["architecture"],
+        form=form,
+    )
+    return evaluate(job, backbone=backbone, registry=registry, on_progress=on_progress)

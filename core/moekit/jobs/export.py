@@ -1,0 +1,90 @@
+"""Exporting a run: the call behind `moekit export`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from moekit.errors import UsageError
+from moekit.export.export import ExportJob, export
+from moekit.jobs.session import open_backbone
+from moekit.plugins.registry import Registry
+from moekit.plugins.resolve import kit_of_run, prepared, resolve
+from moekit.runs.run import Run
+from moekit.runtime.load import load_predictor, preprocess_of
+
+
+def export_run(
+    kit: str,
+    *,
+    run_folder: Path,
+    data: str,
+    on_progress: Callable[[str, int, int], None],
+    format_: str = "openvino",
+    int8: bool = False,
+    max_loss: float | None = None,
+    out: Path | None = None,
+    batch_size: int = 16,
+    weights: str = "auto",
+    form: str = "auto",
+    command: str = "",
+) -> tuple[dict[str, Any], Path]:
+    """Exports a run; returns the content of export.json and the folder.
+
+    Args:
+        kit: Name of the kit.
+        run_folder: The run.
+        data: The data that it was adapted on.
+        on_progress: Called with a description, what is done and the total.
+        format_: onnx or openvino.
+        int8: Whether to quantise.
+        max_loss: Greatest loss by quantisation.
+        out: The folder to make; RUN/export/FORMAT[-int8] if None.
+        batch_size: Images a forward pass.
+        weights: Of the backbone.
+        form: Sparse form of the backbone.
+        command: The command line, for the record.
+
+    Raises:
+        MoekitError: See `moekit.export.export.export`.
+    """
+    if max_loss is not None and not int8:
+        raise UsageError(
+            "there is nothing to lose without --int8",
+            whose="--max-loss",
+            fix="give --int8 too, or leave it out",
+        )
+    run = Run(run_folder)
+    record = run.read_finished()
+    registry = Registry()
+    spec = kit_of_run(registry, kit, record)
+    seed_of_data = record["request"]["seed"]
+    folder = out or run_folder / "export" / (f"{format_}-int8" if int8 else format_)
+    job = ExportJob(
+        run=run,
+        dataset=prepared(spec, registry.load_dataset(data, seed=seed_of_data), seed=seed_of_data),
+        out=folder,
+        format="onnx" if format_ == "onnx" else "openvino",
+        int8=int8,
+        max_loss=max_loss,
+        batch_size=batch_size,
+        command=command,
+    )
+    backbone = open_backbone(
+        device="cpu",
+        weights=weights,
+        architecture=record["backbone"]["architecture"],
+        form=form,
+    )
+    predictor = load_predictor(
+        run, spec, backbone=backbone, registry=registry, with_baseline=False, precision="fp32"
+    )
+    made = export(
+        job,
+        resolved=resolve(spec, registry, frames=run.frames()),
+        predictor=predictor,
+        preprocess=preprocess_of(run, backbone),
+        on_progress=on_progress,
+    )
+    return made, folder

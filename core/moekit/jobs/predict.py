@@ -1,0 +1,106 @@
+"""Answering inputs with a run: the call behind `moekit predict`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moekit.contract.jobs import PredictJob
+from moekit.errors import UsageError
+from moekit.jobs.trained import Opening, Trained, open_trained
+from moekit.plugins.registry import Registry
+from moekit.plugins.resolve import kit_of_run
+from moekit.prediction.inputs import check_paths, collect_inputs
+from moekit.prediction.predict import predict
+from moekit.runs.run import Run
+from moekit.runtime.answerer import UNREADABLE, Pictures
+
+
+def predict_inputs(
+    kit: str,
+    *,
+    inputs: Sequence[Path],
+    run_folder: Path,
+    out: Path,
+    on_progress: Callable[[str, int, int], None],
+    how: Opening | None = None,
+    batch_size: int = 16,
+) -> dict[str, Any]:
+    """Answers inputs with a run; returns what `--json` prints.
+
+    Args:
+        kit: Name of the kit.
+        inputs: Files and folders.
+        run_folder: The run.
+        out: The output folder.
+        on_progress: Called with a description, what is done and the total.
+        how: How the run is opened.
+        batch_size: Images a forward pass.
+
+    Raises:
+        MoekitError: See `moekit.prediction.predict.predict`.
+    """
+    how = how or Opening()
+    registry = Registry()
+    if registry.kit(kit).predict is None:
+        check_paths(inputs)  # a kit that predicts in its own way says it in its own words
+    run = Run(run_folder)
+    spec = kit_of_run(registry, kit, run.read_finished())
+    if spec.predict is not None and how.review is not None:
+        raise UsageError(
+            f"the kit {spec.name} predicts in its own way, which has no review zone",
+            whose="--review",
+            fix="leave it out",
+        )
+    found = collect_inputs(inputs) if spec.predict is None else []
+    trained = open_trained(spec, run, registry=registry, how=how)
+    if spec.predict is not None:
+        return spec.predict(_own_way(trained, inputs, out, batch_size, on_progress))
+    began = time.perf_counter()
+    rows = predict(
+        found,
+        answerer=trained.answerer,
+        provenance=trained.provenance,
+        out=out,
+        batch_size=batch_size,
+        on_progress=on_progress,
+    )
+    gathered = trained.answerer.task.show.gather(out, rows)
+    return {
+        **trained.provenance,
+        "n": len(rows),
+        "unreadable": sum(row["verdict"] == UNREADABLE for row in rows),
+        "seconds": time.perf_counter() - began,
+        **gathered,
+        "predictions": rows,
+    }
+
+
+def _own_way(
+    trained: Trained,
+    inputs: Sequence[Path],
+    out: Path,
+    batch_size: int,
+    on_progress: Callable[[str, int, int], None],
+) -> PredictJob:
+    answerer = trained.answerer
+
+    def score(pictures: Pictures) -> np.ndarray:
+        answers = answerer.answer(pictures, batch_size=batch_size)
+        return np.array([answer.monitor for answer in answers], dtype=np.float64)
+
+    return PredictJob(
+        inputs=tuple(inputs),
+        out=out,
+        score=score,
+        answer=answerer.answer,
+        threshold=float(getattr(answerer.point, "threshold", np.nan)),
+        provenance=trained.provenance,
+        batch_size=batch_size,
+        on_progress=on_progress,
+        frames=answerer.preprocess.frames,
+    )

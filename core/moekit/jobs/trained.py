@@ -1,0 +1,206 @@
+"""A trained run, opened to answer: what `predict` and `watch` begin with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from moekit.contract.kits import KitSpec
+from moekit.errors import DataError, UsageError
+from moekit.export.predictor import ExportedPredictor
+from moekit.export.record import open_export
+from moekit.export.sessions import open_session
+from moekit.jobs.session import open_backbone
+from moekit.plugins.registry import Registry
+from moekit.plugins.resolve import Resolved, resolve
+from moekit.runs.run import VALIDATION, Run
+from moekit.runtime.answerer import Answerer
+from moekit.runtime.load import check_kit, context_of, load_predictor, preprocess_of, rule_of
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Opening:
+    """How a run is opened.
+
+    Attributes:
+        rule: How the point is chosen on validation data; the kit's own rule if None.
+        review: Where the review zone begins; None for no such zone.
+        precision: fp32, bf16, or that of the adaptation if None.
+        weights: Of the backbone.
+        form: Sparse form of the backbone.
+        device: auto, cpu, cuda or cuda:N.
+        backend: torch, or an export; see `moekit.export.record.open_export`.
+    """
+
+    rule: str | None = None
+    review: str | None = None
+    precision: str | None = None
+    weights: str = "auto"
+    form: str = "auto"
+    device: str = "auto"
+    backend: str = "torch"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A run that is ready to answer.
+
+    Attributes:
+        answerer: Answers pictures.
+        validation: The run's validation tally; with an export the one that it gave itself.
+        made_with: What outputs depend on.
+        provenance: What verdicts depend on, `made_with` included, and what readers must know.
+    """
+
+    answerer: Answerer
+    validation: Any
+    made_with: Mapping[str, Any]
+    provenance: dict[str, Any]
+
+
+def open_trained(spec: KitSpec, run: Run, *, registry: Registry, how: Opening) -> Trained:
+    """Opens a run's trained kit, with the backbone or as an export, and chooses its point.
+
+    Args:
+        spec: The kit as the run was made with it.
+        run: The run.
+        registry: The installed plugins.
+        how: How it is opened.
+
+    Raises:
+        DataError: The run is not finished, its validation tallies do not do for a rule, or there is
+            no such export.
+        UsageError: A rule is unknown, the review zone would be empty, or an option is given that an
+            export cannot follow.
+        WeightsError: The backbone is another one, the trained weights are damaged, or the export is
+            of others.
+    """
+    record = run.read_finished()
+    resolved = resolve(spec, registry, frames=run.frames())
+    if how.backend == "torch":
+        opened = _open_torch(spec, run, registry, how)
+    else:
+        _refuse_options(how)
+        opened = _open_export(spec, run, resolved, how.backend)
+    judge = resolved.task.judge
+    rule = rule_of(resolved, how.rule)
+    point = judge.choose(opened.validation, rule)
+    if how.review is not None:
+        if judge.review is None:
+            raise UsageError(
+                f"the task {resolved.task.name} has no review zone",
+                whose="--review",
+                fix="leave it out",
+            )
+        point = judge.review(opened.validation, point, how.review)
+    made_with = {
+        "kit": spec.name,
+        "task": resolved.task.name,
+        "kit_sha256": record["weights"]["kit_sha256"],
+        "backbone_sha256": record["request"]["backbone_sha256"],
+        **opened.arithmetic,
+    }
+    provenance = {
+        **made_with,
+        **({} if point is None else point.brief()),
+        "rule": rule,
+        "disclaimer": spec.disclaimer,
+    }
+    if how.review is not None:
+        provenance["review"] = point.review
+    if record.get("caution"):
+        provenance["trained on"] = record["caution"]
+    return Trained(
+        answerer=Answerer(
+            compute=opened.compute,
+            preprocess=opened.preprocess,
+            task=resolved.task,
+            context=context_of(run, resolved, kinds=opened.kinds),
+            point=point,
+        ),
+        validation=opened.validation,
+        made_with=made_with,
+        provenance=provenance,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Opened:
+    compute: Any
+    preprocess: Any
+    validation: Any
+    kinds: tuple[str, ...]
+    arithmetic: dict[str, Any]
+
+
+def _open_torch(spec: KitSpec, run: Run, registry: Registry, how: Opening) -> _Opened:
+    backbone = open_backbone(
+        device=how.device,
+        weights=how.weights,
+        architecture=run.read_finished()["backbone"]["architecture"],
+        form=how.form,
+    )
+    predictor = load_predictor(
+        run,
+        spec,
+        backbone=backbone,
+        registry=registry,
+        with_baseline=False,
+        precision=how.precision,
+    )
+    return _Opened(
+        compute=predictor,
+        preprocess=preprocess_of(run, backbone),
+        validation=_validation(run, run.folder, predictor.task),
+        kinds=predictor.kit.kinds,
+        arithmetic={"precision": predictor.arithmetic},
+    )
+
+
+def _open_export(spec: KitSpec, run: Run, resolved: Resolved, backend: str) -> _Opened:
+    check_kit(run, spec)
+    export = open_export(run, backend)
+    session = open_session(
+        export.model, format_=export.record.format, threads=torch.get_num_threads()
+    )
+    return _Opened(
+        compute=ExportedPredictor(session, task=resolved.task, precision=export.record.precision),
+        preprocess=export.preprocess,
+        validation=_validation(run, export.folder, resolved.task),
+        kinds=export.record.kinds,
+        arithmetic={
+            "precision": export.record.precision,
+            "backend": export.record.format,
+            "model_sha256": export.record.files[export.record.model],
+        },
+    )
+
+
+def _validation(run: Run, folder: Any, task: Any) -> Any:
+    tallies = task.judge.load(folder, VALIDATION)
+    if not tallies:
+        raise DataError(
+            "the tallies of the validation split are gone",
+            whose=str(folder),
+            fix=f"make it again; the run is {run.folder}",
+        )
+    return tallies[0]
+
+
+def _refuse_options(how: Opening) -> None:
+    given = {
+        "--precision": how.precision is not None,
+        "--weights": how.weights != "auto",
+        "--form": how.form != "auto",
+        "--device": how.device not in ("auto", "cpu"),
+    }
+    named = [option for option, is_given in given.items() if is_given]
+    if named:
+        raise UsageError(
+            "an export has its own weights and arithmetic, and runs on the CPU",
+            whose=", ".join(named),
+            fix="leave it out, or use --backend torch",
+        )

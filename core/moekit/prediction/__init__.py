@@ -1,0 +1,1 @@
+"""Items to answers: inputs of one's own, and a folder that is watched."""

@@ -1,0 +1,1 @@
+"""Scoring images as they arrive in a folder, for days: `moekit.prediction.watch.loop.watch`."""

@@ -1,0 +1,284 @@
+"""Scoring images as they arrive in a folder: a row each, a summary, and checks against drift.
+
+```
+OUT/
+  results.jsonl   what the verdicts depend on, then one line an image
+  summary.json    counts, durations, rates, drift; rewritten every few seconds
+  golden.json     scores of the golden images, where there are some
+  overlays/       heatmaps of the images that are not passed, the newest
+```
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from moekit.contract.answers import Answer, Item
+from moekit.data.geometry import Size
+from moekit.data.pictures import LONG_SIDE
+from moekit.data.stream import read_sample
+from moekit.errors import MoekitError
+from moekit.files import write_json
+from moekit.prediction.predict import read_rows
+from moekit.prediction.watch.drift import ProcessDrift
+from moekit.prediction.watch.feed import Feed, Ready
+from moekit.prediction.watch.golden import GoldenSet
+from moekit.prediction.watch.job import WatchJob, check_folders
+from moekit.prediction.watch.overlays import KeptOverlays
+from moekit.prediction.watch.source import Arrivals
+from moekit.prediction.watch.tally import LineTally, starts_of
+from moekit.runs.facts import machine, now, versions
+from moekit.runs.journal import Journal
+from moekit.runtime.answerer import Answerer, Row
+from moekit.runtime.predictor import Computed
+
+SCHEMA = 1
+_WAIT = 0.1
+_PATIENCE = 3
+"""A summary that is due is written in a pause of the line, or once it is that many times late."""
+
+
+def watch(
+    job: WatchJob,
+    *,
+    answerer: Answerer,
+    stop: threading.Event,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Scores images as they arrive; what earlier calls have scored is not scored again.
+
+    Args:
+        job: What to do.
+        answerer: The trained run; it computes in this thread.
+        stop: Ends the watch after the images in hand once it is set, from a signal or a thread.
+        tell: Called with sentences for whoever looks after the line.
+
+    Returns:
+        The content of summary.json.
+
+    Raises:
+        DataError: The folder does not exist, or a golden image cannot be read.
+        MoekitError: The golden images have other scores than at first.
+        StorageError: The output cannot be written; the same call then goes on.
+        UsageError: A folder lies in another where it must not, or the output folder holds results
+            that were made otherwise.
+    """
+    check_folders(job.folder, job.out, job.golden)
+    return _Line(job, answerer, tell).run(stop)
+
+
+class _Line:
+    """One start of a watch."""
+
+    def __init__(
+        self,
+        job: WatchJob,
+        answerer: Answerer,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._job, self._answerer, self._tell = job, answerer, tell
+        self._show = answerer.task.show
+        self._journal = job.out / "results.jsonl"
+        self._summary = job.out / "summary.json"
+        drift = ProcessDrift(job.reference, window=job.window)
+        columns = ("file", *self._show.columns, "time")
+        rows = read_rows(self._journal, dict(job.provenance), columns)
+        self._tally = LineTally(
+            rows, monitor=self._show.monitor, drift=drift, batch_size=job.batch_size
+        )
+        self._starts = starts_of(self._summary)
+        self._overlays = KeptOverlays(
+            job.out, which=job.overlays, keep=job.keep, quiet=self._show.quiet
+        )
+        self._feed = self._make_feed()
+        self._golden: GoldenSet | None = None
+        self._golden_facts: dict[str, Any] | None = None
+        self._golden_due = job.golden_every or 0
+        self._written, self._written_rows = time.monotonic(), -1
+        self._drift_told = self._lag_told = False
+        self._trouble_told = ""
+
+    def run(self, stop: threading.Event) -> dict[str, Any]:
+        """Scores until the end; returns the summary, which is written whatever happens."""
+        if self._tally.earlier:
+            self._tell(f"{self._tally.earlier} images have a row already and are passed over")
+        ended = "failed"
+        try:
+            with Journal(self._journal, self._job.provenance) as journal:
+                self._write_summary("running")
+                self._open_golden()
+                # The first pass allocates and casts; no image of the line is to wait for that.
+                answerer = self._answerer
+                answerer.compute(torch.zeros(1, *answerer.preprocess.shape))
+                self._tally.begin()
+                with self._feed:
+                    ended = self._consume(journal, stop)
+        finally:
+            self._tell_drift()
+            summary = self._write_summary(ended)
+        return summary
+
+    def _make_feed(self) -> Feed:
+        job = self._job
+        arrivals = Arrivals(job.folder, seen=self._tally.names, settle=job.settle, tries=job.tries)
+        pictures = None if job.overlays == "none" else LONG_SIDE
+
+        def read(path: Path) -> tuple[Tensor, Size, Image.Image | None]:
+            return read_sample(path, self._answerer.preprocess, pictures)
+
+        return Feed(arrivals, read, length=job.queue, once=job.once, idle=job.idle)
+
+    def _consume(self, journal: Journal, stop: threading.Event) -> str:
+        while not stop.is_set():
+            batch = self._feed.take(self._job.batch_size, timeout=_WAIT)
+            if batch:
+                self._finish(batch, journal)
+                self._check_golden_if_due()
+            elif self._feed.is_over():
+                return "once" if self._job.once else "idle"
+            self._keep_house()
+        return "stopped"
+
+    def _finish(self, batch: Sequence[Ready], journal: Journal) -> None:
+        """Scores a batch and writes its rows."""
+        tensors = [one.tensor for one in batch if one.tensor is not None]
+        computed: Computed | None = None
+        if tensors:
+            computed = self._answerer.compute(torch.stack(tensors))
+            self._tally.add_pass(computed.seconds)
+        rows = list(self._rows(batch, computed))
+        journal.append(rows)
+        written = time.monotonic()
+        for one, row in zip(batch, rows, strict=True):
+            scoring = None if one.tensor is None or computed is None else computed.seconds
+            self._tally.add(row, latency=written - one.whole_at, scoring=scoring)
+
+    def _rows(self, batch: Sequence[Ready], computed: Computed | None) -> Iterator[Row]:
+        answerer = self._answerer
+        read = [one for one in batch if one.tensor is not None]
+        answers: dict[str, Answer] = {}
+        items = [Item(id=one.name, size=one.size) for one in read]
+        if computed is not None:
+            found = answerer.task.answering.answers(
+                computed.kit, items, answerer.point, answerer.context
+            )
+            answers = {item.id: answer for item, answer in zip(items, found, strict=True)}
+        for one in batch:
+            if one.name not in answers:
+                row = answerer.unreadable(one.name, one.error)
+            else:
+                answer = answers[one.name]
+                overlay = self._overlay(one, answer)
+                row = answerer.row(one.name, answer, overlay=overlay)
+            yield {**row, "time": now()}
+
+    def _overlay(self, one: Ready, answer: Answer) -> str:
+        if one.picture is None or not self._overlays.wants(answer.verdict):
+            return ""
+        item = Item(id=one.name, size=one.size)
+        drawn = self._show.draw(one.picture, answer, item, self._answerer.context)
+        return "" if drawn is None else self._overlays.save(one.name, drawn)
+
+    def _measure(self, path: Path) -> float:
+        """The number of an image by which the line is watched; alone in its forward pass."""
+        answerer = self._answerer
+        tensor, size, _ = read_sample(path, answerer.preprocess, None)
+        computed = answerer.compute(tensor[None])
+        (answer,) = answerer.task.answering.answers(
+            computed.kit, [Item(id=path.name, size=size)], answerer.point, answerer.context
+        )
+        return float(answer.as_row()[self._show.monitor])
+
+    def _open_golden(self) -> None:
+        job = self._job
+        if job.golden is not None:
+            self._golden = GoldenSet(
+                job.golden,
+                record=job.out / "golden.json",
+                provenance=job.made_with,
+                measure=self._measure,
+                tolerance=job.golden_tolerance,
+            )
+            self._check_golden()
+
+    def _check_golden_if_due(self) -> None:
+        if self._job.golden_every is not None and self._tally.session >= self._golden_due:
+            self._golden_due = self._tally.session + self._job.golden_every
+            self._check_golden()
+
+    def _check_golden(self) -> None:
+        if self._golden is not None:
+            try:
+                self._golden_facts = self._golden.check()
+            except MoekitError as error:
+                self._golden_facts = {"failed": error.what, "checked": now()}
+                raise
+
+    def _keep_house(self) -> None:
+        """Writes the summary where it is due, and tells what the line's keeper must know."""
+        late = time.monotonic() - self._written
+        every = self._job.summary_every
+        if late < every or not (self._feed.empty or late >= _PATIENCE * every):
+            return
+        self._tell_lag()
+        if self._feed.trouble != self._trouble_told:
+            self._trouble_told = self._feed.trouble
+            self._tell(self._trouble_told or "the folder can be listed again")
+        if self._tally.session != self._written_rows:
+            self._tell_drift()
+            self._write_summary("running")
+        self._written = time.monotonic()
+
+    def _tell_lag(self) -> None:
+        waiting = self._feed.backlog
+        if waiting and not self._lag_told and not self._job.once:
+            self._tell(
+                f"scoring lags behind: {waiting} images wait beside a queue of {self._job.queue}"
+            )
+            self._lag_told = True
+        elif self._lag_told and self._feed.empty and not waiting:
+            self._tell("scoring has caught up")
+            self._lag_told = False
+
+    def _tell_drift(self) -> None:
+        shift = self._tally.measure_drift()
+        if shift is not None and shift.drifted and not self._drift_told:
+            self._drift_told = True
+            self._tell(
+                f"the scores of the last {shift.n} images are not distributed as those of the "
+                f"reference ({shift.reference}, n = {shift.reference_n}): their median has moved "
+                f"by {shift.median_shift:+.1f} spreads, Kolmogorov-Smirnov D = {shift.ks:.2f}, "
+                f"p = {shift.p:.1g}; look at light, camera and parts"
+            )
+
+    def _write_summary(self, ended: str) -> dict[str, Any]:
+        feed = self._feed
+        summary = {
+            "schema": SCHEMA,
+            **self._job.provenance,
+            "state": ended,
+            "starts": self._starts,
+            "updated": now(),
+            **self._tally.as_json(),
+            "queue": {
+                "length": self._job.queue,
+                "greatest": feed.greatest,
+                "greatest_backlog": feed.greatest_backlog,
+                "full": feed.full,
+                "full_seconds": feed.full_seconds,
+            },
+            "golden": self._golden_facts,
+            "machine": machine(),
+            "versions": versions(),
+        }
+        write_json(self._summary, summary)
+        self._written_rows = self._tally.session
+        return summary

@@ -1,0 +1,114 @@
+"""What a line has scored so far, over all its starts, and what its summary says of it."""
+
+from __future__ import annotations
+
+import collections
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from moekit.errors import DataError
+from moekit.files import read_json
+from moekit.prediction.watch.drift import ProcessDrift, Shift
+from moekit.prediction.watch.latency import Durations
+from moekit.runs.facts import now
+from moekit.runtime.answerer import Row
+
+
+class LineTally:
+    """Counts of all rows, and durations of this start.
+
+    Args:
+        rows: What earlier starts have scored.
+        monitor: The column of a row that holds the number which the line is watched by.
+        drift: Is told every such number.
+        batch_size: Most images a forward pass.
+    """
+
+    def __init__(
+        self, rows: Iterable[Row], *, monitor: str, drift: ProcessDrift, batch_size: int
+    ) -> None:
+        self.names: set[str] = set()
+        """Names of all images that have a row."""
+        self.shift: Shift | None = None
+        self._verdicts: collections.Counter[str] = collections.Counter()
+        self._monitor = monitor
+        self._drift = drift
+        self._batch_size = batch_size
+        self._latency, self._scoring = Durations(), Durations()
+        self._busy = 0.0
+        self._passes = 0
+        for row in rows:
+            self._count(row)
+        self.earlier = len(self.names)
+        """How many images have a row from earlier starts."""
+        self._began: float | None = None
+
+    def begin(self) -> None:
+        """Begins to count the time of this start."""
+        self._began = time.monotonic()
+
+    @property
+    def session(self) -> int:
+        """How many images this start has scored or found unreadable."""
+        return len(self.names) - self.earlier
+
+    def add(self, row: Row, *, latency: float, scoring: float | None) -> None:
+        """Counts a row that was written.
+
+        Args:
+            row: The row.
+            latency: From when the file was found to be whole to when the row was written, in
+                seconds.
+            scoring: Seconds of the forward pass that the image was in; None where it was in none.
+        """
+        self._count(row)
+        self._latency.add(latency)
+        if scoring is not None:
+            self._scoring.add(scoring)
+
+    def add_pass(self, seconds: float) -> None:
+        """Counts a forward pass."""
+        self._busy += seconds
+        self._passes += 1
+
+    def measure_drift(self) -> Shift | None:
+        """Compares the last scores with the reference, and remembers the shift."""
+        self.shift = self._drift.measure()
+        return self.shift
+
+    def as_json(self) -> dict[str, Any]:
+        """Counts, durations, rates and drift, for the summary."""
+        seconds = 0.0 if self._began is None else time.monotonic() - self._began
+        return {
+            "n": len(self.names),
+            "verdicts": dict(sorted(self._verdicts.items())),
+            "session": {
+                "n": self.session,
+                "seconds": seconds,
+                "images_per_s": self.session / seconds if seconds > 0 else 0.0,
+                "scoring_share": self._busy / seconds if seconds > 0 else 0.0,
+                "batch_size": self._batch_size,
+                "passes": self._passes,
+            },
+            "latency_s": self._latency.as_json(),
+            "scoring_s": self._scoring.as_json(),
+            "drift": None if self.shift is None else self.shift.as_json(),
+        }
+
+    def _count(self, row: Row) -> None:
+        self.names.add(row["file"])
+        self._verdicts[row["verdict"]] += 1
+        number = row[self._monitor]
+        if isinstance(number, float):
+            self._drift.add(number)
+
+
+def starts_of(summary: Path) -> list[str]:
+    """The times of all starts, this one included, in UTC, as ISO 8601."""
+    try:
+        earlier = read_json(summary)["starts"] if summary.exists() else []
+    except (DataError, KeyError, TypeError):  # the journal counts, not the summary
+        earlier = []
+    return [*earlier, now()]

@@ -1,0 +1,141 @@
+"""Sections of a report that the task and plugins give, and what they are made from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from moekit.contract.kits import KitSpec
+from moekit.contract.report import ReportContext, ReportSection
+from moekit.contract.tasks import TaskSpec
+from moekit.errors import DataError, MoekitError, PluginError
+from moekit.files import read_json
+from moekit.plugins.registry import Registry
+from moekit.report.drawing import Drawn, draw
+
+_logger = logging.getLogger(__name__)
+_HOME = "moekit"
+
+
+def task_name(result: Mapping[str, Any], registry: Registry) -> str:
+    """Name of a result's task; a short name means moekit's first.
+
+    Results of before API 2.0 name none and are of the task that kits have by default.
+    """
+    return registry.full_name("tasks", str(result.get("task") or KitSpec.task), _HOME)
+
+
+def task_of(result: Mapping[str, Any], registry: Registry) -> TaskSpec | None:
+    """The task of a result; None if no plugin that is installed and works provides it.
+
+    Raises:
+        PluginError: In strict mode, its plugin does not work.
+    """
+    try:
+        return registry.task(task_name(result, registry))
+    except MoekitError as error:
+        if registry.strict and isinstance(error, PluginError):
+            raise
+        return None
+
+
+def read_context(run: Path, registry: Registry | None = None) -> ReportContext:
+    """What sections are made from, as far as the run folder has it.
+
+    Args:
+        run: A run folder with result.json.
+        registry: Provides the task that reads the tallies; the installed plugins where None.
+
+    Raises:
+        DataError: A file is damaged, or the tallies are not those that the result was computed
+            from.
+    """
+    registry = registry or Registry()
+    result, record = read_json(run / "result.json"), run / "run.json"
+    task = task_of(result, registry)
+    tallies = _load(task, run, "predictions")
+    validation = _load(task, run, "validation")
+    for tally in tallies:
+        if len(tally) != result.get("n"):
+            raise DataError(
+                f"the stored predictions hold {len(tally)} images and result.json counts "
+                f"{result.get('n')}",
+                whose=str(run),
+                fix="run `moekit evaluate` again",
+            )
+    return ReportContext(
+        result=result,
+        record=read_json(record) if record.exists() else {},
+        predictions=_predictions(tallies),
+        validation=_predictions(validation),
+        tallies=tallies,
+        validation_tallies=validation,
+    )
+
+
+def task_sections(context: ReportContext, registry: Registry) -> list[Drawn]:
+    """The sections that the task gives, in its order; one that says so if they cannot be made."""
+    name = task_name(context.result, registry)
+
+    def make() -> list[Drawn]:
+        return [draw(section) for section in registry.task(name).show.sections(context)]
+
+    said = "The sections of the task could not be made ({}); check it with `moekit plugins check`."
+    return _attempt(name, said, make, registry)
+
+
+def plugin_sections(context: ReportContext, registry: Registry) -> list[Drawn]:
+    """The sections that installed plugins add to a run's report, in the order of their names.
+
+    A section that cannot be made says so in its place, and names its plugin.
+    """
+    task = task_name(context.result, registry).rpartition("/")[2]
+    sections = []
+    for name, owner in sorted(registry.names("report_sections").items()):
+
+        def make(name: str = name) -> list[Drawn]:
+            spec = registry.report_section(name)
+            wanted = context.result["kit"] in spec.kits and task in spec.tasks
+            return [draw(spec.render(context))] if wanted else []
+
+        said = (
+            "This section could not be made ({}). "
+            f"It is of {owner.distribution} {owner.version}; check it with `moekit plugins check`."
+        )
+        sections += _attempt(name, said, make, registry)
+    return sections
+
+
+def _attempt(
+    name: str, said: str, make: Callable[[], list[Drawn]], registry: Registry
+) -> list[Drawn]:
+    """What `make` returns, or a section that says why there is none; `said` has a place for it."""
+    try:
+        return make()
+    except Exception as error:  # a plugin may raise anything
+        if isinstance(error, PluginError) and registry.strict:
+            raise
+        _logger.warning("the report section %s failed: %s", name, error)
+        why = error.what if isinstance(error, MoekitError) else str(error)
+        why = f"{type(error).__name__}: {why}" if why else type(error).__name__
+        return [draw(ReportSection(title=name, paragraphs=(said.format(why),)))]
+
+
+def _load(task: TaskSpec | None, run: Path, stem: str) -> tuple[Any, ...]:
+    """The tallies whose files begin with a stem; none if the files are gone."""
+    if task is None or not any(run.glob(f"{stem}*")):
+        return ()
+    try:
+        return tuple(task.judge.load(run, stem))
+    except MoekitError:
+        raise
+    except Exception as error:  # a plugin may raise anything
+        _logger.warning("the task %s could not read %s: %s", task.name, stem, error)
+        return ()
+
+
+def _predictions(tallies: tuple[Any, ...]) -> Any:
+    """What sections of API 1.x read: `predictions` of the kit's tally, where it has such."""
+    return getattr(tallies[0], "predictions", None) if tallies else None

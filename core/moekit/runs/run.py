@@ -1,0 +1,205 @@
+"""The run folder: everything that one adaptation or evaluation produced.
+
+```
+RUN/
+  run.json            what was asked for and what it was made with
+  kit.safetensors     the trained specialists, routers and head
+  baseline.safetensors  the same head trained on the bare backbone
+  validation.csv      scores of the validation split, from which thresholds are chosen
+  history.jsonl       one line an epoch
+  checkpoints/        states of unfinished trainings
+```
+`moekit evaluate` and `moekit report` add result.json, predictions.csv, routing.json, overlays/ and
+report.html.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from moekit.contract.recipe import Recipe
+from moekit.data.geometry import Frame
+from moekit.errors import DataError, UsageError, WeightsError
+from moekit.files import atomic_text, read_json, sha256, write_json, write_tensors
+
+SCHEMA = 1
+VALIDATION, PREDICTIONS = "validation", "predictions"
+"""How the names of the files begin that hold the tallies of the validation and another split."""
+_EARLIER = {"frames": 1, "negatives_only": False, "started_from": None}
+"""What a request that does not name it means: it was begun before there was a choice."""
+_ADDED = ("task", "classes", "frame")
+"""What requests did not name at first; a run that lacks them all is compared without them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run folder and the names in it.
+
+    Attributes:
+        folder: The folder.
+    """
+
+    folder: Path
+
+    @property
+    def record(self) -> Path:
+        """run.json."""
+        return self.folder / "run.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of unfinished trainings."""
+        return self.folder / "checkpoints"
+
+    def weights(self, part: str) -> Path:
+        """The weights of `kit` or `baseline`."""
+        return self.folder / f"{part}.safetensors"
+
+    def begin(self, request: Mapping[str, Any], *, resume: bool) -> None:
+        """Opens the folder for an adaptation.
+
+        Args:
+            request: What decides the result; a resumed run must ask for the same.
+            resume: Whether to go on with what is there.
+
+        Raises:
+            UsageError: The folder holds a run and `resume` is off, or the request differs.
+            DataError: There is nothing to resume.
+        """
+        exists = self.record.exists()
+        if exists and not resume:
+            raise UsageError(
+                "the folder holds a run already",
+                whose=str(self.folder),
+                fix="choose another --out, or pass --resume to go on with it",
+            )
+        if exists:
+            known = {**_EARLIER, **self.read()["request"]}
+            wanted = {**_EARLIER, **request}
+            # Fields that recipes got later mean what they mean if they are not named.
+            if "recipe" in known:
+                known["recipe"] = Recipe.model_validate(known["recipe"]).model_dump()
+            if not any(name in known for name in _ADDED):
+                wanted = {name: value for name, value in wanted.items() if name not in _ADDED}
+            changed = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
+            if changed:
+                raise UsageError(
+                    f"the run was begun with another {', '.join(changed)}",
+                    whose=str(self.folder),
+                    fix="resume it with the options it was begun with, or start a new run",
+                )
+        else:
+            write_json(self.record, {"schema": SCHEMA, "request": dict(request), "done": False})
+
+    def read(self) -> dict[str, Any]:
+        """The record.
+
+        Raises:
+            DataError: The folder holds no run, or one of another schema.
+        """
+        if not self.record.exists():
+            raise DataError(
+                "the folder holds no run",
+                whose=str(self.folder),
+                fix="make one: moekit adapt KIT --data D --out RUN",
+            )
+        record = read_json(self.record)
+        if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+            raise DataError(
+                f"the run is not of schema {SCHEMA}",
+                whose=str(self.record),
+                fix="make it again with this version of moekit",
+            )
+        return record
+
+    def read_finished(self) -> dict[str, Any]:
+        """The record of a finished adaptation.
+
+        Raises:
+            DataError: The adaptation is not finished.
+        """
+        record = self.read()
+        if not record["done"]:
+            raise DataError(
+                "the adaptation is not finished",
+                whose=str(self.folder),
+                fix="finish it: the same `moekit adapt` command with --resume",
+            )
+        return record
+
+    def frames(self) -> int:
+        """How many frames the samples have that the adaptation saw; 1 for images.
+
+        Raises:
+            DataError: The folder holds no run.
+        """
+        return int({**_EARLIER, **self.read()["request"]}["frames"])
+
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes of the data that the adaptation saw.
+
+        A run that does not name them has two, whose names it did not record.
+
+        Raises:
+            DataError: The folder holds no run.
+        """
+        return tuple(self.read()["request"].get("classes", ("negative", "positive")))
+
+    def frame(self) -> Frame:
+        """How pictures lie in the input.
+
+        Raises:
+            DataError: The folder holds no run.
+        """
+        request = self.read()["request"]
+        if "frame" in request:
+            return Frame(**request["frame"])
+        side = request["recipe"]["image_size"]
+        return Frame(height=side, width=side)
+
+    def finish(self, facts: Mapping[str, Any]) -> None:
+        """Adds what was found out and marks the adaptation as done."""
+        write_json(self.record, {**self.read(), **facts, "done": True})
+
+    def write_history(self, epochs: Iterable[Mapping[str, float]]) -> None:
+        """Writes history.jsonl."""
+        with atomic_text(self.folder / "history.jsonl") as file:
+            file.writelines(json.dumps(dict(epoch)) + "\n" for epoch in epochs)
+
+    def save_weights(self, part: str, module: nn.Module) -> str:
+        """Writes the weights of `kit` or `baseline`; returns their SHA-256."""
+        path = self.weights(part)
+        tensors = {name: value.contiguous() for name, value in module.state_dict().items()}
+        write_tensors(path, tensors)
+        return sha256(path)
+
+    def load_weights(self, part: str, module: nn.Module, *, expected: str) -> None:
+        """Reads the weights of `kit` or `baseline`.
+
+        Args:
+            part: Which.
+            module: Takes them.
+            expected: SHA-256 of the file, from the record; checked before the file is parsed.
+
+        Raises:
+            WeightsError: The file is missing, changed or does not fit.
+        """
+        path = self.weights(part)
+        try:
+            if sha256(path) != expected:
+                raise ValueError("its SHA-256 is not the one in run.json")
+            module.load_state_dict(load_file(path))
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise WeightsError(
+                f"the trained weights cannot be used ({str(error).splitlines()[0]})",
+                whose=str(path),
+                fix="make the run again with the installed version of the kit",
+            ) from error

@@ -1,0 +1,94 @@
+"""A trained run that answers pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+
+from moekit.contract.answers import Answer, Item, TaskContext
+from moekit.contract.tasks import TaskSpec
+from moekit.data.stream import Preprocess
+from moekit.errors import UsageError
+from moekit.runtime.predictor import Compute
+
+Row = dict[str, Any]
+Pictures = Sequence[Image.Image | Sequence[Image.Image]]
+UNREADABLE = "unreadable"
+"""The verdict on an image that could not be read."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answerer:
+    """A trained run that answers pictures.
+
+    Attributes:
+        compute: Computes batches.
+        preprocess: Reads images.
+        task: What is answered.
+        context: What the task's functions know.
+        point: What was chosen on validation data.
+    """
+
+    compute: Compute
+    preprocess: Preprocess
+    task: TaskSpec
+    context: TaskContext
+    point: Any
+
+    def answer(self, pictures: Pictures, *, batch_size: int = 16) -> list[Answer]:
+        """The answers to RGB pictures of any size, or to stacks of them.
+
+        Args:
+            pictures: n pictures or, if the run was trained on stacks, n sequences of as many.
+            batch_size: Pictures or stacks a forward pass.
+
+        Raises:
+            UsageError: A stack has another number of pictures than the run was trained with.
+        """
+        stacks = [[one] if isinstance(one, Image.Image) else list(one) for one in pictures]
+        frames = self.preprocess.frames
+        wrong = [len(stack) for stack in stacks if len(stack) != frames]
+        if wrong:
+            raise UsageError(
+                f"stacks of {wrong[0]} were given, the run was made with stacks of {frames}",
+                whose="the pictures",
+                fix="give stacks of as many pictures as the run was made with, or another run",
+            )
+        found: list[Answer] = []
+        for first in range(0, len(stacks), batch_size):
+            part = stacks[first : first + batch_size]
+            computed = self.compute(torch.stack([self.preprocess.stack(one) for one in part]))
+            middles = [stack[len(stack) // 2] for stack in part]
+            items = [
+                Item(id=str(first + place), size=(picture.height, picture.width))
+                for place, picture in enumerate(middles)
+            ]
+            found += self.task.answering.answers(computed.kit, items, self.point, self.context)
+        return found
+
+    def unreadable(self, name: str, reason: str) -> Row:
+        """The row of an image that could not be read."""
+        blank = self.task.answering.unreadable(self.point)
+        return self._row(name, {"verdict": UNREADABLE, **blank, "overlay": "", "error": reason})
+
+    def row(
+        self, name: str, answer: Answer, *, overlay: str, files: Mapping[str, str] | None = None
+    ) -> Row:
+        """The row of an answer.
+
+        Args:
+            name: Of the image.
+            answer: Its answer.
+            overlay: Path of its overlay below the output folder; empty if there is none.
+            files: Paths of its other files, by column.
+        """
+        known = {**answer.as_row(), "overlay": overlay, "error": "", **(files or {})}
+        return self._row(name, known)
+
+    def _row(self, name: str, known: Mapping[str, Any]) -> Row:
+        columns = self.task.show.columns
+        return {"file": name, **{column: known.get(column, "") for column in columns}}

@@ -1,0 +1,175 @@
+"""A run's trained kit, on the backbone that it was trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moekit.backbone.model import MoEBackbone
+from moekit.contract.answers import TaskContext
+from moekit.contract.kits import KitSpec
+from moekit.contract.recipe import Recipe
+from moekit.data.stream import Preprocess
+from moekit.data.views import view_numbers
+from moekit.errors import DataError, WeightsError
+from moekit.plugins.registry import Registry
+from moekit.plugins.resolve import Resolved, resolve
+from moekit.runs.run import VALIDATION, Run
+from moekit.runtime.answerer import Answerer
+from moekit.runtime.device import pick_arithmetic
+from moekit.runtime.kit import KitModules
+from moekit.runtime.predictor import Predictor
+
+
+def check_kit(run: Run, kit: KitSpec) -> None:
+    """Refuses a run of another kit.
+
+    Raises:
+        DataError: The run is of another kit, or not finished.
+    """
+    made_by = run.read_finished()["request"]["kit"]
+    if made_by.rpartition("/")[2] != kit.name:
+        raise DataError(
+            f"the run was made by the kit {made_by}, not {kit.name}",
+            whose=str(run.folder),
+            fix=f"name the kit {made_by}, or another run",
+        )
+
+
+def load_predictor(
+    run: Run,
+    kit: KitSpec,
+    *,
+    backbone: MoEBackbone,
+    registry: Registry,
+    with_baseline: bool,
+    precision: str | None = None,
+) -> Predictor:
+    """A run's trained kit on the backbone that it was trained on; the backbone is not changed.
+
+    Raises:
+        DataError: The run is not finished or is of another kit.
+        WeightsError: The backbone is another one, or the trained weights are damaged.
+    """
+    record = run.read_finished()
+    request = record["request"]
+    check_kit(run, kit)
+    _check_backbone(run, record, backbone)
+    resolved = resolve(kit, registry, frames=run.frames())
+    recipe = Recipe.model_validate(request["recipe"])
+    device = next(backbone.parameters()).device
+    parts = {"kit": resolved.kit}
+    if with_baseline:
+        parts["baseline"] = resolved.kit.bare
+    loaded = {}
+    for name, spec in parts.items():
+        modules = KitModules(
+            spec=spec,
+            registry=registry,
+            backbone=backbone,
+            classes=len(run.classes()),
+            frames=run.frames(),
+        )
+        run.load_weights(name, modules, expected=record["weights"][f"{name}_sha256"])
+        loaded[name] = modules.to(device)
+    return Predictor(
+        backbone=backbone,
+        kit=loaded["kit"],
+        baseline=loaded.get("baseline"),
+        task=resolved.task,
+        arithmetic=pick_arithmetic(precision or record["arithmetic"], device),
+        views=view_numbers(recipe.scoring_views, recipe.view_order),
+        top_k=request["top_k"],
+    )
+
+
+def _check_backbone(run: Run, record: dict[str, Any], backbone: MoEBackbone) -> None:
+    request = record["request"]
+    if request["backbone_sha256"] != backbone.provenance.sha256:
+        raise WeightsError(
+            f"the run was trained on other backbone weights ({record['backbone']['origin']})",
+            whose=str(run.folder),
+            fix="pass the weights that it was trained on with --weights",
+        )
+    top_k = request["top_k"]
+    if request.get("computes", backbone.provenance.sha256) != backbone.computes_at(top_k):
+        raise WeightsError(
+            f"the run was trained at top_k {top_k} with another sparse form "
+            f"({record['backbone']['sparse_form']})",
+            whose=str(run.folder),
+            fix="pass the form that it was trained with with --form",
+        )
+
+
+def load_answerer(
+    run: Run,
+    kit: KitSpec,
+    *,
+    backbone: MoEBackbone,
+    registry: Registry,
+    rule: str | None = None,
+    precision: str | None = None,
+) -> tuple[Predictor, Answerer]:
+    """A run's trained kit, ready to answer pictures.
+
+    Args:
+        run: A finished run.
+        kit: As the run was made with it.
+        backbone: The shared backbone.
+        registry: The installed plugins.
+        rule: See `points_of`.
+        precision: fp32, bf16, or that of the adaptation if None.
+
+    Raises:
+        DataError: The run is not finished, or its validation tallies do not do for the rule.
+        WeightsError: See `load_predictor`.
+    """
+    predictor = load_predictor(
+        run, kit, backbone=backbone, registry=registry, with_baseline=False, precision=precision
+    )
+    resolved = resolve(kit, registry, frames=run.frames())
+    answerer = Answerer(
+        compute=predictor,
+        preprocess=preprocess_of(run, backbone),
+        task=resolved.task,
+        context=context_of(run, resolved, kinds=predictor.kit.kinds),
+        point=points_of(run, resolved, rule=rule or "")[0],
+    )
+    return predictor, answerer
+
+
+def preprocess_of(run: Run, backbone: MoEBackbone) -> Preprocess:
+    """How the run's images are read."""
+    return Preprocess(frame=run.frame(), mean=backbone.mean, std=backbone.std, frames=run.frames())
+
+
+def context_of(run: Run, resolved: Resolved, *, kinds: tuple[str, ...] = ()) -> TaskContext:
+    """What the task's functions know of a run."""
+    return resolved.context(classes=run.classes(), frame=run.frame(), kinds=kinds)
+
+
+def points_of(run: Run, resolved: Resolved, *, rule: str = "") -> tuple[Any, ...]:
+    """The points of the kit and its baseline, chosen on the run's validation split.
+
+    Args:
+        run: A finished run.
+        resolved: Its kit.
+        rule: See `Judge.rules`; the kit's own if empty, or else the task's first.
+
+    Raises:
+        DataError: The validation tallies are gone, or do not do for the rule.
+        UsageError: The rule is unknown.
+    """
+    judge = resolved.task.judge
+    tallies = judge.load(run.folder, VALIDATION)
+    if not tallies:
+        raise DataError(
+            "the tallies of the validation split are gone",
+            whose=str(run.folder),
+            fix="make the run again",
+        )
+    return tuple(judge.choose(tally, rule_of(resolved, rule)) for tally in tallies)
+
+
+def rule_of(resolved: Resolved, rule: str | None) -> str:
+    """The rule that a user names, or the kit's own, or else the task's first; may be empty."""
+    return rule or resolved.kit.threshold_rule or next(iter(resolved.task.judge.rules), "")

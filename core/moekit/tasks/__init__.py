@@ -1,0 +1,1 @@
+"""The tasks that moekit itself provides, each a folder."""

@@ -1,0 +1,224 @@
+"""What is chosen on validation data: when to answer "none of these", or thresholds of labels.
+
+Shapes: N items, C classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from moekit.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from moekit.tasks.classify.tally import ClassTally
+
+TOP, REFUSE, F1, FALSE_ALARM = "top", "refuse", "f1", "max-false-alarm"
+RULES = ("top", "refuse=SHARE", "f1", "max-false-alarm=SHARE")
+"""`top` answers the most probable class, and of several labels means `f1`."""
+_MIDDLE = 0.5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassPoint:
+    """When an item is called none of the classes; for items of one label.
+
+    Attributes:
+        rule: How it was chosen: `top` or `refuse=SHARE`.
+        n: From how many items of known classes.
+        refuse_above: An item whose open-set score is greater is refused; None for never.
+        refused: Share of the known items of the split that are refused.
+        split: On which split it was chosen.
+    """
+
+    rule: str = TOP
+    n: int = 0
+    refuse_above: float | None = None
+    refused: float = 0.0
+    split: str = "val"
+
+    def as_json(self) -> dict[str, Any]:
+        """The point for result.json."""
+        return {
+            "rule": self.rule,
+            "split": self.split,
+            "n": self.n,
+            "refuse_above": self.refuse_above,
+            "refused": self.refused,
+        }
+
+    def brief(self) -> dict[str, Any]:
+        """What the result of a baseline says of its own point."""
+        return {"refuse_above": self.refuse_above}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelPoint:
+    """Thresholds of labels; for items that may have several.
+
+    Attributes:
+        thresholds: (C) at or above its threshold a label is answered.
+        rule: How they were chosen: `f1` or `max-false-alarm=SHARE`.
+        n: From how many items.
+        values: (C) what the rule reached: F1, or the share of items without the label that get it;
+            None for classes for which nothing could be chosen, whose threshold is 0.5.
+        split: On which split they were chosen.
+    """
+
+    thresholds: tuple[float, ...]
+    rule: str
+    n: int
+    values: tuple[float | None, ...]
+    split: str = "val"
+
+    @property
+    def thresholds_C(self) -> np.ndarray:
+        """(C,) float64 thresholds."""
+        return np.array(self.thresholds)
+
+    def as_json(self) -> dict[str, Any]:
+        """The point for result.json."""
+        return {
+            "rule": self.rule,
+            "split": self.split,
+            "n": self.n,
+            "thresholds": list(self.thresholds),
+            "values": list(self.values),
+        }
+
+    def brief(self) -> dict[str, Any]:
+        """What the result of a baseline says of its own point."""
+        return {"thresholds": list(self.thresholds)}
+
+
+Chosen = ClassPoint | LabelPoint
+
+
+def choose_point(tally: ClassTally, rule: str) -> Chosen:
+    """Chooses the point by a rule, on validation data only.
+
+    Args:
+        tally: Of the validation split.
+        rule: `top`; `refuse=SHARE`: the lowest bound of the open-set score by which at most that
+            share of the known items is refused; of several labels `f1`: of each class the threshold
+            with the greatest F1 (of equals the middle of the longest run), or
+            `max-false-alarm=SHARE`: the lowest by which at most that share of the items without the
+            label gets it.
+
+    Raises:
+        DataError: The head gives no open-set score, or no item is of a known class.
+        UsageError: The rule is unknown, or one for the other kind of labels.
+    """
+    kind, share = _parse(rule)
+    if tally.labels_NC is not None:
+        if kind == REFUSE:
+            raise _not_for(rule, "items with several labels", ("f1", "max-false-alarm=SHARE"))
+        return _thresholds(tally.probability_NC, tally.labels_NC, rule, share)
+    if kind in (F1, FALSE_ALARM):
+        raise _not_for(rule, "items with one label", ("top", "refuse=SHARE"))
+    unseen_N = tally.unseen_N
+    known_N = np.ones(len(tally), dtype=bool) if unseen_N is None else unseen_N == 0
+    if kind == TOP:
+        return ClassPoint(rule=rule, n=int(known_N.sum()))
+    if tally.unlike_N is None or not known_N.any():
+        raise DataError(
+            f"the rule {rule} needs open-set scores of items of known classes",
+            whose="the val split",
+            fix="use a head that gives `unlike_B`, as ClassHead does, or the rule top",
+        )
+    return _refusal(tally.unlike_N[known_N], rule, share)
+
+
+def _refusal(unlike_N: np.ndarray, rule: str, share: float) -> ClassPoint:
+    """The lowest score above which at most `share` of the items lie."""
+    candidates = np.unique(unlike_N)
+    # Divided like the share was written, so that 2 of 100 is exactly 0.02.
+    refused = (len(unlike_N) - np.searchsorted(np.sort(unlike_N), candidates, side="right")) / len(
+        unlike_N
+    )
+    best = int(np.flatnonzero(refused <= share)[0])
+    return ClassPoint(
+        rule=rule,
+        n=len(unlike_N),
+        refuse_above=float(candidates[best]),
+        refused=float(refused[best]),
+    )
+
+
+def _thresholds(
+    probability_NC: np.ndarray, labels_NC: np.ndarray, rule: str, share: float
+) -> LabelPoint:
+    kind = F1 if rule == TOP else _parse(rule)[0]
+    chosen = [
+        _best_f1(column, truth > 0) if kind == F1 else _fewest_alarms(column, truth > 0, share)
+        for column, truth in zip(probability_NC.T, labels_NC.T, strict=True)
+    ]
+    return LabelPoint(
+        thresholds=tuple(threshold for threshold, _ in chosen),
+        rule=F1 if rule == TOP else rule,
+        n=len(probability_NC),
+        values=tuple(value for _, value in chosen),
+    )
+
+
+def _best_f1(column: np.ndarray, truth: np.ndarray) -> tuple[float, float | None]:
+    if not truth.any():
+        return _MIDDLE, None
+    candidates = _candidates(column)
+    hits = truth.sum() - np.searchsorted(np.sort(column[truth]), candidates, side="left")
+    called = len(column) - np.searchsorted(np.sort(column), candidates, side="left")
+    values = 2 * hits / (called + truth.sum())
+    best = np.flatnonzero(values >= values.max() - 1e-12)
+    runs = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)
+    longest = max(runs, key=len)
+    place = int(longest[len(longest) // 2])
+    return float(candidates[place]), float(values[place])
+
+
+def _fewest_alarms(
+    column: np.ndarray, truth: np.ndarray, share: float
+) -> tuple[float, float | None]:
+    negatives = np.sort(column[~truth])
+    if not len(negatives):
+        return _MIDDLE, None
+    candidates = _candidates(column)
+    alarmed = (len(negatives) - np.searchsorted(negatives, candidates, side="left")) / len(
+        negatives
+    )
+    place = int(np.flatnonzero(alarmed <= share)[0])
+    return float(candidates[place]), float(alarmed[place])
+
+
+def _candidates(column: np.ndarray) -> np.ndarray:
+    """Thresholds on the least value, halfway between neighbours, and beyond the greatest."""
+    unique = np.unique(column)
+    between = (unique[1:] + unique[:-1]) / 2
+    return np.concatenate([[unique[0]], between, [np.nextafter(unique[-1], np.inf)]])
+
+
+def _parse(rule: str) -> tuple[str, float]:
+    kind, equals, text = rule.partition("=")
+    if kind in (TOP, F1) and not equals:
+        return kind, 0.0
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if kind not in (REFUSE, FALSE_ALARM) or not 0 <= share < 1:
+        raise UsageError(
+            f"there is no threshold rule {rule!r}",
+            whose="--threshold-rule",
+            fix=f"use one of: {', '.join(RULES)}",
+        )
+    return kind, share
+
+
+def _not_for(rule: str, what: str, instead: Sequence[str]) -> UsageError:
+    return UsageError(
+        f"the rule {rule} is not for {what}",
+        whose="--threshold-rule",
+        fix=f"use one of: {', '.join(instead)}",
+    )

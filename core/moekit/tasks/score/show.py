@@ -1,0 +1,64 @@
+"""How scores are shown: what the task adds to a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from moekit.contract.report import (
+    HEADER,
+    METRICS,
+    WORST,
+    ReportContext,
+    ReportSection,
+    ReportTable,
+)
+from moekit.tasks.score.sections import both_classes, curve_section, threshold_section
+
+NAMES = {"auroc": "AUROC"}
+"""How the page writes names of figures."""
+
+
+def sections(context: ReportContext) -> list[ReportSection]:
+    """The task's sections of a report, and what it adds to the page's own.
+
+    Args:
+        context: A run whose predictions are `moekit.tasks.score.predictions.Predictions`, or None.
+    """
+    predictions = both_classes(context)
+    return [
+        *_header(context.result["comparison"]),
+        *_metrics(context.result["threshold"]),
+        ReportSection(
+            title=WORST,
+            notes=(
+                "Colour shows how strongly a patch speaks for "
+                f"{context.result['positive']}, from none to red.",
+            ),
+        ),
+        curve_section(context),
+        *([] if predictions is None else [threshold_section(context, predictions)]),
+    ]
+
+
+def _header(comparison: Mapping[str, Any] | None) -> list[ReportSection]:
+    """A tile with the paired test of the AUROCs; none without a baseline."""
+    if comparison is None:
+        return []
+    low, high = comparison["ci95"]
+    tile = (
+        "difference in AUROC",
+        f"{comparison['auroc_difference']:+.4f}",
+        f"95% interval {low:+.4f} to {high:+.4f}, DeLong p = {comparison['delong_p']:.2g}",
+    )
+    table = ReportTable(columns=("what", "value", "remark"), rows=(tile,))
+    return [ReportSection(title=HEADER, tables=(table,))]
+
+
+def _metrics(threshold: Mapping[str, Any]) -> list[ReportSection]:
+    """How the threshold behind the metrics was chosen."""
+    said = (
+        f"Threshold {threshold['value']:.4f}, chosen by the rule {threshold['rule']} on "
+        f"{threshold['n']} images of the {threshold['split']} split."
+    )
+    return [ReportSection(title=METRICS, paragraphs=(said,))]

@@ -1,0 +1,36 @@
+"""The task `segment`: a class for each pixel.
+
+The names below are public. Each is imported when it is first used, so that importing the package
+imports no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moekit.lazy import getter
+
+if TYPE_CHECKING:
+    from moekit.tasks.segment.head import FusionSegHead, LinearSegHead
+    from moekit.tasks.segment.task import SEGMENT
+
+_HOMES = {
+    "tasks.segment.head": (
+        "FusionSegHead",
+        "LinearSegHead",
+    ),
+    "tasks.segment.task": ("SEGMENT",),
+}
+
+__all__ = [
+    "SEGMENT",
+    "FusionSegHead",
+    "LinearSegHead",
+]
+
+if not TYPE_CHECKING:
+    __getattr__ = getter(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,73 @@
+"""Logits of an input as class numbers of a picture.
+
+Shapes: C classes, h and w rows and columns of the logits, H and W those of the picture.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moekit.data.geometry import Frame, Size
+
+_MOST_NUMBERS = 16_000_000
+"""Logits that are enlarged at a time; the picture is answered in strips of rows."""
+
+
+def class_map(logit_Chw: Tensor, frame: Frame, size: Size) -> np.ndarray:
+    """The class of each pixel of a picture: the greatest of the enlarged logits.
+
+    The borders of a letterbox are cut off, and the rest is enlarged bilinearly, pixels as areas. A
+    squashed input gives what `interpolate(align_corners=False)` gives. Memory does not grow with
+    the picture, but for the result.
+
+    Args:
+        logit_Chw: (C, h, w) float32 over the whole input.
+        frame: How the picture lies in the input.
+        size: (H, W) of the picture, upright.
+
+    Returns:
+        (H, W) uint8, or uint16 if there are more than 256 classes.
+    """
+    classes, h, w = logit_Chw.shape
+    height, width = size
+    box = frame.box(size)
+    rows = _places(height, box.top, box.height, frame.height, h)
+    columns = _places(width, box.left, box.width, frame.width, w)
+    strip = max(1, _MOST_NUMBERS // (classes * width))
+    answer = np.empty(size, dtype=np.uint8 if classes <= 256 else np.uint16)
+    for top in range(0, height, strip):
+        part = tuple(one[top : top + strip] for one in rows)
+        tall = _blend(logit_Chw, part, dim=1)
+        answer[top : top + strip] = _blend(tall, columns, dim=2).argmax(0).numpy()
+    return answer
+
+
+def _places(
+    count: int, start: int, length: int, whole: int, cells: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(count,) two cells between which each pixel lies, and the second one's weight.
+
+    Cells whose centres lie in the border are not used.
+    """
+    scale = cells / whole
+    first = math.ceil(start * scale - 0.5)
+    last = math.floor((start + length) * scale - 0.5)
+    if first > last:  # the picture is thinner than a cell
+        first = last = int((start + length / 2) * scale)
+    first, last = max(first, 0), min(last, cells - 1)
+    at = (start + (torch.arange(count, dtype=torch.float64) + 0.5) * length / count) * scale - 0.5
+    at = at.clamp(first, last)
+    low = at.floor().long()
+    return low, (low + 1).clamp_max(last), (at - low).float()
+
+
+def _blend(x: Tensor, places: tuple[Tensor, ...], *, dim: int) -> Tensor:
+    low, high, share = places
+    shape = [1, 1, 1]
+    shape[dim] = -1
+    below = x.index_select(dim, low)
+    return below + (x.index_select(dim, high) - below) * share.reshape(shape)

@@ -1,0 +1,171 @@
+"""Figures of classes with bootstrap intervals, and the paired test of two models.
+
+Counts of pictures are weighed by how often a resample holds them, so that 2,000 resamples are one
+product of matrices.
+
+Shapes: N pictures, C classes, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from moekit.contract.tasks import SummaryJob
+from moekit.evaluation.bootstrap import RESAMPLES, Resamples, percentile_interval
+from moekit.tasks.segment.metrics import (
+    class_boundary_iou,
+    class_dice,
+    class_iou,
+    mean_over_classes,
+)
+from moekit.tasks.segment.tally import SegmentTally
+
+SEED = 0
+"""Of the paired test, which is called without one."""
+
+
+def resample_weights(tally: SegmentTally, *, seed: int, count: int) -> np.ndarray | None:
+    """(R, N) float64, how often each resample holds each picture; None if nothing can vary.
+
+    The resamples are those of `moekit.evaluation.bootstrap.Resamples`, by which metrics have their
+    intervals.
+
+    Args:
+        tally: What is resampled.
+        seed: Of the draws.
+        count: R.
+    """
+    drawn = Resamples(tally, seed=seed, count=count)
+    if drawn.fixed:
+        return None
+    pictures = len(tally)
+    return np.stack([np.bincount(rows, minlength=pictures) for rows in drawn]).astype(np.float64)
+
+
+def compare(kit: SegmentTally, baseline: SegmentTally) -> dict[str, Any] | None:
+    """The paired bootstrap of the difference in mIoU on the same pictures.
+
+    p is twice the smaller share of resamples on either side of 0, with one added to both counts
+    (Davison and Hinkley 1997, section 4.4.1); at most 1.
+
+    Returns:
+        `metric`, `difference` (kit less baseline), `ci95` and `p`; None if nothing can vary, or
+        mIoU is undefined.
+    """
+    weights = resample_weights(kit, seed=SEED, count=RESAMPLES)
+    if weights is None:
+        return None
+    drawn = _miou(kit, weights) - _miou(baseline, weights)
+    whole = np.ones((1, len(kit)))
+    difference = float((_miou(kit, whole) - _miou(baseline, whole))[0])
+    interval = percentile_interval(drawn)
+    if interval is None or not np.isfinite(difference):
+        return None
+    drawn = drawn[np.isfinite(drawn)]
+    tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    return {
+        "metric": "miou",
+        "difference": difference,
+        "ci95": list(interval),
+        "p": min(1.0, 2 * (tail + 1) / (len(drawn) + 1)),
+    }
+
+
+def complete(summary: dict[str, Any], job: SummaryJob) -> dict[str, Any]:
+    """A summary with the figures of each class under `per_class`, by the class's name.
+
+    Each class has the pixels and pictures of its truth, and `iou`, `dice` and `boundary_iou` with
+    their intervals; with a baseline also `baseline_iou` and the interval of `iou_difference`. An
+    undefined value is None.
+    """
+    kit: SegmentTally = job.tallies[0]
+    bare: SegmentTally | None = job.tallies[1] if len(job.tallies) > 1 else None
+    weights = resample_weights(kit, seed=job.seed, count=job.resamples)
+    figures = {name: _with_intervals(kit, name, weights) for name in _FIGURES}
+    if bare is not None:
+        figures["baseline_iou"] = _with_intervals(bare, "iou", weights)
+        figures["iou_difference"] = _differences(kit, bare, weights)
+    truth_NC = kit.confusion_NCC.sum(2)
+    classes = {
+        name: {
+            "truth_pixels": int(truth_NC[:, number].sum()),
+            "truth_pictures": int((truth_NC[:, number] > 0).sum()),
+            "background": number in kit.background,
+            **{key: entries[number] for key, entries in figures.items()},
+        }
+        for number, name in enumerate(kit.classes)
+    }
+    return {**summary, "per_class": classes}
+
+
+def facts(tally: SegmentTally) -> dict[str, Any]:
+    """Counts for result.json: pixels that count and that do not, and classes without any truth."""
+    truth_C = tally.confusion_NCC.sum((0, 2))
+    return {
+        "pixels": int(truth_C.sum()),
+        "ignored_pixels": int(tally.ignored_N.sum()),
+        "absent_classes": [
+            name for name, pixels in zip(tally.classes, truth_C, strict=True) if not pixels
+        ],
+    }
+
+
+def _of_confusion(counts: SegmentTally, weights: np.ndarray) -> np.ndarray:
+    """(R, C, C) weighted sums over pictures."""
+    pictures, classes, _ = counts.confusion_NCC.shape
+    flat = counts.confusion_NCC.reshape(pictures, -1).astype(np.float64)
+    return (weights @ flat).reshape(-1, classes, classes)
+
+
+def _of_boundary(counts: SegmentTally, weights: np.ndarray) -> np.ndarray:
+    """(R, C, 3) weighted sums over pictures."""
+    pictures, classes, _ = counts.boundary_NC3.shape
+    flat = counts.boundary_NC3.reshape(pictures, -1).astype(np.float64)
+    return (weights @ flat).reshape(-1, classes, 3)
+
+
+_FIGURES: dict[str, Callable[[SegmentTally, np.ndarray], np.ndarray]] = {
+    "iou": lambda tally, weights: class_iou(_of_confusion(tally, weights)),
+    "dice": lambda tally, weights: class_dice(_of_confusion(tally, weights)),
+    "boundary_iou": lambda tally, weights: class_boundary_iou(_of_boundary(tally, weights)),
+}
+
+
+def _miou(tally: SegmentTally, weights: np.ndarray) -> np.ndarray:
+    return mean_over_classes(class_iou(_of_confusion(tally, weights)))
+
+
+def _with_intervals(
+    tally: SegmentTally, name: str, weights: np.ndarray | None
+) -> list[dict[str, Any]]:
+    value_C = _FIGURES[name](tally, np.ones((1, len(tally))))[0]
+    drawn = None if weights is None else _FIGURES[name](tally, weights)
+    return _entries(value_C, drawn, "value")
+
+
+def _differences(
+    kit: SegmentTally, bare: SegmentTally, weights: np.ndarray | None
+) -> list[dict[str, Any]]:
+    whole = np.ones((1, len(kit)))
+    iou = _FIGURES["iou"]
+    ours, theirs = (iou(tally, whole)[0] for tally in (kit, bare))
+    drawn = None if weights is None else iou(kit, weights) - iou(bare, weights)
+    return _entries(ours - theirs, drawn, "difference")
+
+
+def _entries(value_C: np.ndarray, drawn_RC: np.ndarray | None, key: str) -> list[dict[str, Any]]:
+    entries = []
+    for number, value in enumerate(value_C):
+        interval: Sequence[float] | None = None
+        if drawn_RC is not None and np.isfinite(value):
+            interval = percentile_interval(drawn_RC[:, number])
+        entries.append(
+            {
+                key: float(value) if np.isfinite(value) else None,
+                "ci95": None if interval is None else list(interval),
+            }
+        )
+    return entries

@@ -1,0 +1,1 @@
+"""A kit for classes that look alike, for moekit."""

@@ -1,0 +1,1 @@
+"""A kit that outlines the parts of a scene, for moekit."""

@@ -1,0 +1,82 @@
+"""Views are different, keep the pixels and can be turned back."""
+
+import pytest
+import torch
+
+from moekit import UsageError
+from moekit.data.geometry import Frame
+from moekit.data.views import VIEWS, check_views, unview, view, views_of
+
+SHAPES = [(6, 6), (1, 1), (3, 7, 7), (2, 3, 5, 8), (2, 4, 3, 8, 5), (1, 9), (9, 1)]
+
+
+def test_the_eight_views_are_all_different_and_keep_the_pixels():
+    image = torch.arange(48.0).reshape(3, 4, 4)
+    seen = {tuple(view(image, number).flatten().tolist()) for number in range(VIEWS)}
+    assert len(seen) == 8
+    for number in range(VIEWS):
+        assert view(image, number).sum() == image.sum()
+    assert torch.equal(view(image, 0), image)
+
+
+def test_the_four_views_of_a_rectangle_are_different_and_keep_its_shape():
+    image = torch.arange(60.0).reshape(3, 4, 5)
+    views = [view(image, number) for number in range(4)]
+    assert len({tuple(one.flatten().tolist()) for one in views}) == 4
+    assert all(one.shape == image.shape and one.is_contiguous() for one in views)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_flips_and_half_turns_undo_themselves(number):
+    image = torch.randn(3, 6, 6)
+    assert torch.equal(view(view(image, number), number), image)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_maps_of_a_view_turn_back(shape):
+    image = torch.randn(shape)
+    for number in range(views_of(Frame(height=shape[-2], width=shape[-1]))):
+        assert torch.equal(unview(view(image, number), number), image)
+        assert torch.equal(view(unview(image, number), number), image)
+
+
+def test_a_map_that_is_computed_patch_by_patch_turns_back_onto_its_image():
+    images = torch.randn(2, 3, 16, 24)
+    patches = torch.nn.functional.avg_pool2d(images, 8)
+    for number in range(4):
+        seen = torch.nn.functional.avg_pool2d(view(images, number), 8)
+        torch.testing.assert_close(unview(seen, number), patches)
+
+
+@pytest.mark.parametrize("number", [4, 5, 6, 7])
+@pytest.mark.parametrize("turn", [view, unview])
+def test_a_rectangle_has_no_quarter_turns(turn, number):
+    with pytest.raises(UsageError, match=f"no view {number} of images of 4 x 6"):
+        turn(torch.zeros(3, 4, 6), number)
+
+
+@pytest.mark.parametrize("number", [-1, 8])
+def test_there_is_no_ninth_view(number):
+    with pytest.raises(UsageError, match="no view"):
+        view(torch.zeros(3, 6, 6), number)
+
+
+def test_a_frame_says_how_many_views_it_has():
+    square, wide = Frame(height=28, width=28, fit="letterbox"), Frame(height=28, width=42)
+    assert (views_of(square), views_of(wide)) == (8, 4)
+    check_views(square, 8, whose="views")
+    with pytest.raises(UsageError, match="28 x 42 pixels have 4"):
+        check_views(wide, 5, whose="views")
+
+
+@pytest.mark.parametrize("number", range(VIEWS))
+def test_a_graph_turns_maps_back(number):
+    class Turn(torch.nn.Module):
+        def forward(self, maps):
+            return unview(view(maps, number), number)
+
+    maps = torch.randn(2, 1, 5, 5)
+    recorded = torch.export.export(
+        Turn(), (maps,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    )
+    assert torch.equal(recorded.module()(torch.cat([maps, maps])), torch.cat([maps, maps]))

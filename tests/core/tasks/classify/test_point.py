@@ -1,0 +1,105 @@
+"""What is chosen on validation data keeps its promise."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from moekit import DataError, UsageError
+from moekit.tasks.classify.point import ClassPoint, LabelPoint, choose_point
+from moekit.tasks.classify.refusal import refused_rows
+
+
+def test_without_a_rule_nothing_is_refused(tally):
+    point = choose_point(tally(), "top")
+    assert point == ClassPoint(rule="top", n=60)
+    assert not refused_rows(point, np.array([1e9]), 1).any()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.05, 0.2, 0.9])
+def test_refusal_keeps_its_promise_and_no_lower_bound_would(tally, share):
+    made = tally(100, 4, unseen=20)
+    point = choose_point(made, f"refuse={share}")
+    known = made.unlike_N[made.labels_N >= 0]
+    refused = refused_rows(point, known, len(known)).mean()
+    assert refused == pytest.approx(point.refused)
+    assert refused <= share
+    below = known[known < point.refuse_above]
+    if len(below):
+        assert (known > below.max()).mean() > share
+
+
+def test_two_of_a_hundred_are_two_per_cent(tally):
+    made = tally(100, 4)
+    assert choose_point(made, "refuse=0.02").refused == 0.02
+
+
+def test_an_open_set_score_that_is_no_number_is_refused():
+    point = ClassPoint(rule="refuse=0.1", n=9, refuse_above=0.5)
+    assert refused_rows(point, np.array([np.nan, 0.4, 0.6]), 3).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("rule", ["top", "f1"])
+def test_thresholds_of_labels_have_the_greatest_f1(tally, rule):
+    made = tally(80, 3, several=True)
+    point = choose_point(made, rule)
+    assert point.rule == "f1"
+    for label in range(3):
+        column, truth = made.probability_NC[:, label], made.labels_NC[:, label]
+        reached = f1_score(truth, column >= point.thresholds[label])
+        best = max(f1_score(truth, column >= cut) for cut in np.unique(column))
+        assert reached == pytest.approx(best)
+        assert point.values[label] == pytest.approx(best)
+
+
+def test_false_alarms_of_labels_are_kept_and_no_lower_threshold_would(tally):
+    made = tally(80, 3, several=True)
+    point = choose_point(made, "max-false-alarm=0.1")
+    for label in range(3):
+        column, truth = made.probability_NC[:, label], made.labels_NC[:, label] == 1
+        assert (column[~truth] >= point.thresholds[label]).mean() <= 0.1
+        lower = column[~truth][column[~truth] < point.thresholds[label]].max()
+        assert (column[~truth] >= lower).mean() > 0.1
+
+
+def test_a_label_that_validation_lacks_gets_one_half_and_no_value(tally):
+    made = tally(30, 3, several=True)
+    made.labels_NC[:, 1] = 0
+    point = choose_point(made, "f1")
+    assert (point.thresholds[1], point.values[1]) == (0.5, None)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["best", "refuse", "refuse=1", "refuse=-0.1", "refuse=nan", "top=0.1", "max-false-alarm=x", ""],
+)
+def test_an_unknown_rule_is_named_with_those_that_there_are(tally, rule):
+    with pytest.raises(UsageError, match="refuse=SHARE"):
+        choose_point(tally(), rule)
+
+
+def test_rules_for_the_other_kind_of_labels_are_refused(tally):
+    with pytest.raises(UsageError, match="one label"):
+        choose_point(tally(), "f1")
+    with pytest.raises(UsageError, match="several labels"):
+        choose_point(tally(several=True), "refuse=0.1")
+
+
+def test_refusal_without_open_set_scores_says_so(tally):
+    made = tally(several=False)
+    bare = made.take(np.arange(10))
+    object.__setattr__(bare, "unlike_N", None)
+    with pytest.raises(DataError, match="open-set"):
+        choose_point(bare, "refuse=0.1")
+
+
+def test_points_are_json(tally):
+    one = json.dumps(choose_point(tally(), "refuse=0.1").as_json(), allow_nan=False)
+    assert json.loads(one)["rule"] == "refuse=0.1"
+    several = choose_point(tally(several=True), "f1")
+    assert isinstance(several, LabelPoint)
+    told = json.loads(json.dumps(several.as_json(), allow_nan=False))
+    assert len(told["thresholds"]) == 4
+    assert several.brief() == {"thresholds": list(several.thresholds)}
+    assert set(choose_point(tally(), "top").brief()) == {"refuse_above"}

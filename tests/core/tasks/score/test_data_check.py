@@ -1,0 +1,52 @@
+"""A score needs two classes, of which one is the negative."""
+
+import dataclasses
+
+import pytest
+
+from moekit import DataError, Dataset, Sample
+from moekit.builtin.loaders.folder import load_folder
+from moekit.tasks.score.data_check import two_classes_check
+
+
+def folder(tmp_path, text):
+    for number in range(40):
+        (tmp_path / f"{number}.png").write_bytes(str(number).encode())
+    (tmp_path / "labels.csv").write_text(text)
+    return load_folder(tmp_path, 0)
+
+
+def lines(names, header="path,label"):
+    rows = [f"{number}.png,{names[number % len(names)]}" for number in range(40)]
+    return "\n".join([header, *rows])
+
+
+def test_good_and_another_are_accepted(tmp_path):
+    two_classes_check(folder(tmp_path, lines(["dent", "good"])))
+
+
+def test_classes_of_loaders_that_know_their_negative_are_accepted(tmp_path):
+    samples = tuple(Sample(id=str(n), path=tmp_path, label=n) for n in range(2))
+    two_classes_check(Dataset(name="m", samples=samples, classes=("label 0", "label 1")))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["good", "dent", "scratch"], r"3 classes were found \(dent, good, scratch\), not two"),
+        (["cat", "dog"], "not clear which of 'cat' and 'dog' is the negative class"),
+        (["good", "ok"], "not clear"),
+    ],
+)
+def test_other_classes_are_refused_with_the_words_of_always(tmp_path, names, message):
+    with pytest.raises(DataError, match=message) as caught:
+        two_classes_check(folder(tmp_path, lines(names)))
+    assert "good, normal, ok" in caught.value.fix
+
+
+def test_several_labels_are_refused(tmp_path):
+    dataset = folder(tmp_path, lines(["a", "b", "a|b"], "path,labels"))
+    with pytest.raises(DataError, match="negative"):
+        two_classes_check(dataset)
+    with pytest.raises(DataError, match="several labels"):
+        two_classes_check(dataclasses.replace(dataset, has_negative=True))
