@@ -50,7 +50,7 @@ def randomise() -> Callable[..., None]:
 
 @pytest.fixture
 def picture() -> Image.Image:
-    """A gradient with noise, so that a lossy or truncated copy is told from it."""
+    """A gradient with noise, so that a lossy or truncated copy differs from it."""
     generator = np.random.default_rng(0)
     ramp = np.linspace(0, 200, 48)[:, None, None] + np.zeros((48, 64, 3))
     return Image.fromarray((ramp + generator.integers(0, 40, ramp.shape)).astype(np.uint8))

@@ -48,7 +48,7 @@ TASK_WORDS_ALLOWED = {
     "data/__init__.py": "names what images.py offers",
     "data/conversion.py": "masks are pictures, and are read by the rules of pictures",
     "data/images.py": "the same: `read_mask` is public since API 1.0",
-    "data/mask_table.py": "what the values of such a picture mean is told with the data",
+    "data/mask_table.py": "the loader says what the values of such a picture mean",
     "data/negatives.py": "sets without positives, which loaders of API 1.x split by it",
     "data/samples.py": "fields of `Sample` and `Dataset` of API 1.x",
     "data/splits.py": "sets without positives, which loaders of API 1.x split by it",

@@ -40,8 +40,8 @@ class CommandSpec:
         build: Makes the click command; called when the command is, so that neither click nor the
             command's own libraries are imported before. `moekit.command_options` adds `--json` and
             `--debug`. It tells a failure by raising a `moekit.MoekitError`, ends early with
-            `ctx.exit(code)`, and what it returns is ignored; anything else that it raises is told
-            as the plugin's fault, exit code 3.
+            `ctx.exit(code)`, and what it returns is ignored; anything else that it raises is
+            reported as the plugin's fault, exit code 3.
         summary: One line, as in the manifest.
     """
 

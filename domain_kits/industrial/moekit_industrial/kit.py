@@ -11,15 +11,18 @@ from moekit.tasks.segment import FusionSegHead
 from moekit_industrial.anomaly import MemoryHead, fit_memory
 from moekit_industrial.truth import defect_masks, defect_types
 
-_BLOCKS = (7, 8, 9)
+
+def _slots(*blocks: int) -> tuple[SpecialistSlot, ...]:
+    return tuple(
+        SpecialistSlot(block=block, experts=("defect", "defect"), gate="top_k_softmax", top_k=3)
+        for block in blocks
+    )
+
 
 _BOTH_CLASSES = KitSpec(
     name="industrial",
     summary="tells defective parts from good ones and shows where",
-    slots=tuple(
-        SpecialistSlot(block=block, experts=("defect", "defect"), gate="top_k_softmax", top_k=3)
-        for block in _BLOCKS
-    ),
+    slots=_slots(7, 8, 9),
     head_blocks=(5, 7, 9),
     build_head=PooledHead,
     recipe=Recipe(
@@ -63,10 +66,7 @@ DEFECT_TYPES = dataclasses.replace(
     _BOTH_CLASSES,
     summary="tells types of defects apart",
     task="classify",
-    slots=tuple(
-        SpecialistSlot(block=block, experts=("defect", "defect"), gate="top_k_softmax", top_k=3)
-        for block in (8, 9, 10)
-    ),
+    slots=_slots(8, 9, 10),
     head_blocks=(5, 7, 9, 10),
     build_head=functools.partial(
         ClassHead, summaries=("class", "mean", "maximum", "deviation"), dropout=0.4
@@ -97,10 +97,7 @@ DEFECT_MASKS = dataclasses.replace(
     DEFECT_TYPES,
     summary="outlines defects",
     task="segment",
-    slots=tuple(
-        SpecialistSlot(block=block, experts=("defect", "defect"), gate="top_k_softmax", top_k=3)
-        for block in (9, 10)
-    ),
+    slots=_slots(9, 10),
     head_blocks=(2, 5, 8, 10),
     build_head=functools.partial(FusionSegHead, width=128),
     recipe=Recipe(

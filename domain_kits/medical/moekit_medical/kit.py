@@ -13,16 +13,20 @@ from moekit_medical.demo_inputs import demo_inputs
 from moekit_medical.findings.record import DISCLAIMER
 from moekit_medical.predict import predict_lesions, predict_series
 
-_BLOCKS = (7, 8, 9, 10)
 _SUMMARIES: Final = ("class", "mean", "maximum", "deviation", "centre")
+
+
+def _slots(*blocks: int) -> tuple[SpecialistSlot, ...]:
+    return tuple(
+        SpecialistSlot(block=block, experts=("lesion", "lesion"), gate="top_k_softmax", top_k=3)
+        for block in blocks
+    )
+
 
 _CANDIDATES = KitSpec(
     name="medical",
     summary="tells nodules from other candidates on chest CT, and scores whole series",
-    slots=tuple(
-        SpecialistSlot(block=block, experts=("lesion", "lesion"), gate="top_k_softmax", top_k=3)
-        for block in _BLOCKS
-    ),
+    slots=_slots(7, 8, 9, 10),
     head_blocks=(5, 8, 11),
     build_head=functools.partial(PooledHead, summaries=_SUMMARIES),
     recipe=Recipe(
@@ -91,10 +95,7 @@ LESIONS = dataclasses.replace(
     CLASSES,
     summary="outlines lesions on axial CT slices, and puts them back into whole series",
     task="segment",
-    slots=tuple(
-        SpecialistSlot(block=block, experts=("lesion", "lesion"), gate="top_k_softmax", top_k=3)
-        for block in (9, 10)
-    ),
+    slots=_slots(9, 10),
     head_blocks=(2, 5, 8, 10),
     build_head=functools.partial(FusionSegHead, width=128),
     recipe=Recipe(

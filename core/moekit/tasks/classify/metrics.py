@@ -8,11 +8,12 @@ Shapes: N items, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 
 import numpy as np
 
-from moekit.contract.metrics import MetricExample, MetricSpec
+from moekit.contract.metrics import MetricExample
+from moekit.tasks.parts.unit_metric import unit_metric
 
 TASK = "classify"
 BINS = 15
@@ -174,28 +175,7 @@ _SEVERAL = {
     "labels_NC": ((0, 1), (0, 0), (1, 1), (1, 0)),
 }
 
-
-def _spec(
-    name: str,
-    compute: Callable[..., float],
-    summary: str,
-    source: str,
-    example: MetricExample,
-    *,
-    higher_is_better: bool = True,
-) -> MetricSpec:
-    return MetricSpec(
-        name=name,
-        compute=compute,
-        higher_is_better=higher_is_better,
-        bounds=(0.0, 1.0),
-        summary=summary,
-        source=source,
-        examples=(example,),
-        task=TASK,
-        needs=tuple(example.given),
-    )
-
+_spec = functools.partial(unit_metric, TASK)
 
 CLASS_METRICS = (
     _spec(

@@ -9,11 +9,13 @@ Shapes: N pictures, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import functools
+from collections.abc import Collection
 
 import numpy as np
 
-from moekit.contract.metrics import MetricExample, MetricSpec
+from moekit.contract.metrics import MetricExample
+from moekit.tasks.parts.unit_metric import unit_metric
 
 TASK = "segment"
 
@@ -130,26 +132,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 _CONFUSION = (((3, 1, 0), (0, 2, 0), (0, 2, 0)), ((4, 0, 0), (0, 0, 0), (0, 0, 0)))
 _IN_ALL = "by hand: rows of truth (7, 1, 0), (0, 2, 0), (0, 2, 0) over both pictures"
 
-
-def _spec(
-    name: str,
-    compute: Callable[..., float],
-    summary: str,
-    source: str,
-    example: MetricExample,
-) -> MetricSpec:
-    return MetricSpec(
-        name=name,
-        compute=compute,
-        higher_is_better=True,
-        bounds=(0.0, 1.0),
-        summary=summary,
-        source=source,
-        examples=(example,),
-        task=TASK,
-        needs=tuple(example.given),
-    )
-
+_spec = functools.partial(unit_metric, TASK)
 
 METRICS = (
     _spec(

@@ -29,7 +29,7 @@ def example(tmp_path):
 
 
 def tokens(samples):
-    """Patches of 8 pixels with their mean first: the example is told apart by its colours."""
+    """Patches of 8 pixels with their mean first: the example needs no more than its colours."""
     pictures = np.stack([np.asarray(read_image(sample.path)) for sample in samples])
     patches = torch.from_numpy(pictures / 255).float().reshape(-1, 4, 8, 4, 8, 3)
     x_BPD = patches.permute(0, 1, 3, 2, 4, 5).flatten(1, 2).flatten(2)
