@@ -1,16 +1,19 @@
-"""Output: results on standard output, everything else on standard error."""
+"""Output: results on standard output, everything else on standard error.
+
+The drawing library is imported when it draws, so that quick commands stay quick.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _STEPS = 4
 
@@ -22,6 +25,9 @@ def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left", highlight=False)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -66,6 +72,15 @@ class Reporter:
 @contextmanager
 def reporter() -> Iterator[Reporter]:
     """Yields a reporter for the length of a command."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     console = Console(stderr=True)
     if not console.is_terminal:
         yield Reporter(None)

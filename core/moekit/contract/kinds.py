@@ -6,15 +6,8 @@ Manifest, activation, registry, lists, scaffold and conformance checks are made 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Mapping
-
-from moekit.contract.commands import CommandSpec, HealthCheckSpec
-from moekit.contract.datasets import DatasetSpec
-from moekit.contract.experts import ExpertSpec, GateSpec
-from moekit.contract.kits import KitSpec
-from moekit.contract.metrics import MapMetricSpec, MetricSpec
-from moekit.contract.report import ReportSectionSpec
-from moekit.contract.tasks import TaskSpec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,7 +15,8 @@ class RecordKind:
     """A kind of record; the hook `moekit_KINDS` returns a list of them.
 
     Attributes:
-        record: Its type.
+        home: The module below `moekit.contract` that defines its type.
+        type_name: The name of its type.
         singular: What one is called in sentences and in `moekit plugins new --kind`.
         summary: What the manifest's reference says.
         since: Version of the plugin contract that it came with.
@@ -31,68 +25,90 @@ class RecordKind:
         described: Whether the manifest gives a line of help for each, in a table.
     """
 
-    record: type
+    home: str
+    type_name: str
     singular: str
     summary: str
     since: tuple[int, int] = (1, 0)
     lists: str = ""
     described: bool = False
 
+    @property
+    def record(self) -> type:
+        """Its type, imported when it is first asked for: listing plugins needs none."""
+        found: type = getattr(
+            importlib.import_module(f"moekit.contract.{self.home}"), self.type_name
+        )
+        return found
+
 
 KINDS: Mapping[str, RecordKind] = {
     "kits": RecordKind(
-        record=KitSpec, singular="kit", summary="Domain kits.", lists="List the installed kits."
+        home="kits",
+        type_name="KitSpec",
+        singular="kit",
+        summary="Domain kits.",
+        lists="List the installed kits.",
     ),
     "experts": RecordKind(
-        record=ExpertSpec,
+        home="experts",
+        type_name="ExpertSpec",
         singular="expert",
         summary="Specialists.",
         lists="List the installed experts, for --expert.",
     ),
     "gates": RecordKind(
-        record=GateSpec,
+        home="experts",
+        type_name="GateSpec",
         singular="gate",
         summary="Gating policies.",
         lists="List the installed gates, for --gate.",
     ),
     "datasets": RecordKind(
-        record=DatasetSpec,
+        home="datasets",
+        type_name="DatasetSpec",
         singular="dataset",
         summary="Loaders.",
         lists="List the installed loaders, the LOADER of --data.",
     ),
     "metrics": RecordKind(
-        record=MetricSpec,
+        home="metrics",
+        type_name="MetricSpec",
         singular="metric",
         summary="Metrics.",
         lists="List the installed metrics.",
     ),
     "map_metrics": RecordKind(
-        record=MapMetricSpec,
+        home="metrics",
+        type_name="MapMetricSpec",
         singular="map-metric",
         summary="Metrics of maps against masks. Since API 1.2.",
         since=(1, 2),
         lists="List the installed metrics of maps.",
     ),
     "tasks": RecordKind(
-        record=TaskSpec,
+        home="tasks",
+        type_name="TaskSpec",
         singular="task",
         summary="Kinds of answer. Since API 2.0.",
         since=(2, 0),
         lists="List the installed tasks, for --task.",
     ),
     "health_checks": RecordKind(
-        record=HealthCheckSpec,
+        home="commands",
+        type_name="HealthCheckSpec",
         singular="health-check",
         summary="Checks that `moekit plugins doctor` runs.",
     ),
     "report_sections": RecordKind(
-        record=ReportSectionSpec,
+        home="report",
+        type_name="ReportSectionSpec",
         singular="report-section",
         summary="Sections that the reports of certain kits get.",
     ),
     "commands": RecordKind(
-        record=CommandSpec,
+        home="commands",
+        type_name="CommandSpec",
         singular="command",
         summary="Commands, each with its line in `moekit --help`; a table. Since API 1.1.",
         since=(1, 1),

@@ -9,8 +9,6 @@ import keyword
 import re
 from pathlib import Path
 
-import jinja2
-
 from moekit.contract.kinds import KINDS
 from moekit.errors import UsageError
 from moekit.files import atomic_text
@@ -71,6 +69,8 @@ def new_plugin(name: str, kind: str, folder: Path) -> list[Path]:
         "api": API_VERSION,
         "moekit": importlib.metadata.version("moekit"),
     }
+    import jinja2  # only here: listing plugins must be quick
+
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("moekit.plugins"),
         autoescape=False,  # noqa: S701 - it writes Python and TOML; the only input is a checked name
