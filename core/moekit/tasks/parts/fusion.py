@@ -2,12 +2,11 @@
 
 Shapes: B images, T frames of a stack (1 for images), N tokens of a frame (prefix tokens first, then
 the patch grid row by row), D width of the backbone, L blocks, F width of the result, A attention
-heads, K = F / A, h and w rows and columns of the patch grid.
+heads, K = F / A, S scales, M = S L keys of a place, h and w rows and columns of the patch grid.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import torch
@@ -15,10 +14,7 @@ from torch import Tensor, nn
 
 from moekit.moe.specialists import Grid
 
-_FAR = -1e4
-"""Added to the attention that a place outside the picture would get; finite, for half precision."""
-
-_AROUND = tuple(itertools.product((-1, 0, 1), repeat=2))
+_NEIGHBOURS = 9
 
 
 def patch_map(x_BND: Tensor, grid: Grid) -> Tensor:
@@ -52,22 +48,22 @@ class PlaceNorm(nn.Module):
 
 
 class AttentionFusion(nn.Module):
-    """Each place attends over all blocks, at its own place and around it, at several scales.
+    """Each place attends over all blocks, each read at several scales.
 
-    The query comes from a weighted mean of the blocks at the place. Keys and values come from every
-    block at the 3 x 3 places around it, and again from the block smoothed and read twice as far
-    away, and so on for each scale. A bias says how far each block, scale and offset is trusted.
-    Cross-layer attention over a feature's own neighbourhood is that of NAT (Hassani et al. 2023,
-    arXiv:2204.07143), here with the depths of Hypercolumns (Hariharan et al. 2015,
-    arXiv:1411.5752) as further keys. All shapes but B are fixed, and the graph has no branches.
+    The query comes from all blocks at the place. Keys and values are each block's features there,
+    and the means over windows around it: of a block as it is, smoothed, and smoothed further. A
+    learned level says which block and scale a key is of, as in Deformable DETR (Zhu et al. 2021,
+    arXiv:2010.04159); a bias says how far each is trusted. The depths are those of Hypercolumns
+    (Hariharan et al. 2015, arXiv:1411.5752). All shapes but B are fixed, and the graph has no
+    branches.
 
     Args:
         width: D.
         blocks: L.
         out: F, a multiple of `heads`.
         heads: A.
-        scales: Distances at which neighbours are read, in patches; 1 reads the map itself, s a mean
-            over (2s - 1) x (2s - 1) patches.
+        scales: S distances; s reads the mean over (2s - 1) x (2s - 1) patches, of those inside the
+            picture, so 1 reads the patch itself.
     """
 
     def __init__(
@@ -77,82 +73,50 @@ class AttentionFusion(nn.Module):
         *,
         out: int = 160,
         heads: int = 4,
-        scales: Sequence[int] = (1, 2),
+        scales: Sequence[int] = (1, 2, 4),
     ) -> None:
         super().__init__()
         if out % heads:
             raise ValueError(f"the width {out} is no multiple of {heads} heads")
         self.heads = heads
         self.scales = tuple(scales)
-        self.norms = nn.ModuleList(PlaceNorm(width) for _ in range(blocks))
-        self.narrow = nn.ModuleList(nn.Conv2d(width, out, 1) for _ in range(blocks))
-        self.share_L = nn.Parameter(torch.zeros(blocks))
-        self.query = nn.Conv2d(out, out, 1)
-        self.key = nn.Conv2d(out, out, 1, bias=False)
-        self.value = nn.Conv2d(out, out, 1)
-        self.trust = nn.Parameter(torch.zeros(blocks * len(self.scales) * len(_AROUND), heads))
-        self.join = nn.Conv2d(out, out, 1)
+        keys = blocks * len(self.scales)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(blocks))
+        self.narrow = nn.ModuleList(nn.Linear(width, out) for _ in range(blocks))
+        self.query = nn.Linear(blocks * out, out)
+        self.key = nn.Linear(out, out, bias=False)
+        self.value = nn.Linear(out, out)
+        self.level_MF = nn.Parameter(torch.zeros(keys, out))
+        self.trust_MA = nn.Parameter(torch.zeros(keys, heads))
+        self.join = nn.Linear(out, out)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """L maps (B, D, h, w) to (B, F, h, w)."""
-        narrow = [
-            narrow(norm(one))
-            for norm, narrow, one in zip(self.norms, self.narrow, maps, strict=True)
-        ]
-        stacked = torch.stack(narrow, dim=1)
-        mean = (stacked * self.share_L.softmax(0)[:, None, None, None]).sum(1)
-        query = self._apart(self.query(mean))[:, None] * (mean.shape[1] // self.heads) ** -0.5
-        together = stacked.flatten(0, 1)
-        rows, columns = mean.shape[2], mean.shape[3]
-        keys = self._around(self.key(together), rows, columns)
-        trust = self.trust.reshape(len(narrow), len(keys), self.heads, 1, 1)
-        outside = self._outside(mean)
-        attention = torch.stack(
+        narrow_BLhwF = torch.stack(
             [
-                (query * key).sum(3) + trust[:, place] + outside[place]
-                for place, key in enumerate(keys)
+                narrow(norm(one.permute(0, 2, 3, 1)))
+                for norm, narrow, one in zip(self.norms, self.narrow, maps, strict=True)
             ],
             dim=1,
         )
-        attention = (
-            attention.flatten(1, 2)
-            .softmax(1)
-            .reshape(-1, len(keys), len(narrow), self.heads, rows, columns)
-        )
-        values = self._around(self.value(together), rows, columns)
-        seen = [
-            (attention[:, place, :, :, None] * value).sum(1) for place, value in enumerate(values)
-        ]
-        fused: Tensor = mean + self.join(torch.stack(seen).sum(0).flatten(1, 2))
-        return fused
+        query_BhwAK = self._apart(self.query(narrow_BLhwF.movedim(1, 3).flatten(3)))
+        query_BhwAK = query_BhwAK * query_BhwAK.shape[-1] ** -0.5
+        level_M11F = self.level_MF[:, None, None]
+        key_BMhwAK = self._apart(self._scaled(self.key(narrow_BLhwF)) + level_M11F)
+        value_BMhwAK = self._apart(self._scaled(self.value(narrow_BLhwF)) + level_M11F)
+        attention_BMhwA = (query_BhwAK[:, None] * key_BMhwAK).sum(-1)
+        attention_BMhwA = (attention_BMhwA + self.trust_MA[:, None, None]).softmax(1)
+        seen_BhwF = (attention_BMhwA[..., None] * value_BMhwAK).sum(1).flatten(3)
+        fused: Tensor = narrow_BLhwF.mean(1) + self.join(seen_BhwF)
+        return fused.permute(0, 3, 1, 2)
 
     def _apart(self, x: Tensor) -> Tensor:
-        """(..., F, h, w) to (..., A, K, h, w)."""
-        return x.reshape(*x.shape[:-3], self.heads, -1, *x.shape[-2:])
+        """(..., F) to (..., A, K)."""
+        return x.unflatten(-1, (self.heads, -1))
 
-    def _around(self, x: Tensor, rows: int, columns: int) -> list[Tensor]:
-        """(B * L, F, h, w) as seen from its neighbours, by scale and offset: (B, L, A, K, h, w)."""
-        blocks, seen = len(self.norms), []
-        for scale in self.scales:
-            smooth = self._apart(_smoothed(x, scale).reshape(-1, blocks, *x.shape[1:]))
-            padded = nn.functional.pad(smooth, (scale, scale, scale, scale))
-            for down, across in _AROUND:
-                top, left = (down + 1) * scale, (across + 1) * scale
-                seen.append(padded[..., top : top + rows, left : left + columns])
-        return seen
-
-    def _outside(self, like: Tensor) -> list[Tensor]:
-        """(h, w) by scale and offset: 0 for places inside the picture, very little outside."""
-        rows, columns = like.shape[2], like.shape[3]
-        row, column = torch.arange(rows), torch.arange(columns)
-        outside = []
-        for scale in self.scales:
-            for down, across in _AROUND:
-                inside_row = (row + down * scale >= 0) & (row + down * scale < rows)
-                inside_column = (column + across * scale >= 0) & (column + across * scale < columns)
-                inside = (inside_row[:, None] & inside_column[None, :]).to(like)
-                outside.append((1 - inside) * _FAR)
-        return outside
+    def _scaled(self, x_BLhwF: Tensor) -> Tensor:
+        """(B, M, h, w, F), scale by scale."""
+        return torch.cat([_smoothed(x_BLhwF, scale) for scale in self.scales], dim=1)
 
 
 class ConcatenationFusion(nn.Module):
@@ -176,13 +140,12 @@ class ConcatenationFusion(nn.Module):
         *,
         out: int = 160,
         heads: int = 4,
-        scales: Sequence[int] = (1, 2),
+        scales: Sequence[int] = (1, 2, 4),
     ) -> None:
         super().__init__()
-        narrow = blocks * (width * out + out)
-        trust = blocks * (1 + len(tuple(scales)) * len(_AROUND) * heads)
-        wanted = narrow + 4 * out * out + 3 * out + trust
-        each = blocks * width + 1 + len(_AROUND) + 1 + out
+        attention = AttentionFusion(width, blocks, out=out, heads=heads, scales=scales)
+        wanted = sum(one.numel() for one in attention.parameters()) - blocks * 2 * width
+        each = blocks * width + 1 + _NEIGHBOURS + 1 + out
         inner = max(1, round((wanted - out) / each))
         self.norms = nn.ModuleList(PlaceNorm(width) for _ in range(blocks))
         self.mix = nn.Sequential(
@@ -199,9 +162,18 @@ class ConcatenationFusion(nn.Module):
         return fused
 
 
-def _smoothed(x: Tensor, scale: int) -> Tensor:
+def _smoothed(x_BLhwF: Tensor, scale: int) -> Tensor:
     """The mean over what lies nearer than `scale`, of places inside the picture only."""
     if scale == 1:
-        return x
-    side, pad = 2 * scale - 1, scale - 1
-    return nn.functional.avg_pool2d(x, side, stride=1, padding=pad, count_include_pad=False)
+        return x_BLhwF
+    rows, columns = (_nearer(side, scale, x_BLhwF) for side in x_BLhwF.shape[2:4])
+    down_BLhwF = (rows @ x_BLhwF.flatten(3)).unflatten(3, x_BLhwF.shape[3:])
+    smooth_BLhwF: Tensor = columns @ down_BLhwF
+    return smooth_BLhwF
+
+
+def _nearer(side: int, scale: int, like: Tensor) -> Tensor:
+    """(side, side) whose rows take the mean over the places nearer than `scale`."""
+    place = torch.arange(side, device=like.device)
+    near = ((place[:, None] - place[None, :]).abs() < scale).to(like.dtype)
+    return near / near.sum(1, keepdim=True)

@@ -70,7 +70,7 @@ class FusionSegHead(nn.Module):
         width: int = 160,
         upsample: int = 4,
         heads: int = 4,
-        scales: Sequence[int] = (1, 2),
+        scales: Sequence[int] = (1, 2, 4),
         dropout: float = 0.1,
     ) -> None:
         super().__init__()

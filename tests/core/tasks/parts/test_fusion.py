@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
 from moekit import Grid
-from moekit.tasks.parts.fusion import AttentionFusion, ConcatenationFusion, patch_map
+from moekit.tasks.parts.fusion import AttentionFusion, ConcatenationFusion, _smoothed, patch_map
 
 WIDTH, BLOCKS, ROWS, COLUMNS = 24, 3, 7, 5
 
@@ -48,27 +49,29 @@ def test_the_result_keeps_the_grid(kind, maps):
     assert kind(WIDTH, BLOCKS, out=16)(maps).shape == (2, 16, ROWS, COLUMNS)
 
 
-def test_one_scale_sees_its_eight_neighbours_of_every_block(maps, randomise):
-    fusion = AttentionFusion(WIDTH, BLOCKS, out=16, scales=(1,)).eval()
+@pytest.mark.parametrize(("scale", "reach"), [(1, 0), (2, 1), (3, 2)])
+def test_a_scale_sees_a_window_of_every_block(scale, reach, maps, randomise):
+    fusion = AttentionFusion(WIDTH, BLOCKS, out=16, scales=(scale,)).eval()
     randomise(fusion, by=0.3)
     wanted = torch.zeros(ROWS, COLUMNS, dtype=torch.int)
-    wanted[2:5, 1:4] = 1
+    wanted[3 - reach : 4 + reach, max(2 - reach, 0) : 3 + reach] = 1
     for block in range(BLOCKS):
         assert torch.equal(moved(fusion, maps, block, 3, 2), wanted)
 
 
-def test_the_second_scale_sees_three_places_away(maps, randomise):
-    fusion = AttentionFusion(WIDTH, BLOCKS, out=16, scales=(2,)).eval()
-    randomise(fusion, by=0.3)
-    assert moved(fusion, maps, 0, 0, 0)[:4, :4].all()
-    assert not moved(fusion, maps, 0, 0, 0)[4:].any()
+def test_smoothing_is_the_mean_of_what_lies_inside(generator):
+    x_BLhwF = torch.randn(2, 3, ROWS, COLUMNS, 4, generator=generator)
+    wanted = nn.functional.avg_pool2d(
+        x_BLhwF.flatten(0, 1).permute(0, 3, 1, 2), 3, stride=1, padding=1, count_include_pad=False
+    )
+    found = _smoothed(x_BLhwF, 2).flatten(0, 1).permute(0, 3, 1, 2)
+    torch.testing.assert_close(found, wanted)
 
 
 def test_nothing_outside_the_picture_is_seen(randomise):
     """If all places are alike, those at the border answer as those in the middle."""
     fusion = AttentionFusion(WIDTH, BLOCKS, out=16).eval()
     randomise(fusion, by=0.3)
-    fusion.trust.data.zero_()
     same = [torch.randn(1, WIDTH, 1, 1).expand(1, WIDTH, ROWS, COLUMNS) for _ in range(BLOCKS)]
     with torch.no_grad():
         found = fusion(same)
@@ -81,9 +84,12 @@ def test_attention_is_a_mean_of_values_with_weights_that_sum_to_one(maps):
     with torch.no_grad():
         fusion.value.weight.zero_()
         fusion.value.bias.copy_(torch.arange(16.0))
-        fusion.join.weight.copy_(torch.eye(16)[:, :, None, None])
+        fusion.join.weight.copy_(torch.eye(16))
         fusion.join.bias.zero_()
-        narrow = [n(p(x)) for p, n, x in zip(fusion.norms, fusion.narrow, maps, strict=True)]
+        narrow = [
+            n(p(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+            for p, n, x in zip(fusion.norms, fusion.narrow, maps, strict=True)
+        ]
         added = fusion(maps) - torch.stack(narrow).mean(0)
     assert torch.allclose(added, torch.arange(16.0)[:, None, None].expand_as(added), atol=1e-4)
 
