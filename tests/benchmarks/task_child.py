@@ -37,7 +37,12 @@ def _concatenation(kit):
     return dataclasses.replace(kit, build_head=head)
 
 
-CHANGES = {"": lambda kit: kit, "linear": _linear, "concatenation": _concatenation}
+def _background(kit):
+    """Class 0 is background, so that figures of the foreground are defined."""
+    return dataclasses.replace(kit, options={**kit.options, "background": (0,)})
+
+
+CHANGES = {"linear": _linear, "concatenation": _concatenation, "background": _background}
 
 
 class Stopwatch:
@@ -68,7 +73,8 @@ def main(asked, folder):
     spec, dataset = kit_for_data(
         registry, asked["kit"], dataset, task=asked["task"], changes=KitChanges(), seed=seed
     )
-    spec = CHANGES[asked["change"]](spec)
+    for name in asked["changes"]:
+        spec = CHANGES[name](spec)
     recipe = type(spec.recipe).model_validate({**spec.recipe.model_dump(), **asked["recipe"]})
     fabric = open_fabric("cpu", 1, recipe.precision)
     backbone = open_backbone(device="cpu", weights="auto")

@@ -32,11 +32,14 @@ RESAMPLES = 2000
 MOST_GIB, MOST_MINUTES = 6.0, 30.0
 """What one `moekit adapt` may need."""
 
+LINEAR = {"learning_rate": 1e-2, "epochs": 24, "baseline_epochs": 1}
+"""How the linear floor of segmentation is trained, whatever the kit's recipe says."""
+
 _ROOT = Path(__file__).parents[2]
 _TINY = {"epochs": 1, "baseline_epochs": 1, "views": 1, "image_size": 112}
 
 
-def run(folder, kit, data, *, seed, task=None, split="val", change="", **recipe):
+def run(folder, kit, data, *, seed, task=None, split="val", changes=(), **recipe):
     """Adapts and evaluates; returns the tallies of kit and baseline, and facts of the run.
 
     Args:
@@ -46,7 +49,7 @@ def run(folder, kit, data, *, seed, task=None, split="val", change="", **recipe)
         seed: Of everything that is drawn.
         task: As of `moekit adapt`.
         split: The split to answer.
-        change: A name in `task_child.CHANGES`: another head, or none.
+        changes: Names in `task_child.CHANGES`, such as another head.
         recipe: Fields of the recipe that are changed.
     """
     asked = {
@@ -55,7 +58,7 @@ def run(folder, kit, data, *, seed, task=None, split="val", change="", **recipe)
         "seed": seed,
         "task": task,
         "split": split,
-        "change": change,
+        "changes": list(changes),
         "recipe": {**recipe, **_TINY} if TINY else recipe,
     }
     cache = folder.parent / "cache"
@@ -107,23 +110,21 @@ def check_cost(*costs):
         assert one["peak_gib"] < MOST_GIB, one
 
 
-def gain(pairs, measure):
+def gain(pairs, measure, *, by_group=False):
     """Mean over seeds of ours less theirs, and the interval over items drawn alike.
 
     Args:
         pairs: Of each seed two tallies of the same items.
         measure: A tally and rows of it to a value.
+        by_group: Whether whole groups are drawn.
     """
-    count = len(pairs[0][0])
     for ours, theirs in pairs:
-        assert ours.ids == theirs.ids == pairs[0][0].ids
+        assert ours.ids == theirs.ids
 
-    def of(rows):
-        return float(np.mean([measure(ours, rows) - measure(bare, rows) for ours, bare in pairs]))
+    def both(pair, rows):
+        return measure(pair[0], rows) - measure(pair[1], rows)
 
-    generator = np.random.default_rng(0)
-    drawn = [of(generator.integers(0, count, count)) for _ in range(RESAMPLES)]
-    return of(np.arange(count)), percentile_interval(np.array(drawn))
+    return _over_seeds(pairs, [ours for ours, _ in pairs], both, by_group=by_group)
 
 
 def mean_of(tallies, measure, *, by_group=False):
@@ -138,6 +139,11 @@ def mean_of(tallies, measure, *, by_group=False):
         measure: A tally and rows of it to a value; nan if the rows do not define it.
         by_group: Whether groups are drawn; an item without one stands alone.
     """
+    return _over_seeds(tallies, tallies, measure, by_group=by_group)
+
+
+def _over_seeds(models, tallies, measure, *, by_group):
+    """The mean of `measure(model, rows)`, with its interval; the tallies say what is drawn."""
     names = [_units(tally) if by_group else tally.ids for tally in tallies]
     units = sorted({name for own in names for name in own})
     place = {name: number for number, name in enumerate(units)}
@@ -147,12 +153,14 @@ def mean_of(tallies, measure, *, by_group=False):
     for _ in range(RESAMPLES):
         times = np.bincount(generator.integers(0, len(units), len(units)), minlength=len(units))
         values = [
-            measure(tally, np.repeat(np.arange(len(tally)), times[own]))
-            for tally, own in zip(tallies, unit_of, strict=True)
+            measure(model, np.repeat(np.arange(len(own)), times[own]))
+            for model, own in zip(models, unit_of, strict=True)
         ]
         drawn.append(float(np.mean(values)))
-    value = float(np.mean([measure(tally, np.arange(len(tally))) for tally in tallies]))
-    return value, percentile_interval(np.array(drawn))
+    whole = [
+        measure(model, np.arange(len(own))) for model, own in zip(models, unit_of, strict=True)
+    ]
+    return float(np.mean(whole)), percentile_interval(np.array(drawn))
 
 
 def _units(tally):

@@ -12,6 +12,7 @@ from moekit.jobs.evaluate import evaluate_run
 from moekit.tasks.segment import SEGMENT
 from tests.benchmarks import lite0
 from tests.benchmarks.task_runs import (
+    LINEAR,
     SEEDS,
     check_cost,
     child,
@@ -31,7 +32,6 @@ CAMVID = (
     "masks={path}?classes=sky,building,pole,road,pavement,tree,sign,fence,car,pedestrian,"
     "bicyclist,void&ignore=11&subtype=sequence"
 )
-LINEAR = {"learning_rate": 1e-2, "epochs": 24, "baseline_epochs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +39,10 @@ def data(shared):
     return CAMVID.format(path=shared / "data" / "camvid")
 
 
-def made(runs, data, name, *, change="", **recipe):
+def made(runs, data, name, *, changes=(), **recipe):
     """The tallies and the facts of a run for each seed."""
     found = [
-        run(runs / f"camvid-{name}-{seed}", "scenes", data, seed=seed, change=change, **recipe)
+        run(runs / f"camvid-{name}-{seed}", "scenes", data, seed=seed, changes=changes, **recipe)
         for seed in SEEDS
     ]
     return [tallies for tallies, _ in found], [facts for _, facts in found]
@@ -50,8 +50,8 @@ def made(runs, data, name, *, change="", **recipe):
 
 def test_outlines_of_streets(data, runs, record, record_figure):
     ours, facts = made(runs, data, "kit")
-    plain, plain_facts = made(runs, data, "concatenation", change="concatenation")
-    floor, floor_facts = made(runs, data, "linear", change="linear", **LINEAR)
+    plain, plain_facts = made(runs, data, "concatenation", changes=("concatenation",))
+    floor, floor_facts = made(runs, data, "linear", changes=("linear",), **LINEAR)
     kit = [tallies[0] for tallies in ours]
     over_linear = gain(list(zip(kit, [tallies[0] for tallies in floor], strict=True)), miou)
     over_plain = gain(list(zip(kit, [tallies[0] for tallies in plain], strict=True)), miou)
