@@ -7,6 +7,9 @@ Magnetic tile has a tile under up to six exposures. Its `index.csv` names the ti
 (`tile_group`), the loader `mvtec` makes it the image's group, and whole groups are dealt. So no
 tile is on two sides, which is checked here. Intervals draw tiles, each with all of its exposures,
 in all seeds at once.
+
+Screws are single pictures. `balanced_accuracy` is over good screws and the five types of defects,
+`type_accuracy` over the five types.
 """
 
 import pytest
@@ -57,6 +60,46 @@ def test_defects_of_tiles(task, measure, key, shared, runs, record, record_figur
         command = f'{COMMAND}"tiles and {task}"'
         keep(record_figure, f"{key}{end}", share(values[name]), command=command)
     check_cost(figures["cost"])
+
+
+def test_types_of_defects_of_screws(shared, runs, record, record_figure):
+    source = f"mvtec={shared / 'data' / 'mvtec_screw'}"
+    found = [
+        run(
+            runs / f"screw-{seed}",
+            "industrial",
+            source,
+            seed=seed,
+            task="classify",
+            split="test",
+        )
+        for seed in SEEDS
+    ]
+    facts = [facts for _, facts in found]
+    measures = {"balanced_accuracy": balanced_accuracy, "type_accuracy": type_accuracy}
+    values = {
+        name: {
+            key: mean_of([tallies[place] for tallies, _ in found], measure)
+            for key, measure in measures.items()
+        }
+        for place, name in enumerate(("kit", "frozen"))
+    }
+    figures = {**values, "cost": cost(facts), "seeds": SEEDS, "runs": facts}
+    record("screw_types", figures)
+    for name, end in (("kit", ""), ("frozen", "_frozen")):
+        for key in measures:
+            keep(
+                record_figure,
+                f"screw.{key}{end}",
+                share(values[name][key]),
+                command=f'{COMMAND}"screws"',
+            )
+    check_cost(figures["cost"])
+
+
+def type_accuracy(tally, rows):
+    """The mean recall of the types of defects alone, good screws left out, in percent."""
+    return balanced_accuracy(tally, rows[tally.labels_N[rows] > 0])
 
 
 def check_tiles_are_apart(source, task, seed):
