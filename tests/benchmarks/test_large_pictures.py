@@ -6,6 +6,8 @@ cwfid there are four. The least IoU of a picture is a minimum: no resample can f
 interval only says what lies above.
 """
 
+import math
+
 import pytest
 
 from tests.benchmarks.task_runs import (
@@ -55,7 +57,7 @@ def test_outlines_in_large_pictures(name, shared, runs, record, record_figure):
     figures = {
         **values,
         "gain_over_linear": over_linear,
-        "images": [dict(zip(kit.ids, kit.image_iou_N.tolist(), strict=True)) for kit, _ in ours],
+        "images": [by_image(kit) for kit, _ in ours],
         "cost": cost(facts),
         "seeds": SEEDS,
         "runs": {"kit": facts, "linear": floor_facts},
@@ -66,6 +68,15 @@ def test_outlines_in_large_pictures(name, shared, runs, record, record_figure):
         keep(record_figure, f"{name}.{key}", values["kit"][key], command=command)
     keep(record_figure, f"{name}.gain_over_linear", over_linear, command=command)
     check_cost(figures["cost"], cost(floor_facts))
+
+
+def by_image(tally):
+    """The foreground IoU of each picture; None if there is no foreground in truth and answer."""
+    values = tally.image_iou_N.tolist()
+    return {
+        name: None if math.isnan(value) else value
+        for name, value in zip(tally.ids, values, strict=True)
+    }
 
 
 def made(runs, source, name, changes, recipe):

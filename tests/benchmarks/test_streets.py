@@ -12,6 +12,7 @@ from moekit.jobs.evaluate import evaluate_run
 from moekit.tasks.segment import SEGMENT
 from tests.benchmarks import lite0
 from tests.benchmarks.task_runs import (
+    CAMVID,
     LINEAR,
     SEEDS,
     check_cost,
@@ -28,10 +29,6 @@ from tests.benchmarks.task_runs import (
 pytestmark = pytest.mark.bench
 
 COMMAND = "python -m pytest -m bench -s tests/benchmarks/test_streets.py -k "
-CAMVID = (
-    "masks={path}?classes=sky,building,pole,road,pavement,tree,sign,fence,car,pedestrian,"
-    "bicyclist,void&ignore=11&subtype=sequence"
-)
 
 
 @pytest.fixture(scope="module")
