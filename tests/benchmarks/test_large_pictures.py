@@ -1,0 +1,88 @@
+"""Outlines in large pictures: printed parts (1,024 to 1,920 pixels wide), and crop beside weed.
+
+The kit `scenes` next to a linear head on the frozen backbone. Class 0 is background. `index.csv`
+says the splits: print3d by sequence of a print, cwfid by picture. Intervals draw those groups; in
+cwfid there are four. The least IoU of a picture is a minimum: no resample can fall below it, so its
+interval only says what lies above.
+"""
+
+import math
+
+import pytest
+
+from tests.benchmarks.task_runs import (
+    LINEAR,
+    SEEDS,
+    check_cost,
+    cost,
+    gain,
+    image_iou,
+    keep,
+    least_iou,
+    mean_of,
+    miou,
+    run,
+)
+
+pytestmark = pytest.mark.bench
+
+COMMAND = "python -m pytest -m bench -s tests/benchmarks/test_large_pictures.py -k "
+SETS = {
+    "print3d": "masks={path}?where=set:print3d&classes=background,part&subtype=env",
+    "cwfid": "masks={path}?where=set:cwfid&classes=soil,crop,weed",
+}
+RECIPES = {"print3d": {}, "cwfid": {}}
+"""What is changed in the kit's recipe, such as the size of the input or the tiles."""
+MEASURES = {"miou": miou, "image_iou": image_iou, "least_iou": least_iou}
+
+
+@pytest.mark.parametrize("name", sorted(SETS))
+def test_outlines_in_large_pictures(name, shared, runs, record, record_figure):
+    source = SETS[name].format(path=shared / "data" / "hires_seg")
+    ours, facts = made(runs, source, name, ("background",), RECIPES[name])
+    floor, floor_facts = made(
+        runs, source, f"{name}-linear", ("background", "linear"), {**RECIPES[name], **LINEAR}
+    )
+    models = {
+        "kit": [kit for kit, _ in ours],
+        "frozen": [frozen for _, frozen in ours],
+        "linear": [linear for linear, _ in floor],
+    }
+    values = {
+        model: {key: mean_of(own, measure, by_group=True) for key, measure in MEASURES.items()}
+        for model, own in models.items()
+    }
+    pairs = list(zip(models["kit"], models["linear"], strict=True))
+    over_linear = gain(pairs, miou, by_group=True)
+    figures = {
+        **values,
+        "gain_over_linear": over_linear,
+        "images": [by_image(kit) for kit, _ in ours],
+        "cost": cost(facts),
+        "seeds": SEEDS,
+        "runs": {"kit": facts, "linear": floor_facts},
+    }
+    record(f"hires_{name}", figures)
+    command = f'{COMMAND}"{name}"'
+    for key in MEASURES:
+        keep(record_figure, f"{name}.{key}", values["kit"][key], command=command)
+    keep(record_figure, f"{name}.gain_over_linear", over_linear, command=command)
+    check_cost(figures["cost"], cost(floor_facts))
+
+
+def by_image(tally):
+    """The foreground IoU of each picture; None if there is no foreground in truth and answer."""
+    values = tally.image_iou_N.tolist()
+    return {
+        name: None if math.isnan(value) else value
+        for name, value in zip(tally.ids, values, strict=True)
+    }
+
+
+def made(runs, source, name, changes, recipe):
+    """The tallies and the facts of a run for each seed."""
+    found = [
+        run(runs / f"{name}-{seed}", "scenes", source, seed=seed, changes=changes, **recipe)
+        for seed in SEEDS
+    ]
+    return [tallies for tallies, _ in found], [facts for _, facts in found]
