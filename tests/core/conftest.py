@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import collections
+import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +49,33 @@ def randomise() -> Callable[..., None]:
                 parameter.add_(by * torch.randn(parameter.shape, generator=numbers))
 
     return change
+
+
+_counts: list[collections.Counter[Path]] = []
+
+
+@pytest.fixture(scope="session")
+def _audited() -> None:
+    """Python tells of each file that is opened, whoever opens it; this cannot be undone."""
+
+    def hear(event: str, arguments: tuple[object, ...]) -> None:
+        if event != "open" or not _counts:
+            return
+        path, mode, _ = arguments
+        written = isinstance(mode, str) and not mode.startswith("r")
+        if isinstance(path, str | os.PathLike) and not written:
+            for count in _counts:
+                count[Path(path)] += 1
+
+    sys.addaudithook(hear)
+
+
+@pytest.fixture
+def reads(_audited: None) -> Iterator[collections.Counter[Path]]:
+    """How often each file was opened to be read since the test began, or since it was cleared."""
+    _counts.append(collections.Counter())
+    yield _counts[-1]
+    _counts.pop()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from moekit.lazy import getter
 if TYPE_CHECKING:
     from moekit.evaluation.bootstrap import RESAMPLES, Resamples, percentile_interval
     from moekit.evaluation.split_pass import Passed, pass_over
+    from moekit.evaluation.spool import PictureSpool
     from moekit.evaluation.summary import summarise
     from moekit.evaluation.worst import draw_worst
 
@@ -26,6 +27,7 @@ _HOMES = {
         "Passed",
         "pass_over",
     ),
+    "evaluation.spool": ("PictureSpool",),
     "evaluation.summary": ("summarise",),
     "evaluation.worst": ("draw_worst",),
 }
@@ -33,6 +35,7 @@ _HOMES = {
 __all__ = [
     "RESAMPLES",
     "Passed",
+    "PictureSpool",
     "Resamples",
     "draw_worst",
     "pass_over",

@@ -15,6 +15,7 @@ from moekit.data.samples import Dataset
 from moekit.errors import DataError
 from moekit.evaluation.routing import RoutingTable
 from moekit.evaluation.split_pass import Passed, pass_over
+from moekit.evaluation.spool import PictureSpool
 from moekit.evaluation.summary import summarise
 from moekit.evaluation.worst import draw_worst
 from moekit.files import write_json
@@ -69,6 +70,17 @@ def evaluate(
         DataError: The split is empty or unreadable, or its samples do not fit the run.
         WeightsError: The run does not fit the backbone.
     """
+    with PictureSpool(job.run.folder) as spool:
+        return _evaluate(job, backbone, registry, on_progress, spool)
+
+
+def _evaluate(
+    job: EvaluateJob,
+    backbone: MoEBackbone,
+    registry: Registry,
+    on_progress: OnProgress,
+    spool: PictureSpool,
+) -> dict[str, Any]:
     record = job.run.read_finished()
     _check_frames(job)
     resolved = resolve(job.kit, registry, frames=job.dataset.frames)
@@ -106,6 +118,7 @@ def evaluate(
         on_progress=functools.partial(on_progress, f"scoring, {job.split}"),
         routing=table,
         keep=True,
+        spool=spool,
     )
     check_passed(passed, job.dataset)
     tallies = passed.tallies[: len(points)]
@@ -141,14 +154,7 @@ def evaluate(
     folder = job.run.folder
     task.judge.save(folder, PREDICTIONS, tallies)
     write_json(folder / "routing.json", table.as_json())
-    draw_worst(
-        folder / "overlays",
-        passed,
-        points[0],
-        task=task,
-        context=context,
-        frames=job.dataset.frames,
-    )
+    draw_worst(folder / "overlays", passed, spool, points[0], task=task, context=context)
     write_json(folder / "result.json", result)
     registry.tell("run_finished", _event(job, result))
     return result

@@ -14,9 +14,11 @@ import numpy as np
 from moekit.contract.answers import Item, TaskContext
 from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import TaskSpec
+from moekit.data.pictures import LONG_SIDE
 from moekit.data.samples import Sample, Skipped
 from moekit.data.stream import Preprocess, image_batches
 from moekit.evaluation.routing import RoutingTable
+from moekit.evaluation.spool import PictureSpool
 from moekit.moe.stats import RoutingTrace
 from moekit.runtime.predictor import Compute
 
@@ -56,6 +58,7 @@ def pass_over(
     on_progress: Callable[[int, int], None],
     routing: RoutingTable | None = None,
     keep: bool = False,
+    spool: PictureSpool | None = None,
 ) -> Passed:
     """Answers samples batch by batch and tallies the answers.
 
@@ -70,6 +73,7 @@ def pass_over(
         on_progress: Called with the samples done and their total.
         routing: Collects the routing of up to `TRACED_ITEMS` samples, evenly spread; None for none.
         keep: Whether to keep the kit's outputs.
+        spool: Takes the reduced pictures of the items that could be read; None for none.
     """
     tallier = task.judge.tallier(context, models)
     items: list[Item] = []
@@ -78,7 +82,10 @@ def pass_over(
     seconds, room = 0.0, _KEPT_BYTES if keep else -1
     traced = _spread(len(samples), TRACED_ITEMS) if routing is not None else frozenset()
     inputs = [(sample.id, sample.path) for sample in samples]
-    for batch in image_batches(inputs, preprocess, batch_size=batch_size):
+    pictures = None if spool is None else LONG_SIDE
+    for batch in image_batches(inputs, preprocess, batch_size=batch_size, pictures=pictures):
+        if spool is not None:
+            spool.add(batch.pictures)
         skipped.extend(_described(batch.skipped, samples))
         if batch.rows:
             wanted = [place for place, row in enumerate(batch.rows) if row in traced]

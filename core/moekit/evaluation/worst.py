@@ -8,24 +8,30 @@ from typing import Any
 
 from moekit.contract.answers import TaskContext
 from moekit.contract.tasks import TaskSpec
-from moekit.data.images import read_frames
 from moekit.data.pictures import save_jpeg
 from moekit.evaluation.split_pass import Passed
+from moekit.evaluation.spool import PictureSpool
 from moekit.files import write_json
 
 
 def draw_worst(
-    folder: Path, passed: Passed, point: Any, *, task: TaskSpec, context: TaskContext, frames: int
+    folder: Path,
+    passed: Passed,
+    spool: PictureSpool,
+    point: Any,
+    *,
+    task: TaskSpec,
+    context: TaskContext,
 ) -> None:
     """Draws the worst items and writes their index; what an earlier evaluation drew goes.
 
     Args:
         folder: Where the pictures and index.json go.
         passed: The pass, with its outputs.
+        spool: The reduced pictures of its items.
         point: The kit's point.
         task: Draws.
         context: What the task's functions know.
-        frames: Frames of a sample, of which the middle one is drawn.
     """
     shutil.rmtree(folder, ignore_errors=True)
     index = []
@@ -34,9 +40,7 @@ def draw_worst(
         for rank, row in enumerate(rows, start=1):
             item = passed.items[row]
             (answer,) = task.answering.answers(passed.outputs[row], [item], point, context)
-            assert item.sample is not None
-            pictures = read_frames(item.sample.path, frames)
-            drawn = task.show.draw(pictures[len(pictures) // 2], answer, item, context)
+            drawn = task.show.draw(spool[int(row)], answer, item, context)
             if drawn is None:
                 continue
             name = f"{kind}-{rank}.jpg"

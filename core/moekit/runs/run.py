@@ -41,13 +41,19 @@ _ADDED = ("task", "classes", "frame")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run folder and the names in it.
+    """A run folder, the names in it and its record.
+
+    A command opens it once and hands it down. run.json is read when it is first asked for; from
+    then on the record is known, and so is what the command itself writes into it.
 
     Attributes:
         folder: The folder.
     """
 
     folder: Path
+    _known: dict[str, Any] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def record(self) -> Path:
@@ -97,14 +103,20 @@ class Run:
                     fix="resume it with the options it was begun with, or start a new run",
                 )
         else:
-            write_json(self.record, {"schema": SCHEMA, "request": dict(request), "done": False})
+            self._write({"schema": SCHEMA, "request": dict(request), "done": False})
 
-    def read(self) -> dict[str, Any]:
+    def read(self, *, again: bool = False) -> dict[str, Any]:
         """The record.
+
+        Args:
+            again: Whether to read the file although its content is known, since another process
+                has written it.
 
         Raises:
             DataError: The folder holds no run, or one of another schema.
         """
+        if self._known and not again:
+            return self._known
         if not self.record.exists():
             raise DataError(
                 "the folder holds no run",
@@ -118,7 +130,8 @@ class Run:
                 whose=str(self.record),
                 fix="make it again with this version of moekit",
             )
-        return record
+        self._keep(record)
+        return self._known
 
     def read_finished(self) -> dict[str, Any]:
         """The record of a finished adaptation.
@@ -167,7 +180,15 @@ class Run:
 
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Adds what was found out and marks the adaptation as done."""
-        write_json(self.record, {**self.read(), **facts, "done": True})
+        self._write({**self.read(), **facts, "done": True})
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        write_json(self.record, record)
+        self._keep(json.loads(json.dumps(record)))  # as whoever reads the file finds it
+
+    def _keep(self, record: Mapping[str, Any]) -> None:
+        self._known.clear()
+        self._known.update(record)
 
     def write_history(self, epochs: Iterable[Mapping[str, float]]) -> None:
         """Writes history.jsonl."""

@@ -173,7 +173,7 @@ def adapt(
         shutil.rmtree(job.run.checkpoints, ignore_errors=True)
         registry.tell("run_finished", _event(job, job.run.read()))
     fabric.barrier()
-    return job.run.read()
+    return job.run.read(again=not fabric.is_global_zero)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

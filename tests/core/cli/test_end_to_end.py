@@ -164,3 +164,24 @@ def test_an_option_that_an_export_cannot_follow_and_an_export_that_is_not_there_
     missing = moekit(*arguments, "--backend", "openvino-int8")
     assert missing.code == 4
     assert "--int8" in missing.err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "report", "export", "adapt"])
+def test_a_command_reads_the_record_of_its_run_once(
+    moekit, cells, run, result, tmp_path, reads, command
+):
+    if command == "export":
+        pytest.importorskip("openvino", reason="needs the extra `export`")
+    image = next((cells / "good").glob("cell*.png"))
+    data = ("--data", f"folder={cells}")
+    arguments = {
+        "evaluate": ("industrial", *data, "--run", run),
+        "predict": ("industrial", image, "--run", run, "--out", tmp_path / "out"),
+        "report": (run,),
+        "export": ("industrial", *data, "--run", run, "--out", tmp_path / "graph"),
+        "adapt": ("industrial", *data, "--out", run, *ADAPT, "--resume"),
+    }
+    reads.clear()
+    outcome = moekit(command, *arguments[command])
+    assert outcome.code == 0, outcome.err
+    assert reads[run / "run.json"] == 1

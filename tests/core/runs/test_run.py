@@ -52,3 +52,25 @@ def test_weights_come_back_and_changed_bytes_do_not(tmp_path):
 def test_missing_weights_are_named(tmp_path):
     with pytest.raises(WeightsError, match=r"kit\.safetensors"):
         Run(tmp_path).load_weights("kit", nn.Linear(1, 1), expected="0" * 64)
+
+
+def test_a_record_is_read_once_and_what_was_written_is_known(tmp_path):
+    run = Run(tmp_path)
+    run.begin({"kit": "small", "sizes": (1, 2)}, resume=False)
+    run.finish({"weights": {}})
+    run.record.unlink()
+    assert run.read_finished() == {
+        "schema": 1,
+        "request": {"kit": "small", "sizes": [1, 2]},
+        "done": True,
+        "weights": {},
+    }
+
+
+def test_what_another_process_wrote_is_seen_if_it_is_asked_for(tmp_path):
+    mine, other = Run(tmp_path), Run(tmp_path)
+    mine.begin({"kit": "small"}, resume=False)
+    other.finish({"weights": {}})
+    assert not mine.read()["done"]
+    assert mine.read(again=True)["done"]
+    assert mine.read_finished()["weights"] == {}

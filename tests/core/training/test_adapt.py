@@ -101,6 +101,12 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path, run_adapt):
     assert run_adapt(tmp_path / "run", resume=True) == first
 
 
+def test_a_training_never_reads_the_record_that_it_writes(tmp_path, run_adapt, reads):
+    record = run_adapt(tmp_path / "run")
+    assert reads[tmp_path / "run/run.json"] == 0
+    assert json.loads((tmp_path / "run/run.json").read_text()) == record
+
+
 def test_training_stops_when_the_validation_loss_no_longer_falls(tmp_path, run_adapt, recipe):
     stubborn = recipe.model_copy(update={"specialist_rate": 3.0, "epochs": 30, "patience": 2})
     record = run_adapt(tmp_path / "run", recipe=stubborn)

@@ -33,7 +33,7 @@ from moekit import (
 )
 from moekit.backbone import WeightFile
 from moekit.data import Preprocess
-from moekit.evaluation import Passed, draw_worst, summarise
+from moekit.evaluation import Passed, PictureSpool, draw_worst, summarise
 from moekit.files import atomic_text, write_json
 from moekit.runs import machine, now, plugin_facts, versions
 from moekit.runtime import resolve
@@ -107,6 +107,14 @@ def evaluate_baseline(
     """
     if job.out.exists() and any(job.out.iterdir()):
         raise UsageError("the folder is not empty", whose=str(job.out), fix="choose another --out")
+    job.out.mkdir(parents=True, exist_ok=True)
+    with PictureSpool(job.out) as spool:
+        return _evaluate(job, registry, on_progress, spool)
+
+
+def _evaluate(
+    job: Baseline, registry: Registry, on_progress: OnProgress, spool: PictureSpool
+) -> dict[str, Any]:
     resolved = resolve(job.kit, registry)
     train, val, test = (_split(job.dataset, name) for name in ("train", "val", "test"))
     _check_rule(job.rule, val)
@@ -134,6 +142,7 @@ def evaluate_baseline(
             context=context,
             batch_size=job.batch_size,
             on_progress=functools.partial(on_progress, f"scoring, {name}"),
+            spool=spool if name == "test" else None,
         )
         for name, samples in (("val", val), ("test", test))
     }
@@ -200,7 +209,7 @@ def evaluate_baseline(
     judge.save(job.out, "validation", (validation,))
     judge.save(job.out, "predictions", (predictions,))
     _write_raw(job.out / "raw_scores.csv", raw)
-    _draw_worst(job.out / "overlays", passes["test"], predictions, point, context)
+    _draw_worst(job.out / "overlays", passes["test"], spool, predictions, point, context)
     write_json(job.out / "result.json", result)
     return result
 
@@ -279,7 +288,12 @@ def _pixel_map(raw: Predictions) -> UnitMap | None:
 
 
 def _draw_worst(
-    folder: Path, passed: Passed, scored: Predictions, point: OperatingPoint, context: TaskContext
+    folder: Path,
+    passed: Passed,
+    spool: PictureSpool,
+    scored: Predictions,
+    point: OperatingPoint,
+    context: TaskContext,
 ) -> None:
     """Draws the worst misses; what lies below the middle of good parts stays dark."""
     outputs: list[Outputs] = [{}] * len(scored)
@@ -290,7 +304,7 @@ def _draw_worst(
             given["map_BHW"] = torch.from_numpy(np.clip(2 * evidence - 1, 0, 1))[None]
         outputs[row] = given
     drawn = dataclasses.replace(passed, tallies=(scored,), outputs=outputs)
-    draw_worst(folder, drawn, point, task=SCORE, context=context, frames=1)
+    draw_worst(folder, drawn, spool, point, task=SCORE, context=context)
 
 
 def _header(job: Baseline, name: str, words: Mapping[str, Any], *, shared: bool) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from moekit import (
     TaskContext,
 )
 from moekit.data import Preprocess
-from moekit.evaluation import Passed, pass_over
+from moekit.evaluation import Passed, PictureSpool, pass_over
 from moekit.runtime import Computed
 from moekit.tasks.score import SCORE, Places, Predictions
 from moekit_industrial.bridge.library import AnomalibModule, quiet
@@ -101,8 +101,9 @@ def score_raw(
     context: TaskContext,
     batch_size: int,
     on_progress: Callable[[int, int], None],
+    spool: PictureSpool | None = None,
 ) -> Passed:
-    """Scores samples; the tally of the pass holds the raw scores and maps.
+    """Scores samples; the tally of the pass holds the raw scores and maps, `spool` the pictures.
 
     Raises:
         DataError: Not one image could be read, or a score is not a number.
@@ -117,6 +118,7 @@ def score_raw(
         models=1,
         batch_size=batch_size,
         on_progress=on_progress,
+        spool=spool,
     )
     if not passed.items:
         raise DataError(
