@@ -95,7 +95,26 @@ class KitSpec:
         """All words that the task may ask for."""
         return {"positive": self.positive, **self.outcome_names, **self.vocabulary}
 
+    def variant(self, *, task: str, summary: str, **changes: Any) -> KitSpec:
+        """This kit for another task, with nothing of its own task left.
+
+        Name, disclaimer, slots, head blocks and stack experts stay if `changes` does not name them;
+        the task's metrics, words, options, demonstration, rule, `fit`, `predict`, reader and
+        variants go.
+
+        Args:
+            task: The other task.
+            summary: What the variant does.
+            changes: Fields of the variant; `build_head` and `recipe` belong here.
+        """
+        kept = {name: getattr(self, name) for name in _KEPT}
+        return KitSpec(**{**kept, "task": task, "summary": summary, **changes})
+
     @property
     def bare(self) -> KitSpec:
         """The same head on the bare backbone: the baseline."""
         return dataclasses.replace(self, slots=(), stack_experts=())
+
+
+_KEPT = ("name", "slots", "head_blocks", "build_head", "recipe", "disclaimer", "stack_experts")
+"""What the variants of a kit have in common unless they say otherwise."""

@@ -62,10 +62,9 @@ GOOD_ALONE = dataclasses.replace(
     fit=fit_memory,
 )
 
-DEFECT_TYPES = dataclasses.replace(
-    _BOTH_CLASSES,
-    summary="tells types of defects apart",
+DEFECT_TYPES = _BOTH_CLASSES.variant(
     task="classify",
+    summary="tells types of defects apart",
     slots=_slots(8, 9, 10),
     head_blocks=(5, 7, 9, 10),
     build_head=functools.partial(
@@ -85,18 +84,12 @@ DEFECT_TYPES = dataclasses.replace(
         class_balance=0.5,
         patience=4,
     ),
-    metrics=(),
-    map_metrics=(),
-    positive="",
-    outcome_names={},
-    demo_dataset="",
     prepare=defect_types,
 )
 
-DEFECT_MASKS = dataclasses.replace(
-    DEFECT_TYPES,
-    summary="outlines defects",
+DEFECT_MASKS = _BOTH_CLASSES.variant(
     task="segment",
+    summary="outlines defects",
     slots=_slots(9, 10),
     head_blocks=(2, 5, 8, 10),
     build_head=functools.partial(FusionSegHead, width=128),

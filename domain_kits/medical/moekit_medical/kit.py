@@ -62,10 +62,9 @@ _CANDIDATES = KitSpec(
     stack_experts=("axial",),
 )
 
-CLASSES = dataclasses.replace(
-    _CANDIDATES,
-    summary="tells classes of crops apart, such as nodules and other candidates",
+CLASSES = _CANDIDATES.variant(
     task="classify",
+    summary="tells classes of crops apart, such as nodules and other candidates",
     build_head=functools.partial(ClassHead, summaries=_SUMMARIES, dropout=0.4),
     recipe=Recipe(
         image_size=112,
@@ -82,19 +81,12 @@ CLASSES = dataclasses.replace(
         class_balance=0.5,
         patience=3,
     ),
-    metrics=(),
-    positive="",
-    outcome_names={},
-    demo_dataset="",
-    predict=None,
-    demo_inputs=None,
 )
 """Crops, one class each; they are answered one by one, as the core answers images."""
 
-LESIONS = dataclasses.replace(
-    CLASSES,
-    summary="outlines lesions on axial CT slices, and puts them back into whole series",
+LESIONS = _CANDIDATES.variant(
     task="segment",
+    summary="outlines lesions on axial CT slices, and puts them back into whole series",
     slots=_slots(9, 10),
     head_blocks=(2, 5, 8, 10),
     build_head=functools.partial(FusionSegHead, width=128),

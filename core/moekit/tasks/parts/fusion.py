@@ -112,7 +112,7 @@ class AttentionFusion(nn.Module):
 
     def _apart(self, x: Tensor) -> Tensor:
         """(..., F) to (..., A, K)."""
-        return x.unflatten(-1, (self.heads, -1))
+        return x.reshape(*x.shape[:-1], self.heads, -1)
 
     def _scaled(self, x_BLhwF: Tensor) -> Tensor:
         """(B, M, h, w, F), scale by scale."""
@@ -167,7 +167,7 @@ def _smoothed(x_BLhwF: Tensor, scale: int) -> Tensor:
     if scale == 1:
         return x_BLhwF
     rows, columns = (_nearer(side, scale, x_BLhwF) for side in x_BLhwF.shape[2:4])
-    down_BLhwF = (rows @ x_BLhwF.flatten(3)).unflatten(3, x_BLhwF.shape[3:])
+    down_BLhwF = (rows @ x_BLhwF.flatten(3)).reshape(x_BLhwF.shape)
     smooth_BLhwF: Tensor = columns @ down_BLhwF
     return smooth_BLhwF
 
