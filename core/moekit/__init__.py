@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         Show,
         SummaryJob,
         TaskSpec,
+        Whole,
     )
     from moekit.data.geometry import Frame
     from moekit.data.mask_table import MaskTable
@@ -143,6 +144,7 @@ _HOMES = {
         "Show",
         "SummaryJob",
         "TaskSpec",
+        "Whole",
     ),
     "data.geometry": ("Frame",),
     "data.mask_table": ("MaskTable",),
@@ -258,6 +260,7 @@ __all__ = [
     "UnitTopK",
     "UsageError",
     "WeightsError",
+    "Whole",
     "build_backbone",
     "carve",
     "command_line",

@@ -76,6 +76,7 @@ PUBLIC = [
     "UnitTopK",
     "UsageError",
     "WeightsError",
+    "Whole",
     "build_backbone",
     "carve",
     "command_line",

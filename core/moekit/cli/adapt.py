@@ -54,6 +54,11 @@ from moekit.cli.output import Reporter, print_json, reporter, say
     click.option("--epochs", type=click.IntRange(1), help="Epochs, instead of the kit's recipe."),
     click.option("--views", type=click.IntRange(1, 8), help="Views of each training image kept."),
     click.option("--image-size", type=click.IntRange(14), help="Side of the input, in pixels."),
+    click.option(
+        "--tile",
+        type=click.IntRange(14),
+        help="Cut larger pictures into windows of that many of their pixels.",
+    ),
     click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="Arithmetic."),
     click.option("--top-k", type=click.IntRange(1), help="Generic experts a token has."),
     click.option(
@@ -96,7 +101,7 @@ def adapt(kit: str, data: str, run_folder: Path, as_json: bool, **options: Any) 
             say(f"{len(record['skipped'])} inputs skipped; run.json names them")
 
 
-_RECIPE = ("epochs", "views", "image_size", "precision")
+_RECIPE = ("epochs", "views", "image_size", "tile", "precision")
 
 
 def run_adaptation(kit: str, *, report: Reporter, **options: Any) -> dict[str, Any] | None:
@@ -110,6 +115,7 @@ def run_adaptation(kit: str, *, report: Reporter, **options: Any) -> dict[str, A
         on_progress=report.update,
         on_epoch=lambda part, figures: report.line(_told(part, figures)),
         on_task=lambda task: report.line(f"task: {task.rpartition('/')[2]}"),
+        on_tile=lambda tile: report.line(f"larger pictures are cut: windows of {tile} pixels"),
         command=command_line(),
         **options,
     )

@@ -45,11 +45,18 @@ class Item:
         id: Its name.
         size: (H, W) of its picture, upright.
         sample: The sample with its truth, where it comes from a data set.
+        frame: How its picture lies in its outputs, if not as the context says: of a picture that
+            was cut into windows, what `Answering.whole` put its outputs over.
     """
 
     id: str
     size: tuple[int, int]
     sample: Sample | None = None
+    frame: Frame | None = None
+
+    def lies_in(self, context: TaskContext) -> Frame:
+        """How its picture lies in its outputs."""
+        return context.frame if self.frame is None else self.frame
 
 
 @runtime_checkable

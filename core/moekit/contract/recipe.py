@@ -31,6 +31,19 @@ class Recipe(BaseModel):
         description="squash stretches a picture over the whole input; letterbox keeps its aspect "
         "ratio and fills the border with the mean colour.",
     )
+    tile: int | None = Field(
+        default=None,
+        gt=0,
+        description="Longer side, in pixels of the picture, of the windows that larger pictures "
+        "are cut into, to be learned and answered at the input's size and then put together. They "
+        "have the input's shape. None takes each picture at once.",
+    )
+    tile_overlap: float = Field(
+        default=0.25,
+        ge=0,
+        lt=1,
+        description="Least share of a window that its neighbour covers too.",
+    )
     precision: Precision = Field(
         default="auto",
         description="fp32, bf16 (autocast), or auto: bf16 where the device computes it natively.",

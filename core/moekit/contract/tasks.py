@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
-    from moekit.data.geometry import Frame
+    from moekit.data.geometry import Box, Frame, Size
     from moekit.data.samples import Dataset, Sample
 
 
@@ -63,6 +63,23 @@ def _nothing_derived(outputs: Outputs) -> Outputs:
     return {}
 
 
+class Whole(Protocol):
+    """Puts the outputs of the windows of one large picture together; see `Answering.whole`."""
+
+    def add(self, boxes: Sequence[Box], outputs: Outputs) -> None:
+        """Takes some windows.
+
+        Args:
+            boxes: (B) where they lie in the picture; each fits the input as a picture of its own.
+            outputs: Their merged outputs.
+        """
+        ...
+
+    def finish(self) -> Outputs:
+        """The outputs of the picture: one row, with its sides as `Frame` says, squashed."""
+        ...
+
+
 def _empty_row(point: Any) -> dict[str, Any]:
     del point
     return {}
@@ -81,12 +98,17 @@ class Answering:
         unreadable: Values of a row whose item could not be read, given the point.
         derive: Further named tensors that graphs put out, computed from merged outputs; described
             by `TaskSpec.derived`.
+        whole: Makes what puts the outputs of the windows of one picture together, for the size
+            (H, W) of the picture and the context. Its outputs cover `Frame(height=H, width=W)`,
+            which items then bear. The task's targets and talliers read `Sample.window` and
+            `Item.frame`. None if the task answers pictures at once alone.
     """
 
     merge: Callable[[Sequence[Outputs]], Outputs]
     answers: Callable[[Outputs, Sequence[Item], Any, TaskContext], Sequence[Answer]]
     unreadable: Callable[[Any], dict[str, Any]] = _empty_row
     derive: Callable[[Outputs], Outputs] = _nothing_derived
+    whole: Callable[[Size, TaskContext], Whole] | None = None
 
 
 def _no_point(tally: Any, rule: str) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from moekit.data.geometry import Box
 from moekit.data.mask_table import MaskTable
 from moekit.errors import DataError
 
@@ -36,6 +37,8 @@ class Sample:
         labels: All classes of the sample, as indices, if samples may have several; `label` is then
             the first of them, or 0 if there is none. None if samples have one label each.
         mask_table: What the values of the mask mean; None as said above.
+        window: The part of the image, and of its mask, that is learned from; None for all of it.
+            Loaders leave it alone: large images are cut where a recipe says so.
     """
 
     id: str
@@ -49,6 +52,7 @@ class Sample:
     mask: Path | None = None
     labels: tuple[int, ...] | None = None
     mask_table: MaskTable | None = None
+    window: Box | None = None
 
     @property
     def all_labels(self) -> tuple[int, ...]:

@@ -8,20 +8,26 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from moekit.data.geometry import Frame
+from moekit.data.geometry import Box, Frame, Size
 from moekit.data.images import read_frames
 from moekit.data.samples import Skipped
+from moekit.data.sizes import header_size
 from moekit.data.tensors import image_tensor
+from moekit.data.windows import Tiling, together
 from moekit.errors import ImageError, UsageError
 
-_Read = tuple[Tensor, tuple[int, int], Image.Image | None]
+Stack = Sequence[Image.Image]
+"""The RGB pictures of one sample, of one size: one, or the frames of a stack."""
+_HELD = 4
+"""Decoded files that are held, since the next window is probably of one of them."""
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -34,12 +40,14 @@ class Preprocess:
         std: Per-channel standard deviation.
         frames: T, the frames of a sample; 1 for images.
         size: Side of a square input, in pixels; it takes the place of the frame's height and width.
+        tiling: How pictures are cut that are larger than a window; None if none is cut.
 
     Attributes:
-        frame: The input's size, and how a picture is fitted to it.
+        frame: The input's size, and how a picture or a window of it is fitted to it.
         mean: Per-channel mean.
         std: Per-channel standard deviation.
         frames: T, the frames of a sample; 1 for images.
+        tiling: How pictures are cut that are larger than a window; None if none is cut.
 
     Raises:
         UsageError: Neither a frame nor a size is given.
@@ -49,6 +57,7 @@ class Preprocess:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     frames: int = 1
+    tiling: Tiling | None = None
 
     def __init__(
         self,
@@ -58,6 +67,7 @@ class Preprocess:
         std: tuple[float, float, float],
         frames: int = 1,
         size: int | None = None,
+        tiling: Tiling | None = None,
     ) -> None:
         if size is not None:
             fit = "squash" if frame is None else frame.fit
@@ -68,6 +78,7 @@ class Preprocess:
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "std", std)
         object.__setattr__(self, "frames", frames)
+        object.__setattr__(self, "tiling", tiling)
 
     @classmethod
     def square(
@@ -116,6 +127,10 @@ class Preprocess:
             return self.tensor(pictures[0])
         return torch.stack([self.tensor(picture) for picture in pictures])
 
+    def cuts(self, size: Size) -> bool:
+        """Whether a picture of `size` (H, W) is cut into windows."""
+        return self.tiling is not None and self.tiling.cuts(size)
+
     def tensor(self, picture: Image.Image) -> Tensor:
         """An RGB picture as (3, H, W) float32, normalised."""
         pixels: Tensor = image_tensor(picture, frame=self.frame, mean=self.mean, std=self.std)
@@ -123,24 +138,43 @@ class Preprocess:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadSample:
+    """A sample as it comes from the disk.
+
+    Attributes:
+        tensor: float32 of the preprocessing's shape, normalised; None if the picture is to be cut.
+        size: Rows and columns of the picture, upright.
+        picture: The picture, of stacks the middle frame, reduced; None if it was not asked for.
+        stack: The pictures themselves if they are to be cut; else empty.
+    """
+
+    tensor: Tensor | None
+    size: Size
+    picture: Image.Image | None = None
+    stack: Stack = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageBatch:
-    """A batch as it comes from the disk.
+    """A batch as it comes from the disk: pictures that fit a window, or one that is to be cut.
 
     Attributes:
         rows: (B) positions in the sequence of inputs, in rising order.
-        images: (B, 3, H, W) or, of stacks, (B, T, 3, H, W) float32, normalised; B is 0 where no
-            input could be read.
+        images: (B, 3, H, W) or, of stacks, (B, T, 3, H, W) float32, normalised, without those that
+            are to be cut; B is 0 where there are no others, or no input could be read.
         skipped: The inputs of this piece of the sequence that could not be read.
         pictures: (B) the pictures themselves, of stacks their middle frames, reduced, where they
             were asked for; else empty.
         sizes: (B) rows and columns of the pictures as they are in their files, upright.
+        stacks: (B) the pictures that are to be cut, each empty for an input that is among `images`.
     """
 
     rows: tuple[int, ...]
     images: Tensor
     skipped: tuple[Skipped, ...]
     pictures: tuple[Image.Image, ...] = ()
-    sizes: tuple[tuple[int, int], ...] = ()
+    sizes: tuple[Size, ...] = ()
+    stacks: tuple[Stack, ...] = ()
 
 
 def image_batches(
@@ -150,40 +184,51 @@ def image_batches(
     batch_size: int,
     threads: int = 2,
     pictures: int | None = None,
+    windows: Sequence[Box | None] = (),
 ) -> Iterator[ImageBatch]:
     """Decodes images in threads, at most three batches ahead.
 
     Args:
         inputs: Id and path of each image.
         preprocess: Reads one image.
-        batch_size: Inputs a batch; unreadable ones make it smaller.
+        batch_size: Inputs a batch; unreadable ones make it smaller. An image that is to be cut has
+            a batch of its own.
         threads: Decoding threads.
         pictures: Longest side of the pictures to hand on beside the tensors; None for none.
+        windows: The part of each image that is taken, None for all of it; empty for all of each.
 
     Yields:
         Batches in the order of `inputs`.
     """
-    pieces = collections.deque(
-        range(first, min(first + batch_size, len(inputs)))
-        for first in range(0, len(inputs), batch_size)
-    )
+    sizes = [None if preprocess.tiling is None else header_size(path) for _, path in inputs]
+    pieces = list(together(sizes, batch_size, preprocess.tiling))
+    boxes = windows or [None] * len(inputs)
+    load: Callable[[Path, int], Stack] = read_frames
+    if any(boxes):
+        load = functools.lru_cache(_HELD)(read_frames)
+
+    def read(row: int) -> ReadSample:
+        frames, box = load(inputs[row][1], preprocess.frames), boxes[row]
+        if box is not None:
+            frames = cropped(frames, box)
+        return prepare(frames, preprocess, pictures)
+
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        ahead: collections.deque[list[concurrent.futures.Future[_Read]]] = collections.deque()
+        ahead: collections.deque[list[concurrent.futures.Future[ReadSample]]] = collections.deque()
         waiting = collections.deque(pieces)
         for piece in pieces:
             while waiting and len(ahead) < 3:
-                ahead.append(
-                    [
-                        pool.submit(read_sample, inputs[row][1], preprocess, pictures)
-                        for row in waiting.popleft()
-                    ]
-                )
-            yield _collect(inputs, piece, ahead.popleft(), preprocess.shape)
+                ahead.append([pool.submit(read, row) for row in waiting.popleft()])
+            found: list[ReadSample | str] = []
+            for future in ahead.popleft():
+                try:
+                    found.append(future.result())
+                except ImageError as error:
+                    found.append(error.what)
+            yield batch_of([inputs[row][0] for row in piece], piece, found, preprocess)
 
 
-def read_sample(
-    path: Path, preprocess: Preprocess, pictures: int | None
-) -> tuple[Tensor, tuple[int, int], Image.Image | None]:
+def read_sample(path: Path, preprocess: Preprocess, pictures: int | None) -> ReadSample:
     """Reads one sample and, where it is asked for, its picture.
 
     Args:
@@ -191,46 +236,56 @@ def read_sample(
         preprocess: How it becomes a tensor.
         pictures: Longest side of the picture to hand on beside the tensor; None for none.
 
-    Returns:
-        float32 of the preprocessing's shape, normalised; rows and columns of the image, of a stack
-        those of its middle frame; and the picture, that frame, reduced, or None.
-
     Raises:
         ImageError: It cannot be read.
     """
-    frames = read_frames(path, preprocess.frames)
-    tensor = preprocess.stack(frames)
-    picture = frames[len(frames) // 2]
-    size = (picture.height, picture.width)
+    return prepare(read_frames(path, preprocess.frames), preprocess, pictures)
+
+
+def prepare(frames: Stack, preprocess: Preprocess, pictures: int | None) -> ReadSample:
+    """Makes a sample of its RGB pictures; see `read_sample`."""
+    middle = frames[len(frames) // 2]
+    size = (middle.height, middle.width)
+    cut = preprocess.cuts(size)
+    tensor = None if cut else preprocess.stack(frames)
+    picture = None
     if pictures is not None:
+        picture = middle.copy()
         picture.thumbnail((pictures, pictures))
-    return tensor, size, picture if pictures is not None else None
+    return ReadSample(tensor=tensor, size=size, picture=picture, stack=frames if cut else ())
 
 
-def _collect(
-    inputs: Sequence[tuple[str, Path]],
-    piece: range,
-    futures: list[concurrent.futures.Future[_Read]],
-    shape: tuple[int, ...],
+def cropped(frames: Stack, box: Box) -> Stack:
+    """The same window of each picture of a stack."""
+    corners = (box.left, box.top, box.left + box.width, box.top + box.height)
+    return [frame.crop(corners) for frame in frames]
+
+
+def batch_of(
+    ids: Sequence[str],
+    rows: Sequence[int],
+    found: Sequence[ReadSample | str],
+    preprocess: Preprocess,
 ) -> ImageBatch:
-    rows: list[int] = []
-    images: list[Tensor] = []
-    kept: list[Image.Image] = []
-    sizes: list[tuple[int, int]] = []
-    skipped: list[Skipped] = []
-    for row, future in zip(piece, futures, strict=True):
-        try:
-            tensor, size, picture = future.result()
-            images.append(tensor)
-            sizes.append(size)
-            kept += [picture] if picture is not None else []
-            rows.append(row)
-        except ImageError as error:
-            skipped.append(Skipped(id=inputs[row][0], reason=error.what))
+    """Puts samples together.
+
+    Args:
+        ids: Of the samples.
+        rows: Their positions among all.
+        found: Each sample, or why it cannot be read.
+        preprocess: How they were read.
+    """
+    read = [(row, one) for row, one in zip(rows, found, strict=True) if not isinstance(one, str)]
+    images = [one.tensor for _, one in read if one.tensor is not None]
     return ImageBatch(
-        rows=tuple(rows),
-        images=torch.stack(images) if images else torch.empty(0, *shape),
-        skipped=tuple(skipped),
-        pictures=tuple(kept),
-        sizes=tuple(sizes),
+        rows=tuple(row for row, _ in read),
+        images=torch.stack(images) if images else torch.empty(0, *preprocess.shape),
+        skipped=tuple(
+            Skipped(id=name, reason=one)
+            for name, one in zip(ids, found, strict=True)
+            if isinstance(one, str)
+        ),
+        pictures=tuple(one.picture for _, one in read if one.picture is not None),
+        sizes=tuple(one.size for _, one in read),
+        stacks=tuple(one.stack for _, one in read),
     )

@@ -41,7 +41,7 @@ class RoutingTable:
 
         Args:
             trace: What the batch's forward pass left.
-            labels: (B,) int, of all items of the batch.
+            labels: (B,) int, of all items of the batch; windows of one item are items here.
             rows: Which of them are added.
             frames: Frames of an item; a trace has one row for each.
         """

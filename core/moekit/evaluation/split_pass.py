@@ -20,6 +20,7 @@ from moekit.data.stream import Preprocess, image_batches
 from moekit.evaluation.routing import RoutingTable
 from moekit.evaluation.spool import PictureSpool
 from moekit.moe.stats import RoutingTrace
+from moekit.runtime.parts import computed_parts
 from moekit.runtime.predictor import Compute
 
 TRACED_ITEMS = 128
@@ -80,30 +81,42 @@ def pass_over(
     skipped: list[Skipped] = []
     outputs: list[Outputs] = []
     seconds, room = 0.0, _KEPT_BYTES if keep else -1
-    traced = _spread(len(samples), TRACED_ITEMS) if routing is not None else frozenset()
+    traced = _spread(len(samples), TRACED_ITEMS)
     inputs = [(sample.id, sample.path) for sample in samples]
     pictures = None if spool is None else LONG_SIDE
     for batch in image_batches(inputs, preprocess, batch_size=batch_size, pictures=pictures):
-        if spool is not None:
-            spool.add(batch.pictures)
         skipped.extend(_described(batch.skipped, samples))
-        if batch.rows:
-            wanted = [place for place, row in enumerate(batch.rows) if row in traced]
-            trace = RoutingTrace() if wanted else None
-            computed = compute(batch.images, trace=trace)
-            seconds += computed.seconds
+        observer = None
+        if routing is not None:
+            labels = [samples[row].label * task.labelled for row in batch.rows]
+            wanted = [row in traced for row in batch.rows]
+            observer = _Observer(routing, np.array(labels), wanted, preprocess.frames)
+        for part in computed_parts(
+            batch,
+            compute=compute,
+            preprocess=preprocess,
+            task=task,
+            context=context,
+            batch_size=batch_size,
+            observer=observer,
+        ):
+            seconds += part.computed.seconds
             found = [
-                Item(id=samples[row].id, size=size, sample=samples[row])
-                for row, size in zip(batch.rows, batch.sizes, strict=True)
+                Item(
+                    id=samples[batch.rows[place]].id,
+                    size=batch.sizes[place],
+                    sample=samples[batch.rows[place]],
+                    frame=part.frame,
+                )
+                for place in part.places
             ]
-            tallier.add(found, computed.outputs)
+            tallier.add(found, part.computed.outputs)
             items.extend(found)
-            room -= sum(value.nbytes for value in computed.kit.values())
+            if spool is not None:
+                spool.add([batch.pictures[place] for place in part.places])
+            room -= sum(value.nbytes for value in part.computed.kit.values())
             if room >= 0:
-                outputs.extend(_rows(computed.kit, len(found)))
-            if routing is not None and trace is not None:
-                labels = np.array([samples[row].label * task.labelled for row in batch.rows])
-                routing.add(trace, labels, wanted, frames=preprocess.frames)
+                outputs.extend(_rows(part.computed.kit, len(found)))
         on_progress(len(items) + len(skipped), len(samples))
     return Passed(
         items=items,
@@ -112,6 +125,23 @@ def pass_over(
         seconds=seconds,
         outputs=outputs if room >= 0 else [],
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Observer:
+    """Adds the routing of chosen inputs of a batch to a table; of cut ones that of each window."""
+
+    table: RoutingTable
+    labels: np.ndarray
+    wanted: Sequence[bool]
+    frames: int
+
+    def begin(self, places: Sequence[int]) -> RoutingTrace | None:
+        return RoutingTrace() if any(self.wanted[place] for place in places) else None
+
+    def end(self, trace: RoutingTrace, places: Sequence[int]) -> None:
+        rows = [row for row, place in enumerate(places) if self.wanted[place]]
+        self.table.add(trace, self.labels[list(places)], rows, frames=self.frames)
 
 
 def _spread(count: int, most: int) -> frozenset[int]:

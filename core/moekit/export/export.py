@@ -21,6 +21,7 @@ from moekit.contract.metrics import MetricSpec
 from moekit.contract.tasks import TaskSpec
 from moekit.data.samples import Dataset, Sample
 from moekit.data.stream import Preprocess, image_batches
+from moekit.data.windows import cut_samples
 from moekit.errors import DataError, MoekitError, UsageError
 from moekit.evaluation.bootstrap import Resamples, percentile_interval
 from moekit.evaluation.evaluate import check_passed
@@ -209,10 +210,15 @@ def _predictor(
 
 
 def _images(samples: Sequence[Sample], preprocess: Preprocess, count: int) -> Tensor:
-    """Up to `count` samples that can be read, evenly spread, as a batch."""
+    """Up to `count` samples that can be read, or windows of large ones, evenly spread."""
+    samples = cut_samples(samples, preprocess.tiling)
     rows = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int))
     inputs = [(samples[row].id, samples[row].path) for row in rows]
-    batches = [batch.images for batch in image_batches(inputs, preprocess, batch_size=16)]
+    windows = [samples[row].window for row in rows]
+    at_once = dataclasses.replace(preprocess, tiling=None)
+    batches = [
+        batch.images for batch in image_batches(inputs, at_once, batch_size=16, windows=windows)
+    ]
     images = torch.cat(batches)
     if not len(images):
         raise DataError(
@@ -350,6 +356,7 @@ def _record(
             "mean": preprocess.mean,
             "std": preprocess.std,
             "frames": preprocess.frames,
+            "tiling": None if preprocess.tiling is None else dataclasses.asdict(preprocess.tiling),
         },
         **facts,
         "versions": {**versions(), **_library_versions()},

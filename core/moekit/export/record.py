@@ -19,6 +19,7 @@ import pydantic
 
 from moekit.data.geometry import Frame
 from moekit.data.stream import Preprocess
+from moekit.data.windows import Tiling
 from moekit.errors import DataError, WeightsError
 from moekit.export.predictor import ExportPrecision
 from moekit.export.sessions import Format
@@ -46,6 +47,7 @@ class PreprocessRecord(pydantic.BaseModel):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     frames: int = pydantic.Field(ge=1)
+    tiling: Tiling | None = None
 
 
 class ExportRecord(pydantic.BaseModel):
@@ -88,7 +90,12 @@ class Export:
         """How images are read."""
         read = self.record.preprocess
         return Preprocess(
-            frame=read.frame, size=read.size, mean=read.mean, std=read.std, frames=read.frames
+            frame=read.frame,
+            size=read.size,
+            mean=read.mean,
+            std=read.std,
+            frames=read.frames,
+            tiling=read.tiling,
         )
 
 

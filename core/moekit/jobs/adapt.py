@@ -28,6 +28,7 @@ def adapt_kit(
     on_progress: Callable[[str, int, int], None],
     on_epoch: Callable[[str, Mapping[str, float]], None],
     on_task: Callable[[str], None] = lambda _: None,
+    on_tile: Callable[[int], None] = lambda _: None,
     task: str | None = None,
     seed: int = 0,
     start: Path | None = None,
@@ -53,6 +54,7 @@ def adapt_kit(
         on_progress: Called with a description, what is done and the total.
         on_epoch: Called with the part and the epoch's figures.
         on_task: Called with the name of the task, once it is known.
+        on_tile: Called with the longer side of windows if large pictures are cut into them.
         task: The kit's task; its first one if None.
         seed: Decides everything that is drawn.
         start: A finished run to begin with.
@@ -79,6 +81,8 @@ def adapt_kit(
     spec, dataset = kit_for_data(registry, kit, dataset, task=task, changes=changes, seed=seed)
     on_task(spec.task)
     chosen = type(spec.recipe).model_validate({**spec.recipe.model_dump(), **(recipe or {})})
+    if chosen.tile is not None:
+        on_tile(chosen.tile)
     fabric = open_fabric(device, devices, chosen.precision)
     backbone = open_backbone(
         device=str(fabric.device),

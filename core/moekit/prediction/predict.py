@@ -86,12 +86,12 @@ def _answer(
         ):
             rows = [answerer.unreadable(skip.id, skip.reason) for skip in batch.skipped]
             started: list[concurrent.futures.Future[Row]] = []
-            if batch.rows:
-                computed = answerer.compute(batch.images)
-                items = [
-                    Item(id=inputs[row][0], size=size)
-                    for row, size in zip(batch.rows, batch.sizes, strict=True)
-                ]
+            pictures = {
+                inputs[row][0]: one for row, one in zip(batch.rows, batch.pictures, strict=True)
+            }
+            for items, computed in answerer.computed(
+                batch, lambda row: inputs[row][0], batch_size=batch_size
+            ):
                 # All of a batch at once: vectorised arithmetic rounds one item alone otherwise.
                 found = pool.submit(
                     answerer.task.answering.answers,
@@ -100,9 +100,9 @@ def _answer(
                     answerer.point,
                     answerer.context,
                 )
-                started = [
-                    pool.submit(_finish, answerer, item, picture, found, place, out)
-                    for place, (item, picture) in enumerate(zip(items, batch.pictures, strict=True))
+                started += [
+                    pool.submit(_finish, answerer, item, pictures[item.id], found, place, out)
+                    for place, item in enumerate(items)
                 ]
             yield [*rows, *(future.result() for future in pending)]
             pending = started

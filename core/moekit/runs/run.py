@@ -27,13 +27,14 @@ from torch import nn
 
 from moekit.contract.recipe import Recipe
 from moekit.data.geometry import Frame
+from moekit.data.windows import Tiling
 from moekit.errors import DataError, UsageError, WeightsError
 from moekit.files import atomic_text, read_json, sha256, write_json, write_tensors
 
 SCHEMA = 1
 VALIDATION, PREDICTIONS = "validation", "predictions"
 """How the names of the files begin that hold the tallies of the validation and another split."""
-_EARLIER = {"frames": 1, "negatives_only": False, "started_from": None}
+_EARLIER = {"frames": 1, "negatives_only": False, "started_from": None, "tiling": None}
 """What a request that does not name it means: it was begun before there was a choice."""
 _ADDED = ("task", "classes", "frame")
 """What requests did not name at first; a run that lacks them all is compared without them."""
@@ -177,6 +178,15 @@ class Run:
             return Frame(**request["frame"])
         side = request["recipe"]["image_size"]
         return Frame(height=side, width=side)
+
+    def tiling(self) -> Tiling | None:
+        """How pictures are cut that are larger than a window; None if none is.
+
+        Raises:
+            DataError: The folder holds no run.
+        """
+        cut = self.read()["request"].get("tiling")
+        return None if cut is None else Tiling(**cut)
 
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Adds what was found out and marks the adaptation as done."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from PIL import Image
 
 from moekit.contract.answers import Answer, Item, TaskContext
 from moekit.contract.tasks import TaskSpec
-from moekit.data.stream import Preprocess
+from moekit.data.stream import ImageBatch, Preprocess, batch_of, prepare
+from moekit.data.windows import together
 from moekit.errors import UsageError
-from moekit.runtime.predictor import Compute
+from moekit.runtime.parts import computed_parts
+from moekit.runtime.predictor import Compute, Computed
 
 Row = dict[str, Any]
 Pictures = Sequence[Image.Image | Sequence[Image.Image]]
@@ -58,17 +59,39 @@ class Answerer:
                 whose="the pictures",
                 fix="give stacks of as many pictures as the run was made with, or another run",
             )
-        found: list[Answer] = []
-        for first in range(0, len(stacks), batch_size):
-            part = stacks[first : first + batch_size]
-            computed = self.compute(torch.stack([self.preprocess.stack(one) for one in part]))
-            middles = [stack[len(stack) // 2] for stack in part]
+        sizes = [(stack[0].height, stack[0].width) for stack in stacks]
+        found: dict[int, Answer] = {}
+        for rows in together(sizes, batch_size, self.preprocess.tiling):
+            read = [prepare(stacks[row], self.preprocess, None) for row in rows]
+            batch = batch_of([str(row) for row in rows], rows, read, self.preprocess)
+            for items, computed in self.computed(batch, str, batch_size=batch_size):
+                answers = self.task.answering.answers(computed.kit, items, self.point, self.context)
+                found |= {int(item.id): one for item, one in zip(items, answers, strict=True)}
+        return [found[row] for row in range(len(stacks))]
+
+    def computed(
+        self, batch: ImageBatch, name: Callable[[int], str], *, batch_size: int
+    ) -> Iterator[tuple[list[Item], Computed]]:
+        """Computes a batch; yields items in the order of their inputs, with their outputs.
+
+        Args:
+            batch: As it comes from `image_batches`.
+            name: Gives the id of the input at a position.
+            batch_size: Windows of a large picture a forward pass, at most.
+        """
+        for part in computed_parts(
+            batch,
+            compute=self.compute,
+            preprocess=self.preprocess,
+            task=self.task,
+            context=self.context,
+            batch_size=batch_size,
+        ):
             items = [
-                Item(id=str(first + place), size=(picture.height, picture.width))
-                for place, picture in enumerate(middles)
+                Item(id=name(batch.rows[place]), size=batch.sizes[place], frame=part.frame)
+                for place in part.places
             ]
-            found += self.task.answering.answers(computed.kit, items, self.point, self.context)
-        return found
+            yield items, part.computed
 
     def unreadable(self, name: str, reason: str) -> Row:
         """The row of an image that could not be read."""

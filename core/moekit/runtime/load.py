@@ -139,7 +139,13 @@ def load_answerer(
 
 def preprocess_of(run: Run, backbone: MoEBackbone) -> Preprocess:
     """How the run's images are read."""
-    return Preprocess(frame=run.frame(), mean=backbone.mean, std=backbone.std, frames=run.frames())
+    return Preprocess(
+        frame=run.frame(),
+        mean=backbone.mean,
+        std=backbone.std,
+        frames=run.frames(),
+        tiling=run.tiling(),
+    )
 
 
 def context_of(run: Run, resolved: Resolved, *, kinds: tuple[str, ...] = ()) -> TaskContext:

@@ -153,7 +153,7 @@ class Bench:
 
     def images(self, samples: Sequence[Sample], views: Sequence[int] | np.ndarray = ()) -> Tensor:
         """(B, 3, H, W) or (B, T, 3, H, W) the samples, each in a view; as they are if not given."""
-        read = [read_sample(sample.path, self._preprocess, None)[0] for sample in samples]
+        read = [self._preprocess(sample.path) for sample in samples]
         numbers = views if len(views) else [0] * len(read)
         turned = [view(one, int(number)) for one, number in zip(read, numbers, strict=True)]
         return torch.stack(turned)
@@ -168,7 +168,7 @@ class Bench:
     def answered(self, split: str) -> Answered:
         """A split, each item in one view."""
         samples = self.dataset.split(split)
-        sizes = [read_sample(sample.path, self._preprocess, None)[1] for sample in samples]
+        sizes = [read_sample(sample.path, self._preprocess, None).size for sample in samples]
         items = [
             Item(id=sample.id, size=size, sample=sample)
             for sample, size in zip(samples, sizes, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import torch
@@ -14,15 +14,15 @@ from torch import nn
 
 from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sources import cache_folder
-from moekit.contract.answers import Item
 from moekit.contract.frames import frame_of
 from moekit.contract.jobs import FitJob, FitResult
 from moekit.contract.kits import KitSpec
 from moekit.contract.recipe import Recipe
 from moekit.contract.report import RunEvent
 from moekit.data.geometry import Frame
-from moekit.data.samples import Dataset
-from moekit.data.sizes import header_size, typical_size
+from moekit.data.samples import Dataset, Sample
+from moekit.data.sizes import typical_size
+from moekit.data.windows import Tiling, cut_samples
 from moekit.errors import UsageError
 from moekit.plugins.changes import KitChanges
 from moekit.plugins.registry import Registry
@@ -31,10 +31,11 @@ from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versio
 from moekit.runs.run import VALIDATION, Run
 from moekit.runtime.device import Arithmetic, pick_arithmetic
 from moekit.runtime.kit import KitModules
-from moekit.runtime.predictor import converted
-from moekit.training.fit import fit, stored_outputs
+from moekit.runtime.parts import whole_of
+from moekit.training.fit import fit
 from moekit.training.prefix import PrefixPlan, PrefixStore, open_prefix
 from moekit.training.storage import DEFAULT_LIMIT
+from moekit.training.tally import tally_stored
 
 _ALIKE = (
     "kit",
@@ -122,9 +123,10 @@ def adapt(
     resolved = resolve(job.kit, registry, frames=job.dataset.frames)
     resolved.task.learn.check(job.dataset)
     frame = _frame(job, backbone)
+    tiling = _tiling(job, resolved, frame)
     job = dataclasses.replace(job, kit=resolved.kit, top_k=job.top_k or backbone.top_k)
     if fabric.is_global_zero:
-        job.run.begin(_request(job, frame, backbone), resume=job.resume)
+        job.run.begin(_request(job, frame, tiling, backbone), resume=job.resume)
     fabric.barrier()
     record = job.run.read()
     if record["done"]:
@@ -138,11 +140,14 @@ def adapt(
         for part, kit in parts.items()
         for split in ("train", "val")
     }
+    samples = {split: cut_samples(job.dataset.split(split), tiling) for split in ("train", "val")}
     stores: dict[Part, dict[str, PrefixStore]] = {}
     for part in parts:
         stores[part] = {
-            split: _store(job, plans, part, split, backbone, fabric, stores.get(KIT), on_progress)
-            for split in ("train", "val")
+            split: _store(
+                job, plans, part, split, found, backbone, fabric, stores.get(KIT), on_progress
+            )
+            for split, found in samples.items()
         }
     outcomes: dict[Part, _Outcome] = {}
     for part, epochs in {BASELINE: job.recipe.baseline_epochs, KIT: job.recipe.epochs}.items():
@@ -190,9 +195,18 @@ def _frame(job: AdaptJob, backbone: MoEBackbone) -> Frame:
         return job.run.frame()
     recipe = job.recipe
     typical = None
-    if recipe.fit == "letterbox" and recipe.image_height is recipe.image_width is None:
+    free = recipe.image_height is recipe.image_width is None
+    if recipe.fit == "letterbox" and free and recipe.tile is None:
         typical = typical_size(job.dataset.split("train"))
     return frame_of(recipe, backbone.patch, typical)
+
+
+def _tiling(job: AdaptJob, resolved: Resolved, frame: Frame) -> Tiling | None:
+    """How large pictures are cut, if the recipe says so and the task puts windows together."""
+    if job.recipe.tile is None:
+        return None
+    whole_of(resolved.task)
+    return Tiling.of(frame, job.recipe.tile, overlap=job.recipe.tile_overlap)
 
 
 def _build(
@@ -228,31 +242,15 @@ def _tally(
     context = resolved.context(
         classes=job.dataset.classes, frame=frame, kinds=outcomes[KIT].kit.kinds
     )
-    models = [outcomes[KIT], outcomes[BASELINE]]
-    tallier = resolved.task.judge.tallier(context, len(models))
-    streams = [
-        stored_outputs(
-            model.kit,
-            model.val,
-            backbone=backbone,
-            fabric=fabric,
-            task=resolved.task,
-            batch_size=job.recipe.batch_size,
-        )
-        for model in models
-    ]
-    samples = models[0].val.samples
-    for batch in zip(*streams, strict=True):
-        items = [
-            Item(
-                id=samples[row].id,
-                size=header_size(samples[row].path) or (0, 0),
-                sample=samples[row],
-            )
-            for row in batch[0][0]
-        ]
-        tallier.add(items, [converted(outputs, resolved.task) for _, outputs in batch])
-    return tallier.finish()
+    models = [(one.kit, one.val) for one in (outcomes[KIT], outcomes[BASELINE])]
+    return tally_stored(
+        models,
+        task=resolved.task,
+        context=context,
+        backbone=backbone,
+        fabric=fabric,
+        batch_size=job.recipe.batch_size,
+    )
 
 
 def _event(job: AdaptJob, record: Mapping[str, Any]) -> RunEvent:
@@ -265,13 +263,16 @@ def _event(job: AdaptJob, record: Mapping[str, Any]) -> RunEvent:
     )
 
 
-def _request(job: AdaptJob, frame: Frame, backbone: MoEBackbone) -> dict[str, Any]:
+def _request(
+    job: AdaptJob, frame: Frame, tiling: Tiling | None, backbone: MoEBackbone
+) -> dict[str, Any]:
     top_k = cast(int, job.top_k)
     request = {
         "kit": job.kit_name or job.kit.name,
         "task": job.kit.task,
         "classes": list(job.dataset.classes),
         "frame": dataclasses.asdict(frame),
+        "tiling": None if tiling is None else dataclasses.asdict(tiling),
         "changes": job.changes.as_json(),
         "dataset": job.dataset.name,
         "samples": len(job.dataset.samples),
@@ -323,6 +324,7 @@ def _store(
     plans: Mapping[tuple[str, str], PrefixPlan],
     part: str,
     split: str,
+    samples: Sequence[Sample],
     backbone: MoEBackbone,
     fabric: Fabric,
     shorter: Mapping[str, PrefixStore] | None,
@@ -332,7 +334,7 @@ def _store(
     name = f"blocks 1 to {plan.end} of the backbone, {split}"
     with fabric.rank_zero_first():
         return open_prefix(
-            shorter[split].samples if shorter else job.dataset.split(split),
+            shorter[split].samples if shorter else samples,
             backbone=backbone,
             plan=plan,
             folder=cache_folder() / "prefix",
@@ -372,7 +374,7 @@ def _keep(
                 }
                 for part, outcome in outcomes.items()
             },
-            "images": {"train": len(kit.train), "val": len(kit.val)},
+            **_counts({"train": kit.train.samples, "val": kit.val.samples}),
             "skipped": [dataclasses.asdict(skip) for skip in skipped.values()],
             "backbone": backbone_facts(backbone),
             "plugins": plugin_facts(registry.used()),
@@ -383,6 +385,13 @@ def _keep(
             "command": job.command,
         }
     )
+
+
+def _counts(splits: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
+    """Images by split and, if some were cut, the windows that were learned from."""
+    images = {name: len({one.id for one in samples}) for name, samples in splits.items()}
+    windows = {name: len(samples) for name, samples in splits.items()}
+    return {"images": images, **({} if windows == images else {"windows": windows})}
 
 
 def _count(module: nn.Module) -> int:

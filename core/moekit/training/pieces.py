@@ -68,8 +68,9 @@ def image_pieces(
     """Pieces that are computed from the images of the samples."""
     device = next(backbone.parameters()).device
     inputs = [(sample.id, sample.path) for sample in samples]
+    windows = [sample.window for sample in samples]
     size = max(1, BATCH // preprocess.frames)
-    for batch in image_batches(inputs, preprocess, batch_size=size):
+    for batch in image_batches(inputs, preprocess, batch_size=size, windows=windows):
 
         def maps(number: int, images: Tensor = batch.images) -> Tensor:
             with autocast(device, stretch.arithmetic):

@@ -12,6 +12,7 @@ width.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -121,6 +122,7 @@ class PrefixPlan:
         """A hash of the plan, which names its folder."""
         content = dataclasses.asdict(self)
         reading = content["preprocess"]
+        del reading["tiling"]  # a window is a picture of its own, see `_contents`
         if self.order == "dihedral":
             del content["order"]  # names are older than orders
         if self.preprocess.frames == 1:
@@ -253,7 +255,7 @@ def open_prefix(
         StorageError: The prefix does not fit the limit or the disk.
     """
     shelf = plan.shelf(folder, backbone, limit=limit, beside=beside)
-    hashes = source.images if source else [_content(sample.path) for sample in samples]
+    hashes = source.images if source else _contents(samples)
     named = list(zip(samples, hashes, strict=True))
     shelf.make_room(image for _, image in named)
     missing = [row for row, (_, image) in enumerate(named) if not shelf.has(image)]
@@ -307,6 +309,18 @@ def _pieces(
     return stored_pieces(
         source.read, rows=missing, grid=source.grid, backbone=backbone, stretch=stretch
     )
+
+
+def _contents(samples: Sequence[Sample]) -> list[str]:
+    """The hash of each sample's file, and of where in it the sample lies."""
+    read = functools.lru_cache(1)(_content)
+    hashes = []
+    for sample in samples:
+        content = read(sample.path)
+        if sample.window is not None:
+            content = hashlib.sha256(f"{content} {tuple(sample.window)}".encode()).hexdigest()
+        hashes.append(content)
+    return hashes
 
 
 def _content(path: Path) -> str:

@@ -1,7 +1,4 @@
-"""Images read ahead of the scorer, in a thread of its own, behind a queue of bounded length.
-
-Shapes: H = W the side of the input, T frames of a stack.
-"""
+"""Images read ahead of the scorer, in a thread of its own, behind a queue of bounded length."""
 
 from __future__ import annotations
 
@@ -14,10 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from PIL import Image
-from torch import Tensor
-
-from moekit.data.geometry import Size
+from moekit.data.stream import ReadSample
 from moekit.errors import ImageError
 from moekit.prediction.watch.source import Arrival, Arrivals, mark_of
 
@@ -25,7 +19,7 @@ POLL = 0.1
 """Least time between two looks at the folder, in seconds; a look takes a fifth of the time at
 most."""
 
-Read = Callable[[Path], tuple[Tensor, Size, Image.Image | None]]
+Read = Callable[[Path], ReadSample]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,17 +29,13 @@ class Ready:
     Attributes:
         name: Its name below the folder.
         whole_at: When its file was found to be whole, by the clock of `Arrivals`, in seconds.
-        tensor: (3, H, W) or (T, 3, H, W) float32, normalised; None where it cannot be read.
-        size: Rows and columns of the picture; zeros where it cannot be read.
-        picture: The picture, reduced, for its overlay; None where none was asked for.
+        read: The image; None where it cannot be read.
         error: Why it cannot be read; empty otherwise.
     """
 
     name: str
     whole_at: float
-    tensor: Tensor | None
-    size: Size
-    picture: Image.Image | None
+    read: ReadSample | None
     error: str
 
 
@@ -180,9 +170,9 @@ class Feed:
 
     def _ready(self, arrival: Arrival) -> Ready | None:
         """The image; None where its file is waited for again."""
-        tensor, size, picture, reason = None, (0, 0), None, ""
+        read, reason = None, ""
         try:
-            tensor, size, picture = self._read(arrival.path)
+            read = self._read(arrival.path)
         except ImageError as error:
             reason = error.what
         changed = mark_of(arrival.path) not in (arrival.mark, None)
@@ -191,9 +181,7 @@ class Feed:
         return Ready(
             name=arrival.name,
             whole_at=arrival.whole_at,
-            tensor=tensor,
-            size=size,
-            picture=picture,
+            read=read,
             error=reason,
         )
 

@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from moekit.contract.answers import Answer, Item
-from moekit.data.geometry import Size
 from moekit.data.pictures import LONG_SIDE
-from moekit.data.stream import read_sample
+from moekit.data.stream import ReadSample, batch_of, read_sample
 from moekit.errors import MoekitError
 from moekit.files import write_json
 from moekit.prediction.predict import read_rows
@@ -38,7 +36,6 @@ from moekit.prediction.watch.tally import LineTally, starts_of
 from moekit.runs.facts import machine, now, versions
 from moekit.runs.journal import Journal
 from moekit.runtime.answerer import Answerer, Row
-from moekit.runtime.predictor import Computed
 
 SCHEMA = 1
 _WAIT = 0.1
@@ -131,7 +128,7 @@ class _Line:
         arrivals = Arrivals(job.folder, seen=self._tally.names, settle=job.settle, tries=job.tries)
         pictures = None if job.overlays == "none" else LONG_SIDE
 
-        def read(path: Path) -> tuple[Tensor, Size, Image.Image | None]:
+        def read(path: Path) -> ReadSample:
             return read_sample(path, self._answerer.preprocess, pictures)
 
         return Feed(arrivals, read, length=job.queue, once=job.once, idle=job.idle)
@@ -149,51 +146,60 @@ class _Line:
 
     def _finish(self, batch: Sequence[Ready], journal: Journal) -> None:
         """Scores a batch and writes its rows."""
-        tensors = [one.tensor for one in batch if one.tensor is not None]
-        computed: Computed | None = None
-        if tensors:
-            computed = self._answerer.compute(torch.stack(tensors))
-            self._tally.add_pass(computed.seconds)
-        rows = list(self._rows(batch, computed))
+        answered, seconds = self._answers(batch)
+        rows = list(self._rows(batch, answered))
         journal.append(rows)
         written = time.monotonic()
         for one, row in zip(batch, rows, strict=True):
-            scoring = None if one.tensor is None or computed is None else computed.seconds
+            scoring = None if one.read is None else seconds
             self._tally.add(row, latency=written - one.whole_at, scoring=scoring)
 
-    def _rows(self, batch: Sequence[Ready], computed: Computed | None) -> Iterator[Row]:
-        answerer = self._answerer
-        read = [one for one in batch if one.tensor is not None]
-        answers: dict[str, Answer] = {}
-        items = [Item(id=one.name, size=one.size) for one in read]
-        if computed is not None:
+    def _answers(self, ready: Sequence[Ready]) -> tuple[dict[str, tuple[Item, Answer]], float]:
+        """What could be read, answered, and how long it was computed."""
+        answerer, seconds = self._answerer, 0.0
+        names = [one.name for one in ready]
+        read = [one.error if one.read is None else one.read for one in ready]
+        batch = batch_of(names, range(len(names)), read, answerer.preprocess)
+        answered: dict[str, tuple[Item, Answer]] = {}
+        for items, computed in answerer.computed(
+            batch, names.__getitem__, batch_size=self._job.batch_size
+        ):
             found = answerer.task.answering.answers(
                 computed.kit, items, answerer.point, answerer.context
             )
-            answers = {item.id: answer for item, answer in zip(items, found, strict=True)}
+            pairs = zip(items, found, strict=True)
+            answered |= {item.id: (item, answer) for item, answer in pairs}
+            seconds += computed.seconds
+        if answered:
+            self._tally.add_pass(seconds)
+        return answered, seconds
+
+    def _rows(
+        self, batch: Sequence[Ready], answered: Mapping[str, tuple[Item, Answer]]
+    ) -> Iterator[Row]:
         for one in batch:
-            if one.name not in answers:
-                row = answerer.unreadable(one.name, one.error)
+            if one.read is None:
+                row = self._answerer.unreadable(one.name, one.error)
             else:
-                answer = answers[one.name]
-                overlay = self._overlay(one, answer)
-                row = answerer.row(one.name, answer, overlay=overlay)
+                item, answer = answered[one.name]
+                overlay = self._overlay(one.read.picture, item, answer)
+                row = self._answerer.row(one.name, answer, overlay=overlay)
             yield {**row, "time": now()}
 
-    def _overlay(self, one: Ready, answer: Answer) -> str:
-        if one.picture is None or not self._overlays.wants(answer.verdict):
+    def _overlay(self, picture: Image.Image | None, item: Item, answer: Answer) -> str:
+        if picture is None or not self._overlays.wants(answer.verdict):
             return ""
-        item = Item(id=one.name, size=one.size)
-        drawn = self._show.draw(one.picture, answer, item, self._answerer.context)
-        return "" if drawn is None else self._overlays.save(one.name, drawn)
+        drawn = self._show.draw(picture, answer, item, self._answerer.context)
+        return "" if drawn is None else self._overlays.save(item.id, drawn)
 
     def _measure(self, path: Path) -> float:
         """The number of an image by which the line is watched; alone in its forward pass."""
         answerer = self._answerer
-        tensor, size, _ = read_sample(path, answerer.preprocess, None)
-        computed = answerer.compute(tensor[None])
+        read = read_sample(path, answerer.preprocess, None)
+        batch = batch_of([path.name], [0], [read], answerer.preprocess)
+        ((items, computed),) = answerer.computed(batch, lambda _: path.name, batch_size=1)
         (answer,) = answerer.task.answering.answers(
-            computed.kit, [Item(id=path.name, size=size)], answerer.point, answerer.context
+            computed.kit, items, answerer.point, answerer.context
         )
         return float(answer.as_row()[self._show.monitor])
 

@@ -21,6 +21,7 @@ from moekit.tasks.segment.enlarge import class_map
 from moekit.tasks.segment.head import LOGIT
 from moekit.tasks.segment.outlines import ClassRegion, Ring, find_regions, outlines
 from moekit.tasks.segment.rle import RunLengths, encode
+from moekit.tasks.segment.tiles import Mosaic
 
 UNREADABLE = "unreadable"
 _DIGITS = 6
@@ -115,7 +116,7 @@ def answers(
     background = background_of(context)
     return [
         SegmentAnswer(
-            class_HW=class_map(logit_Chw, context.frame, item.size),
+            class_HW=class_map(logit_Chw, item.lies_in(context), item.size),
             classes=context.classes,
             background=background,
         )
@@ -129,4 +130,4 @@ def unreadable(point: Any) -> dict[str, Any]:
     return {"verdict": UNREADABLE, "foreground": None, "shares": {}, "regions": []}
 
 
-ANSWERING = Answering(merge=merge, answers=answers, unreadable=unreadable)
+ANSWERING = Answering(merge=merge, answers=answers, unreadable=unreadable, whole=Mosaic)

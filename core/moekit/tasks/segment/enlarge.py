@@ -35,23 +35,31 @@ def class_map(logit_Chw: Tensor, frame: Frame, size: Size) -> np.ndarray:
     classes, h, w = logit_Chw.shape
     height, width = size
     box = frame.box(size)
-    rows = _places(height, box.top, box.height, frame.height, h)
-    columns = _places(width, box.left, box.width, frame.width, w)
+    rows = places(torch.arange(height) + 0.5, height, box.top, box.height, frame.height, h)
+    columns = places(torch.arange(width) + 0.5, width, box.left, box.width, frame.width, w)
     strip = max(1, _MOST_NUMBERS // (classes * width))
     answer = np.empty(size, dtype=np.uint8 if classes <= 256 else np.uint16)
     for top in range(0, height, strip):
         part = tuple(one[top : top + strip] for one in rows)
-        tall = _blend(logit_Chw, part, dim=1)
-        answer[top : top + strip] = _blend(tall, columns, dim=2).argmax(0).numpy()
+        tall = blend(logit_Chw, part, dim=1)
+        answer[top : top + strip] = blend(tall, columns, dim=2).argmax(0).numpy()
     return answer
 
 
-def _places(
-    count: int, start: int, length: int, whole: int, cells: int
+def places(
+    centre: Tensor, count: int, start: int, length: int, whole: int, cells: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(count,) two cells between which each pixel lies, and the second one's weight.
+    """The two cells between which each point of a picture lies, and the second one's weight.
 
     Cells whose centres lie in the border are not used.
+
+    Args:
+        centre: (n,) where the points lie, in pixels of the picture.
+        count: Pixels of the picture in this direction.
+        start: Where the picture begins in the input.
+        length: How much of the input it takes.
+        whole: Pixels of the input.
+        cells: Cells over the whole input.
     """
     scale = cells / whole
     first = math.ceil(start * scale - 0.5)
@@ -59,14 +67,15 @@ def _places(
     if first > last:  # the picture is thinner than a cell
         first = last = int((start + length / 2) * scale)
     first, last = max(first, 0), min(last, cells - 1)
-    at = (start + (torch.arange(count, dtype=torch.float64) + 0.5) * length / count) * scale - 0.5
+    at = (start + centre.double() * length / count) * scale - 0.5
     at = at.clamp(first, last)
     low = at.floor().long()
     return low, (low + 1).clamp_max(last), (at - low).float()
 
 
-def _blend(x: Tensor, places: tuple[Tensor, ...], *, dim: int) -> Tensor:
-    low, high, share = places
+def blend(x: Tensor, at: tuple[Tensor, ...], *, dim: int) -> Tensor:
+    """`x` at some places of a dimension, linear between cells; see `places`."""
+    low, high, share = at
     shape = [1, 1, 1]
     shape[dim] = -1
     below = x.index_select(dim, low)

@@ -213,7 +213,7 @@ class SegmentTallier:
             truth_HW = read_truth(item.sample, item.size, classes)
             self._samples.append(item.sample)
             for counts, logit_BChw in zip(self._counts, logits, strict=True):
-                answer_HW = class_map(logit_BChw[row], self.context.frame, item.size)
+                answer_HW = class_map(logit_BChw[row], item.lies_in(self.context), item.size)
                 counts.append(Counts.of(answer_HW, truth_HW, classes))
 
     def finish(self) -> tuple[SegmentTally, ...]:

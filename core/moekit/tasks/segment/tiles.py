@@ -1,132 +1,113 @@
-"""Overlapping windows of a large picture, and how their logits are put together.
+"""How the logits of overlapping windows of a large picture are put together.
 
-Shapes: H and W rows and columns of the picture, C classes, h and w rows and columns of the logits
-of a window, R and S rows and columns of the whole at the stride of the logits.
+Shapes: B windows, C classes, h and w rows and columns of the logits of a window, R and S rows and
+columns of the whole.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from moekit.data.geometry import Box, Frame, Size
-from moekit.errors import DataError
-from moekit.tasks.segment.enlarge import class_map
+from moekit.contract.answers import TaskContext
+from moekit.contract.outputs import Outputs
+from moekit.data.geometry import Box, Size
+from moekit.tasks.segment.enlarge import blend, places
+from moekit.tasks.segment.head import LOGIT
 
 LARGEST = 2**30
 """Bytes that the logits of a whole picture may take."""
+STRIDE = 4
+"""Least number of pixels of the picture to a row or column of the whole."""
 
 _LEAST = 0.05
-
-
-def windows(size: Size, window: Size, *, overlap: float = 0.25) -> tuple[Box, ...]:
-    """Windows that cover a picture, row by row, evenly spread.
-
-    Args:
-        size: (H, W) of the picture.
-        window: Rows and columns of a window; a picture that is smaller in a direction has one
-            window there, as long as the picture.
-        overlap: Least share of a window that its neighbour covers too, from 0 to below 1.
-
-    Raises:
-        ValueError: The overlap is out of its range.
-    """
-    if not 0 <= overlap < 1:
-        raise ValueError(f"the overlap is {overlap}; it is from 0 to below 1")
-    rows = _starts(size[0], window[0], overlap)
-    columns = _starts(size[1], window[1], overlap)
-    height, width = min(window[0], size[0]), min(window[1], size[1])
-    return tuple(Box(top, left, height, width) for top in rows for left in columns)
-
-
-def window_weight(rows: int, columns: int) -> np.ndarray:
-    """(rows, columns) float32 in (0, 1], greatest in the middle and little at the border.
-
-    The product of two triangles, with 0.05 as its least factor: what a head says at the border of a
-    window knows nothing of what lies beyond.
-    """
-    down, across = (_triangle(count) for count in (rows, columns))
-    weight: np.ndarray = np.outer(down, across).astype(np.float32)
-    return weight
 
 
 class Mosaic:
     """Adds up the logits of windows, weighted, at a fraction of the picture's resolution.
 
-    Memory is C + 1 floats for each place of the whole, whatever the number of windows.
+    Memory is C + 1 floats for each place of the whole, whatever the number of windows. Where that
+    would be more than `LARGEST` bytes, the stride is twice or four times as long, and so on.
 
     Args:
         size: (H, W) of the picture.
-        classes: C.
-        stride: Pixels of the picture to a row or column of the whole.
+        context: Says the classes, and how a window lies in the input.
 
-    Raises:
-        DataError: The whole takes more than `LARGEST` bytes.
+    Attributes:
+        shape: R and S.
     """
 
-    def __init__(self, size: Size, classes: int, *, stride: int = 4) -> None:
-        self.size = size
-        self.stride = stride
-        self.rows, self.columns = (math.ceil(side / stride) for side in size)
-        needed = 4 * (classes + 1) * self.rows * self.columns
-        if needed > LARGEST:
-            raise DataError(
-                f"the logits of the whole picture take {needed / 2**30:.1f} GiB",
-                whose=f"a picture of {size[1]} x {size[0]} pixels",
-                fix=f"take a stride of more than {stride}, or cut the picture into parts",
-            )
-        self._sum_CRS = torch.zeros(classes, self.rows, self.columns)
-        self._weight_RS = torch.zeros(self.rows, self.columns)
+    def __init__(self, size: Size, context: TaskContext) -> None:
+        self._size = size
+        self._frame = context.frame
+        classes = len(context.classes)
+        self.shape = _shape(size, classes)
+        self._sum_CRS = torch.zeros(classes, *self.shape)
+        self._weight_RS = torch.zeros(self.shape)
 
-    def add(self, box: Box, logit_Chw: Tensor) -> None:
-        """Takes the logits of one window.
+    def add(self, boxes: Sequence[Box], outputs: Outputs) -> None:
+        """Takes windows.
 
         Args:
-            box: Where the window lies in the picture.
-            logit_Chw: (C, h, w) over the whole window, of any resolution.
+            boxes: (B) where they lie in the picture.
+            outputs: Their `logit_BChw`, over the whole input each.
         """
-        top, left = box.top // self.stride, box.left // self.stride
-        bottom = min(math.ceil((box.top + box.height) / self.stride), self.rows)
-        right = min(math.ceil((box.left + box.width) / self.stride), self.columns)
-        part = nn.functional.interpolate(
-            logit_Chw[None].float(),
-            size=(bottom - top, right - left),
-            mode="bilinear",
-            align_corners=False,
-        )[0]
-        weight = torch.from_numpy(window_weight(bottom - top, right - left))
-        self._sum_CRS[:, top:bottom, left:right] += part * weight
-        self._weight_RS[top:bottom, left:right] += weight
+        for box, logit_Chw in zip(boxes, outputs[LOGIT].float().cpu(), strict=True):
+            self._add(box, logit_Chw)
 
-    def logits(self) -> Tensor:
-        """(C, R, S) float32, the weighted mean of what windows said.
+    def finish(self) -> Outputs:
+        """`logit_BChw`, one row over the whole picture: the weighted mean of what windows said.
 
         Raises:
             ValueError: Windows do not cover the picture.
         """
         if not bool((self._weight_RS > 0).all()):
             raise ValueError("the windows do not cover the picture")
-        return self._sum_CRS / self._weight_RS
+        return {LOGIT: (self._sum_CRS / self._weight_RS)[None]}
 
-    def class_map(self) -> np.ndarray:
-        """(H, W) the class of each pixel, as of `moekit.tasks.segment.enlarge.class_map`."""
-        height, width = self.rows * self.stride, self.columns * self.stride
-        whole = class_map(self.logits(), Frame(height=height, width=width), (height, width))
-        cut: np.ndarray = whole[: self.size[0], : self.size[1]]
-        return cut
+    def _add(self, box: Box, logit_Chw: Tensor) -> None:
+        (height, width), (rows, columns) = self._size, self.shape
+        inner = self._frame.box((box.height, box.width))
+        h, w = logit_Chw.shape[1:]
+        down, y = _inside(box.top, box.height, height, rows)
+        across, x = _inside(box.left, box.width, width, columns)
+        at = places(y, box.height, inner.top, inner.height, self._frame.height, h)
+        part_CrS = blend(logit_Chw, at, dim=1)
+        at = places(x, box.width, inner.left, inner.width, self._frame.width, w)
+        part_Crs = blend(part_CrS, at, dim=2)
+        weight_rs = torch.outer(weights(y, box.height), weights(x, box.width))
+        self._sum_CRS[:, down, across] += part_Crs * weight_rs
+        self._weight_RS[down, across] += weight_rs
 
 
-def _starts(length: int, window: int, overlap: float) -> list[int]:
-    if window >= length:
-        return [0]
-    count = 1 + math.ceil((length - window) / (window * (1 - overlap)) - 1e-9)
-    return [round(place * (length - window) / (count - 1)) for place in range(count)]
+def weights(at: Tensor, length: int) -> Tensor:
+    """What places of a window count, in (0, 1]: most in its middle and little at its border.
+
+    A triangle with 0.05 as its least value: what a head says at the border of a window knows
+    nothing of what lies beyond.
+
+    Args:
+        at: (n,) where the places lie, in pixels of the window.
+        length: Of the window.
+    """
+    return (1 - (2 * at / length - 1).abs()).clamp_min(_LEAST).float()
 
 
-def _triangle(count: int) -> np.ndarray:
-    away = np.abs((np.arange(count) + 0.5) / count * 2 - 1)
-    height: np.ndarray = np.maximum(1 - away, _LEAST)
-    return height
+def _shape(size: Size, classes: int) -> tuple[int, int]:
+    stride = STRIDE
+    while True:
+        rows, columns = (math.ceil(side / stride) for side in size)
+        if 4 * (classes + 1) * rows * columns <= LARGEST:
+            return rows, columns
+        stride *= 2
+
+
+def _inside(start: int, length: int, whole: int, cells: int) -> tuple[slice, Tensor]:
+    """The cells whose centres lie in a window, and where, in pixels of the window."""
+    first = math.ceil(start * cells / whole - 0.5)
+    last = math.ceil((start + length) * cells / whole - 0.5)
+    centre = (torch.arange(first, last, dtype=torch.float64) + 0.5) * whole / cells
+    return slice(first, last), centre - start

@@ -64,6 +64,8 @@ def read_truth(sample: Sample, size: Size, classes: int | None = None) -> np.nda
 def placed_truth(sample: Sample, frame: Frame, *, stride: int = STRIDE) -> np.ndarray:
     """(h, w) int16 truth as it lies in the input, at one of `stride` rows and columns.
 
+    Of a sample that is a window it is the truth in that window.
+
     By nearest neighbour at the centres of the target's pixels; borders of a letterbox are
     `IGNORED`. What was placed once is kept in memory, up to 256 MiB in all.
 
@@ -77,8 +79,11 @@ def placed_truth(sample: Sample, frame: Frame, *, stride: int = STRIDE) -> np.nd
     """
 
     def make() -> np.ndarray:
-        size = read_size(sample.path)
-        return place(read_truth(sample, size), frame, stride=stride)
+        plane_HW = read_truth(sample, read_size(sample.path))
+        if sample.window is not None:
+            top, left, height, width = sample.window
+            plane_HW = plane_HW[top : top + height, left : left + width]
+        return place(plane_HW, frame, stride=stride)
 
     if sample.mask is None:
         return make()
@@ -88,7 +93,7 @@ def placed_truth(sample: Sample, frame: Frame, *, stride: int = STRIDE) -> np.nd
         return make()  # which says what is wrong
     table = sample.mask_table
     known = None if table is None else repr(table)
-    key = (sample.mask, state.st_mtime_ns, state.st_size, known, frame, stride)
+    key = (sample.mask, state.st_mtime_ns, state.st_size, known, sample.window, frame, stride)
     return _kept(key, make)
 
 

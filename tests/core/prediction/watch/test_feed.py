@@ -5,8 +5,11 @@ import time
 import pytest
 import torch
 
+from moekit.data.stream import ReadSample
 from moekit.prediction.watch.feed import Feed
 from moekit.prediction.watch.source import Arrivals
+
+READ = ReadSample(tensor=torch.zeros(3, 4, 4), size=(4, 4))
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def test_the_reader_waits_while_the_queue_is_full_and_still_sees_what_comes(open
 
     def count(path):
         read.append(path.name)
-        return torch.zeros(3, 4, 4), (4, 4), None
+        return READ
 
     paint(*(f"{number}.png" for number in range(8)))
     with open_feed(count, length=2) as feed:
@@ -50,7 +53,7 @@ def test_the_reader_waits_while_the_queue_is_full_and_still_sees_what_comes(open
 
 def test_as_many_are_taken_as_wait_and_no_more_than_asked_for(open_feed, paint):
     paint("a.png", "b.png", "c.png")
-    with open_feed(lambda path: (torch.zeros(3, 4, 4), (4, 4), None), length=8) as feed:
+    with open_feed(lambda path: READ, length=8) as feed:
         wait_for(lambda: feed.greatest == 3)
         assert len(feed.take(2, timeout=1)) == 2
         assert len(feed.take(2, timeout=1)) == 1
@@ -60,7 +63,7 @@ def test_as_many_are_taken_as_wait_and_no_more_than_asked_for(open_feed, paint):
 def test_it_stops_while_it_waits_for_a_place(open_feed, paint):
     paint("a.png", "b.png", "c.png")
     began = time.monotonic()
-    with open_feed(lambda path: (torch.zeros(3, 4, 4), (4, 4), None), length=1) as feed:
+    with open_feed(lambda path: READ, length=1) as feed:
         wait_for(lambda: feed.full)
     assert time.monotonic() - began < 5
 
