@@ -57,6 +57,7 @@ class Answerer:
                 f"stacks of {wrong[0]} were given, the run was made with stacks of {frames}",
                 whose="the pictures",
                 fix="give stacks of as many pictures as the run was made with, or another run",
+                code="usage/frame-count",
             )
         found: list[Answer] = []
         for first in range(0, len(stacks), batch_size):

@@ -77,6 +77,7 @@ class Mosaic:
                 f"the logits of the whole picture take {needed / 2**30:.1f} GiB",
                 whose=f"a picture of {size[1]} x {size[0]} pixels",
                 fix=f"take a stride of more than {stride}, or cut the picture into parts",
+                code="data/too-large",
             )
         self._sum_CRS = torch.zeros(classes, self.rows, self.columns)
         self._weight_RS = torch.zeros(self.rows, self.columns)

@@ -106,7 +106,12 @@ def evaluate_baseline(
         PluginError: The model fails.
     """
     if job.out.exists() and any(job.out.iterdir()):
-        raise UsageError("the folder is not empty", whose=str(job.out), fix="choose another --out")
+        raise UsageError(
+            "the folder is not empty",
+            whose=str(job.out),
+            fix="choose another --out",
+            code="usage/exists",
+        )
     resolved = resolve(job.kit, registry)
     train, val, test = (_split(job.dataset, name) for name in ("train", "val", "test"))
     _check_rule(job.rule, val)
@@ -226,12 +231,14 @@ def _split(dataset: Dataset, name: str) -> tuple[Sample, ...]:
             f"the samples are stacks of {dataset.frames} frames, and anomalib's models take images",
             whose=dataset.name,
             fix="load single images",
+            code="data/frame-count",
         )
     if name == "train" and all(sample.label for sample in samples):
         raise DataError(
             "the train split holds no good part",
             whose=dataset.name,
             fix="anomalib's models learn from good parts; add some",
+            code="data/no-good-image",
         )
     return samples
 
