@@ -84,7 +84,7 @@ def test_an_id_that_stands_twice_is_refused(tmp_path):
 
 def test_too_few_images_are_refused(tmp_path):
     given = make(tmp_path, n=4)
-    with refused("data/empty-split"):
+    with refused("data/one-class"):
         split_dataset(given, seed=0)
 
 

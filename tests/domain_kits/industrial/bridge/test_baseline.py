@@ -178,8 +178,8 @@ def test_a_model_that_fails_is_named(fit):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("Patchcor",), 2, "no model 'Patchcor'"),
-        (("Padim", "--set=n_features"), 2, "no value"),
+        (("Patchcor",), 2, "[usage/unknown-name]"),
+        (("Padim", "--set=n_features"), 2, "[usage/bad-argument]"),
         (("Padim", "--set=backbone=resnet18", "--set=layers=['layer1']"), 1, "resnet18"),
         (("Padim", "--data=mvtec=nowhere"), 4, "nowhere"),
         (("Padim", "--architecture=vit_nothing"), 2, "vit_nothing"),
@@ -198,7 +198,7 @@ def test_wrong_calls_end_with_three_lines(moekit, line, tmp_path, arguments, cod
 def test_a_folder_with_something_in_it_is_refused(moekit, line, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     done = moekit("anomalib", "Padim", f"--data=mvtec={line}", f"--out={tmp_path}")
-    assert (done.code, "not empty" in done.err) == (2, True)
+    assert (done.code, "[usage/exists]" in done.err) == (2, True)
 
 
 def test_the_command_prints_one_json_object(moekit, line, tmp_path, monkeypatch):
