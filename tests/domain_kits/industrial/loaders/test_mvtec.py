@@ -154,7 +154,7 @@ def test_empty_and_missing_files_are_left_out_by_name_and_truncated_ones_when_re
         ("train/good/000.png", "train", 0),
     ]
     assert "train/good/001.png" in {sample.id for sample in dataset.samples}
-    with refused("data/unreadable", match=r"001\.png"):
+    with refused("image/damaged", match=r"001\.png"):
         read_image(broken)
 
 
