@@ -10,7 +10,6 @@ import sys
 import pytest
 import torch
 
-from moekit.errors import UsageError
 from moekit.export.export import export
 from moekit.export.libraries import need
 from moekit.export.predictor import ExportedPredictor
@@ -160,7 +159,7 @@ def test_int8_of_onnx_is_refused(write, make_predictor):
 
 
 def test_a_library_that_is_not_there_is_an_error_that_names_the_extra():
-    with pytest.raises(UsageError) as error:
+    with refused("usage/not-installed") as error:
         need("a_library_that_nobody_wrote")
     assert 'pip install "moekit[export]"' in str(error.value)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import moekit
-from moekit import Dataset, DatasetSpec, GateSpec, PluginError, Registry, UsageError
+from moekit import Dataset, DatasetSpec, GateSpec, PluginError, Registry
 from moekit.plugins.discovery import State
 from moekit.testing import refused
 
@@ -58,7 +58,7 @@ def test_a_close_name_is_suggested(install: Install) -> None:
 
 
 def test_a_name_like_no_other_gets_the_list() -> None:
-    with pytest.raises(UsageError) as caught:
+    with refused("usage/unknown-name") as caught:
         Registry([]).kit("anything")
     assert caught.value.fix == "installed: none; install a kit"
 

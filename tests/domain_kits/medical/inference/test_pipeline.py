@@ -12,7 +12,7 @@ import pydicom
 import pytest
 from inference_series import NODULE_MM, PATIENT, ROOT, Thorax, brightness, draw, write_series
 
-from moekit import DataError, UsageError
+from moekit import UsageError
 from moekit.testing import refused
 from moekit_medical.findings.record import DISCLAIMER
 from moekit_medical.findings.seg import read_segmentation
@@ -358,7 +358,7 @@ def test_an_output_folder_within_the_input_is_refused(series: Path) -> None:
 
 
 def test_nothing_at_the_path_is_an_error_without_the_path(tmp_path: Path) -> None:
-    with pytest.raises(DataError) as caught:
+    with refused("data/not-found") as caught:
         run(tmp_path / "Jane_Doe", tmp_path / "out")
     assert "Jane" not in str(caught.value)
 

@@ -6,7 +6,6 @@ import time
 import numpy as np
 import pytest
 
-from moekit import StorageError
 from moekit.testing import refused
 from moekit_medical.loaders.cache import cached, key_of
 
@@ -87,7 +86,7 @@ def test_damage_is_named_and_the_next_run_writes_anew(cache, name, damage):
 
 def test_a_cache_that_cannot_be_written_is_a_storage_error(cache):
     (cache / "kind").write_text("not a folder")
-    with pytest.raises(StorageError):
+    with refused("storage/cannot-write"):
         cached("kind", "key", write)
 
 

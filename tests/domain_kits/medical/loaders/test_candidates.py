@@ -6,7 +6,6 @@ import os
 import pytest
 from loader_tables import SECRET, edit_table, text_of, write_image, write_table
 
-from moekit import DataError
 from moekit.testing import refused
 from moekit_medical.loaders.candidates import load_candidates
 
@@ -267,7 +266,7 @@ def test_a_folder_without_a_table_or_with_a_pipe_for_one_is_refused(tmp_path):
     ],
 )
 def test_an_option_that_cannot_be_used_is_refused_with_the_known_ones(crops, text, says):
-    with pytest.raises(DataError) as caught:
+    with refused("data/bad-option") as caught:
         load_candidates(option(crops, text), 0)
     assert says in str(caught.value)
 
@@ -281,7 +280,7 @@ def test_a_question_mark_in_the_name_of_a_folder_does_no_harm(crops):
 
 def test_no_path_and_a_path_that_cannot_be_one_are_refused(tmp_path):
     for path in (None, tmp_path / ("x" * 5000), tmp_path / "a\0b"):
-        with pytest.raises(DataError):
+        with refused("data/not-found"):
             load_candidates(path, 0)
 
 
