@@ -160,7 +160,7 @@ def test_rows_of_refused_and_absent_series_are_skipped_with_the_reason(folder):
 
 
 @pytest.mark.parametrize(
-    ("cells", "code", "named"),
+    ("cells", "says"),
     [
         ("1,44,40,500,,,", "its centre lies outside the volume"),
         ("1,,,,1.2.3,1,1", "its SOPInstanceUID is not in the series"),
