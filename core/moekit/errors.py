@@ -9,6 +9,10 @@ MoekitError                exit 1   a stated condition failed
 ├── WeightsError           exit 1   weights are missing or not what their hash says
 └── StorageError           exit 1   a result could not be written
 ```
+
+Each error has a `code` such as `data/empty-split`: the prefix of its class, and words that stay the
+same when its message is worded anew. Programs and tests go by the code, people search for it.
+docs/ERRORS.md lists all of them.
 """
 
 from __future__ import annotations
@@ -21,45 +25,58 @@ class MoekitError(Exception):
         what: What failed, in one sentence.
         whose: The file, plugin or option that the failure belongs to.
         fix: What the reader can do about it.
+        code: Which failure it is, as `PREFIX/some-words` with the prefix of the class. Without one
+            it is `PREFIX/other`.
     """
 
     exit_code = 1
+    prefix = "error"
 
-    def __init__(self, what: str, *, whose: str, fix: str) -> None:
+    def __init__(self, what: str, *, whose: str, fix: str, code: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.whose = whose
         self.fix = fix
+        self.code = code or f"{self.prefix}/other"
 
     def __str__(self) -> str:
-        return f"{self.what}\n  where: {self.whose}\n  to do: {self.fix}"
+        return f"{self.what} [{self.code}]\n  where: {self.whose}\n  to do: {self.fix}"
 
 
 class UsageError(MoekitError):
     """The call is wrong: an unknown name, a value out of range, options that exclude each other."""
 
     exit_code = 2
+    prefix = "usage"
 
 
 class PluginError(MoekitError):
     """A plugin is missing, incompatible or broken, or provides something other than it declares."""
 
     exit_code = 3
+    prefix = "plugin"
 
 
 class DataError(MoekitError):
     """A data set cannot be used as it is: missing, empty, unreadable, leaking or of one class."""
 
     exit_code = 4
+    prefix = "data"
 
 
 class ImageError(DataError):
     """One image cannot be read. Commands over many images skip it and count it."""
 
+    prefix = "image"
+
 
 class WeightsError(MoekitError):
     """Weights are missing, truncated, of another architecture or not the hashed bytes."""
 
+    prefix = "weights"
+
 
 class StorageError(MoekitError):
     """A result could not be written (no space, no permission)."""
+
+    prefix = "storage"

@@ -41,6 +41,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             "this is a folder or a device, not a file",
             whose=str(path),
             fix="choose another name for the output",
+            code="storage/not-a-file",
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +83,7 @@ def atomic_folder(path: Path, *, mark: str) -> Iterator[Path]:
             f"this is no folder, or one with other files and without {mark}",
             whose=str(path),
             fix="choose another name for the output",
+            code="storage/foreign-folder",
         )
     temporary: Path | None = None
     try:
@@ -136,13 +138,17 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(
-            "the file does not exist", whose=str(path), fix="check the path, or make the run again"
+            "the file does not exist",
+            whose=str(path),
+            fix="check the path, or make the run again",
+            code="data/not-found",
         ) from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(
             f"the file is not readable JSON ({error})",
             whose=str(path),
             fix="restore the file, or make the run again",
+            code="data/bad-json",
         ) from error
 
 
@@ -157,6 +163,7 @@ def _cannot_write(what: str, path: Path, error: OSError) -> StorageError:
         f"cannot write the {what} ({error.strerror or error})",
         whose=str(path),
         fix="free space or choose a folder that can be written, then run the command again",
+        code="storage/cannot-write",
     )
 
 

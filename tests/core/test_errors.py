@@ -36,9 +36,12 @@ each_error = pytest.mark.parametrize("kind", CODES, ids=lambda kind: kind.__name
 
 @each_error
 def test_an_error_says_what_whose_and_what_to_do(kind: type[MoekitError]) -> None:
-    error = kind("it failed", whose="some file", fix="mend it")
-    assert str(error).splitlines() == ["it failed", "  where: some file", "  to do: mend it"]
+    code = f"{kind.prefix}/it-failed"
+    error = kind("it failed", whose="some file", fix="mend it", code=code)
+    lines = [f"it failed [{code}]", "  where: some file", "  to do: mend it"]
+    assert str(error).splitlines() == lines
     assert (error.what, error.whose, error.fix) == ("it failed", "some file", "mend it")
+    assert error.code == code
 
 
 @each_error
@@ -101,7 +104,7 @@ def test_a_command_ends_with_three_lines_and_the_errors_code(
     code, out, err = run(f"moekit.errors.{kind.__name__}('it failed', whose='a file', fix='mend')")
     assert code == CODES[kind]
     assert out == ""
-    assert err == "moekit: it failed\n  where: a file\n  to do: mend\n"
+    assert err == f"moekit: it failed [{kind.prefix}/other]\n  where: a file\n  to do: mend\n"
 
 
 def test_debug_adds_the_traceback(run: Run) -> None:

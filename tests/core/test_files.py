@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from moekit import DataError, StorageError
+from moekit import StorageError
 from moekit.files import atomic_path, atomic_text, read_json, sha256, write_json
+from moekit.testing import refused
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_a_write_that_fails_at_its_end_leaves_the_old_file_and_nothing_else(
     fault: Callable[[pytest.MonkeyPatch], None], old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault(monkeypatch)
-    with pytest.raises(StorageError, match="cannot write the file") as caught:
+    with refused("storage/cannot-write") as caught:
         write(old)
     assert caught.value.whose == str(old)
     assert "free space" in caught.value.fix
@@ -105,7 +106,7 @@ def test_a_write_that_fails_in_its_middle_leaves_the_old_file_and_nothing_else(o
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(StorageError, match="File too large"):
+        with refused("storage/cannot-write", match="File too large"):
             write(old)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -115,14 +116,14 @@ def test_a_write_that_fails_in_its_middle_leaves_the_old_file_and_nothing_else(o
 
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="this system has no such folder")
 def test_a_folder_that_refuses_files_is_a_storage_error() -> None:
-    with pytest.raises(StorageError, match="cannot write the file"):
+    with refused("storage/cannot-write"):
         write(Path("/sys/kernel/moekit-test.txt"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
 def test_a_read_only_folder_is_a_storage_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(StorageError, match="Permission denied"):
+    with refused("storage/cannot-write", match="Permission denied"):
         write(tmp_path / "file.txt")
 
 
@@ -154,7 +155,7 @@ def test_what_json_cannot_hold_leaves_the_old_file(value: object, old: Path) -> 
 
 
 def test_a_missing_json_file_is_bad_data(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="the file does not exist") as caught:
+    with refused("data/not-found") as caught:
         read_json(tmp_path / "absent.json")
     assert caught.value.whose == str(tmp_path / "absent.json")
 
@@ -163,7 +164,7 @@ def test_a_missing_json_file_is_bad_data(tmp_path: Path) -> None:
 def test_a_damaged_json_file_is_bad_data(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "damaged.json"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="not readable JSON"):
+    with refused("data/bad-json"):
         read_json(path)
 
 
@@ -175,7 +176,7 @@ def test_a_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
 
 def test_a_device_or_a_folder_is_never_replaced(tmp_path: Path) -> None:
     for target in (Path(os.devnull), tmp_path):
-        with pytest.raises(StorageError, match="not a file"), atomic_text(target) as file:
+        with refused("storage/not-a-file"), atomic_text(target) as file:
             file.write("x")
     assert Path(os.devnull).is_char_device()
     assert tmp_path.is_dir()

@@ -122,6 +122,7 @@ def build_dense(architecture: str, file: WeightFile) -> VisionTransformer:
             f"of another shape, such as {faults[0]}",
             whose=str(file.path),
             fix="give the architecture that the file was made for",
+            code="weights/misfit",
         )
     vit.load_state_dict(state, assign=True)
     if not file.smooth_positions:
@@ -150,6 +151,7 @@ def create_dense(architecture: str) -> VisionTransformer:
             f"{architecture} does not take images of any size ({error})",
             whose="the backbone's architecture",
             fix="choose a timm model of the VisionTransformer family",
+            code="usage/unsupported-model",
         ) from error
     return cast(VisionTransformer, vit)
 
@@ -163,6 +165,7 @@ def _read_state(file: WeightFile) -> dict[str, Tensor]:
             f"the file is not a whole safetensors file ({error})",
             whose=str(file.path),
             fix="delete it if it lies in the cache (it is made again), or get it again",
+            code="weights/damaged",
         ) from error
     return {
         name: tensor.float() for name, tensor in tensors.items() if not name.startswith("head.")
@@ -181,4 +184,5 @@ def check_known(architecture: str) -> None:
             f"timm has no model of the name {architecture!r}",
             whose="the backbone's architecture",
             fix=f"choose one of timm's vision transformers, such as {', '.join(near) or 'vit_*'}",
+            code="usage/unknown-name",
         )

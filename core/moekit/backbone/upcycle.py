@@ -98,9 +98,15 @@ def upcycle(
             f"{experts} experts are not a whole number of replicas of {slices} slices",
             whose="experts and slices",
             fix="choose a number of experts that is a multiple of the number of slices",
+            code="usage/not-divisible",
         )
     if noise < 0:
-        raise UsageError(f"the noise is {noise}", whose="noise", fix="choose 0 or more")
+        raise UsageError(
+            f"the noise is {noise}",
+            whose="noise",
+            fix="choose 0 or more",
+            code="usage/out-of-range",
+        )
     remark = f"Upcycled into {slices} slices with {experts // slices} replicas each, noise {noise}."
     backbone = carve(
         vit,

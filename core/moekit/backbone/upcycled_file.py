@@ -61,6 +61,7 @@ def save_upcycled(backbone: MoEBackbone, path: Path) -> None:
             "the backbone has no slices with replicas",
             whose="save_upcycled",
             fix="give a backbone that `upcycle` made",
+            code="usage/not-upcycled",
         )
     layout = Layout(
         experts=backbone.experts,
@@ -100,7 +101,7 @@ def load_upcycled(path: Path) -> MoEBackbone:
         backbone.load_state_dict(load_file(path), assign=True)
         backbone.top_k = layout.top_k
     except (SafetensorError, OSError, RuntimeError, UsageError) as error:
-        raise _unusable(path, str(error).splitlines()[0]) from error
+        raise _unusable(path, str(error).splitlines()[0], code="weights/damaged") from error
     if not layout.smooth_positions:
         keep_trained_positions(backbone.stem)
     backbone.provenance = dataclasses.replace(
@@ -115,20 +116,25 @@ def load_upcycled(path: Path) -> MoEBackbone:
 
 def _read_layout(path: Path) -> Layout:
     if not path.is_file():
-        raise _unusable(path, "there is no such file")
+        raise _unusable(path, "there is no such file", code="weights/not-found")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
         return Layout.model_validate_json(header.get(_HEADER, ""))
     except SafetensorError as error:
-        raise _unusable(path, f"it is not a whole safetensors file ({error})") from error
+        raise _unusable(
+            path, f"it is not a whole safetensors file ({error})", code="weights/damaged"
+        ) from error
     except pydantic.ValidationError as error:
-        raise _unusable(path, "its metadata holds no layout of an upcycled backbone") from error
+        raise _unusable(
+            path, "its metadata holds no layout of an upcycled backbone", code="weights/damaged"
+        ) from error
 
 
-def _unusable(path: Path, why: str) -> WeightsError:
+def _unusable(path: Path, why: str, *, code: str) -> WeightsError:
     return WeightsError(
         f"the upcycled backbone cannot be read: {why}",
         whose=str(path),
         fix="make it again with `moekit backbone upcycle`",
+        code=code,
     )

@@ -135,6 +135,7 @@ def run_benchmarks(names: tuple[str, ...], plan: Plan, tell: Tell) -> dict[str, 
                 f"there is no benchmark {name!r}",
                 whose="NAME",
                 fix=f"choose from {', '.join(BENCHMARKS)}",
+                code="usage/unknown-name",
             )
     return {name: BENCHMARKS[name](plan, tell) for name in names or BENCHMARKS}
 

@@ -85,7 +85,10 @@ def _tier(sizes: dict[str, int], *, twin: bool) -> Tier:
         tier = Tier(**(Tier().twin().model_dump() if twin else {}) | sizes)
     except pydantic.ValidationError as error:
         raise UsageError(
-            str(error.errors()[0]["msg"]), whose="the sizes", fix="choose sizes that fit together"
+            str(error.errors()[0]["msg"]),
+            whose="the sizes",
+            fix="choose sizes that fit together",
+            code="usage/bad-sizes",
         ) from error
     return tier
 

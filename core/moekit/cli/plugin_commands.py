@@ -76,6 +76,7 @@ def fault(plugin: Plugin, name: str, error: BaseException) -> PluginError:
         f"the command {name} failed: {type(error).__name__}{said}",
         whose=f"{plugin.distribution} {plugin.version}",
         fix="report it to its authors; --debug adds the traceback where the command takes it",
+        code="plugin/command-failed",
     )
 
 
@@ -84,4 +85,5 @@ def _not_usable(command: DeclaredCommand, plugin: Plugin) -> PluginError:
         f"the command {command.name} is not usable: its plugin is {plugin.state.value}",
         whose=f"{plugin.distribution} {plugin.version}",
         fix=plugin.reason,
+        code="plugin/not-usable",
     )

@@ -122,6 +122,7 @@ def verify(file: Path, as_json: bool) -> None:
             f"the installed plugins differ from the lock: {'; '.join(found)}",
             whose=str(file),
             fix="install what the lock names, or lock again",
+            code="error/lock-differs",
         )
     if not as_json:
         say(f"all {len(locked)} plugins of {file} are installed as they were")
@@ -131,7 +132,10 @@ def _named(name: str) -> list[Plugin]:
     found = named(name)
     if not found:
         raise UsageError(
-            f"no plugin has the name {name!r}", whose=name, fix="see `moekit plugins list`"
+            f"no plugin has the name {name!r}",
+            whose=name,
+            fix="see `moekit plugins list`",
+            code="usage/unknown-name",
         )
     return found
 
@@ -143,6 +147,7 @@ def _switch(name: str, *, on: bool) -> None:
             f"{len(found)} distributions have a plugin of that name",
             whose=name,
             fix=f"name one of them: {', '.join(found)}",
+            code="usage/ambiguous-name",
         )
     for distribution in found:
         if canonical(distribution) == "moekit" and not on:
@@ -150,6 +155,7 @@ def _switch(name: str, *, on: bool) -> None:
                 "moekit's own plugin cannot be switched off",
                 whose=name,
                 fix="name another plugin; see `moekit plugins list`",
+                code="usage/own-plugin",
             )
         switch(distribution, on=on)
         say(f"{distribution} is switched {'on' if on else 'off'}")

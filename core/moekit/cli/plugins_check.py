@@ -67,6 +67,7 @@ def check(name: str, expected: tuple[str, ...], as_json: bool) -> None:
             f"{report.expected - report.ran} did not run",
             whose=report.plugin,
             fix="mend what the lines above name and check again",
+            code="plugin/does-not-conform",
         )
 
 
@@ -78,5 +79,6 @@ def _expectations(given: tuple[str, ...]) -> dict[str, str]:
                 "an expected failure needs a reason",
                 whose=f"--expect-failure {identity}",
                 fix="write --expect-failure CHECK=REASON",
+                code="usage/no-reason",
             )
     return {identity: reason for identity, _, reason in pairs}

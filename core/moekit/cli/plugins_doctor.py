@@ -31,6 +31,7 @@ def doctor(as_json: bool) -> None:
             f"{len(ill)} findings",
             whose=", ".join(sorted({row["plugin"] for row in ill})),
             fix=ill[0]["finding"],
+            code="error/findings",
         )
 
 

@@ -60,4 +60,5 @@ def _check(side: int, patch: int, whose: str) -> None:
             f"{side} pixels are no multiple of the backbone's patch of {patch} pixels",
             whose=whose,
             fix=f"choose {near}",
+            code="usage/image-size",
         )

@@ -13,7 +13,6 @@ from moekit.lazy import getter
 if TYPE_CHECKING:
     from moekit.data.images import (
         IMAGE_SUFFIXES,
-        check_file,
         find_images,
         read_frames,
         read_image,
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
         relative_id,
     )
     from moekit.data.options import parse_source
+    from moekit.data.plain_files import check_file
     from moekit.data.samples import SPLITS
     from moekit.data.splits import check_classes, check_splits, complete_splits
     from moekit.data.stream import Preprocess, image_batches
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _HOMES = {
     "data.images": (
         "IMAGE_SUFFIXES",
-        "check_file",
         "find_images",
         "read_frames",
         "read_image",
@@ -36,6 +35,7 @@ _HOMES = {
         "relative_id",
     ),
     "data.options": ("parse_source",),
+    "data.plain_files": ("check_file",),
     "data.samples": ("SPLITS",),
     "data.splits": (
         "check_classes",

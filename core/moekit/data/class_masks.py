@@ -62,6 +62,7 @@ def read_classes(
             f"{size_hw[1]} x {size_hw[0]}",
             whose=str(path),
             fix="give the mask the size of its image, or leave the mask out",
+            code="image/mask-size",
         )
     return look_up(raw, table, path)
 
@@ -133,6 +134,7 @@ def _stored(image: Image.Image, path: Path) -> Image.Image:
             "the mask is a JPEG, whose compression changes the numbers of classes",
             whose=str(path),
             fix="draw it again without loss, as PNG, BMP or TIFF",
+            code="image/jpeg-mask",
         )
     if image.mode in ("1", "RGB"):
         return image.copy()
@@ -149,6 +151,7 @@ def _stored(image: Image.Image, path: Path) -> Image.Image:
         f"the mask has the colour mode {image.mode}, which holds no class numbers",
         whose=str(path),
         fix="save it as gray, palette or RGB",
+        code="image/mask-values",
     )
 
 
@@ -167,6 +170,7 @@ def _whole(values: np.ndarray, path: Path) -> Image.Image:
             "the mask holds numbers that are not whole or lie outside 0..65535",
             whose=str(path),
             fix="save class numbers as 8-bit or 16-bit integers",
+            code="image/mask-values",
         )
     return Image.fromarray(values.astype(np.int32))
 
@@ -193,4 +197,5 @@ def _not_listed(what: str, names: list[str], counts: np.ndarray, path: Path) -> 
         f"the mask holds the {what} {told}{more}, not in the list of classes",
         whose=str(path),
         fix="list it as a class or as ignored, or correct the mask",
+        code="image/unknown-class",
     )

@@ -32,5 +32,6 @@ def find_twins(samples: Iterable[Sample], *, whose: str) -> dict[str, Sample]:
             f"a file cannot be read ({error.strerror or error})",
             whose=str(error.filename or whose),
             fix="check the disk and the file's permissions, or leave it out",
+            code="data/unreadable",
         ) from error
     return twins

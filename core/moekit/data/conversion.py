@@ -45,6 +45,7 @@ def to_mask(image: Image.Image, path: Path) -> Image.Image:
             "the mask is a JPEG, whose compression leaves values other than zero everywhere",
             whose=str(path),
             fix="draw it again without loss, as PNG, BMP or TIFF",
+            code="image/jpeg-mask",
         )
     if image.mode.startswith("I") or image.mode == "F":
         full_scale, inverted = _tiff_scale(image)
@@ -104,4 +105,5 @@ def _no_scale(path: Path, found: str, values: np.ndarray) -> ImageError:
         f"the image holds {found} ({values.min():g} to {values.max():g}), which have no brightness",
         whose=str(path),
         fix="save it with a brightness scale you choose, as 8-bit or 16-bit integers",
+        code="image/no-scale",
     )

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import threading
 import unicodedata
 import warnings
@@ -43,6 +42,7 @@ from PIL import (  # each plugin that is imported here adds its format to Image.
 )
 
 from moekit.data.conversion import QUARTER_TURNS, orientation, to_mask, to_rgb
+from moekit.data.plain_files import check_file, plain
 from moekit.errors import DataError, ImageError
 
 IMAGE_SUFFIXES = frozenset(
@@ -157,6 +157,7 @@ def read_mask(
             f"the mask has {mask.width} x {mask.height} pixels, its image {width} x {height}",
             whose=str(path),
             fix="give the mask the size of its image, or leave the mask out",
+            code="image/mask-size",
         )
     if resized_hw is not None and resized_hw != size_hw:
         mask = mask.resize((resized_hw[1], resized_hw[0]), Image.Resampling.NEAREST)
@@ -187,56 +188,16 @@ def _named_errors(path: Path) -> Iterator[None]:
             "the file is not an image, or its header is damaged",
             whose=str(path),
             fix=f"convert it to {_FORMAT_WORDS}, restore it, or leave it out",
+            code="image/not-an-image",
         ) from error
     except Image.DecompressionBombError as error:
         raise _too_large(path, "more pixels than Pillow opens") from error
     except Exception as error:  # parsers of damaged bytes raise nearly anything
         raise ImageError(
-            f"the image is truncated or damaged ({_plain(error)})",
+            f"the image is truncated or damaged ({plain(error)})",
             whose=str(path),
             fix="copy the file again from its source, or leave it out",
-        ) from error
-
-
-def check_file(path: Path) -> None:
-    """Checks at little cost that a file is there, is a plain file, can be opened and has bytes.
-
-    Raises:
-        ImageError: It does not.
-    """
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageError(
-                "this is a folder, not an image", whose=str(path), fix="name the image files in it"
-            )
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError(
-                "this is a device or a pipe, not an image", whose=str(path), fix="leave it out"
-            )
-        if status.st_size == 0:
-            raise ImageError(
-                "the file is empty (0 bytes)",
-                whose=str(path),
-                fix="copy the file again from its source, or leave it out",
-            )
-        with path.open("rb"):
-            pass
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageError(
-            "the file does not exist", whose=str(path), fix="check the path, or leave it out"
-        ) from error
-    except PermissionError as error:
-        raise ImageError(
-            "the file may not be read (permission denied)",
-            whose=str(path),
-            fix="give this user the right to read it, or leave it out",
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ImageError(
-            f"the file cannot be opened ({_plain(error)})",
-            whose=str(path),
-            fix="check the path and the disk, or leave it out",
+            code="image/damaged",
         ) from error
 
 
@@ -292,6 +253,7 @@ def _refuse_folder(error: OSError) -> None:
         f"the folder cannot be listed ({error.strerror or error})",
         whose=str(error.filename),
         fix="check that it exists, is a folder and may be read",
+        code="data/unreadable",
     ) from error
 
 
@@ -327,7 +289,10 @@ def _decode(
         width, height = header.size
         if min(width, height) < 1:
             raise ImageError(
-                f"the image has no pixels ({width} x {height})", whose=str(path), fix="leave it out"
+                f"the image has no pixels ({width} x {height})",
+                whose=str(path),
+                fix="leave it out",
+                code="image/empty",
             )
         if width * height * frames > max_pixels:
             raise _too_large(path, f"{width} x {height} pixels, the limit is {max_pixels:,}")
@@ -380,6 +345,7 @@ def _too_large(path: Path, found: str) -> ImageError:
         f"the image is too large to decode safely ({found})",
         whose=str(path),
         fix="cut it into tiles or reduce it, then use those",
+        code="image/too-large",
     )
 
 
@@ -388,11 +354,5 @@ def _other_frames(path: Path, found: str) -> ImageError:
         f"the file has {found}",
         whose=str(path),
         fix="save the stack as a TIFF of that many pages of one size, or leave it out",
+        code="image/frame-count",
     )
-
-
-def _plain(error: Exception) -> str:
-    """An exception's message on one printable line."""
-    message = getattr(error, "strerror", None) or str(error)  # an OSError's str holds the path
-    words = " ".join(message.split()) or type(error).__name__
-    return "".join(letter if letter.isprintable() else "?" for letter in words[:200])

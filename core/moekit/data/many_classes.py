@@ -33,6 +33,7 @@ def check_many_classes(dataset: Dataset, *, names: Sequence[str]) -> None:
                 f"({len(missing)} of {len(dataset.classes)} classes are missing there)",
                 whose=dataset.name,
                 fix="add training images of it, or remove the class from all splits",
+                code="data/missing-class",
             )
         if len(missing) == len(dataset.classes):
             raise DataError(
@@ -40,6 +41,7 @@ def check_many_classes(dataset: Dataset, *, names: Sequence[str]) -> None:
                 whose=dataset.name,
                 fix=f"add images to the {name} split, or let all splits be made by leaving "
                 "them out",
+                code="data/empty-split",
             )
 
 

@@ -66,6 +66,7 @@ def carve_negatives(
                 "them can be set aside for validation",
                 whose=dataset.name,
                 fix="add negative images, of other groups where the images have groups",
+                code="data/too-few-groups",
             )
     for units in strata:
         order = [units[place] for place in generator.permutation(len(units))]

@@ -54,7 +54,7 @@ def _exists(path: Path) -> bool:
 
 
 def _missing(name: str, fix: str) -> DataError:
-    return DataError("there is nothing at this path", whose=name, fix=fix)
+    return DataError("there is nothing at this path", whose=name, fix=fix, code="data/not-found")
 
 
 def _wrong_option(key: str, known: Collection[str]) -> DataError:
@@ -63,4 +63,5 @@ def _wrong_option(key: str, known: Collection[str]) -> DataError:
         f"the option cannot be used: {fault}",
         whose=f"the option {key[:40]!r}",
         fix=f"known options: {', '.join(sorted(known))}; write ?NAME=VALUE after the path",
+        code="data/bad-option",
     )

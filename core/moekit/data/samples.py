@@ -140,6 +140,7 @@ class Dataset:
                 f"the data set has no images in its {name!r} split{how}",
                 whose=self.name,
                 fix=f"use one of: {present}; or add images of the split {name!r} to the data",
+                code="data/empty-split",
             )
         return chosen
 

@@ -13,7 +13,8 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from moekit.data.conversion import orientation
 from moekit.data.geometry import Size
-from moekit.data.images import _FORMATS, _strict_pillow, check_file
+from moekit.data.images import _FORMATS, _strict_pillow
+from moekit.data.plain_files import check_file
 from moekit.data.samples import Sample
 
 _QUARTER_TURNS = frozenset(

@@ -85,6 +85,7 @@ def check_classes(dataset: Dataset, *, every_class: bool = True) -> None:
             f"there is no image of the class {missing[0]!r}",
             whose=dataset.name,
             fix=f"training and evaluation need images of {which}; add some",
+            code="data/missing-class",
         )
 
 
@@ -101,6 +102,7 @@ def check_ids(dataset: Dataset) -> None:
             f"{len(twice)} images are listed twice, such as {twice[0]}",
             whose=dataset.name,
             fix="list each image once",
+            code="data/duplicate-id",
         )
 
 
@@ -128,12 +130,14 @@ def check_splits(
                 f"the {name} split would hold no image",
                 whose=dataset.name,
                 fix="add images, or more groups of them",
+                code="data/empty-split",
             )
         if every_class and missing_classes(dataset, part):
             raise DataError(
                 f"the {name} split does not hold both classes",
                 whose=dataset.name,
                 fix="add images of the rarer class, or more groups of it",
+                code="data/one-class",
             )
 
 
@@ -155,6 +159,7 @@ def check_groups(dataset: Dataset) -> None:
             f"({len(leaks)} such groups)",
             whose=dataset.name,
             fix="put all images of a group into one split",
+            code="data/leaking-group",
         )
 
 
@@ -232,6 +237,7 @@ def complete_splits(
             f"the data bring the splits {', '.join(names)} alone",
             whose=dataset.name,
             fix="bring train and test (val is then made from train), all three, or none",
+            code="data/missing-split",
         )
     check_content(done.samples, whose=dataset.name)
     return done
@@ -267,6 +273,7 @@ def check_content(samples: Iterable[Sample], *, whose: str) -> None:
                 f"{twin.id} ({twin.split}) and {sample.id} ({sample.split}) are the same file",
                 whose=whose,
                 fix="keep one of them, or give both the same class, split and group",
+                code="data/same-image",
             )
 
 

@@ -73,7 +73,12 @@ class Preprocess:
             fit = "squash" if frame is None else frame.fit
             frame = Frame(height=size, width=size, fit=fit)
         if frame is None:
-            raise UsageError("it has no size", whose="Preprocess", fix="give frame=, or size=")
+            raise UsageError(
+                "it has no size",
+                whose="Preprocess",
+                fix="give frame=, or size=",
+                code="usage/no-size",
+            )
         object.__setattr__(self, "frame", frame)
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "std", std)
@@ -104,6 +109,7 @@ class Preprocess:
                 f"the input is a rectangle of {self.frame.height} x {self.frame.width} pixels",
                 whose="Preprocess.size",
                 fix="use Preprocess.frame, or a square input",
+                code="usage/not-square",
             )
         return self.frame.height
 

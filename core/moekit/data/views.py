@@ -49,6 +49,7 @@ def view_numbers(count: int, order: ViewOrder) -> tuple[int, ...]:
             f"{count} views are asked for, but the order {order} has {len(numbers)}",
             whose="views",
             fix=f"choose at most {len(numbers)} views, or the order dihedral",
+            code="usage/too-many-views",
         )
     return numbers[:count]
 
@@ -75,6 +76,7 @@ def check_views(frame: Frame, views: int, *, whose: str) -> None:
             f"have {views_of(frame)}",
             whose=whose,
             fix=f"choose at most {views_of(frame)} views, or a square input",
+            code="usage/too-many-views",
         )
 
 
@@ -124,5 +126,6 @@ def _of(images: Tensor, number: int) -> tuple[int, bool]:
             f"there is no view {number} of images of {height} x {width} pixels",
             whose="the number of a view",
             fix=f"choose 0 to {most - 1}" + (", or square images" if most < VIEWS else ""),
+            code="usage/out-of-range",
         )
     return _ORDER[number]

@@ -171,6 +171,7 @@ def check_passed(passed: Passed, dataset: Dataset) -> None:
             "not one image of the split could be read",
             whose=dataset.name,
             fix=f"check the images; the first fault: {passed.skipped[0].reason}",
+            code="data/none-readable",
         )
 
 
@@ -201,6 +202,7 @@ def _check_frames(job: EvaluateJob) -> None:
             f"the run was trained on {_frames(trained)}, the data set has {_frames(given)}",
             whose=job.dataset.name,
             fix="load the data with as many frames as the run was trained on, or name another run",
+            code="data/frame-count",
         )
 
 
@@ -214,6 +216,7 @@ def _check_classes(job: EvaluateJob) -> None:
             f"{', '.join(given[:5])}",
             whose=job.dataset.name,
             fix="give data with the same classes, or name another run",
+            code="data/other-classes",
         )
 
 

@@ -41,6 +41,7 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
             f"the task {resolved.task.name} reads no answers of others",
             whose="--from",
             fix="leave it out",
+            code="usage/not-for-task",
         )
     context = resolved.context(
         classes=job.dataset.classes, frame=job.run.frame(), words=job.dataset.words

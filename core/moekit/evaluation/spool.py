@@ -82,6 +82,7 @@ class PictureSpool:
                 f"reduced pictures cannot be kept ({error.strerror or error})",
                 whose=str(self._folder),
                 fix="free space, and evaluate again",
+                code="storage/no-space",
             ) from error
 
     def _write(self, pictures: Sequence[Image.Image]) -> None:

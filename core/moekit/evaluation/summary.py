@@ -231,18 +231,25 @@ def checked_value(metric: Metric, *given: Any) -> float:
     try:
         value = float(compute(*given))
     except Exception as error:  # a plugin's metric may raise anything
-        raise _fault(metric, f"raised {type(error).__name__}: {error}") from error
+        raise _fault(
+            metric, f"raised {type(error).__name__}: {error}", code="plugin/metric-failed"
+        ) from error
     low, high = metric.bounds
     if not math.isnan(value) and not low - _ROUNDING <= value <= high + _ROUNDING:
-        raise _fault(metric, f"returned {value}, outside its bounds {low} to {high}")
+        raise _fault(
+            metric,
+            f"returned {value}, outside its bounds {low} to {high}",
+            code="plugin/metric-bounds",
+        )
     return value
 
 
-def _fault(metric: Metric, what: str) -> PluginError:
+def _fault(metric: Metric, what: str, *, code: str) -> PluginError:
     return PluginError(
         f"the metric {metric.name} {what}",
         whose=metric.name,
         fix="report it to the plugin's authors; leave the metric out until it is mended",
+        code=code,
     )
 
 

@@ -165,6 +165,7 @@ def _check_task(job: ExportJob) -> None:
             "int8 is made for OpenVINO alone",
             whose="--int8",
             fix="use --format openvino, or leave out --int8",
+            code="usage/option-conflict",
         )
     runtime = "onnxruntime" if job.format == "onnx" else "openvino"
     for name in ("onnx", "onnxscript", runtime, *(("nncf",) if job.int8 else ())):
@@ -184,6 +185,7 @@ def _check_task(job: ExportJob) -> None:
             whose=job.dataset.name,
             fix="give the data that the run was adapted on; the point is chosen on its "
             "validation split",
+            code="data/other-data",
         )
 
 
@@ -222,7 +224,10 @@ def _images(samples: Sequence[Sample], preprocess: Preprocess, count: int) -> Te
     images = torch.cat(batches)
     if not len(images):
         raise DataError(
-            "not one image of a split could be read", whose=inputs[0][0], fix="check the images"
+            "not one image of a split could be read",
+            whose=inputs[0][0],
+            fix="check the images",
+            code="data/none-readable",
         )
     return images
 
@@ -287,6 +292,7 @@ def _quantised(resolved: Resolved, fp32: Any, int8: Any, job: ExportJob) -> dict
             f"({before:.4f} to {after:.4f}); at most {limit:g} is allowed",
             whose=str(job.out),
             fix="export without --int8, or allow more with --max-loss",
+            code="error/int8-loss",
         )
     drawn = Resamples(fp32, seed=0)
     gaps = [

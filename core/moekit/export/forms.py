@@ -66,5 +66,6 @@ def _form_of(module: nn.Module) -> nn.Module | None:
             f"its export form is a {type(form).__name__}, not a module",
             whose=type(module).__name__,
             fix="return a torch.nn.Module from export_form",
+            code="plugin/not-exportable",
         )
     return form.eval()

@@ -66,6 +66,7 @@ def write_onnx(
                 whose=whose,
                 fix="offer `export_form` on the module at fault (moekit.export.forms), or use "
                 "another expert, gate or head",
+                code="plugin/not-exportable",
             ) from error
     assert exported is not None
     _name_nodes(exported.model.graph)

@@ -29,6 +29,7 @@ def need(name: str) -> Any:
             f"this needs {name}, which cannot be imported ({str(error).splitlines()[0]})",
             whose=name,
             fix=f'pip install "{EXTRA}"',
+            code="usage/not-installed",
         ) from error
 
 

@@ -110,6 +110,7 @@ def check_parity(
             f"the graph differs from the kit on {parity.n} images: {told}",
             whose=whose,
             fix="nothing was written; use torch, and report it with the versions of the libraries",
+            code="error/graph-differs",
         )
     return parity
 

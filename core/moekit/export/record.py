@@ -130,6 +130,7 @@ def open_export(run: Run, backend: str) -> Export:
             whose=str(folder),
             fix=f"make it: moekit export KIT --run {run.folder} --data D {flags}; or name one of "
             f"{', '.join(BACKENDS)}, or the folder of an export",
+            code="data/no-export",
         )
     record = _read(folder)
     wanted = weights_of(run.read_finished())
@@ -138,6 +139,7 @@ def open_export(run: Run, backend: str) -> Export:
             "the export was made from other weights than the run's",
             whose=str(folder),
             fix="make it again: moekit export KIT --run RUN --data D, or name the run it is of",
+            code="weights/other-weights",
         )
     for name, expected in record.files.items():
         path = folder / name
@@ -146,6 +148,7 @@ def open_export(run: Run, backend: str) -> Export:
                 "the file is missing, or its SHA-256 is not the one in export.json",
                 whose=str(path),
                 fix="make the export again",
+                code="weights/wrong-hash",
             )
     return Export(folder, record)
 
@@ -161,5 +164,6 @@ def _read(folder: Path) -> ExportRecord:
             f"the record is damaged or of another version ({str(error).splitlines()[0]})",
             whose=str(path),
             fix="make the export again with this version of moekit",
+            code="data/damaged-run",
         ) from error
     return record

@@ -54,6 +54,7 @@ def export_run(
             "there is nothing to lose without --int8",
             whose="--max-loss",
             fix="give --int8 too, or leave it out",
+            code="usage/option-conflict",
         )
     run = Run(run_folder)
     record = run.read_finished()

@@ -55,6 +55,7 @@ def predict_inputs(
             f"the kit {spec.name} predicts in its own way, which has no review zone",
             whose="--review",
             fix="leave it out",
+            code="usage/not-for-task",
         )
     found = collect_inputs(inputs) if spec.predict is None else []
     trained = open_trained(spec, run, registry=registry, how=how)

@@ -94,6 +94,7 @@ def open_trained(spec: KitSpec, run: Run, *, registry: Registry, how: Opening) -
                 f"the task {resolved.task.name} has no review zone",
                 whose="--review",
                 fix="leave it out",
+                code="usage/not-for-task",
             )
         point = judge.review(opened.validation, point, how.review)
     made_with = {
@@ -186,6 +187,7 @@ def _validation(run: Run, folder: Any, task: Any) -> Any:
             "the tallies of the validation split are gone",
             whose=str(folder),
             fix=f"make it again; the run is {run.folder}",
+            code="data/no-tallies",
         )
     return tallies[0]
 
@@ -203,4 +205,5 @@ def _refuse_options(how: Opening) -> None:
             "an export has its own weights and arithmetic, and runs on the CPU",
             whose=", ".join(named),
             fix="leave it out, or use --backend torch",
+            code="usage/option-conflict",
         )

@@ -54,6 +54,7 @@ def watch_folder(
             f"the kit {spec.name} predicts in its own way, not image by image",
             whose="moekit watch",
             fix="use `moekit predict`",
+            code="usage/not-for-task",
         )
     check_folders(folder, out, golden)
     trained = open_trained(spec, run, registry=registry, how=how or Opening())
@@ -63,6 +64,7 @@ def watch_folder(
             f"the task {task.name} has no number that a line could be watched by",
             whose="moekit watch",
             fix="use `moekit predict`",
+            code="usage/not-for-task",
         )
     job = WatchJob(
         folder=folder,

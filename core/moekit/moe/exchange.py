@@ -62,6 +62,7 @@ class ExpertParallel(ParallelStyle):
                 f"a {type(module).__name__} has no experts to spread",
                 whose="ExpertParallel",
                 fix="apply it to a MoELayer",
+                code="usage/no-experts",
             )
         bank, processes = module.bank, device_mesh.size()
         if bank.experts % processes:
@@ -69,6 +70,7 @@ class ExpertParallel(ParallelStyle):
                 f"{bank.experts} experts do not divide into {processes} equal parts",
                 whose="the expert axis of the mesh",
                 fix="choose a number of processes that divides the number of experts",
+                code="usage/not-divisible",
             )
         for name, parameter in list(bank.named_parameters()):
             owner = bank.get_submodule(name.rpartition(".")[0])

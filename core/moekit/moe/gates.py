@@ -146,4 +146,5 @@ def check_k(k: int, experts: int) -> None:
             f"top_k is {k}, but a token can have 1 to {experts} experts",
             whose="top_k",
             fix=f"choose a value from 1 to {experts}",
+            code="usage/out-of-range",
         )

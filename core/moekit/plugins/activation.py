@@ -57,7 +57,7 @@ def activate(plugin: Plugin) -> Activated:
     """
     manifest = plugin.manifest
     if manifest is None:
-        raise _fault(plugin, plugin.reason)
+        raise _fault(plugin, plugin.reason, code="plugin/not-usable")
     activated = collect(plugin, _import_hooks(plugin, manifest))
     for kind in KINDS:
         _check_promise(plugin, kind, tuple(getattr(manifest.provides, kind)), activated.records)
@@ -66,6 +66,7 @@ def activate(plugin: Plugin) -> Activated:
             plugin,
             f"its manifest listens to {sorted(manifest.listens)}, its hooks to "
             f"{sorted(activated.listens)}",
+            code="plugin/not-as-declared",
         )
     return activated
 
@@ -85,7 +86,11 @@ def collect(plugin: Plugin, hooks: object) -> Activated:
     for kind, entry in KINDS.items():
         for record in _collect(plugin, manager, kind, entry.record):
             if (kind, record.name) in records:
-                raise _fault(plugin, f"moekit_{kind} returns {record.name!r} twice")
+                raise _fault(
+                    plugin,
+                    f"moekit_{kind} returns {record.name!r} twice",
+                    code="plugin/duplicate-name",
+                )
             records[kind, record.name] = record
     if plugin.manifest is not None:
         records = {key: upgraded(record, plugin.manifest.api) for key, record in records.items()}
@@ -115,6 +120,7 @@ def tell(plugin: Plugin, activated: Activated, event: str, about: RunEvent) -> N
                 f"a listener failed: moekit_{event} raised {_describe(error)}; the run is whole",
                 whose=f"{plugin.distribution} {plugin.version}",
                 fix=f"report it to its authors, or `moekit plugins disable {plugin.distribution}`",
+                code="plugin/listener-failed",
             ) from error
 
 
@@ -124,7 +130,11 @@ def _import_hooks(plugin: Plugin, manifest: Manifest) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit included
-        raise _fault(plugin, f"importing {manifest.hooks} failed: {_describe(error)}") from error
+        raise _fault(
+            plugin,
+            f"importing {manifest.hooks} failed: {_describe(error)}",
+            code="plugin/import-failed",
+        ) from error
 
 
 def _register_alone(plugin: Plugin, hooks: object) -> pluggy.PluginManager:
@@ -134,7 +144,7 @@ def _register_alone(plugin: Plugin, hooks: object) -> pluggy.PluginManager:
         manager.register(hooks, name=plugin.distribution)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise _fault(plugin, f"its hooks are refused: {error}") from error
+        raise _fault(plugin, f"its hooks are refused: {error}", code="plugin/bad-hook") from error
     return manager
 
 
@@ -149,17 +159,31 @@ def _collect(
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # as at import
-            raise _fault(plugin, f"moekit_{kind} raised {_describe(error)}") from error
+            raise _fault(
+                plugin, f"moekit_{kind} raised {_describe(error)}", code="plugin/hook-failed"
+            ) from error
         if not isinstance(returned, list) or not all(
             isinstance(record, record_type) for record in returned
         ):
-            raise _fault(plugin, f"moekit_{kind} must return a list of {record_type.__name__}")
+            raise _fault(
+                plugin,
+                f"moekit_{kind} must return a list of {record_type.__name__}",
+                code="plugin/bad-hook",
+            )
         for record in returned:
             if not isinstance(record.name, str) or not re.fullmatch(NAME, record.name):
-                raise _fault(plugin, f"moekit_{kind} returns the improper name {record.name!r}")
+                raise _fault(
+                    plugin,
+                    f"moekit_{kind} returns the improper name {record.name!r}",
+                    code="plugin/bad-name",
+                )
             wrong = wrong_field(record)
             if wrong:
-                raise _fault(plugin, f"moekit_{kind}, record {record.name!r}: {wrong}")
+                raise _fault(
+                    plugin,
+                    f"moekit_{kind}, record {record.name!r}: {wrong}",
+                    code="plugin/bad-record",
+                )
         records.extend(returned)
     return records
 
@@ -192,6 +216,7 @@ def _check_promise(
             plugin,
             f"the {kind} of its manifest are {sorted(promised)}, those of its hook "
             f"{sorted(returned)}{'' if returned else ' (is it marked with @moekit.hookimpl?)'}",
+            code="plugin/not-as-declared",
         )
 
 
@@ -199,10 +224,11 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _fault(plugin: Plugin, what: str) -> PluginError:
+def _fault(plugin: Plugin, what: str, *, code: str) -> PluginError:
     return PluginError(
         f"the plugin cannot be used: {what}",
         whose=f"{plugin.distribution} {plugin.version}",
         fix=f"replace or uninstall it, or set MOEKIT_DISABLE_PLUGINS={plugin.distribution}; "
         "everything else works without it",
+        code=code,
     )

@@ -50,6 +50,7 @@ def changed(kit: KitSpec, changes: KitChanges, registry: Registry) -> KitSpec:
             "the kit has no specialists that could be changed",
             whose=f"kit {kit.name}",
             fix="leave out --expert and --gate, or choose another kit",
+            code="usage/no-experts",
         )
     for name in changes.experts:
         registry.owner("experts", name)
@@ -75,6 +76,7 @@ def kit_of_data(kit: KitSpec, *, negatives_only: bool) -> KitSpec:
             "the training split holds one class alone",
             whose=f"kit {kit.name}",
             fix="add samples of the other class, or choose a kit that learns from one class",
+            code="data/one-class",
         )
     return kit.negatives_only
 

@@ -79,6 +79,7 @@ def read_lock(path: Path) -> list[LockedPlugin]:
             "there is no such file",
             whose=str(path),
             fix="name a lock of `moekit plugins lock`, a run.json or a result.json",
+            code="data/not-found",
         )
     content = read_json(path)
     entries = content.get("plugins") if isinstance(content, dict) else None
@@ -91,6 +92,7 @@ def read_lock(path: Path) -> list[LockedPlugin]:
             f"the file names no plugins ({str(error).splitlines()[0]})",
             whose=str(path),
             fix="name a lock of `moekit plugins lock`, a run.json or a result.json",
+            code="data/bad-lock",
         ) from error
 
 

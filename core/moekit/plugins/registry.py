@@ -77,6 +77,7 @@ class Registry:
                 f"{distribution} is registered already",
                 whose=distribution,
                 fix="choose another name",
+                code="usage/name-taken",
             )
         plugin = Plugin(distribution=distribution, version="0", entry="in-process")
         activated = collect(plugin, hooks)
@@ -222,6 +223,7 @@ class Registry:
                 f"the loader {name} needs a path" if not path else f"{name} takes no path",
                 whose=f"--data {data}",
                 fix=f"write --data {name}=PATH" if not path else f"write --data {name}",
+                code="usage/loader-path",
             )
         return self._load(spec, self.owner("datasets", name), path, seed)
 
@@ -239,6 +241,7 @@ class Registry:
                 f"the loader {spec.name} failed: {type(error).__name__}: {error}",
                 whose=f"{owner.distribution} {owner.version}",
                 fix=f"check it with `moekit plugins check {owner.distribution}`",
+                code="plugin/loader-failed",
             ) from error
         return dataset
 
@@ -267,6 +270,7 @@ class Registry:
                 f"several plugins provide {_singular(kind)} {name!r}",
                 whose=name,
                 fix=f"use one of the full names: {', '.join(sorted(full))}",
+                code="usage/ambiguous-name",
             )
         raise self._not_found(kind, name, names)
 
@@ -297,6 +301,7 @@ class Registry:
                     f"{_singular(kind)} {name!r} is not usable: its plugin is {plugin.state.value}",
                     whose=f"{plugin.distribution} {plugin.version}",
                     fix=plugin.reason,
+                    code="plugin/not-usable",
                 )
         shorts = sorted(known.partition("/")[2] for known in names)
         near = difflib.get_close_matches(name, shorts, n=1)
@@ -305,6 +310,7 @@ class Registry:
             f"no {_singular(kind)} has the name {name!r}",
             whose=name,
             fix=f"{hint}installed: {', '.join(shorts) or 'none; install a kit'}",
+            code="usage/unknown-name",
         )
 
 
@@ -330,6 +336,7 @@ def refuse_unusable(plugin: Plugin) -> None:
             f"a plugin is {plugin.state.value}, and strict mode allows none that is",
             whose=f"{plugin.distribution} {plugin.version}",
             fix=plugin.reason,
+            code="plugin/not-usable",
         )
 
 

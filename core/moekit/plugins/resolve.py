@@ -77,6 +77,7 @@ def resolve(kit: KitSpec, registry: Registry, *, frames: int = 1) -> Resolved:
             f"the kit reports two metrics of the name {', '.join(twice)}",
             whose=f"kit {kit.name}",
             fix="leave one of them out",
+            code="usage/metric-conflict",
         )
     metrics: list[MetricSpec | MapMetricSpec] = [
         *(registry.metric(name) for name in named),
@@ -88,6 +89,7 @@ def resolve(kit: KitSpec, registry: Registry, *, frames: int = 1) -> Resolved:
                 f"the metric {metric.name} is of the task {metric.task}, not {task.name}",
                 whose=f"kit {kit.name}",
                 fix="leave it out",
+                code="usage/metric-conflict",
             )
     return Resolved(kit=kit_of_frames(kit, frames), task=task, metrics=tuple(metrics))
 
@@ -113,6 +115,7 @@ def variant(kit: KitSpec, task: str | None, *, whose: str) -> KitSpec:
         f"the kit {kit.name} does not offer the task {task}",
         whose=whose,
         fix=f"use one of: {', '.join(name.rpartition('/')[2] for name in offered)}",
+        code="usage/no-such-task",
     )
 
 
@@ -134,6 +137,7 @@ def prepared(kit: KitSpec, dataset: Dataset, *, seed: int) -> Dataset:
             f"preparing the data for the task {kit.task} failed: {type(error).__name__}: {error}",
             whose=f"kit {kit.name}",
             fix="check its plugin with `moekit plugins check`, or report it to its authors",
+            code="plugin/loader-failed",
         ) from error
 
 
@@ -179,6 +183,7 @@ def kit_of_run(registry: Registry, name: str, record: Mapping[str, Any]) -> KitS
                 f"the run was made by the kit {made_by}, not {name}",
                 whose=name,
                 fix=f"name the kit {made_by}, or another run",
+                code="data/other-kit",
             )
         chosen = variant(registry.kit(name), request.get("task", FIRST_TASK), whose=made_by)
         kit = kit_of_data(chosen, negatives_only=request.get("negatives_only", False))
@@ -189,4 +194,5 @@ def kit_of_run(registry: Registry, name: str, record: Mapping[str, Any]) -> KitS
             f"the run was made with something that is not usable now: {error.what}",
             whose=made_by,
             fix=f"install what it was made with: {', '.join(used) or 'see its run.json'}",
+            code="data/kit-not-usable",
         ) from error

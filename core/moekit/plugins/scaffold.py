@@ -49,7 +49,10 @@ def new_plugin(name: str, kind: str, folder: Path) -> list[Path]:
     home = folder / name
     if home.exists():
         raise UsageError(
-            "this is there already", whose=str(home), fix="choose another name or --out"
+            "this is there already",
+            whose=str(home),
+            fix="choose another name or --out",
+            code="usage/exists",
         )
     parts = (*_WITH.get(kind, ()), kind.replace("-", "_"))
     files = {
@@ -97,8 +100,12 @@ def _check_name(name: str, package: str) -> None:
             "a plugin's name is lower-case words joined by hyphens, of 40 letters at most",
             whose=name,
             fix="choose a name such as my-lab-crack",
+            code="usage/bad-name",
         )
     if importlib.util.find_spec(package) is not None:
         raise UsageError(
-            f"a module {package} is installed already", whose=name, fix="choose another name"
+            f"a module {package} is installed already",
+            whose=name,
+            fix="choose another name",
+            code="usage/name-taken",
         )

@@ -65,6 +65,7 @@ def disabled_by_settings() -> list[str]:
             'the settings are not {"disabled": [names]}',
             whose=str(path),
             fix="correct or delete the file",
+            code="data/bad-settings",
         )
     return sorted({canonical(name) for name in names})
 

@@ -19,7 +19,10 @@ def check_paths(paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.exists():
             raise DataError(
-                "there is no such file or folder", whose=str(path), fix="check the path"
+                "there is no such file or folder",
+                whose=str(path),
+                fix="check the path",
+                code="data/not-found",
             )
 
 
@@ -42,6 +45,7 @@ def collect_inputs(paths: Sequence[Path]) -> list[tuple[str, Path]]:
             "there is no image to answer",
             whose=", ".join(str(path) for path in paths),
             fix="name image files, or a folder that holds some (PNG, JPEG, BMP, TIFF, WebP, PNM)",
+            code="data/no-image",
         )
     return _with_unique_names(found)
 

@@ -53,6 +53,7 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
             "the run has no result yet",
             whose=str(run),
             fix="evaluate it first: moekit evaluate KIT --data D --run RUN",
+            code="data/no-result",
         )
     result, registry = read_json(source), registry or Registry()
     with naming(source):

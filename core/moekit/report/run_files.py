@@ -136,6 +136,7 @@ def naming(path: Path) -> Iterator[None]:
             f"a file of the run is damaged ({type(error).__name__}: {first})",
             whose=str(path),
             fix="make it again with `moekit evaluate`, or delete it",
+            code="data/damaged-run",
         ) from error
 
 

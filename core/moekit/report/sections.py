@@ -64,6 +64,7 @@ def read_context(run: Path, registry: Registry | None = None) -> ReportContext:
                 f"{result.get('n')}",
                 whose=str(run),
                 fix="run `moekit evaluate` again",
+                code="data/damaged-run",
             )
     return ReportContext(
         result=result,

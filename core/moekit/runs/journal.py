@@ -38,6 +38,7 @@ def read_journal(path: Path, provenance: Mapping[str, Any]) -> Iterator[dict[str
                 "the folder holds predictions of another run, threshold or backbone",
                 whose=str(path.parent),
                 fix="choose another --out",
+                code="usage/other-run",
             )
         for line in file:
             row = _parse(line)
@@ -104,6 +105,7 @@ class Journal:
                 "another command is writing to the folder",
                 whose=str(self._path.parent),
                 fix="wait for it or end it, or choose another --out",
+                code="usage/folder-in-use",
             ) from error
         except OSError:  # a file system without locks
             return
@@ -117,6 +119,7 @@ class Journal:
                 f"the predictions cannot be written ({error.strerror or error})",
                 whose=str(self._path),
                 fix="free space or choose another --out; the same command then goes on",
+                code="storage/cannot-write",
             ) from error
 
 

@@ -87,6 +87,7 @@ class Run:
                 "the folder holds a run already",
                 whose=str(self.folder),
                 fix="choose another --out, or pass --resume to go on with it",
+                code="usage/exists",
             )
         if exists:
             known = {**_EARLIER, **self.read()["request"]}
@@ -102,6 +103,7 @@ class Run:
                     f"the run was begun with another {', '.join(changed)}",
                     whose=str(self.folder),
                     fix="resume it with the options it was begun with, or start a new run",
+                    code="usage/other-run",
                 )
         else:
             self._write({"schema": SCHEMA, "request": dict(request), "done": False})
@@ -123,6 +125,7 @@ class Run:
                 "the folder holds no run",
                 whose=str(self.folder),
                 fix="make one: moekit adapt KIT --data D --out RUN",
+                code="data/no-run",
             )
         record = read_json(self.record)
         if not isinstance(record, dict) or record.get("schema") != SCHEMA:
@@ -130,6 +133,7 @@ class Run:
                 f"the run is not of schema {SCHEMA}",
                 whose=str(self.record),
                 fix="make it again with this version of moekit",
+                code="data/other-version",
             )
         self._keep(record)
         return self._known
@@ -146,6 +150,7 @@ class Run:
                 "the adaptation is not finished",
                 whose=str(self.folder),
                 fix="finish it: the same `moekit adapt` command with --resume",
+                code="data/unfinished-run",
             )
         return record
 
@@ -233,4 +238,5 @@ class Run:
                 f"the trained weights cannot be used ({str(error).splitlines()[0]})",
                 whose=str(path),
                 fix="make the run again with the installed version of the kit",
+                code="weights/damaged",
             ) from error

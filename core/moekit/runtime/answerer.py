@@ -58,6 +58,7 @@ class Answerer:
                 f"stacks of {wrong[0]} were given, the run was made with stacks of {frames}",
                 whose="the pictures",
                 fix="give stacks of as many pictures as the run was made with, or another run",
+                code="usage/frame-count",
             )
         sizes = [(stack[0].height, stack[0].width) for stack in stacks]
         found: dict[int, Answer] = {}

@@ -29,6 +29,7 @@ def pick_device(name: str = "auto") -> torch.device:
             f"the device {name!r} cannot be used ({str(error).splitlines()[0]})",
             whose="--device",
             fix="use `cpu`, `cuda` where a GPU is installed, or `auto`",
+            code="usage/no-device",
         ) from error
     return device
 

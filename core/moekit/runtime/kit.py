@@ -55,7 +55,7 @@ class KitModules(nn.Module):
         depth = len(backbone.blocks)
         self.name = spec.name
         if not spec.head_blocks:
-            raise _fault("its head reads no block", f"kit {spec.name}")
+            raise _fault("its head reads no block", f"kit {spec.name}", code="plugin/bad-head")
         self.head_blocks = sorted(_resolve(block, depth, spec.name) for block in spec.head_blocks)
         self.sets = nn.ModuleDict()
         for slot in spec.slots:
@@ -65,6 +65,7 @@ class KitModules(nn.Module):
                     f"two specialist slots lie in block {key}",
                     whose=f"kit {spec.name}",
                     fix="put all experts of a block into one slot",
+                    code="usage/slot-conflict",
                 )
             self.sets[key] = _build_set(slot, spec.name, registry, backbone.width)
         site = HeadSite(
@@ -143,6 +144,7 @@ class KitModules(nn.Module):
                 whose=f"kit {self.name}",
                 fix="return named tensors with one row an image; of stacks pool the frames, as "
                 "moekit.PooledHead does, or give images only",
+                code="plugin/bad-head",
             )
         return outputs
 
@@ -164,6 +166,7 @@ def _build_set(slot: SpecialistSlot, kit: str, registry: Registry, width: int) -
         raise _fault(
             f"a slot in block {slot.block} has top_k {slot.top_k}, but {len(slot.experts)} experts",
             f"kit {kit}",
+            code="plugin/bad-slot",
         )
     experts = [
         _build(functools.partial(registry.expert(name).build, width), f"expert {name}")
@@ -185,12 +188,17 @@ def _build(build: Callable[[], object], what: str) -> object:
     except (MoekitError, KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit included
-        raise _fault(f"building it failed: {type(error).__name__}: {error}", what) from error
+        raise _fault(
+            f"building it failed: {type(error).__name__}: {error}", what, code="plugin/build-failed"
+        ) from error
 
 
-def _fault(what: str, whose: str) -> PluginError:
+def _fault(what: str, whose: str, *, code: str) -> PluginError:
     return PluginError(
-        what, whose=whose, fix="check its plugin with `moekit plugins check`, or choose another"
+        what,
+        whose=whose,
+        fix="check its plugin with `moekit plugins check`, or choose another",
+        code=code,
     )
 
 
@@ -201,5 +209,6 @@ def _resolve(block: int, depth: int, kit: str) -> int:
             f"block {block} does not exist: the backbone has {depth} blocks",
             whose=f"kit {kit}",
             fix="choose a backbone of the depth that the kit is made for",
+            code="usage/out-of-range",
         )
     return resolved

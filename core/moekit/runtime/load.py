@@ -32,6 +32,7 @@ def check_kit(run: Run, kit: KitSpec) -> None:
             f"the run was made by the kit {made_by}, not {kit.name}",
             whose=str(run.folder),
             fix=f"name the kit {made_by}, or another run",
+            code="data/other-kit",
         )
 
 
@@ -89,6 +90,7 @@ def _check_backbone(run: Run, record: dict[str, Any], backbone: MoEBackbone) -> 
             f"the run was trained on other backbone weights ({record['backbone']['origin']})",
             whose=str(run.folder),
             fix="pass the weights that it was trained on with --weights",
+            code="weights/other-weights",
         )
     top_k = request["top_k"]
     if request.get("computes", backbone.provenance.sha256) != backbone.computes_at(top_k):
@@ -97,6 +99,7 @@ def _check_backbone(run: Run, record: dict[str, Any], backbone: MoEBackbone) -> 
             f"({record['backbone']['sparse_form']})",
             whose=str(run.folder),
             fix="pass the form that it was trained with with --form",
+            code="weights/other-form",
         )
 
 
@@ -172,6 +175,7 @@ def points_of(run: Run, resolved: Resolved, *, rule: str = "") -> tuple[Any, ...
             "the tallies of the validation split are gone",
             whose=str(run.folder),
             fix="make the run again",
+            code="data/no-tallies",
         )
     return tuple(judge.choose(tally, rule_of(resolved, rule)) for tally in tallies)
 

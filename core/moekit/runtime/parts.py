@@ -91,13 +91,14 @@ def whole_of(task: TaskSpec) -> Callable[[Size, TaskContext], Whole]:
     """What puts windows together.
 
     Raises:
-        UsageError: The task answers pictures at once alone.
+        UsageError: The task only answers whole pictures.
     """
     if task.answering.whole is None:
         raise UsageError(
-            f"the task {task.name} answers pictures at once, not window by window",
+            f"the task {task.name} only answers whole pictures, not windows",
             whose="tile",
             fix="leave it out",
+            code="usage/tile",
         )
     return task.answering.whole
 

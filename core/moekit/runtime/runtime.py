@@ -180,6 +180,7 @@ class Runtime:
                 f"kit {kit} has no trained run, so it has no answers",
                 whose=kit,
                 fix="attach a run with Runtime.load",
+                code="usage/no-run",
             )
         frames = answerer.preprocess.frames
         read = [read_frames(one, frames) if isinstance(one, Path) else (one,) for one in pictures]
@@ -187,7 +188,12 @@ class Runtime:
 
     def _check_free(self, name: str) -> None:
         if name in self._kits:
-            raise UsageError(f"kit {name} is attached already", whose=name, fix="detach it first")
+            raise UsageError(
+                f"kit {name} is attached already",
+                whose=name,
+                fix="detach it first",
+                code="usage/name-taken",
+            )
 
     def _attached(self, kit: str) -> _Attached:
         if kit not in self._kits:
@@ -195,5 +201,6 @@ class Runtime:
                 f"kit {kit} is not attached",
                 whose=kit,
                 fix=f"attach it first; attached: {', '.join(self._kits) or 'none'}",
+                code="usage/not-attached",
             )
         return self._kits[kit]

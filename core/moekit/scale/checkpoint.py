@@ -54,6 +54,7 @@ def save_sharded(
             "there is something of this name already",
             whose=str(folder),
             fix="choose another name, or delete it",
+            code="storage/exists",
         )
     _wait()
     temporary = folder.with_name(f".{folder.name}.tmp")
@@ -78,6 +79,7 @@ def save_sharded(
             f"cannot write the checkpoint ({error})",
             whose=str(folder),
             fix="free space or choose a folder that can be written, then go on",
+            code="storage/cannot-write",
         ) from error
 
 
@@ -95,7 +97,7 @@ def load_sharded(
         WeightsError: The checkpoint is missing, damaged, or of another module.
     """
     if not folder.is_dir():
-        raise _unusable(folder, "there is no such folder")
+        raise _unusable(folder, "there is no such folder", code="weights/not-found")
     tensors, options = _tensors(module, optimiser)
     try:
         with _quiet_when_alone():
@@ -105,7 +107,9 @@ def load_sharded(
                 no_dist=not dist.is_initialized(),
             )
     except (CheckpointException, SafetensorError, OSError, RuntimeError, ValueError) as error:
-        raise _unusable(folder, str(error).strip().splitlines()[-1]) from error
+        raise _unusable(
+            folder, str(error).strip().splitlines()[-1], code="weights/damaged"
+        ) from error
     if optimiser is not None:
         stored: dict[str, Any] = {
             name.removeprefix(_OPTIMISER): value
@@ -150,9 +154,10 @@ def _wait() -> None:
         dist.barrier()
 
 
-def _unusable(folder: Path, why: str) -> WeightsError:
+def _unusable(folder: Path, why: str, *, code: str) -> WeightsError:
     return WeightsError(
         f"the checkpoint cannot be read: {why}",
         whose=str(folder),
         fix="give a folder that `save_sharded` wrote, and the model that it was written from",
+        code=code,
     )

@@ -71,6 +71,7 @@ def make_meshes(device_type: str, *, data: int, expert: int) -> Meshes:
             f"a mesh of {data} x {expert} does not fit {processes} processes",
             whose="the mesh",
             fix="choose data and expert so that their product is the number of processes",
+            code="usage/not-divisible",
         )
     return Meshes(
         data_expert=init_device_mesh(

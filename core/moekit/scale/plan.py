@@ -172,16 +172,19 @@ def _check(tier: Tier, *, gpus: int, expert: int, side: int, batch: int) -> None
             f"{gpus} GPUs with {batch} images each do no work",
             whose="gpus and batch",
             fix="choose 1 or more of each",
+            code="usage/out-of-range",
         )
     if expert < 1 or gpus % expert or tier.experts % expert:
         raise UsageError(
             f"an expert axis of {expert} divides not both {gpus} GPUs and {tier.experts} experts",
             whose="the mesh",
             fix="choose an expert axis that divides both",
+            code="usage/not-divisible",
         )
     if side < tier.patch or side % tier.patch:
         raise UsageError(
             f"images of {side} pixels are not whole patches of {tier.patch}",
             whose="image_size",
             fix=f"choose a multiple of {tier.patch}",
+            code="usage/image-size",
         )

@@ -62,6 +62,7 @@ def parametrize_with_checks(
             f"{len(checks)} checks were found, {expected_number(found)} are expected",
             whose=found.distribution,
             fix="reinstall moekit",
+            code="usage/missing-checks",
         )
     excused = check_expectations(checks, expected_failures)
     parameters = []

@@ -114,6 +114,7 @@ def check_expectations(
                 "an expected failure needs the id of a check and a reason",
                 whose=identity,
                 fix="see the ids that `moekit plugins check NAME` prints",
+                code="usage/no-reason",
             )
     return excused
 

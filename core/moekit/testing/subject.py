@@ -99,6 +99,7 @@ def find_plugin(name: str) -> Plugin:
             f"{len(found) or 'no'} plugins have the name {name!r}",
             whose=name,
             fix=f"name one of {known}" if known else "see `moekit plugins list`",
+            code="usage/ambiguous-name" if found else "usage/unknown-name",
         )
     return found[0]
 

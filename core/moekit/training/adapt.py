@@ -295,6 +295,7 @@ def _request(
             f"the run was made with another {', '.join(other)}",
             whose=str(job.start.folder),
             fix="begin with a run of the same kit on the same backbone, or leave out --from",
+            code="usage/other-run",
         )
     return {**request, "started_from": record["weights"]}
 

@@ -88,6 +88,7 @@ def load_checkpoint(
             f"the checkpoint cannot be used ({str(error).splitlines()[0]})",
             whose=str(path),
             fix="delete it to train this part again, or start a new run",
+            code="data/damaged-run",
         ) from error
     return progress
 

@@ -99,6 +99,7 @@ class PrefixPlan:
                 "a prefix needs a size or a frame, and not both",
                 whose="PrefixPlan.of",
                 fix="give size= for squares, or frame=",
+                code="usage/no-size",
             )
         preprocess = Preprocess(
             size=size, frame=frame, mean=backbone.mean, std=backbone.std, frames=frames
@@ -279,6 +280,7 @@ def open_prefix(
             "not one image could be read",
             whose=samples[0].id,
             fix=f"check the data set; the first fault: {skipped[0].reason}",
+            code="data/none-readable",
         )
     return PrefixStore(
         shelf=shelf, plan=plan, images=images, skipped=skipped, grid=plan.grid(backbone)

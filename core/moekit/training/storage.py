@@ -73,6 +73,7 @@ class Shelf:
                 f"stored activations are gone ({error})",
                 whose=str(self._path(image)),
                 fix="run the command again with --resume; they are computed again",
+                code="storage/lost",
             ) from error
 
     def write(self, image: str, values: np.ndarray) -> None:
@@ -143,6 +144,7 @@ class Shelf:
             whose=str(self._root),
             fix="free space, use fewer --views or a smaller --image-size, raise --cache-gib, or "
             "name another cache folder with XDG_CACHE_HOME",
+            code="storage/no-space",
         )
 
 

@@ -81,6 +81,7 @@ def _installed_folder() -> Path:
             "the solar cells are not installed",
             whose=PACKAGE,
             fix=f"pip install {PACKAGE}, or name a copy with --data elpv=PATH",
+            code="data/not-installed",
         )
     return Path(spec.submodule_search_locations[0]) / "data"
 
@@ -100,6 +101,7 @@ def _read_labels(folder: Path) -> tuple[list[Sample], list[Skipped]]:
             f"the labels cannot be read ({error})",
             whose=str(labels),
             fix="name a folder that holds labels.csv and images/, as the package does",
+            code="data/unreadable",
         ) from error
     samples: list[Sample] = []
     skipped: list[Skipped] = []
@@ -128,6 +130,7 @@ def _read_line(line: str, folder: Path, whose: str) -> Sample:
             f"the line is not `path probability make` ({error})",
             whose=whose,
             fix="restore labels.csv from the data set",
+            code="data/bad-line",
         ) from error
     return Sample(
         id=name,

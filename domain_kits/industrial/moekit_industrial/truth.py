@@ -42,6 +42,7 @@ def defect_types(dataset: Dataset, seed: int) -> Dataset:
             "the set does not say of which type a defect is",
             whose=dataset.name,
             fix="use a layout with one folder a type (TYPE/IMAGE), or --task score",
+            code="data/no-defect-types",
         )
     classes = (GOOD, *types)
     samples = [
@@ -72,6 +73,7 @@ def defect_masks(dataset: Dataset, seed: int) -> Dataset:
             whose=dataset.name,
             fix="add masks as the layout has them (ground_truth/TYPE/NAME_mask.png), or use "
             "--task score",
+            code="data/no-mask",
         )
     skipped = [
         Skipped.of(sample, "it is defective and has no mask")

@@ -73,6 +73,7 @@ def ball_centres(volume: Volume) -> np.ndarray:
             "no lung is found in the slice of the demonstration",
             whose="moekit-medical",
             fix="install the kit and its dependencies anew",
+            code="data/damaged",
         )
     middle_HW = lungs.inside_mm_DHW[len(lungs.inside_mm_DHW) // 2]
     room_HW = np.minimum(middle_HW, _to_edge(middle_HW.shape, lungs.grid.spacing_mm[1:]))

@@ -74,6 +74,7 @@ def predict_lesions(task: PredictJob) -> dict[str, Any]:
             f"the run answers stacks of {task.frames} slices",
             whose="moekit predict medical",
             fix="use a run that was adapted on single slices, as the loader lesions gives them",
+            code="usage/frame-count",
         )
 
     def outline(pictures_NHW: np.ndarray) -> np.ndarray:
@@ -99,6 +100,7 @@ def _one_input(task: PredictJob) -> Path:
             f"{len(task.inputs)} inputs were given",
             whose="moekit predict medical",
             fix="name one folder, zip archive or file; folders may hold many series",
+            code="usage/several-inputs",
         )
     return task.inputs[0]
 

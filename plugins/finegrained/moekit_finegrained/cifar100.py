@@ -52,6 +52,7 @@ def load_cifar100(path: Path | None, seed: int) -> Dataset:
             "there is no sheet SPLIT/NN_NAME.webp",
             whose=folder.name,
             fix="name the folder that holds classes.txt and the folders train and val",
+            code="data/wrong-layout",
         )
     store = stored_pictures("cifar100", _key(folder, sheets), _pictures(sheets))
     counts = {key: _height(sheet) for key, sheet in sheets.items()}
@@ -79,12 +80,14 @@ def _classes(folder: Path) -> tuple[str, ...]:
             "the list of classes cannot be read",
             whose=table.name,
             fix="name the folder that holds classes.txt and the folders train and val",
+            code="data/class-list",
         ) from error
     if len(names) < 2 or len(set(names)) < len(names):
         raise DataError(
             "the list holds fewer than two classes, or one of them twice",
             whose=table.name,
             fix="copy it again from its source",
+            code="data/class-list",
         )
     return names
 
@@ -111,6 +114,7 @@ def _pictures(sheets: Sheets) -> Iterator[tuple[str, np.ndarray]]:
                 f"the sheet has {pixels.shape[1]} x {pixels.shape[0]} pixels",
                 whose=f"{split}/{sheet.name}",
                 fix=f"its pictures must be {_SIDE} x {_SIDE} pixels, one below the other",
+                code="data/wrong-layout",
             )
         for number, picture in enumerate(pixels.reshape(-1, _SIDE, _SIDE, 3)):
             yield _file(split, label, number), picture

@@ -37,7 +37,10 @@ def load_grocery(path: Path | None, seed: int) -> Dataset:
     level = options.get("level", "fine")
     if level not in _LEVELS:
         raise DataError(
-            f"there is no level {level!r}", whose="the option 'level'", fix="write fine or coarse"
+            f"there is no level {level!r}",
+            whose="the option 'level'",
+            fix="write fine or coarse",
+            code="data/bad-option",
         )
     own, other = (_LEVELS[name] for name in (level, "coarse" if level == "fine" else "fine"))
     names = _names(folder / "classes.csv", own), _names(folder / "classes.csv", other)
@@ -46,7 +49,12 @@ def load_grocery(path: Path | None, seed: int) -> Dataset:
     table = folder / "index.csv"
     for line, row in read_rows(table, needed=_COLUMNS, known=_COLUMNS):
         if row["split"] not in SPLITS:
-            raise _fault(table, line, f"the split {row['split']!r} is none of {', '.join(SPLITS)}")
+            raise _fault(
+                table,
+                line,
+                f"the split {row['split']!r} is none of {', '.join(SPLITS)}",
+                code="data/unknown-split",
+            )
         sample = Sample(
             id=row["file"],
             path=folder / "images" / path_in(table, line, row["file"]).relative_to(folder),
@@ -84,32 +92,42 @@ def _names(table: Path, level: str) -> tuple[str, ...]:
     for line, row in read_rows(table, needed=columns, known=columns):
         number, name = (row[column] for column in columns)
         if found.setdefault(number, name) != name:
-            raise _fault(table, line, f"{number} is called {found[number]!r} and {name!r}")
+            raise _fault(
+                table,
+                line,
+                f"{number} is called {found[number]!r} and {name!r}",
+                code="data/contradiction",
+            )
     if set(found) != {str(number) for number in range(len(found))}:
         raise DataError(
             f"the numbers of {columns[0]} do not count from 0 without a gap",
             whose=str(table),
             fix="copy the table again from its source",
+            code="data/class-list",
         )
     names = tuple(found[str(number)] for number in range(len(found)))
     if len(set(names)) < len(names):
         raise DataError(
-            "two classes have one name", whose=str(table), fix="give each class its own name"
+            "two classes have one name",
+            whose=str(table),
+            fix="give each class its own name",
+            code="data/class-list",
         )
     return names
 
 
 def _number(text: str, names: tuple[str, ...], table: Path, line: int) -> int:
     if not text.isdecimal() or int(text) >= len(names):
-        raise _fault(table, line, f"there is no class {text!r}")
+        raise _fault(table, line, f"there is no class {text!r}", code="data/unknown-class")
     return int(text)
 
 
-def _fault(table: Path, line: int, what: str) -> DataError:
+def _fault(table: Path, line: int, what: str, *, code: str) -> DataError:
     return DataError(
         f"the line cannot be used: {what}",
         whose=f"{table.name}, line {line}",
         fix="correct that line, or copy the table again from its source",
+        code=code,
     )
 
 

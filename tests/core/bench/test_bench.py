@@ -19,7 +19,7 @@ from moekit.bench.peers import LayerSize, PlainLoop, layer_candidates
 from moekit.bench.results import charts, results, write_results
 from moekit.bench.suite import Plan, run_benchmarks
 from moekit.bench.timing import compare, threads
-from moekit.errors import UsageError
+from moekit.testing import refused
 
 SIZE = LayerSize(width=32, hidden=16, experts=4, top_k=2)
 FIELDS = {"dtype", "threads", "name", "milliseconds", "ratio", "ratio_q25", "ratio_q75", "rounds"}
@@ -143,7 +143,7 @@ def test_the_number_of_threads_is_put_back() -> None:
 
 def test_an_unknown_benchmark_is_refused_before_any_runs(plan: Plan) -> None:
     told: list[str] = []
-    with pytest.raises(UsageError, match="nonesuch"):
+    with refused("usage/unknown-name", match="nonesuch"):
         run_benchmarks(("layer", "nonesuch"), plan, told.append)
     assert not told
 

@@ -26,10 +26,14 @@ def test_a_plan_of_other_sizes_is_told(moekit):
 
 
 def test_sizes_and_meshes_that_do_not_fit_are_wrong_usage(moekit):
-    for wrong in (("--width", 100), ("--expert-axis", 3), ("--image-size", 100)):
-        outcome = moekit("backbone", "plan", *wrong)
+    for option, value, code in (
+        ("--width", 100, "usage/bad-sizes"),
+        ("--expert-axis", 3, "usage/not-divisible"),
+        ("--image-size", 100, "usage/image-size"),
+    ):
+        outcome = moekit("backbone", "plan", option, value)
         assert outcome.code == 2
-        assert "to do:" in outcome.err
+        assert f"[{code}]" in outcome.err
 
 
 def test_any_vision_transformer_of_timm_is_upcycled_from_a_file(moekit, tmp_path):

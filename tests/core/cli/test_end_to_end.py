@@ -121,7 +121,7 @@ def test_predict_refuses_a_folder_of_another_run(moekit, cells, run, result, tmp
     assert moekit(*arguments).code == 0
     refused = moekit(*arguments, "--threshold-rule", "max-miss=0.3", "--precision", "fp32")
     assert refused.code == 2
-    assert "another run, threshold" in refused.err
+    assert "[usage/other-run]" in refused.err
 
 
 def test_changed_weights_are_refused(moekit, cells, run, result, tmp_path):
@@ -134,7 +134,7 @@ def test_changed_weights_are_refused(moekit, cells, run, result, tmp_path):
     path.write_bytes(data)
     refused = moekit("evaluate", "industrial", "--data", f"folder={cells}", "--run", copy)
     assert refused.code == 1
-    assert "SHA-256" in refused.err
+    assert "[weights/wrong-hash]" in refused.err
 
 
 def test_an_export_predicts_as_the_run_in_float32(moekit, cells, run, result, tmp_path):

@@ -7,17 +7,17 @@ import pytest
     ("arguments", "code", "words"),
     [
         (["adapt"], 2, "Missing argument"),
-        (["evaluate", "industrial", "--data", "elpv", "--run", "none"], 4, "holds no run"),
-        (["report", "none"], 4, "no result yet"),
-        (["predict", "industrial", "none.png", "--run", "r", "--out", "o"], 4, "no such file"),
-        (["adapt", "nonesuch", "--data", "elpv", "--out", "o"], 2, "no kit"),
-        (["adapt", "industrial", "--data", "nonesuch", "--out", "o"], 2, "no dataset"),
-        (["adapt", "industrial", "--data", "folder", "--out", "o"], 2, "needs a path"),
-        (["adapt", "industrial", "--data", "folder=none", "--out", "o"], 4, "no such folder"),
-        (["backbone", "info", "--weights", "none.safetensors"], 1, "no safetensors file"),
-        (["backbone", "info", "--architecture", "resnet18"], 1, "weights"),
-        (["backbone", "info", "--architecture", "nonesuch"], 2, "no model of the name"),
-        (["plugins", "info", "nonesuch"], 2, "no plugin"),
+        (["evaluate", "industrial", "--data", "elpv", "--run", "none"], 4, "[data/no-run]"),
+        (["report", "none"], 4, "[data/no-result]"),
+        (["predict", "industrial", "none.png", "--run", "r", "--out", "o"], 4, "[data/not-found]"),
+        (["adapt", "nonesuch", "--data", "elpv", "--out", "o"], 2, "[usage/unknown-name]"),
+        (["adapt", "industrial", "--data", "nonesuch", "--out", "o"], 2, "[usage/unknown-name]"),
+        (["adapt", "industrial", "--data", "folder", "--out", "o"], 2, "[usage/loader-path]"),
+        (["adapt", "industrial", "--data", "folder=none", "--out", "o"], 4, "[data/not-found]"),
+        (["backbone", "info", "--weights", "none.safetensors"], 1, "[weights/not-found]"),
+        (["backbone", "info", "--architecture", "resnet18"], 1, "[weights/"),
+        (["backbone", "info", "--architecture", "nonesuch"], 2, "[usage/unknown-name]"),
+        (["plugins", "info", "nonesuch"], 2, "[usage/unknown-name]"),
         (["nonesuch"], 2, "No such command"),
     ],
 )
@@ -39,7 +39,7 @@ def test_debug_adds_the_traceback(moekit, tmp_path):
 def test_an_empty_folder_is_refused(moekit, tmp_path):
     (tmp_path / "empty").mkdir()
     outcome = moekit("adapt", "industrial", "--data", f"folder={tmp_path / 'empty'}", "--out", "o")
-    assert (outcome.code, "sub-folder" in outcome.err) == (4, True)
+    assert (outcome.code, "[data/no-image]" in outcome.err) == (4, True)
 
 
 def test_a_device_that_is_not_there_is_told(moekit):

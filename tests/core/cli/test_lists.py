@@ -29,7 +29,7 @@ def test_a_plugin_that_is_switched_off_takes_its_kit_along(moekit, monkeypatch):
     assert "moekit-industrial/industrial" not in names
     outcome = moekit("adapt", "industrial", "--data", "elpv", "--out", "o")
     assert outcome.code == 3
-    assert "disabled" in outcome.err
+    assert "[plugin/not-usable]" in outcome.err
 
 
 def test_the_backbone_tells_where_its_weights_come_from(moekit):

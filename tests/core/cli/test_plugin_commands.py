@@ -102,7 +102,7 @@ def test_a_name_of_two_plugins_is_a_conflict_and_the_full_names_work(moekit, add
     add("beta", body="click.echo('from beta')")
     outcome = moekit("echo")
     assert outcome.code == 2
-    assert "several plugins provide command 'echo'" in outcome.err
+    assert "[usage/ambiguous-name]" in outcome.err
     assert "alpha/echo, beta/echo" in outcome.err
     assert moekit("alpha/echo").out == "from alpha\n"
     assert moekit("beta/echo").out == "from beta\n"
@@ -125,14 +125,14 @@ def test_switching_one_of_two_plugins_off_frees_the_short_name(moekit, add, monk
     ("options", "words"),
     [
         ({"manifest": MANIFEST + "[wrong"}, None),
-        ({"manifest": MANIFEST.replace('"1.1"', '"1.0"')}, "its plugin is invalid"),
-        ({"manifest": MANIFEST.replace('"1.1"', '"9.0"')}, "its plugin is incompatible"),
+        ({"manifest": MANIFEST.replace('"1.1"', '"1.0"')}, "[plugin/not-usable]"),
+        ({"manifest": MANIFEST.replace('"1.1"', '"9.0"')}, "[plugin/not-usable]"),
         ({"manifest": 'colour = "red"\n' + MANIFEST}, "colour: Extra inputs"),
         ({"manifest": MANIFEST + '[[requires]]\nmodule="nonesuch"\ninstall="get it"'}, "get it"),
         ({"hooks": "raise ValueError('no luck')"}, "ValueError: no luck"),
         ({"hooks": "import sys\nsys.exit(0)"}, "SystemExit: 0"),
-        ({"hooks": "import moekit"}, "its manifest are ['echo']"),
-        ({"hooks": HOOKS.replace("return command", "return 3")}, "not a click.Command"),
+        ({"hooks": "import moekit"}, "[plugin/not-as-declared]"),
+        ({"hooks": HOOKS.replace("return command", "return 3")}, "[plugin/bad-record]"),
         ({"hooks": HOOKS.replace("import click", "import nonesuch")}, "ModuleNotFoundError"),
     ],
 )
@@ -156,7 +156,7 @@ def test_a_disabled_plugin_says_how_to_switch_it_on(moekit, add):
     moekit("plugins", "disable", "some-plugin")
     outcome = moekit("echo", "hello")
     assert outcome.code == 3
-    assert "its plugin is disabled" in outcome.err
+    assert "[plugin/not-usable]" in outcome.err
     assert "moekit plugins enable" in outcome.err
     assert "some-plugin" not in moekit("--help").out
 
@@ -164,8 +164,12 @@ def test_a_disabled_plugin_says_how_to_switch_it_on(moekit, add):
 @pytest.mark.parametrize(
     ("body", "code", "words"),
     [
-        ("raise moekit.DataError('bad', whose='it', fix='mend it')", 4, "moekit: bad"),
-        ("raise moekit.UsageError('bad', whose='it', fix='mend it')", 2, "moekit: bad"),
+        ("raise moekit.DataError('bad', whose='it', fix='mend it')", 4, "moekit: bad [data/other]"),
+        (
+            "raise moekit.UsageError('bad', whose='it', fix='mend it')",
+            2,
+            "moekit: bad [usage/other]",
+        ),
         ("raise click.UsageError('bad usage')", 2, "bad usage"),
         ("ctx.exit(1)", 1, ""),
         ("return 7", 0, ""),

@@ -172,7 +172,7 @@ def test_golden_scores_that_changed_are_a_failure_with_code_1(moekit, arguments,
     record.write_text(json.dumps(content))
     failed = moekit(*golden)
     assert failed.code == 1
-    assert "the model or machine no longer computes what it did" in failed.err
+    assert "[error/golden-scores]" in failed.err
     assert "bar.png" in failed.err
     assert "good.png" not in failed.err
 
@@ -197,14 +197,14 @@ def test_what_cannot_be_watched_is_refused_before_the_model_is_loaded(
     moekit, arguments, folder, tmp_path
 ):
     inside = [*arguments[:-1], "none", "--out", tmp_path / "in" / "out"]
-    assert "lies in the one that is watched" in moekit(*inside).err
+    assert "[usage/nested-folders]" in moekit(*inside).err
     missing = [tmp_path / "none" if one == tmp_path / "in" else one for one in arguments]
     refused = moekit(*missing)
     assert refused.code == 4
-    assert "no such folder" in refused.err
+    assert "[data/not-found]" in refused.err
     wrong = moekit(*arguments, "--review", "0.9999")
     assert wrong.code == 2
-    assert "review zone would be empty" in wrong.err
+    assert "[usage/review-zone]" in wrong.err
 
 
 OWN_WAY = """
@@ -231,6 +231,6 @@ def test_a_kit_that_predicts_in_its_own_way_has_neither_watch_nor_review_zone(
     (tmp_path / "run.json").write_text(json.dumps(record))
     rest = (tmp_path, "--run", tmp_path, "--out", tmp_path / "out")
     watched = moekit("watch", "own", *rest)
-    assert (watched.code, "use `moekit predict`" in watched.err) == (2, True), watched.err
+    assert (watched.code, "[usage/not-for-task]" in watched.err) == (2, True), watched.err
     predicted = moekit("predict", "own", *rest, "--review", "0.1")
-    assert (predicted.code, "no review zone" in predicted.err) == (2, True), predicted.err
+    assert (predicted.code, "[usage/not-for-task]" in predicted.err) == (2, True), predicted.err

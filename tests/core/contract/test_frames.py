@@ -3,9 +3,10 @@
 import pydantic
 import pytest
 
-from moekit import Recipe, UsageError
+from moekit import Recipe
 from moekit.contract.frames import frame_of
 from moekit.data.geometry import Frame
+from moekit.testing import refused
 
 
 def test_a_recipe_without_a_word_of_it_is_a_squashed_square():
@@ -43,7 +44,7 @@ def test_a_given_side_wins_over_the_data(fit):
 
 @pytest.mark.parametrize("name", ["image_height", "image_width", "image_size"])
 def test_a_side_that_is_no_multiple_of_the_patch_is_refused_by_name(name):
-    with pytest.raises(UsageError, match="100 pixels are no multiple") as caught:
+    with refused("usage/image-size", match="100") as caught:
         frame_of(Recipe(**{name: 100}), 14)
     assert caught.value.whose == name
     assert caught.value.fix == "choose 98 or 112"
@@ -53,7 +54,7 @@ def test_a_side_that_is_no_multiple_of_the_patch_is_refused_by_name(name):
 def test_a_rectangle_has_four_views(name):
     eight = Recipe(**{name: 8, "fit": "letterbox"})
     assert frame_of(eight, 14, (300, 300)).height == 224
-    with pytest.raises(UsageError, match="have 4") as caught:
+    with refused("usage/too-many-views") as caught:
         frame_of(eight, 14, (100, 300))
     assert caught.value.whose == name
 

@@ -9,6 +9,7 @@ from moekit import ImageError
 from moekit.data.images import read_frames, read_image
 from moekit.data.stream import Preprocess, image_batches
 from moekit.data.views import VIEWS, view
+from moekit.testing import refused
 
 READ = Preprocess(size=28, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), frames=3)
 
@@ -41,24 +42,24 @@ def test_sixteen_bit_pages_have_one_scale(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arrays", "says"),
+    ("arrays", "found"),
     [
-        (pages(1), "1 frame, not 3"),
-        (pages(2), "2 frames, not 3"),
-        (pages(4), "more than 3 frames"),
-        ([*pages(2), *pages(1, side=10)], "frames of several sizes"),
+        (pages(1), "1 .* 3"),
+        (pages(2), "2 .* 3"),
+        (pages(4), "more than 3"),
+        ([*pages(2), *pages(1, side=10)], "sizes"),
     ],
 )
-def test_another_number_or_size_of_pages_is_refused_by_name(tmp_path, arrays, says):
+def test_another_number_or_size_of_pages_is_refused_by_name(tmp_path, arrays, found):
     path = save(tmp_path / "stack.tif", arrays)
-    with pytest.raises(ImageError, match=says) as caught:
+    with refused("image/frame-count", match=found) as caught:
         read_frames(path, 3)
     assert "stack.tif" in str(caught.value)
 
 
 def test_a_plain_image_is_no_stack(tmp_path):
     Image.fromarray(pages()[0]).save(tmp_path / "a.png")
-    with pytest.raises(ImageError, match="1 frame, not 3"):
+    with refused("image/frame-count"):
         read_frames(tmp_path / "a.png", 3)
 
 
@@ -89,7 +90,7 @@ def test_pages_that_lead_back_to_themselves_come_to_an_end(tmp_path):
 def test_the_limit_of_pixels_is_that_of_the_whole_stack(tmp_path):
     path = save(tmp_path / "a.tif", pages())
     assert len(read_frames(path, 3, max_pixels=1200)) == 3
-    with pytest.raises(ImageError, match="too large"):
+    with refused("image/too-large"):
         read_frames(path, 3, max_pixels=1199)
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from moekit import DataError
 from moekit.data.options import parse_source
+from moekit.testing import refused
 
 
 def parse(text):
@@ -29,17 +29,17 @@ def test_a_folder_with_a_question_mark_in_its_name_is_a_path_as_a_whole(tmp_path
 
 @pytest.mark.parametrize("text", ["shot=4", "shots", "shots=", "shots=1&shots=2", "=4"])
 def test_an_option_that_is_unknown_empty_or_given_twice_is_refused(tmp_path, text):
-    with pytest.raises(DataError, match="known options: groups, shots"):
+    with refused("data/bad-option", match="groups, shots"):
         parse(f"{tmp_path}?{text}")
 
 
 @pytest.mark.parametrize("name", ["gone", "gone?shots=4", "x" * 5000])
 def test_a_path_that_is_not_there_is_named_with_what_to_do(tmp_path, name):
-    with pytest.raises(DataError, match="look elsewhere") as caught:
+    with refused("data/not-found", match="look elsewhere") as caught:
         parse(tmp_path / name)
     assert str(tmp_path) not in str(caught.value)
 
 
 def test_no_path_at_all_is_refused():
-    with pytest.raises(DataError, match="no path was given"):
+    with refused("data/not-found"):
         parse_source(None, known=())

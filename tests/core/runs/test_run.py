@@ -1,40 +1,39 @@
 """The run folder refuses what it cannot vouch for."""
 
-import pytest
 from torch import nn
 
-from moekit import DataError, UsageError, WeightsError
 from moekit.runs.run import Run
+from moekit.testing import refused
 
 
 def test_an_empty_folder_holds_no_run(tmp_path):
-    with pytest.raises(DataError, match="holds no run"):
+    with refused("data/no-run"):
         Run(tmp_path).read()
 
 
 def test_an_unfinished_run_cannot_be_evaluated(tmp_path):
     run = Run(tmp_path)
     run.begin({"kit": "small"}, resume=False)
-    with pytest.raises(DataError, match="not finished"):
+    with refused("data/unfinished-run"):
         run.read_finished()
 
 
 def test_a_request_that_changed_is_named(tmp_path):
     run = Run(tmp_path)
     run.begin({"kit": "small", "seed": 0}, resume=False)
-    with pytest.raises(UsageError, match="another seed"):
+    with refused("usage/other-run", match="seed"):
         run.begin({"kit": "small", "seed": 1}, resume=True)
 
 
 def test_a_record_of_another_schema_is_refused(tmp_path):
     (tmp_path / "run.json").write_text('{"schema": 99}')
-    with pytest.raises(DataError, match="schema"):
+    with refused("data/other-version"):
         Run(tmp_path).read()
 
 
 def test_a_damaged_record_is_named(tmp_path):
     (tmp_path / "run.json").write_text('{"schema": ')
-    with pytest.raises(DataError, match=r"run\.json"):
+    with refused("data/bad-json", match=r"run\.json"):
         Run(tmp_path).read()
 
 
@@ -45,12 +44,12 @@ def test_weights_come_back_and_changed_bytes_do_not(tmp_path):
     assert other.weight.equal(module.weight)
     path = run.weights("kit")
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(WeightsError, match="SHA-256"):
+    with refused("weights/wrong-hash"):
         run.load_weights("kit", other, expected=digest)
 
 
 def test_missing_weights_are_named(tmp_path):
-    with pytest.raises(WeightsError, match=r"kit\.safetensors"):
+    with refused("weights/damaged", match=r"kit\.safetensors"):
         Run(tmp_path).load_weights("kit", nn.Linear(1, 1), expected="0" * 64)
 
 

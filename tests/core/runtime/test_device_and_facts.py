@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from moekit import MoEBackbone, Registry, UsageError
+from moekit import MoEBackbone, Registry
 from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
 from moekit.runtime.device import autocast, pick_arithmetic, pick_device
+from moekit.testing import refused
 
 CPU = torch.device("cpu")
 
@@ -25,7 +26,7 @@ def test_auto_is_a_gpu_where_there_is_one() -> None:
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:99", "cpu:x", "mps:7"])
 def test_a_device_that_is_not_there_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="cannot be used") as caught:
+    with refused("usage/no-device") as caught:
         pick_device(name)
     assert caught.value.whose == "--device"
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from moekit import UsageError
-from moekit.testing import ConformanceError, checks_of, parametrize_with_checks, run_checks
+from moekit.testing import ConformanceError, checks_of, parametrize_with_checks, refused, run_checks
 from moekit.testing.check import CHECKS, Check
 
 GATES = ("unit_top_k", "top_k_softmax", "top_k_sigmoid", "expert_choice")
@@ -63,7 +63,7 @@ def test_an_expectation_needs_a_check_and_a_reason(excuse):
 
 
 def test_an_unknown_plugin_is_refused():
-    with pytest.raises(UsageError, match="nonesuch"):
+    with refused("usage/unknown-name", match="nonesuch"):
         list(checks_of("nonesuch"))
 
 

@@ -6,8 +6,8 @@ import json
 import pytest
 import torch
 
-from moekit import DataError, UsageError
 from moekit.tasks.score.predictions import Predictions
+from moekit.testing import refused
 
 
 class Killed(Exception):
@@ -86,13 +86,13 @@ def test_a_checkpoint_in_the_middle_of_an_epoch_resumes_to_the_same_weights(
 
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path, run_adapt):
     run_adapt(tmp_path / "run")
-    with pytest.raises(UsageError, match="holds a run already"):
+    with refused("usage/exists"):
         run_adapt(tmp_path / "run")
 
 
 def test_resuming_with_another_seed_is_refused_by_name(tmp_path, run_adapt):
     run_adapt(tmp_path / "run")
-    with pytest.raises(UsageError, match="another seed"):
+    with refused("usage/other-run", match="seed"):
         run_adapt(tmp_path / "run", seed=5, resume=True)
 
 
@@ -142,5 +142,5 @@ def test_a_damaged_checkpoint_is_named(tmp_path, run_adapt):
         run_adapt(tmp_path / "run", on_epoch=kill)
     checkpoint = tmp_path / "run/checkpoints/baseline.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:200])
-    with pytest.raises(DataError, match=r"baseline\.safetensors"):
+    with refused("data/damaged-run", match=r"baseline\.safetensors"):
         run_adapt(tmp_path / "run", resume=True)

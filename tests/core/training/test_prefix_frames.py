@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from moekit import UsageError
 from moekit.data.geometry import Frame
 from moekit.data.stream import Preprocess
 from moekit.data.views import view
 from moekit.moe.specialists import Grid
+from moekit.testing import refused
 from moekit.training.prefix import PrefixPlan, open_prefix
 
 SQUARE, WIDE = Frame(height=32, width=32), Frame(height=24, width=40, fit="letterbox")
@@ -107,11 +107,11 @@ def test_each_frame_has_a_name_of_its_own():
 def test_a_plan_is_for_a_size_or_for_a_frame(tiny_backbone):
     make = functools.partial(PrefixPlan.of, SHORT, tiny_backbone, views=8, arithmetic="fp32")
     assert make(size=32) == make(frame=SQUARE)
-    with pytest.raises(UsageError, match="a size or a frame"):
+    with refused("usage/no-size"):
         make()
-    with pytest.raises(UsageError, match="a size or a frame"):
+    with refused("usage/no-size"):
         make(size=32, frame=SQUARE)
-    with pytest.raises(UsageError, match="24 x 40 pixels have 4"):
+    with refused("usage/too-many-views", match="24 x 40"):
         make(frame=WIDE)
 
 

@@ -5,10 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from moekit import Runtime, UsageError
+from moekit import Runtime
 from moekit.prediction.predict import predict
 from moekit.runs.run import Run
 from moekit.runtime.load import load_answerer
+from moekit.testing import refused
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_views_are_averaged_and_few_experts_are_used(runs, known, small_backbone
         runtime.load(folder, name=name)
     images = torch.zeros(1, 3, 32, 32)
     assert runtime.predict(images, kit="few")["logit_B"].shape == (1,)
-    with pytest.raises(UsageError, match="attached already"):
+    with refused("usage/name-taken"):
         runtime.load(runs["few"], name="few")
     runtime.detach("few")
     assert runtime.kits == ("views",)

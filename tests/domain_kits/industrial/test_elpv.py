@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from moekit import DataError
+from moekit.testing import refused
 from moekit_industrial.elpv import load_elpv
 
 pytest.importorskip("elpv_dataset", reason="the cells come with elpv-dataset")
@@ -113,11 +114,11 @@ def test_a_line_that_cannot_be_meant_is_refused_with_its_number(copy, line):
 
 
 def test_a_folder_without_labels_is_refused(tmp_path):
-    with pytest.raises(DataError, match="labels"):
+    with refused("data/unreadable"):
         load_elpv(tmp_path, 0)
 
 
 def test_a_missing_package_names_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(DataError, match="pip install elpv-dataset"):
+    with refused("data/not-installed", match="pip install elpv-dataset"):
         load_elpv(None, 0)

@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from moekit import Grid, PredictJob, UsageError
+from moekit import Grid, PredictJob
+from moekit.testing import refused
 from moekit_medical.kit import MEDICAL
 from moekit_medical.lesion import LesionExpert
 from moekit_medical.predict import predict_series
@@ -60,7 +61,7 @@ def task(inputs, out, score=lambda pictures: np.full(len(pictures), 0.5), frames
 
 
 def test_more_than_one_input_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="2 inputs"):
+    with refused("usage/several-inputs"):
         predict_series(task([tmp_path, tmp_path], tmp_path / "out"))
 
 

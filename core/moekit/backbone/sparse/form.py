@@ -142,6 +142,7 @@ def load_form(path: Path) -> SparseForm:
             f"the sparse form cannot be used ({error})",
             whose=str(path),
             fix="give a file that `moekit backbone carve` or `moekit backbone recover` wrote",
+            code="weights/damaged",
         ) from error
     return form
 

@@ -111,6 +111,7 @@ def find_method(name: str) -> Method:
             f"there is no way to carve named {name!r}",
             whose="--method",
             fix=f"choose one of {', '.join(METHODS)}",
+            code="usage/unknown-name",
         )
     return METHODS[name]
 

@@ -47,5 +47,6 @@ def _checked(form: SparseForm, dense_sha256: str, experts: int, *, whose: str) -
             f"{form.dense_sha256[:12]}, {form.experts} experts a block)",
             whose=whose,
             fix="make one for these weights with `moekit backbone carve`, or pass `--form none`",
+            code="weights/other-weights",
         )
     return form

@@ -42,11 +42,16 @@ class Arrays:
         try:
             self._archive = zipfile.ZipFile(path)
         except Exception as error:  # parsers of damaged bytes raise nearly anything
-            raise self.refused("the file is no npz archive, or is cut off") from error
+            raise self.refused(
+                "the file is no npz archive, or is cut off", code="data/damaged"
+            ) from error
         names = [info.filename for info in self._archive.infolist()]
         if len(names) > _MAX_MEMBERS or len(set(names)) < len(names):
             self._archive.close()
-            raise self.refused(f"the archive holds more than {_MAX_MEMBERS} arrays, or one twice")
+            raise self.refused(
+                f"the archive holds more than {_MAX_MEMBERS} arrays, or one twice",
+                code="data/too-large",
+            )
         self.names = tuple(name.removesuffix(".npy") for name in names)
         """Names of the arrays."""
 
@@ -74,32 +79,41 @@ class Arrays:
                 if file.read(1):  # also makes zipfile compare the checksum
                     raise ValueError("there are bytes after the array")
         except Exception as error:
-            raise self.refused(f"the data of {name} are damaged") from error
+            raise self.refused(f"the data of {name} are damaged", code="data/damaged") from error
         return array
 
-    def refused(self, what: str, fix: str = "") -> DataError:
+    def refused(self, what: str, fix: str = "", *, code: str) -> DataError:
         """An error about this file."""
         return DataError(
             what,
             whose=self._path.name,
             fix=fix or "write it again with numpy.savez_compressed, without objects",
+            code=code,
         )
 
     def _check_header(self, name: str) -> None:
         if name not in self.names:
-            raise self.refused(f"there is no array {name!r}")
+            raise self.refused(f"there is no array {name!r}", code="data/missing-array")
         info = self._archive.getinfo(f"{name}.npy")
         if info.flag_bits & 0x1 or info.compress_type not in _METHODS:
-            raise self.refused(f"{name} is encrypted or compressed by another method than deflate")
+            raise self.refused(
+                f"{name} is encrypted or compressed by another method than deflate",
+                code="data/packed-array",
+            )
         if info.file_size > MAX_BYTES:
-            raise self.refused(f"{name} unpacks to {info.file_size:,} bytes, over {MAX_BYTES:,}")
+            raise self.refused(
+                f"{name} unpacks to {info.file_size:,} bytes, over {MAX_BYTES:,}",
+                code="data/too-large",
+            )
         try:
             with self._archive.open(info) as file:
                 shape, _, dtype = _READERS[np.lib.format.read_magic(file)](file)
                 length = file.tell()
         except Exception as error:
-            raise self.refused(f"the header of {name} is damaged") from error
+            raise self.refused(f"the header of {name} is damaged", code="data/damaged") from error
         if dtype.hasobject:
-            raise self.refused(f"{name} holds Python objects, which could run code")
+            raise self.refused(
+                f"{name} holds Python objects, which could run code", code="data/unsafe-array"
+            )
         if math.prod(shape) * dtype.itemsize != info.file_size - length:
-            raise self.refused(f"{name} is not as long as its header says")
+            raise self.refused(f"{name} is not as long as its header says", code="data/damaged")

@@ -123,4 +123,5 @@ def _fault(what: str, whose: str) -> DataError:
         f"the list of classes cannot be used: {what}",
         whose=whose,
         fix=f"write lines of number,name[,red,green,blue]; the name {IGNORE!r} for no class",
+        code="data/class-list",
     )

@@ -125,4 +125,9 @@ def _number(text: str) -> int:
 
 
 def _wrong(option: str, what: str, fix: str) -> DataError:
-    return DataError(f"the option cannot be used: {what}", whose=f"the option {option!r}", fix=fix)
+    return DataError(
+        f"the option cannot be used: {what}",
+        whose=f"the option {option!r}",
+        fix=fix,
+        code="data/bad-option",
+    )

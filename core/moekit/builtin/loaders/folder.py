@@ -12,8 +12,9 @@ from moekit.builtin.loaders.finish import FINISH_OPTIONS, finish_dataset
 from moekit.builtin.loaders.labels import order_classes
 from moekit.builtin.loaders.table import read_table
 from moekit.contract.datasets import DatasetSpec
-from moekit.data.images import check_file, find_images, relative_id
+from moekit.data.images import find_images, relative_id
 from moekit.data.options import parse_source
+from moekit.data.plain_files import check_file
 from moekit.data.samples import SPLITS, Dataset, Sample, Skipped
 from moekit.errors import DataError, ImageError
 
@@ -43,6 +44,7 @@ def load_folder(path: Path | None, seed: int) -> Dataset:
             "there is no such folder or table",
             whose=str(path),
             fix="name a folder with one sub-folder a class, or a CSV with the columns path,label",
+            code="data/not-found",
         )
     if path.is_file():
         dataset = read_table(path)
@@ -85,6 +87,7 @@ def _read_folders(folder: Path) -> Dataset:
             "there is no image in a class sub-folder",
             whose=str(folder),
             fix="put the images into PATH/good and PATH/OTHER, or add a labels.csv",
+            code="data/no-image",
         )
     found = {
         names[depth - 2] for names in placed.values() if not split_names or names[0] in split_names

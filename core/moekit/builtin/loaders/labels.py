@@ -44,6 +44,7 @@ def order_classes(names: Iterable[str], *, whose: str) -> ClassNames:
             whose=whose,
             fix="give two classes: one named good, normal, ok or negative, and one other; or more "
             "of any name",
+            code="data/class-count",
         )
     negative = [name for name in found if name.lower() in NEGATIVE_NAMES]
     if len(found) == 2 and len(negative) == 1:

@@ -72,6 +72,7 @@ def load_masks(path: Path | None, seed: int) -> Dataset:
             "there is no image with a mask",
             whose=str(source),
             fix=f"put images into {IMAGES}/ and masks of the same names into {MASKS}/",
+            code="data/no-mask",
         )
     checked, wrong = _checked(pairs.samples, classes)
     dataset = Dataset(
@@ -89,6 +90,7 @@ def load_masks(path: Path | None, seed: int) -> Dataset:
             else "no image has a mask",
             whose=str(source),
             fix="correct the masks or the list of classes",
+            code="data/no-mask",
         )
     return complete_splits(dataset, seed=seed, every_class=False)
 
@@ -127,7 +129,10 @@ def _classes(folder: Path, options: Mapping[str, str]) -> ClassList:
     text = options.get("ignore")
     if text is not None and not (text.isascii() and text.isdigit()):
         raise DataError(
-            f"{text!r} is no number of a mask", whose="the option 'ignore'", fix="give one number"
+            f"{text!r} is no number of a mask",
+            whose="the option 'ignore'",
+            fix="give one number",
+            code="data/bad-option",
         )
     ignore = None if text is None else int(text)
     given = options.get("classes")
@@ -143,6 +148,7 @@ def _classes(folder: Path, options: Mapping[str, str]) -> ClassList:
         f"there is no list of classes ({' or '.join(LISTS)})",
         whose=str(folder),
         fix="add one with lines of number,name, or write ?classes=NAME,NAME,... after the path",
+        code="data/class-list",
     )
 
 
@@ -186,6 +192,7 @@ def _by_stem(part: Path, folder: Path) -> dict[str, Path]:
                 f"{relative_id(found[stem], folder)} and {relative_id(path, folder)} have one name",
                 whose=str(part),
                 fix="keep one of them, or give each its own name",
+                code="data/duplicate-id",
             )
         found[stem] = path
     return found
@@ -211,6 +218,7 @@ def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
                 f"the split {split!r} is none of {', '.join(SPLITS)}",
                 whose=f"{table}, line {line}",
                 fix="correct that line",
+                code="data/unknown-split",
             )
         if mask is None:
             skipped.append(Skipped(id=name, reason="no mask is listed for it", split=split))
@@ -239,6 +247,7 @@ def _check_columns(row: Mapping[str, str], needed: Sequence[str], table: Path) -
             f"the table has no column {missing[0] if missing else 'image'!r}",
             whose=f"{table}, line 1",
             fix=f"it has {', '.join(row)}",
+            code="data/bad-header",
         )
 
 
@@ -270,6 +279,7 @@ def _check_filled(samples: Sequence[Sample], table: Path) -> None:
                 f"{len(empty)} images have no {name}, such as {empty[0].id}; the others have one",
                 whose=str(table),
                 fix=f"fill the column {name} in each line, or remove it",
+                code="data/half-filled",
             )
 
 

@@ -45,7 +45,9 @@ def load_npz(path: Path | None, seed: int) -> Dataset:
     """
     file, options = parse_source(path, known=FINISH_OPTIONS)
     if not file.is_file():
-        raise DataError("this is not a file", whose=file.name, fix="name an npz file")
+        raise DataError(
+            "this is not a file", whose=file.name, fix="name an npz file", code="data/not-a-file"
+        )
     try:
         digest = sha256(file)
     except OSError as error:
@@ -53,6 +55,7 @@ def load_npz(path: Path | None, seed: int) -> Dataset:
             f"the file cannot be read ({error.strerror or error})",
             whose=file.name,
             fix="check its permissions and the disk",
+            code="data/unreadable",
         ) from error
     with Arrays(file) as arrays:
         labels = _labels(arrays)
@@ -111,7 +114,9 @@ def _labels(arrays: Arrays) -> Mapping[str, _Part]:
     if not {"images", "labels"} <= set(arrays.names):
         found = ", ".join(arrays.names[:8]) or "nothing"
         raise arrays.refused(
-            f"the file holds {found}, not {_LAYOUTS}", fix="name the arrays as listed"
+            f"the file holds {found}, not {_LAYOUTS}",
+            fix="name the arrays as listed",
+            code="data/missing-array",
         )
     labels_N = _read_labels(arrays, "labels")
     return {"": _Part("images", labels_N, _read_splits(arrays, len(labels_N)))}
@@ -124,10 +129,13 @@ def _read_labels(arrays: Arrays, name: str) -> np.ndarray:
         raise arrays.refused(
             f"{name} holds {labels.dtype} of the shape {labels.shape}, not one integer a picture",
             fix="give an integer array (n,), each value the index of a class",
+            code="data/array-type",
         )
     flat: np.ndarray = labels.reshape(-1).astype(np.int64)
     if flat.size and flat.min() < 0:
-        raise arrays.refused(f"{name} holds {flat.min()}", fix="count the classes from 0")
+        raise arrays.refused(
+            f"{name} holds {flat.min()}", fix="count the classes from 0", code="data/unknown-class"
+        )
     return flat
 
 
@@ -139,6 +147,7 @@ def _read_splits(arrays: Arrays, count: int) -> tuple[str, ...] | None:
         raise arrays.refused(
             f"split is {splits.dtype} of the shape {splits.shape}, not one name a picture",
             fix=f"give an array of strings ({count},), each one of {', '.join(SPLITS)}",
+            code="data/array-type",
         )
     unknown = np.flatnonzero(~np.isin(splits, SPLITS))
     if unknown.size:
@@ -146,6 +155,7 @@ def _read_splits(arrays: Arrays, count: int) -> tuple[str, ...] | None:
             f"the split {str(splits[unknown[0]])!r} of picture {unknown[0]} is none of "
             f"{', '.join(SPLITS)}",
             fix="correct the array split",
+            code="data/unknown-split",
         )
     return tuple(splits.tolist())
 
@@ -157,12 +167,15 @@ def _class_names(arrays: Arrays, parts: Mapping[str, _Part]) -> tuple[str, ...]:
     names = arrays.read("class_names")
     if names.dtype.kind != "U" or names.ndim != 1 or len(set(names.tolist())) < len(names):
         raise arrays.refused(
-            "class_names is no list of different strings", fix="give an array of strings (C,)"
+            "class_names is no list of different strings",
+            fix="give an array of strings (C,)",
+            code="data/array-type",
         )
     if highest >= len(names):
         raise arrays.refused(
             f"a label is {highest}, but class_names holds {len(names)} names",
             fix="name every class, in the order of the labels",
+            code="data/unknown-class",
         )
     return tuple(names.tolist())
 
@@ -175,12 +188,14 @@ def _pictures(arrays: Arrays, parts: Mapping[str, _Part]) -> Iterator[tuple[str,
             raise arrays.refused(
                 f"{part.array} holds {pixels.dtype} of the shape {pixels.shape}",
                 fix="give pictures as uint8 (n, h, w, 3), or (n, h, w) for grey ones",
+                code="data/array-type",
             )
         if len(pixels) != len(part.labels_N):
             raise arrays.refused(
                 f"{part.array} holds {len(pixels)} pictures, but there are "
                 f"{len(part.labels_N)} labels",
                 fix="give one label a picture",
+                code="data/array-shape",
             )
         for number, picture in enumerate(pixels):
             yield _file(start, number), picture

@@ -55,6 +55,7 @@ def stored_pictures(kind: str, key: str, pictures: Iterable[tuple[str, np.ndarra
             f"cannot write pictures into the cache ({error.strerror or error})",
             whose=str(folder),
             fix="free space, or set MOEKIT_CACHE_DIR to a folder that can be written",
+            code="storage/cannot-write",
         ) from error
     finally:
         if temporary is not None:
@@ -88,4 +89,5 @@ def _check(folder: Path) -> None:
         "a file of the cache is missing or damaged; the folder is removed",
         whose=f"{folder.parent.name}/{folder.name}/{name}",
         fix="run the command again, which writes it again; check the disk if this comes back",
+        code="data/damaged-cache",
     )

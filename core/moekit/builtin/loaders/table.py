@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from moekit.builtin.loaders.labels import NEGATIVE_NAMES, ClassNames, order_classes
-from moekit.data.images import check_file, relative_id
+from moekit.data.images import relative_id
+from moekit.data.plain_files import check_file
 from moekit.data.samples import SPLITS, Dataset, Sample, Skipped
 from moekit.errors import DataError, ImageError
 
@@ -39,13 +40,17 @@ def read_table(table: Path) -> Dataset:
     rows = list(read_rows(table, needed=needed, known=_KNOWN))
     if not rows:
         raise DataError(
-            "the table names no image", whose=str(table), fix="add a line an image below the header"
+            "the table names no image",
+            whose=str(table),
+            fix="add a line an image below the header",
+            code="data/no-image",
         )
     if several and "label" in rows[0][1]:
         raise DataError(
             "the table has a column label and a column labels",
             whose=f"{table}, line 1",
             fix="remove one of them",
+            code="data/bad-header",
         )
     named = [(line, _names(row, several)) for line, row in rows]
     classes, has_negative = _classes(named, table, several=several)
@@ -54,7 +59,7 @@ def read_table(table: Path) -> Dataset:
     for (line, row), (_, names) in zip(rows, named, strict=True):
         sample = _sample(row, table, line, _numbers(names, classes, table, line), several=several)
         if sample.id in samples:
-            raise _fault(table, line, f"{sample.id} is listed twice")
+            raise _fault(table, line, f"{sample.id} is listed twice", code="data/duplicate-id")
         try:
             check_file(sample.path)
         except ImageError as error:
@@ -103,6 +108,7 @@ def _classes(
             f"{len(found)} classes were found ({', '.join(found) or 'none'}), not two or more",
             whose=str(table),
             fix=f"name the classes of each image in the column labels, with {_BETWEEN} between",
+            code="data/class-count",
         )
     return ClassNames(tuple(sorted(found)), False)
 
@@ -115,6 +121,7 @@ def _listed_classes(path: Path) -> ClassNames:
             f"the list of classes cannot be read ({error})",
             whose=str(path),
             fix="save it as UTF-8, one name a line",
+            code="data/class-list",
         ) from error
     names = [line.strip() for line in lines if line.strip()]
     if len(names) < 2 or len(set(names)) < len(names):
@@ -122,6 +129,7 @@ def _listed_classes(path: Path) -> ClassNames:
             "the list holds fewer than two classes, or one of them twice",
             whose=str(path),
             fix="write each class once, one name a line",
+            code="data/class-list",
         )
     negative = len(names) == 2 and names[0].lower() in NEGATIVE_NAMES
     return ClassNames(tuple(names), negative)
@@ -132,7 +140,9 @@ def _numbers(
 ) -> tuple[int, ...]:
     unknown = [name for name in names if name not in classes]
     if unknown:
-        raise _fault(table, line, f"the label {unknown[0]!r} is not in {CLASSES}")
+        raise _fault(
+            table, line, f"the label {unknown[0]!r} is not in {CLASSES}", code="data/unknown-class"
+        )
     return tuple(sorted(classes.index(name) for name in names))
 
 
@@ -152,7 +162,10 @@ def read_rows(
     try:
         if table.stat().st_size > _LARGEST:
             raise DataError(
-                "the table is larger than 200 MiB", whose=str(table), fix="split it into parts"
+                "the table is larger than 200 MiB",
+                whose=str(table),
+                fix="split it into parts",
+                code="data/too-large",
             )
         text = table.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -160,6 +173,7 @@ def read_rows(
             f"the table cannot be read ({error})",
             whose=str(table),
             fix=f"save it as CSV in UTF-8, with the columns {','.join(needed)}",
+            code="data/unreadable",
         ) from error
     header = text.split("\n", 1)[0]
     delimiter = ";" if header.count(";") > header.count(",") else ","
@@ -167,7 +181,7 @@ def read_rows(
     try:
         columns = [name.strip().lower() for name in reader.fieldnames or ()]
     except csv.Error as error:
-        raise _fault(table, 1, str(error)) from error
+        raise _fault(table, 1, str(error), code="data/bad-line") from error
     missing = [name for name in needed if name not in columns]
     if missing or len(set(columns)) < len(columns):
         what = f"no column {missing[0]!r}" if missing else "a column twice"
@@ -175,19 +189,27 @@ def read_rows(
             f"the table has {what}",
             whose=f"{table}, line 1",
             fix=f"begin it with a header of {','.join(needed)}; known columns: {', '.join(known)}",
+            code="data/bad-header",
         )
     reader.fieldnames = columns
     try:
         for row in reader:
             if None in row or None in row.values():
-                raise _fault(table, reader.line_num, "it has another number of columns")
+                raise _fault(
+                    table,
+                    reader.line_num,
+                    "it has another number of columns",
+                    code="data/row-length",
+                )
             cells = {name: value.strip() for name, value in row.items()}
             empty = [name for name in needed if not cells[name]]
             if empty:
-                raise _fault(table, reader.line_num, f"it has no {empty[0]}")
+                raise _fault(
+                    table, reader.line_num, f"it has no {empty[0]}", code="data/empty-cell"
+                )
             yield reader.line_num, cells
     except csv.Error as error:
-        raise _fault(table, reader.line_num, str(error)) from error
+        raise _fault(table, reader.line_num, str(error), code="data/bad-line") from error
 
 
 def _sample(
@@ -196,11 +218,16 @@ def _sample(
     target = row.get("target") or None
     split = row.get("split") or None
     if split is not None and split not in SPLITS:
-        raise _fault(table, line, f"the split {split!r} is none of {', '.join(SPLITS)}")
+        raise _fault(
+            table,
+            line,
+            f"the split {split!r} is none of {', '.join(SPLITS)}",
+            code="data/unknown-split",
+        )
     image = path_in(table, line, row["path"])
     mask = path_in(table, line, row["mask"]) if row.get("mask") else None
     if mask is not None and not mask.is_file():
-        raise _fault(table, line, f"there is no mask {row['mask']!r}")
+        raise _fault(table, line, f"there is no mask {row['mask']!r}", code="data/missing-mask")
     return Sample(
         id=relative_id(image, table.parent),
         path=image,
@@ -222,7 +249,9 @@ def path_in(table: Path, line: int, text: str) -> Path:
     """
     path = PurePosixPath(text.replace("\\", "/"))
     if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise _fault(table, line, f"the path {text!r} is empty or leaves the folder")
+        raise _fault(
+            table, line, f"the path {text!r} is empty or leaves the folder", code="data/bad-path"
+        )
     return table.parent / path
 
 
@@ -232,7 +261,9 @@ def _probability(text: str, table: Path, line: int) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise _fault(table, line, f"the target {text!r} is no number from 0 to 1")
+        raise _fault(
+            table, line, f"the target {text!r} is no number from 0 to 1", code="data/bad-value"
+        )
     return value
 
 
@@ -245,12 +276,14 @@ def _check_filled(samples: Sequence[Sample], table: Path) -> None:
                 f"{len(empty)} images have no {name}, such as {empty[0].id}; the others have one",
                 whose=str(table),
                 fix=f"fill the column {name} in each line, or remove it",
+                code="data/half-filled",
             )
 
 
-def _fault(table: Path, line: int, what: str) -> DataError:
+def _fault(table: Path, line: int, what: str, *, code: str) -> DataError:
     return DataError(
         f"the line cannot be used: {what}",
         whose=f"{table}, line {line}",
         fix="correct that line",
+        code=code,
     )

@@ -51,7 +51,10 @@ class GoldenSet:
         self._paths = {relative_id(path, folder): path for path in find_images(folder)}
         if not self._paths:
             raise DataError(
-                "there is no golden image", whose=str(folder), fix="put some there, good and bad"
+                "there is no golden image",
+                whose=str(folder),
+                fix="put some there, good and bad",
+                code="data/no-image",
             )
         self._known: dict[str, Any] | None = read_json(record) if record.exists() else None
         if self._known is not None and self._known["made_with"] != self._provenance:
@@ -59,6 +62,7 @@ class GoldenSet:
                 "the golden scores were made with another run, backbone or precision",
                 whose=str(record),
                 fix="choose another --out, or delete the file to begin anew",
+                code="usage/other-run",
             )
 
     def check(self) -> dict[str, Any]:
@@ -104,6 +108,7 @@ class GoldenSet:
                 whose=str(self._record),
                 fix="compare machine and versions in the file with those of now; if the change was "
                 "meant, delete the file to begin anew",
+                code="error/golden-scores",
             )
         return {
             "n": len(found),
@@ -125,6 +130,7 @@ class GoldenSet:
                 f"changed or removed: {', '.join(wrong[:_NAMED])}{_more(wrong)}",
                 whose=str(self._record),
                 fix="restore them, or delete the file to begin anew",
+                code="error/golden-images",
             )
 
 

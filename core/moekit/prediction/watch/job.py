@@ -83,10 +83,12 @@ def check_folders(folder: Path, out: Path, golden: Path | None) -> None:
                 f"the folder {path} lies in the one that is watched",
                 whose=option,
                 fix="choose a folder elsewhere",
+                code="usage/nested-folders",
             )
     if folder.is_relative_to(overlays):
         raise UsageError(
             "the folder that is watched lies among the overlays, which are removed in time",
             whose="--out",
             fix="choose a folder elsewhere",
+            code="usage/nested-folders",
         )

@@ -225,7 +225,8 @@ class _Line:
             try:
                 self._golden_facts = self._golden.check()
             except MoekitError as error:
-                self._golden_facts = {"failed": error.what, "checked": now()}
+                told = {"failed": error.what, "code": error.code, "checked": now()}
+                self._golden_facts = told
                 raise
 
     def _keep_house(self) -> None:

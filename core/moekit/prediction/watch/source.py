@@ -72,7 +72,10 @@ class Arrivals:
     ) -> None:
         if not folder.is_dir():
             raise DataError(
-                "there is no such folder", whose=str(folder), fix="check the path, or make it"
+                "there is no such folder",
+                whose=str(folder),
+                fix="check the path, or make it",
+                code="data/not-found",
             )
         self.clock = clock
         self.trouble = ""

@@ -117,6 +117,7 @@ def _weight(targets: Outputs, name: str, recipe: Recipe) -> Tensor:
             "class_balance needs the shares of the classes, which the targets do not hold",
             whose="the recipe",
             fix="make the targets with `Learn.prepared`, or set class_balance to 0",
+            code="usage/no-class-shares",
         )
     return targets[name].clamp_min(1e-12) ** -recipe.class_balance
 
@@ -142,12 +143,19 @@ def check_classes(dataset: Dataset) -> None:
     twice = [name for name, count in collections.Counter(classes).items() if count > 1]
     if len(classes) < 2 or twice:
         what = f"the class {twice[0]!r} is named twice" if twice else "there are not two classes"
-        raise _refused(dataset, what, "name at least two classes, each once")
+        raise _refused(
+            dataset, what, "name at least two classes, each once", code="data/class-count"
+        )
     train = [sample for sample in dataset.samples if sample.split == "train"]
     several = [sample.labels is not None for sample in dataset.samples]
     if any(several) and not all(several):
         one = dataset.samples[several.index(False)]
-        raise _refused(dataset, f"{one.id} has one label, others have several", "give all the same")
+        raise _refused(
+            dataset,
+            f"{one.id} has one label, others have several",
+            "give all the same",
+            code="data/mixed-labels",
+        )
     for sample in dataset.samples:
         _check_labels(dataset, sample)
     missing = missing_classes(dataset, train)
@@ -157,6 +165,7 @@ def check_classes(dataset: Dataset) -> None:
             f"the train split holds no image of the class {missing[0]!r} "
             f"({len(missing)} of {len(classes)} classes are missing there)",
             "add training images of it, or remove the class",
+            code="data/missing-class",
         )
 
 
@@ -168,16 +177,21 @@ def _check_labels(dataset: Dataset, sample: Sample) -> None:
             dataset,
             f"{sample.id} has the label {wrong[0]}; there are {len(dataset.classes)} classes",
             "report it to the authors of the loader",
+            code="data/unknown-class",
         )
     if sample.labels is None and not labels and sample.split == "train":
         raise _refused(
-            dataset, f"{sample.id} is of no class and lies in train", "move it to val or test"
+            dataset,
+            f"{sample.id} is of no class and lies in train",
+            "move it to val or test",
+            code="data/unseen-in-train",
         )
     if len(labels) > MOST_LABELS or len(set(labels)) < len(labels):
         raise _refused(
             dataset,
             f"{sample.id} has {len(labels)} labels, or one twice",
             f"give each label once, at most {MOST_LABELS} an image",
+            code="data/bad-labels",
         )
 
 
@@ -202,8 +216,8 @@ def _prepared(train: Sequence[Sample]) -> Learn:
     return dataclasses.replace(LEARN, targets=targets)
 
 
-def _refused(dataset: Dataset, what: str, fix: str) -> DataError:
-    return DataError(what, whose=dataset.name, fix=fix)
+def _refused(dataset: Dataset, what: str, fix: str, *, code: str) -> DataError:
+    return DataError(what, whose=dataset.name, fix=fix, code=code)
 
 
 LEARN = Learn(

@@ -128,6 +128,7 @@ def choose_point(tally: ClassTally, rule: str) -> Chosen:
             f"the rule {rule} needs open-set scores of items of known classes",
             whose="the val split",
             fix="use a head that gives `unlike_B`, as ClassHead does, or the rule top",
+            code="data/no-open-scores",
         )
     return _refusal(tally.unlike_N[known_N], rule, share)
 
@@ -212,6 +213,7 @@ def _parse(rule: str) -> tuple[str, float]:
             f"there is no threshold rule {rule!r}",
             whose="--threshold-rule",
             fix=f"use one of: {', '.join(RULES)}",
+            code="usage/unknown-rule",
         )
     return kind, share
 
@@ -221,4 +223,5 @@ def _not_for(rule: str, what: str, instead: Sequence[str]) -> UsageError:
         f"the rule {rule} is not for {what}",
         whose="--threshold-rule",
         fix=f"use one of: {', '.join(instead)}",
+        code="usage/not-for-task",
     )

@@ -87,6 +87,7 @@ class PrototypeHead(nn.Module):
                 f"class number {empty} has no training image, so it has no mean",
                 whose="the train split",
                 fix="add an image of it, or remove the class",
+                code="data/missing-class",
             )
         self.centre_F.copy_(pooled_MF.mean(0))
         unit_MF = nn.functional.normalize(pooled_MF - self.centre_F, dim=1)

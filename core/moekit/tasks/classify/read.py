@@ -42,7 +42,7 @@ def read_answers(path: Path, samples: Sequence[Sample], context: TaskContext) ->
     lines = _lines(table)
     header, rows = [name.strip() for name in lines[0]], lines[1:]
     if not header or header[0] != "id":
-        raise _fault(table, 1, "the first column is not id")
+        raise _fault(table, 1, "the first column is not id", code="data/bad-header")
     places = {sample.id: place for place, sample in enumerate(samples)}
     several = any(sample.labels is not None for sample in samples)
     by_label = header[1:] in (["label"], ["labels"]) and "label" not in context.classes
@@ -51,7 +51,7 @@ def read_answers(path: Path, samples: Sequence[Sample], context: TaskContext) ->
     for line, row in enumerate(rows, start=2):
         place = _place(table, line, row, header, places)
         if not np.isnan(probability_NC[place, 0]):
-            raise _fault(table, line, f"the id {row[0]!r} is there twice")
+            raise _fault(table, line, f"the id {row[0]!r} is there twice", code="data/duplicate-id")
         if by_label:
             probability_NC[place] = _one_hot(table, line, row[1], context.classes, several)
         else:
@@ -63,6 +63,7 @@ def read_answers(path: Path, samples: Sequence[Sample], context: TaskContext) ->
             f"{samples[int(missing[0])].id}",
             whose=str(table),
             fix="add a line for each item of the split",
+            code="data/missing-answer",
         )
     return tally_of(samples, context.classes, probability_NC)
 
@@ -76,6 +77,7 @@ def _lines(table: Path) -> list[list[str]]:
             f"the answers cannot be read ({error})",
             whose=str(table),
             fix="give a CSV in UTF-8 with the columns id and one a class, or id,label",
+            code="data/unreadable",
         ) from error
     return lines or [[]]
 
@@ -91,7 +93,7 @@ def _order(table: Path, names: Sequence[str], classes: Sequence[str]) -> list[in
             if missing
             else "a class is there twice"
         )
-        raise _fault(table, 1, what)
+        raise _fault(table, 1, what, code="data/bad-header")
     return [list(classes).index(name) for name in names]
 
 
@@ -99,9 +101,9 @@ def _place(
     table: Path, line: int, row: Sequence[str], header: Sequence[str], places: dict[str, int]
 ) -> int:
     if len(row) != len(header):
-        raise _fault(table, line, "it has another number of columns")
+        raise _fault(table, line, "it has another number of columns", code="data/row-length")
     if row[0] not in places:
-        raise _fault(table, line, f"the id {row[0]!r} is not in the split")
+        raise _fault(table, line, f"the id {row[0]!r} is not in the split", code="data/unknown-id")
     return places[row[0]]
 
 
@@ -112,7 +114,7 @@ def _one_hot(
     values = np.zeros(len(classes))
     for name in names:
         if name.strip() not in classes:
-            raise _fault(table, line, f"{name!r} is no class")
+            raise _fault(table, line, f"{name!r} is no class", code="data/unknown-class")
         values[list(classes).index(name.strip())] = 1
     return values
 
@@ -121,20 +123,28 @@ def _numbers(table: Path, line: int, texts: Sequence[str], several: bool) -> np.
     try:
         values = np.array([float(text) for text in texts])
     except ValueError as error:
-        raise _fault(table, line, "a probability is no number") from error
+        raise _fault(table, line, "a probability is no number", code="data/bad-value") from error
     if not ((values >= 0) & (values <= 1)).all():
-        raise _fault(table, line, "a probability is not a number from 0 to 1")
+        raise _fault(
+            table, line, "a probability is not a number from 0 to 1", code="data/bad-value"
+        )
     if several:
         return values
     if abs(values.sum() - 1) > _ROUNDING:
-        raise _fault(table, line, f"the probabilities sum to {values.sum():g}, not to 1")
+        raise _fault(
+            table,
+            line,
+            f"the probabilities sum to {values.sum():g}, not to 1",
+            code="data/bad-value",
+        )
     scaled: np.ndarray = values / values.sum()
     return scaled
 
 
-def _fault(table: Path, line: int, what: str) -> DataError:
+def _fault(table: Path, line: int, what: str, *, code: str) -> DataError:
     return DataError(
         f"the line cannot be used: {what}",
         whose=f"{table}, line {line}",
         fix="correct that line; the header is id and one column a class, or id,label",
+        code=code,
     )

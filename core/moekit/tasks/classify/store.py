@@ -47,6 +47,7 @@ def save_tallies(folder: Path, stem: str, tallies: Sequence[ClassTally]) -> list
             f"the name of a class holds {_BETWEEN!r}, which lies between labels",
             whose=f"{stem}.csv",
             fix="rename the class",
+            code="data/class-name",
         )
     columns = [_columns(tally, _BASELINE * bool(place)) for place, tally in enumerate(tallies)]
     head = ["id", "labels" if kit.several else "label", "group", "subtype"]
@@ -199,4 +200,5 @@ def _damaged(path: Path, what: str) -> DataError:
         f"the answers of this file cannot be used: {what}",
         whose=str(path),
         fix="run `moekit evaluate` again",
+        code="data/damaged-run",
     )

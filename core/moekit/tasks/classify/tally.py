@@ -153,6 +153,7 @@ def tally_of(
             "some samples have one label, others several",
             whose=samples[0].id,
             fix="give all samples of a data set the one or the other",
+            code="data/mixed-labels",
         )
     names = sorted({name for sample in samples for name in sample.facts})
     labels_NC = None
@@ -205,7 +206,10 @@ class ClassTallier:
         for item in items:
             if item.sample is None:
                 raise DataError(
-                    "the truth of an item is not known", whose=item.id, fix="evaluate a data set"
+                    "the truth of an item is not known",
+                    whose=item.id,
+                    fix="evaluate a data set",
+                    code="data/no-truth",
                 )
             self._samples.append(item.sample)
         for model, given in enumerate(outputs):
@@ -256,6 +260,7 @@ def check_tallies(tallies: Sequence[ClassTally]) -> None:
                 "sum to 1, or an open-set score that is no number",
                 whose=tally.ids[int(np.flatnonzero(odd_N)[0])],
                 fix="check that training did not diverge, or evaluate with --precision fp32",
+                code="data/bad-scores",
             )
         if tally.labels_N is not None:
             wrong_N = (tally.labels_N < UNSEEN) | (tally.labels_N >= len(tally.classes))
@@ -264,4 +269,5 @@ def check_tallies(tallies: Sequence[ClassTally]) -> None:
                     "an item has a label that is no class",
                     whose=tally.ids[int(np.flatnonzero(wrong_N)[0])],
                     fix="check the labels of the data set",
+                    code="data/unknown-class",
                 )

@@ -69,6 +69,7 @@ def check_accuracy(
             f"in int8 a score of the {split} split is not a number",
             whose=whose,
             fix="export without --int8",
+            code="error/bad-scores",
         )
     drift = np.abs(fp32.scores - int8.scores)
     labels = fp32.labels
@@ -101,6 +102,7 @@ def check_accuracy(
             f"split ({before:.4f} to {after:.4f}); at most {allowed:g} is allowed",
             whose=whose,
             fix="export without --int8, or allow more with --max-loss",
+            code="error/int8-loss",
         )
     return accuracy
 

@@ -19,12 +19,14 @@ def two_classes_check(dataset: Dataset) -> None:
             f"{len(found)} classes were found ({', '.join(found[:5]) or 'none'}), not two",
             whose=dataset.name,
             fix="give two classes: one named good, normal, ok or negative, and one other",
+            code="data/class-count",
         )
     if not dataset.has_negative:
         raise DataError(
             f"it is not clear which of {found[0]!r} and {found[1]!r} is the negative class",
             whose=dataset.name,
             fix="name one of them good, normal, ok, negative or 0",
+            code="data/unclear-negative",
         )
     several = next((sample for sample in dataset.samples if sample.labels is not None), None)
     if several is not None:
@@ -32,4 +34,5 @@ def two_classes_check(dataset: Dataset) -> None:
             "images have several labels each, but a score needs one",
             whose=several.id,
             fix="give one label an image, or choose a kit of the task classify",
+            code="data/several-labels",
         )

@@ -98,6 +98,7 @@ def check(tallies: Sequence[Predictions]) -> None:
                 "0 to 1",
                 whose=tally.ids[wrong[0]],
                 fix="check that training did not diverge, or evaluate with --precision fp32",
+                code="data/bad-scores",
             )
     odd = np.flatnonzero(~np.isin(tallies[0].labels, (0, 1)))
     if odd.size:
@@ -105,6 +106,7 @@ def check(tallies: Sequence[Predictions]) -> None:
             f"an image has the label {tallies[0].labels[odd[0]]}; these figures know 0 and 1",
             whose=tallies[0].ids[odd[0]],
             fix="check the labels of the data set",
+            code="data/unknown-class",
         )
 
 

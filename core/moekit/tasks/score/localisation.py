@@ -168,6 +168,7 @@ def _checked(
                 "the map of an image holds something other than numbers from 0 to 1",
                 whose=samples[row].id,
                 fix="check that training did not diverge, or evaluate with --precision fp32",
+                code="data/bad-scores",
             )
         chosen.append(evidence)
     return chosen

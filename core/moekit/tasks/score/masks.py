@@ -88,17 +88,19 @@ def read_regions(sample: Sample, size: Size) -> RegionMask:
     """
     if sample.mask is None:
         if sample.label:
-            raise _fault(sample, "it is positive and has no mask")
+            raise _fault(sample, "it is positive and has no mask", code="image/missing-mask")
         return RegionMask.empty(size)
     try:
         pixels = read_mask(sample.mask, size)
     except ImageError as error:
-        raise _fault(sample, f"its mask cannot be used: {error.what}") from error
+        raise _fault(
+            sample, f"its mask cannot be used: {error.what}", code="image/mask-unusable"
+        ) from error
     mask = RegionMask.of(pixels)
     if bool(len(mask.sizes_R) or mask.vanished) != bool(sample.label):
         told = "is empty" if sample.label else "marks pixels"
         kind = "positive" if sample.label else "negative"
-        raise _fault(sample, f"it is {kind} and its mask {told}")
+        raise _fault(sample, f"it is {kind} and its mask {told}", code="image/mask-contradicts")
     return mask
 
 
@@ -113,5 +115,7 @@ def _nearest(given: int, wanted: int) -> np.ndarray:
     return ((np.arange(wanted) + 0.5) * given / wanted).astype(np.int64)
 
 
-def _fault(sample: Sample, what: str) -> ImageError:
-    return ImageError(what, whose=sample.id, fix="mend the mask, or leave the sample out")
+def _fault(sample: Sample, what: str, *, code: str) -> ImageError:
+    return ImageError(
+        what, whose=sample.id, fix="mend the mask, or leave the sample out", code=code
+    )

@@ -176,6 +176,7 @@ class Predictions:
                 f"the predictions cannot be read ({error})",
                 whose=str(path),
                 fix="run `moekit evaluate` again",
+                code="data/damaged-run",
             ) from error
 
 

@@ -133,6 +133,7 @@ def _check_count(count: int, least: int) -> None:
             f"{count} scores of negatives are too few to tell how they scatter",
             whose="the validation split",
             fix=f"give at least {least} there, or use the rule max-false-alarm",
+            code="data/too-few",
         )
 
 

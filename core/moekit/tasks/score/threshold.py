@@ -100,6 +100,7 @@ def choose_threshold(
             whose=f"the {split} split",
             fix="use a validation split that holds both, or with negatives alone one of the rules "
             "max-false-alarm=SHARE and tail=SHARE",
+            code="data/one-class",
         )
     if kind == "tail":
         return _from_tail(scores[labels == 0], rule, split)
@@ -178,6 +179,7 @@ def review_threshold(
             f"{point.threshold:.6g}",
             whose="--review",
             fix="choose a lower number or a greater share, or leave out --review",
+            code="usage/review-zone",
         )
     return low
 
@@ -192,6 +194,7 @@ def _number(text: str) -> float:
             f"{text!r} is no beginning of a review zone",
             whose="--review",
             fix="give a number between 0 and 1, or max-false-alarm=SHARE",
+            code="usage/review-zone",
         )
     return number
 
@@ -239,6 +242,7 @@ def _promise(rule: str) -> tuple[str, float]:
             f"there is no threshold rule {rule!r}",
             whose="--threshold-rule",
             fix=f"use one of: {', '.join(RULES)}",
+            code="usage/unknown-rule",
         )
     return kind, share
 

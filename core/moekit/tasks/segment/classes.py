@@ -43,6 +43,7 @@ def background_of(context: TaskContext) -> tuple[int, ...]:
                 f"the background {one!r} is none of the classes {', '.join(context.classes)}",
                 whose=f"the kit's option {BACKGROUND!r}",
                 fix="use data with that class, or another kit",
+                code="data/unknown-class",
             )
     return tuple(sorted(set(numbers)))
 

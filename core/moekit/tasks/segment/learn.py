@@ -134,6 +134,7 @@ def check(dataset: Dataset) -> None:
             f"there are {len(dataset.classes)} classes; a pixel needs two to choose from",
             whose=dataset.name,
             fix="list the background as a class too",
+            code="data/class-count",
         )
     _check_tables(dataset)
     for split in ("train", "val"):
@@ -145,12 +146,14 @@ def check(dataset: Dataset) -> None:
                 f"such as {missing[0]}",
                 whose=dataset.name,
                 fix="add their masks, leave them out, or use another task",
+                code="data/missing-mask",
             )
     if not any(sample.mask is not None for sample in dataset.samples if sample.split == "train"):
         raise DataError(
             "no image of the split 'train' has a mask",
             whose=dataset.name,
             fix="add masks, or use another task",
+            code="data/missing-mask",
         )
 
 
@@ -166,6 +169,7 @@ def _check_tables(dataset: Dataset) -> None:
                 f"{len(dataset.classes)} classes",
                 whose=dataset.name,
                 fix="correct the loader's table",
+                code="data/unknown-class",
             )
 
 

@@ -44,6 +44,7 @@ def read_masks(path: Path, samples: Sequence[Sample], context: TaskContext) -> S
             "there is no such folder of masks",
             whose=str(path),
             fix="name the folder with one mask a sample",
+            code="data/not-found",
         )
     files = _assigned(path, samples)
     tables = _tables(files, samples, len(context.classes))
@@ -58,6 +59,7 @@ def read_masks(path: Path, samples: Sequence[Sample], context: TaskContext) -> S
                 f"{sample.id} {size[1]} x {size[0]}",
                 whose=str(file),
                 fix="enlarge the answer to the size of its image, by nearest neighbour",
+                code="data/mask-size",
             )
         answer_HW = look_up(values, tables[sample.id], file)
         truth_HW = read_truth(sample, size, len(context.classes))
@@ -87,6 +89,7 @@ def _assigned(path: Path, samples: Sequence[Sample]) -> Mapping[str, Path]:
                 f"{sample.id} has {len(own)} masks: {', '.join(one.name for one in own)}",
                 whose=str(path),
                 fix="leave one mask a sample",
+                code="data/duplicate-id",
             )
         if own:
             files_of[sample.id] = own[0]
@@ -97,6 +100,7 @@ def _assigned(path: Path, samples: Sequence[Sample]) -> Mapping[str, Path]:
             f"{len(missing)} of {len(samples)} samples have no mask: {_few(missing)}",
             whose=str(path),
             fix="write a mask for each sample of the split, named after its id",
+            code="data/missing-answer",
         )
     used = set(files_of.values())
     unknown = [one.name for files in found.values() for one in files if one not in used]
@@ -105,6 +109,7 @@ def _assigned(path: Path, samples: Sequence[Sample]) -> Mapping[str, Path]:
             f"{len(unknown)} masks are of no sample of the split: {_few(unknown)}",
             whose=str(path),
             fix="remove them, or judge them against the split that they belong to",
+            code="data/unknown-id",
         )
     return files_of
 
@@ -141,6 +146,7 @@ def _complete(answer_HW: np.ndarray, truth_HW: np.ndarray, file: Path) -> np.nda
             f"the mask gives no class to {lacking} pixels that count",
             whose=str(file),
             fix="give each pixel a class",
+            code="data/unclassed-pixels",
         )
     return np.where(open_HW, 0, answer_HW)
 

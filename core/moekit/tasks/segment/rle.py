@@ -60,6 +60,7 @@ def decode(runs: RunLengths) -> np.ndarray:
             f"runs of {sum(lengths)} pixels do not fill a mask of {height} x {width}",
             whose="a mask as run lengths",
             fix="write the file again",
+            code="data/run-lengths",
         )
     values = np.arange(len(lengths)) % 2 == 1
     flat = np.repeat(values, lengths)
@@ -107,5 +108,8 @@ def expand(text: str) -> list[int]:
 
 def _damaged(what: str) -> DataError:
     return DataError(
-        f"the run lengths hold {what}", whose="a mask as run lengths", fix="write the file again"
+        f"the run lengths hold {what}",
+        whose="a mask as run lengths",
+        fix="write the file again",
+        code="data/run-lengths",
     )

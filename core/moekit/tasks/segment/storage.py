@@ -90,6 +90,7 @@ def load_tallies(folder: Path, stem: str) -> tuple[SegmentTally, ...]:
             f"the counts of the answers cannot be read ({error})",
             whose=str(path),
             fix="run `moekit evaluate` again",
+            code="data/damaged-run",
         ) from error
 
 

@@ -209,6 +209,7 @@ class SegmentTallier:
                     "there is no truth to judge an answer by",
                     whose=item.id,
                     fix="evaluate on samples with masks",
+                    code="data/no-truth",
                 )
             truth_HW = read_truth(item.sample, item.size, classes)
             self._samples.append(item.sample)
@@ -251,4 +252,4 @@ def optional_names(names: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def _impossible(whose: str, what: str) -> DataError:
-    return DataError(what, whose=whose, fix="run `moekit evaluate` again")
+    return DataError(what, whose=whose, fix="run `moekit evaluate` again", code="data/bad-counts")

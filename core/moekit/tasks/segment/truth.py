@@ -48,7 +48,10 @@ def read_truth(sample: Sample, size: Size, classes: int | None = None) -> np.nda
     if sample.mask is None:
         if not has_truth(sample):
             raise DataError(
-                "the sample has no mask", whose=sample.id, fix="add its mask, or leave it out"
+                "the sample has no mask",
+                whose=sample.id,
+                fix="add its mask, or leave it out",
+                code="data/missing-mask",
             )
         return np.zeros(size, dtype=np.int16)
     plane = read_classes(sample.mask, size, sample.mask_table)
@@ -57,6 +60,7 @@ def read_truth(sample: Sample, size: Size, classes: int | None = None) -> np.nda
             f"the mask leads to the class number {int(plane.max())}; there are {classes} classes",
             whose=sample.id,
             fix="list the class, or correct the table of the masks",
+            code="data/unknown-class",
         )
     return plane
 

@@ -70,6 +70,7 @@ def split_pictures(
             f"only {len(good)} pictures can be read, 8 are needed",
             whose=str(folder),
             fix="name a folder with more pictures; a thousand make a good sparse backbone",
+            code="data/too-few",
         )
     kept = max(2, round(share * len(good)))
     return Pictures(

@@ -158,12 +158,14 @@ def _open_work(task: Recovery, dense: MoEBackbone, pictures: Pictures) -> None:
             "there is unfinished work of a recovery to this file",
             whose=str(task.work),
             fix="pass --resume to go on with it, delete the folder, or choose another --out",
+            code="usage/exists",
         )
     if read_json(noted) != json.loads(json.dumps(request)):
         raise UsageError(
             "the unfinished work was begun with other options, pictures or weights",
             whose=str(task.work),
             fix="resume with the same options, or delete the folder",
+            code="usage/other-run",
         )
 
 

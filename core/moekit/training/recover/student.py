@@ -39,6 +39,7 @@ def trained_parameters(backbone: MoEBackbone) -> Iterator[tuple[str, nn.Paramete
                 "the backbone has no sparse form to train",
                 whose="the recovery",
                 fix="make one with `moekit backbone carve` first",
+                code="usage/no-sparse-form",
             )
         yield f"{index}.router_ED", layer.router.weight_ED
         for name in ("down_RD", "up_DR", "bias_D"):

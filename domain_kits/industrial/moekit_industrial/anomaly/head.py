@@ -87,6 +87,7 @@ class MemoryHead(SizedByState):
                 "a memory of normal images takes no stacks",
                 whose="the industrial kit",
                 fix="give images of one frame",
+                code="plugin/no-stacks",
             )
         with torch.autocast(tokens[0].device.type, enabled=False):
             x_BPF = patch_features(tokens, grid)

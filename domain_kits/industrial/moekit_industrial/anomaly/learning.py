@@ -102,6 +102,7 @@ class MemoryLearner:
                 "there is no validation image, by which its scores could be scaled",
                 whose=f"the product {missing[0]!r}",
                 fix="give it more good images",
+                code="data/empty-split",
             )
         products = self._remembered()
         for name, mine in rows.items():

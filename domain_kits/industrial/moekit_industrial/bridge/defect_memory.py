@@ -95,6 +95,7 @@ class DefectMemoryModel(nn.Module):
                 f"{len(self._seen)} training images are too few to learn from",
                 whose="DefectMemory",
                 fix=f"give at least {_FEWEST} normal images",
+                code="data/too-few",
             )
         number = torch.arange(len(self._seen))
         held_out = number % _HELD_OUT == _HELD_OUT - 1

@@ -56,6 +56,7 @@ def fit_model(model: AnomalibModule, train: Batches, val: Batches, task: Fitting
             f"{type(model).__name__} keeps no embeddings that could be drawn from",
             whose="--presample",
             fix="leave the option out",
+            code="usage/option-conflict",
         )
     callbacks: list[Callback] = []
     if task.presample is not None:
@@ -84,12 +85,14 @@ def fit_model(model: AnomalibModule, train: Batches, val: Batches, task: Fitting
                     whose="the train split",
                     fix=f"check the images; the first fault: "
                     f"{next(iter(train.skipped.values())).reason}",
+                    code="data/none-readable",
                 ) from error
             raise PluginError(
                 f"{type(model).__name__} failed while it was fitted "
                 f"({type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]})",
                 whose="anomalib",
                 fix="change the model's arguments (--set), or choose another model",
+                code="plugin/model-failed",
             ) from error
         used = clock.read()
     model.to(task.device).eval()

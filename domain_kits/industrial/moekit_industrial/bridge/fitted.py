@@ -73,12 +73,14 @@ def load_fitted(folder: Path, file: WeightFile) -> tuple[AnomalibModule, int]:
             f"the model is not of schema {SCHEMA}",
             whose=str(folder / RECORD),
             fix="fit it again with this version of moekit",
+            code="data/other-version",
         )
     if record["backbone_sha256"] != file.sha256:
         raise WeightsError(
             "the model was fitted on other backbone weights",
             whose=str(folder),
             fix="pass the weights that it was fitted on with --weights",
+            code="weights/other-weights",
         )
     kind = find_class(record["class"])
     with offline(kind.__name__), shared_weights(record["architecture"], file):
@@ -93,5 +95,6 @@ def load_fitted(folder: Path, file: WeightFile) -> tuple[AnomalibModule, int]:
             f"the fitted model cannot be used ({str(error).splitlines()[0]})",
             whose=str(path),
             fix="fit it again",
+            code="weights/damaged",
         ) from error
     return model.eval(), int(record["image_size"])

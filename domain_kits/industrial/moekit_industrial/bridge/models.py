@@ -56,6 +56,7 @@ def parse_arguments(settings: Iterable[str]) -> dict[str, Any]:
                 "the argument has no value" if key not in arguments else f"{key} is given twice",
                 whose=f"--set {text}",
                 fix="write --set KEY=VALUE, once for each argument of the model",
+                code="usage/bad-argument",
             )
         try:
             arguments[key] = ast.literal_eval(value)
@@ -97,6 +98,7 @@ def build_model(
             "moekit reads the images and judges the scores itself",
             whose=f"--set {taken[0]}",
             fix="leave the argument out",
+            code="usage/bad-argument",
         )
     unknown = sorted(set(arguments) - set(known))
     if unknown:
@@ -105,6 +107,7 @@ def build_model(
             f"{kind.__name__} takes no such argument",
             whose=f"--set {unknown[0]}",
             fix=f"it takes {', '.join(offered) or 'none'}",
+            code="usage/bad-argument",
         )
     switched: dict[str, Any] = {name: False for name in _SWITCHES if name in known}
     if "pre_processor" in switched:
@@ -119,12 +122,14 @@ def build_model(
             f"{kind.__name__} needs something that is not there ({_first_line(error)})",
             whose=kind.__name__,
             fix="install or provide it, or choose another model",
+            code="weights/not-found",
         ) from error
     except Exception as error:  # a model may raise anything
         raise UsageError(
             f"{kind.__name__} refuses its arguments ({_first_line(error)})",
             whose="--set",
             fix="change them; layers of a vision transformer are blocks.0, blocks.1 and so on",
+            code="usage/bad-argument",
         ) from error
 
 
@@ -141,4 +146,5 @@ def _unknown(name: str, why: str) -> UsageError:
         f"there is no model {name!r}: {why}",
         whose="MODEL",
         fix="give the name of a class in anomalib.models, or the path of one",
+        code="usage/unknown-name",
     )

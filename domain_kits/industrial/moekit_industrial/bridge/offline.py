@@ -42,6 +42,7 @@ def offline(whose: str) -> Iterator[None]:
                 whose=whose,
                 fix="choose arguments of the model that need no download (see --set), or give the "
                 "weights of its backbone with --architecture NAME --weights FILE.safetensors",
+                code="weights/needs-download",
             ) from error
         raise
     finally:

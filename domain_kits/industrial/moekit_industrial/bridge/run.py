@@ -106,7 +106,12 @@ def evaluate_baseline(
         PluginError: The model fails.
     """
     if job.out.exists() and any(job.out.iterdir()):
-        raise UsageError("the folder is not empty", whose=str(job.out), fix="choose another --out")
+        raise UsageError(
+            "the folder is not empty",
+            whose=str(job.out),
+            fix="choose another --out",
+            code="usage/exists",
+        )
     job.out.mkdir(parents=True, exist_ok=True)
     with PictureSpool(job.out) as spool:
         return _evaluate(job, registry, on_progress, spool)
@@ -235,12 +240,14 @@ def _split(dataset: Dataset, name: str) -> tuple[Sample, ...]:
             f"the samples are stacks of {dataset.frames} frames, and anomalib's models take images",
             whose=dataset.name,
             fix="load single images",
+            code="data/frame-count",
         )
     if name == "train" and all(sample.label for sample in samples):
         raise DataError(
             "the train split holds no good part",
             whose=dataset.name,
             fix="anomalib's models learn from good parts; add some",
+            code="data/no-good-image",
         )
     return samples
 

@@ -125,6 +125,7 @@ def score_raw(
             "not one image of the split could be read",
             whose="the data",
             fix=f"check the images; the first fault: {passed.skipped[0].reason}",
+            code="data/none-readable",
         )
     values = passed.tallies[0].scores
     if not np.isfinite(values).all():
@@ -133,6 +134,7 @@ def score_raw(
             f"the model scores an image {values[row]}, which is not a finite number",
             whose=passed.items[row].id,
             fix="fit the model with other arguments",
+            code="data/bad-scores",
         )
     return passed
 
@@ -155,6 +157,7 @@ def raw_output(model: AnomalibModule, images: Tensor) -> tuple[Tensor, Tensor | 
             f"({type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]})",
             whose="anomalib",
             fix="change the model's arguments (--set), or choose another model",
+            code="plugin/model-failed",
         ) from error
     if found is None:
         return score_B, None

@@ -64,6 +64,7 @@ def _create(
             fix=f"name the shared backbone where the model takes one (such as --set backbone="
             f"{architecture}), or give that one's weights with --architecture "
             f"{model_name.partition('.')[0]} --weights FILE.safetensors",
+            code="weights/needs-download",
         )
     if not pretrained:
         return cast(nn.Module, create(model_name, pretrained=False, **options))
@@ -84,6 +85,7 @@ def _create(
             f"the weights do not fit {model_name} ({str(error).splitlines()[0]})",
             whose=file.path.name,
             fix="give the architecture that the file was made for",
+            code="weights/misfit",
         ) from error
     _check(model, model_name, file)
     if isinstance(model, VisionTransformer) and not file.smooth_positions:
@@ -106,6 +108,7 @@ def _check(model: nn.Module, name: str, file: WeightFile) -> None:
             f"{strange[0]}",
             whose=file.path.name,
             fix="give the architecture that the file was made for",
+            code="weights/misfit",
         )
 
 

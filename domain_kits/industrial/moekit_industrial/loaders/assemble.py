@@ -97,6 +97,7 @@ def parse_shots(text: str | None) -> int | None:
             f"{text[:20]!r} is no number of training images",
             whose="the option shots",
             fix="write it as in ?shots=8",
+            code="data/bad-option",
         )
     return int(text)
 
@@ -159,6 +160,7 @@ def _no_training(product: Product, skipped: Sequence[Skipped]) -> DataError:
         f"({len(skipped)} images are left out{first})",
         whose=str(product.folder),
         fix="put good images where this layout has those to train on",
+        code="data/no-good-image",
     )
 
 
@@ -190,6 +192,7 @@ def _with_groups(
             f"{len(bare) or len(samples)} images have no group, such as {example}",
             whose=", ".join(map(str, tables)),
             fix="add a line for each, with its path as it stands here, from the folder of the data",
+            code="data/missing-group",
         )
     return [
         dataclasses.replace(sample, group=groups.get(sample.id, sample.group)) for sample in samples

@@ -86,12 +86,14 @@ def _check_folders(folders: Mapping[str, Path]) -> None:
                 f"the folder {'of good images' if name == 'good' else name} is not there",
                 whose=str(folder),
                 fix="name a folder of images",
+                code="data/not-found",
             )
     if "masks" in folders and "defective" not in folders:
         raise DataError(
             "masks belong to defective images, and none were named",
             whose="the option masks",
             fix="add &defective=PATH, or leave the masks out",
+            code="data/bad-option",
         )
     for (one, first), (other, second) in itertools.permutations(folders.items(), 2):
         if first.resolve() in (second.resolve(), *second.resolve().parents):
@@ -100,6 +102,7 @@ def _check_folders(folders: Mapping[str, Path]) -> None:
                 "share",
                 whose=str(first),
                 fix="name folders of which none lies in another",
+                code="data/nested-folders",
             )
     split = [name for name in _LOOKS_SPLIT if (folders["good"] / name).is_dir()]
     if (folders["good"] / "train").is_dir() and split:
@@ -107,6 +110,7 @@ def _check_folders(folders: Mapping[str, Path]) -> None:
             f"this is no folder of good images alone: it holds train and {split[0]}",
             whose=str(folders["good"]),
             fix="read it with --data mvtec=PATH, or name the folder of its good images",
+            code="data/wrong-layout",
         )
 
 
@@ -124,6 +128,7 @@ def _find(folders: Mapping[str, Path]) -> tuple[dict[Path, str], str]:
                 f"the folder {name} holds no image",
                 whose=str(folder),
                 fix=f"put images into it ({', '.join(sorted(IMAGE_SUFFIXES))})",
+                code="data/no-image",
             )
     if len(set(images.values())) == 1:
         return images, ""

@@ -31,6 +31,7 @@ def read_groups(table: Path, *, prefix: str = "") -> Mapping[str, str]:
                 "the table has no column of groups",
                 whose=f"{table}, line 1",
                 fix=f"name it {' or '.join(COLUMNS)}",
+                code="data/bad-header",
             )
         name = prefix + relative_id(path_in(table, line, row["path"]), table.parent)
         if name in groups or not row[column]:
@@ -39,6 +40,7 @@ def read_groups(table: Path, *, prefix: str = "") -> Mapping[str, str]:
                 f"the line cannot be used: {fault}",
                 whose=f"{table}, line {line}",
                 fix="correct that line",
+                code="data/duplicate-id" if name in groups else "data/empty-cell",
             )
         groups[name] = prefix + row[column]
     return groups

@@ -85,6 +85,7 @@ def load_anomalib(path: Path | None, seed: int) -> Dataset:
             else "no format was named",
             whose="the option format",
             fix=f"write ?format=NAME after the path, one of {names}",
+            code="data/bad-option",
         )
     foreign = sorted(every & set(options) - set(kind.options))
     if foreign:
@@ -92,6 +93,7 @@ def load_anomalib(path: Path | None, seed: int) -> Dataset:
             f"the format {options['format']} has no such option",
             whose=f"the option {foreign[0]!r}",
             fix="leave it out",
+            code="data/bad-option",
         )
     if kind is FORMATS["visa"]:
         kind, root = _visa(kind, root), _visa_root(root)

@@ -61,6 +61,7 @@ def find_products(
             whose=str(root),
             fix="name the folder of a product, or one of several products; folders of good images "
             "without that layout are read by --data good=PATH",
+            code="data/wrong-layout",
         )
     names = pick({product.name for product in found}, wanted=wanted, option=option)
     return [product for product in found if product.name in names], skipped
@@ -79,6 +80,7 @@ def pick(known: Collection[str], *, wanted: str | None, option: str) -> set[str]
             f"there is no {unknown[0]!r} in this folder",
             whose=f"the option {option}",
             fix=f"there are: {', '.join(sorted(known))}",
+            code="data/bad-option",
         )
     return names
 
@@ -93,4 +95,5 @@ def _folders(root: Path) -> list[Path]:
             f"the folder cannot be listed ({error.strerror or error})",
             whose=str(root),
             fix="check that it is a folder and may be read",
+            code="data/unreadable",
         ) from error

@@ -71,7 +71,10 @@ def ask_anomalib(make: Callable[[], Any], *, folder: Path, fix: str) -> list[dic
         records: list[dict[str, Any]] = make().to_dict("records")
     except Exception as error:  # it raises what pandas, sklearn and the readers of images raise
         raise DataError(
-            f"anomalib cannot read the folder ({plain(error)})", whose=str(folder), fix=fix
+            f"anomalib cannot read the folder ({plain(error)})",
+            whose=str(folder),
+            fix=fix,
+            code="data/unreadable",
         ) from error
     return records
 

@@ -85,6 +85,7 @@ def read_realiad(root: Path, wanted: str | None, options: Mapping[str, str]) -> 
             f"there is no folder realiad_{resolution} with categories",
             whose=str(root),
             fix="name the folder that holds it, or choose ?resolution=256, 512, 1024 or raw",
+            code="data/wrong-layout",
         )
     products = []
     for name in sorted(pick(known, wanted=wanted, option="category")):

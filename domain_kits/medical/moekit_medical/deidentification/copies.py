@@ -193,10 +193,13 @@ def _write(path: Path, cleaned: Dataset) -> None:
         with atomic_path(path) as temporary:
             cleaned.save_as(temporary, enforce_file_format=True)
     except StorageError as error:
-        raise StorageError(error.what, whose="the output folder", fix=error.fix) from None
+        raise StorageError(
+            error.what, whose="the output folder", fix=error.fix, code=error.code
+        ) from None
     except (*READ_ERRORS, RecursionError) as error:
         raise DataError(
             f"a copy cannot be encoded ({type(error).__name__})",
             whose="an image to de-identify",
             fix="leave the image out",
+            code="data/cannot-encode",
         ) from None

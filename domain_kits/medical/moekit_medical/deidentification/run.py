@@ -126,27 +126,34 @@ def deidentify_files(
             + "".join(f"; {reason}" for reason in list(summary.reasons())[:1]),
             whose="the files at the path",
             fix="name DICOM files without burned-in annotation, or a folder of them",
+            code="data/none-readable",
         )
     return summary
 
 
 def _check_out(path: Path, out: Path, fingerprint: str) -> None:
     if out.resolve().is_relative_to(path.resolve()):
-        raise _unfit("it lies in the input, and its copies would be copied again")
+        raise _unfit(
+            "it lies in the input, and its copies would be copied again",
+            code="usage/nested-folders",
+        )
     if not out.is_dir() or all(_is_of_a_summary(found) for found in out.iterdir()):
         return
     if not (out / SUMMARY).is_file():
-        raise _unfit("it holds other things than this command writes")
+        raise _unfit("it holds other things than this command writes", code="usage/exists")
     content = _read(out)
     if not isinstance(content, dict) or content.get("salt") != fingerprint:
-        raise _unfit("its copies were made with another salt, and images would be there twice")
+        raise _unfit(
+            "its copies were made with another salt, and images would be there twice",
+            code="usage/other-salt",
+        )
 
 
 def _read(out: Path) -> Any:
     try:
         return read_json(out / SUMMARY)
     except DataError:
-        raise _unfit(f"its {SUMMARY} is damaged") from None
+        raise _unfit(f"its {SUMMARY} is damaged", code="usage/damaged-summary") from None
 
 
 def _is_of_a_summary(path: Path) -> bool:
@@ -155,11 +162,12 @@ def _is_of_a_summary(path: Path) -> bool:
     )
 
 
-def _unfit(what: str) -> UsageError:
+def _unfit(what: str, *, code: str) -> UsageError:
     return UsageError(
         f"the output folder cannot be used: {what}",
         whose="--out",
         fix="name a new or empty folder, or pass the --salt-file of the call that filled it",
+        code=code,
     )
 
 
@@ -167,4 +175,6 @@ def _write(out: Path, summary: Summary) -> None:
     try:
         write_json(out / SUMMARY, summary.as_json())
     except StorageError as error:
-        raise StorageError(error.what, whose="the output folder", fix=error.fix) from None
+        raise StorageError(
+            error.what, whose="the output folder", fix=error.fix, code=error.code
+        ) from None

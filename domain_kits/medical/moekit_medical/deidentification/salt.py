@@ -43,15 +43,22 @@ def read_or_make_salt(path: Path | None, *, out: Path) -> Salt:
     if path is None:
         return Salt(data=secrets.token_bytes(_NEW_BYTES), is_new=True)
     if path.resolve().is_relative_to(out.resolve()):
-        raise _wrong("it lies in the output folder and would be handed on with the copies")
+        raise _wrong(
+            "it lies in the output folder and would be handed on with the copies",
+            code="usage/nested-folders",
+        )
     try:
         data = path.read_bytes().strip()
     except FileNotFoundError:
         return Salt(data=_make(path), is_new=True)
     except OSError as error:
-        raise _wrong(f"it cannot be read ({type(error).__name__})") from None
+        raise _wrong(
+            f"it cannot be read ({type(error).__name__})", code="usage/unreadable-salt"
+        ) from None
     if len(data) < LEAST_BYTES:
-        raise _wrong(f"it holds less than {LEAST_BYTES} bytes, which can be guessed")
+        raise _wrong(
+            f"it holds less than {LEAST_BYTES} bytes, which can be guessed", code="usage/short-salt"
+        )
     return Salt(data=data, is_new=False)
 
 
@@ -62,15 +69,18 @@ def _make(path: Path) -> bytes:
         with atomic_text(path) as file:
             file.write(text + "\n")
     except StorageError as error:
-        raise StorageError(error.what, whose="--salt-file", fix=error.fix) from None
+        raise StorageError(
+            error.what, whose="--salt-file", fix=error.fix, code=error.code
+        ) from None
     finally:
         os.umask(mask)
     return text.encode()
 
 
-def _wrong(what: str) -> UsageError:
+def _wrong(what: str, *, code: str) -> UsageError:
     return UsageError(
         f"the salt file is of no use: {what}",
         whose="--salt-file",
         fix="name another file outside of --out; one that is not there yet is made",
+        code=code,
     )

@@ -84,6 +84,7 @@ def find_sources(
             "there is no file or folder at this path",
             whose=f"path {token(str(root), salt=salt)}",
             fix="check the path",
+            code="data/not-found",
         )
     sources: list[Source] = []
     ignored: list[Ignored] = []

@@ -62,12 +62,14 @@ def deidentify(dataset: pydicom.Dataset, *, salt: bytes) -> pydicom.Dataset:
             "de-identification needs a salt",
             whose="salt",
             fix="give random bytes, such as those of secrets.token_bytes(32), and keep them secret",
+            code="usage/no-salt",
         )
     if str(dataset.get("BurnedInAnnotation", "")).strip().upper() == "YES":
         raise DataError(
             "the image has burned-in annotation, which is not removed from pixels",
             whose="an image to de-identify",
             fix="leave the image out, or clean its pixels with another tool",
+            code="data/burned-in",
         )
     try:
         with quiet():
@@ -77,6 +79,7 @@ def deidentify(dataset: pydicom.Dataset, *, salt: bytes) -> pydicom.Dataset:
             "the sequences are nested too deeply",
             whose="an image to de-identify",
             fix="leave the image out",
+            code="data/nested-sequences",
         ) from None
     _declare(copy)
     meta = getattr(dataset, "file_meta", None)

@@ -45,6 +45,7 @@ def draw_overlay(volume: Volume, finding: Finding) -> Image.Image:
             "the finding lies outside the volume",
             whose="a finding",
             fix="draw a finding on the volume that it was found in",
+            code="data/outside-volume",
         )
     image = Image.fromarray(_window(volume.hu_DHW[nearest[0]])).convert("RGB")
     _, spacing_h, spacing_w = volume.spacing_mm

@@ -49,4 +49,5 @@ def explained(what: str) -> Iterator[None]:
             f"{what} cannot be read or made ({type(error).__name__})",
             whose="a CT series",
             fix="check patient, study and geometry attributes of the slices, or write JSON and CSV",
+            code="data/dicom-failed",
         ) from None

@@ -61,6 +61,7 @@ class Finding:
                 "a finding needs a score in [0, 1], a finite place and a positive size",
                 whose="a finding",
                 fix="check the numbers of the detector, and the affine of the volume",
+                code="data/bad-finding",
             )
 
 

@@ -66,6 +66,7 @@ def build_segmentation(
             "the mask is not of bool or not of the volume's shape",
             whose="a segmentation",
             fix="give a boolean mask with one value for each voxel",
+            code="data/array-shape",
         )
     matched = match_sources(volume, sources, stand_ins)
     of_mask = _content(mask_DHW, volume)
@@ -207,6 +208,7 @@ def _no_segmentation() -> DataError:
         "this is not a readable binary Segmentation of one segment",
         whose="a DICOM object",
         fix="give a Segmentation that moekit wrote",
+        code="data/not-a-segmentation",
     )
 
 
@@ -215,4 +217,5 @@ def _other_grid() -> DataError:
         "the Segmentation lies on another grid than the volume",
         whose="a DICOM Segmentation",
         fix="read it with the volume that it was made for",
+        code="data/other-grid",
     )

@@ -99,16 +99,16 @@ def match_sources(
     originals = [_header(source) for source in sources]
     named = originals if stand_ins is None else [_header(source) for source in stand_ins]
     if len(named) != len(originals):
-        raise _unfit("there are not as many stand-ins as slices")
+        raise _unfit("there are not as many stand-ins as slices", code="data/other-slices")
     if any(ds.get("SeriesInstanceUID") != volume.series_uid for ds in originals):
-        raise _unfit("a slice is of another series than the volume")
+        raise _unfit("a slice is of another series than the volume", code="data/other-slices")
     if len({ds.get("SeriesInstanceUID") for ds in named}) > 1:
-        raise _unfit("the stand-ins are of several series")
+        raise _unfit("the stand-ins are of several series", code="data/other-slices")
     by_sop_uid = {
         str(ds.get("SOPInstanceUID")): shown for ds, shown in zip(originals, named, strict=True)
     }
     if len(by_sop_uid) != len(originals) or not set(volume.sop_uids) <= set(by_sop_uid):
-        raise _unfit("a slice of the volume is missing or occurs twice")
+        raise _unfit("a slice of the volume is missing or occurs twice", code="data/other-slices")
     ordered = sorted(named, key=lambda ds: _depth(volume, ds))
     return Sources(slices=tuple(ordered), by_sop_uid=by_sop_uid)
 
@@ -152,7 +152,7 @@ def _header(source: pydicom.Dataset | Path) -> pydicom.Dataset:
             if not _is_well_formed(keyword, header.get(keyword)):
                 header.add_new(keyword, dictionary_VR(keyword), "")
     if not header.get("FrameOfReferenceUID"):
-        raise _unfit("a slice has no frame of reference")
+        raise _unfit("a slice has no frame of reference", code="data/missing-geometry")
     return header
 
 
@@ -179,20 +179,21 @@ def _open(source: pydicom.Dataset | Path) -> pydicom.Dataset:
     try:
         return pydicom.dcmread(source, stop_before_pixels=True)
     except (OSError, InvalidDicomError):
-        raise _unfit("a slice is not a readable DICOM file") from None
+        raise _unfit("a slice is not a readable DICOM file", code="data/damaged") from None
 
 
 def _depth(volume: Volume, ds: pydicom.Dataset) -> tuple[float, str]:
     position = ds.get("ImagePositionPatient")
     if not position:
-        raise _unfit("a slice has no position")
+        raise _unfit("a slice has no position", code="data/missing-geometry")
     place_13 = np.array([[float(number) for number in position]])
     return float(volume.to_index(place_13)[0, 0]), str(ds.get("SOPInstanceUID"))
 
 
-def _unfit(what: str) -> DataError:
+def _unfit(what: str, *, code: str) -> DataError:
     return DataError(
         what,
         whose="the slices of a CT series",
         fix="give each slice that the volume was read from, once, unchanged",
+        code=code,
     )

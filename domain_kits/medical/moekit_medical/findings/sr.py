@@ -73,6 +73,7 @@ def build_report(
             "a finding lies on a slice that is not among the sources",
             whose="a finding",
             fix="give the slices of the volume that the findings were made in",
+            code="data/outside-volume",
         )
     content = (*matched.key(), kind, VERSION, *(_content(f, matched) for f in ordered))
     date, time = matched.moment

@@ -36,6 +36,7 @@ def suppress(findings: Iterable[Finding], *, distance_mm: float) -> tuple[Findin
             f"the distance of findings is {distance_mm}",
             whose="distance_mm",
             fix="give a distance of 0 mm or more",
+            code="usage/out-of-range",
         )
     ordered = in_order(findings)
     place_N3 = np.array([finding.centre_mm for finding in ordered], dtype=np.float64).reshape(-1, 3)

@@ -42,10 +42,12 @@ def check_places(inputs: Path, *, out: Path, salt: bytes) -> None:
             "names of files and series need a salt",
             whose="salt",
             fix="give random bytes, such as those of secrets.token_bytes(32), and keep them secret",
+            code="usage/no-salt",
         )
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(inputs)):
         raise UsageError(
             "the output folder lies within the input",
             whose="out",
             fix="choose a folder elsewhere, so that results are not read as input the next time",
+            code="usage/nested-folders",
         )

@@ -145,7 +145,10 @@ def run_lesions(
     """
     if batch_size < 1:
         raise UsageError(
-            f"the batch size is {batch_size}", whose="batch_size", fix="give 1 or more"
+            f"the batch size is {batch_size}",
+            whose="batch_size",
+            fix="give 1 or more",
+            code="usage/out-of-range",
         )
     check_places(inputs, out=out, salt=salt)
     assembly, found = read_inputs(

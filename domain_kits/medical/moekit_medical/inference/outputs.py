@@ -49,6 +49,7 @@ def clear(folder: Path, *, files: Sequence[str] = _FILES) -> None:
             f"cannot remove the files of an earlier run ({type(error).__name__})",
             whose="the output folder",
             fix="choose a folder that can be written",
+            code="storage/cannot-remove",
         ) from None
 
 

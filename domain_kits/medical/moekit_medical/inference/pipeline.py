@@ -220,15 +220,24 @@ def _check(
 ) -> None:
     if not math.isfinite(threshold) or not 0 <= threshold <= 1:
         raise UsageError(
-            f"the threshold is {threshold}", whose="threshold", fix="give a number from 0 to 1"
+            f"the threshold is {threshold}",
+            whose="threshold",
+            fix="give a number from 0 to 1",
+            code="usage/out-of-range",
         )
     if batch_size < 1:
         raise UsageError(
-            f"the batch size is {batch_size}", whose="batch_size", fix="give 1 or more"
+            f"the batch size is {batch_size}",
+            whose="batch_size",
+            fix="give 1 or more",
+            code="usage/out-of-range",
         )
     if frames < 1 or frames % 2 == 0:
         raise UsageError(
-            f"the frames are {frames}", whose="frames", fix="give an odd number, 1 for one slice"
+            f"the frames are {frames}",
+            whose="frames",
+            fix="give an odd number, 1 for one slice",
+            code="usage/out-of-range",
         )
     check_places(inputs, out=out, salt=salt)
 

@@ -57,7 +57,9 @@ def read_nifti(path: Path, *, salt: bytes) -> Volume:
     except DataError:
         raise
     except Exception as error:
-        raise _unfit(f"the file is no readable NIfTI ({type(error).__name__})", whose) from None
+        raise _unfit(
+            f"the file is no readable NIfTI ({type(error).__name__})", whose, code="data/damaged"
+        ) from None
     data_IJK = data_IJK.reshape(data_IJK.shape[:3])
     content = (affine.tobytes(), str(data_IJK.shape), np.ascontiguousarray(data_IJK).tobytes())
     volume = upright(
@@ -78,31 +80,37 @@ def read_nifti(path: Path, *, salt: bytes) -> Volume:
 def _check(image: Any, whose: str) -> None:
     shape = tuple(int(size) for size in image.shape)
     if len(shape) < 3 or min(shape) < 1 or any(size > 1 for size in shape[3:]):
-        raise _unfit("the file holds no single three-dimensional picture", whose)
+        raise _unfit(
+            "the file holds no single three-dimensional picture", whose, code="data/array-shape"
+        )
     if int(np.prod(shape, dtype=object)) > MAX_VOXELS:
-        raise _unfit(f"the file claims more than {MAX_VOXELS} voxels", whose)
+        raise _unfit(f"the file claims more than {MAX_VOXELS} voxels", whose, code="data/too-large")
     if image.get_data_dtype().kind not in "iuf":
-        raise _unfit("the voxels are not plain numbers", whose)
+        raise _unfit("the voxels are not plain numbers", whose, code="data/array-type")
 
 
 def _place(image: Any, whose: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """The affine from (i, j, k) to LPS mm, and what had to be assumed."""
     units = image.header.get_xyzt_units()[0]
     if units not in _MM_OF_UNIT:
-        raise _unfit("the unit of length is unknown", whose)
+        raise _unfit("the unit of length is unknown", whose, code="data/bad-geometry")
     affine = np.diag([*[_MM_OF_UNIT[units]] * 3, 1.0]) @ np.array(image.affine, dtype=np.float64)
     affine = _RAS_TO_LPS @ affine
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or lengths.min() <= 0:
-        raise _unfit("the place of the voxels is not stated in finite numbers", whose)
+        raise _unfit(
+            "the place of the voxels is not stated in finite numbers",
+            whose,
+            code="data/bad-geometry",
+        )
     directions = affine[:3, :3] / lengths
     if np.abs(directions.T @ directions - np.eye(3)).max() > _SHEAR:
-        raise _unfit("the axes are not at right angles", whose)
+        raise _unfit("the axes are not at right angles", whose, code="data/bad-geometry")
     stated = int(image.header["sform_code"]) > 0 or int(image.header["qform_code"]) > 0
     return affine, () if stated else (_NO_PLACE,)
 
 
-def _unfit(what: str, whose: str) -> DataError:
+def _unfit(what: str, whose: str, *, code: str) -> DataError:
     return DataError(
-        what, whose=whose, fix="give one CT volume as a NIfTI file, or its DICOM series"
+        what, whose=whose, fix="give one CT volume as a NIfTI file, or its DICOM series", code=code
     )

@@ -173,6 +173,7 @@ def _damaged(place: Path, name: str) -> DataError:
         f"an image in the cache was damaged ({name}), so its folder was removed",
         whose=f"{place.parent.name}/{place.name} in the cache of moekit",
         fix="run the command again; the images are written anew",
+        code="data/damaged-cache",
     )
 
 
@@ -181,4 +182,5 @@ def _unwritable(error: OSError) -> StorageError:
         f"cannot write the images of the set ({error.strerror or type(error).__name__})",
         whose="the cache of moekit",
         fix="free space, or set MOEKIT_CACHE_DIR to a folder that can be written",
+        code="storage/cannot-write",
     )

@@ -111,6 +111,7 @@ def _split_column(table: Table, wanted: str | None) -> str | None:
             "the table has no such column",
             whose="the option split",
             fix=f"split columns of this table: {', '.join(present) or 'none'}",
+            code="data/bad-option",
         )
     return wanted.lower()
 
@@ -131,7 +132,7 @@ def _read_rows(
         image = file_in(folder, row, "file")
         first = lines.setdefault(image, row.line)
         if first != row.line:
-            raise fault(row.line, f"its file is that of line {first} too")
+            raise fault(row.line, f"its file is that of line {first} too", code="data/duplicate-id")
         name = _id(row, table)
         reason = split_problem(row, column) or _file_problem(image)
         if reason is not None:

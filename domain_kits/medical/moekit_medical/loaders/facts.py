@@ -84,7 +84,9 @@ def facts_of_rows(
             value = numbers(row, (column,))
             if value is not None:
                 if value[0] <= 0:
-                    raise fault(row.line, f"{column} is not a positive number")
+                    raise fault(
+                        row.line, f"{column} is not a positive number", code="data/bad-value"
+                    )
                 found[column] = f"{value[0]:g}"
         scan = row.cells.get(scan_column, "") if scan_column else ""
         if scan:
@@ -106,18 +108,32 @@ def subtypes_of_rows(table: Table) -> dict[int, str]:
     found = {row.line: row.cells.get(SUBTYPE, "").lower() for row in table.rows}
     for line, value in found.items():
         if value and not _SUBTYPE.fullmatch(value):
-            raise fault(line, f"{SUBTYPE} is not a word of at most 24 letters, digits, - or _")
+            raise fault(
+                line,
+                f"{SUBTYPE} is not a word of at most 24 letters, digits, - or _",
+                code="data/bad-value",
+            )
     values = sorted(set(found.values()) - {""})
     if len(values) > MOST_SUBTYPES:
         line = next(line for line, value in found.items() if value == values[-1])
-        raise fault(line, f"{SUBTYPE} has more than {MOST_SUBTYPES} values, so it names no strata")
+        raise fault(
+            line,
+            f"{SUBTYPE} has more than {MOST_SUBTYPES} values, so it names no strata",
+            code="data/too-many-values",
+        )
     return {line: value for line, value in found.items() if value}
 
 
 def _check_lesion(row: Row, scan: str, homes: dict[str, tuple[str, int]]) -> None:
     """A lesion lies in one scan, and only positive candidates hit it."""
     if row.label != 1:
-        raise fault(row.line, "it names a lesion and its label is not that of one")
+        raise fault(
+            row.line,
+            "it names a lesion and its label is not that of one",
+            code="data/contradiction",
+        )
     first = homes.setdefault(row.cells[LESION], (scan, row.line))
     if first[0] != scan:
-        raise fault(row.line, f"its lesion is in another scan on line {first[1]}")
+        raise fault(
+            row.line, f"its lesion is in another scan on line {first[1]}", code="data/contradiction"
+        )

@@ -78,21 +78,31 @@ def read_labels(folder: Path, *, needed: Sequence[str], labelled: bool = True) -
     for line, cells in lines:
         empty = [name for name in needed if not cells[name]]
         if empty:
-            raise fault(line, f"it has no {empty[0]}")
+            raise fault(line, f"it has no {empty[0]}", code="data/empty-cell")
         label = _LABELS.get(cells["label"].lower()) if labelled else 1
         if label is None:
-            raise fault(line, f"the label is none of {', '.join(_LABELS)}")
+            raise fault(
+                line, f"the label is none of {', '.join(_LABELS)}", code="data/unknown-class"
+            )
         rows.append(Row(line=line, cells=cells, label=label))
     if not rows:
-        raise DataError("the table has no lines", whose=TABLE, fix=f"add lines below {header}")
+        raise DataError(
+            "the table has no lines",
+            whose=TABLE,
+            fix=f"add lines below {header}",
+            code="data/no-image",
+        )
     salt = hashlib.sha256(content).digest()
     return Table(columns=columns, rows=tuple(rows), salt=salt)
 
 
-def fault(line: int, what: str) -> DataError:
+def fault(line: int, what: str, *, code: str) -> DataError:
     """The error of a line that cannot be used."""
     return DataError(
-        f"the line cannot be used: {what}", whose=f"{TABLE}, line {line}", fix="correct that line"
+        f"the line cannot be used: {what}",
+        whose=f"{TABLE}, line {line}",
+        fix="correct that line",
+        code=code,
     )
 
 
@@ -104,9 +114,9 @@ def file_in(folder: Path, row: Row, column: str) -> Path:
     """
     name = PurePosixPath(row.cells[column].replace("\\", "/"))
     if not name.parts or name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
-        raise fault(row.line, f"the path in {column} leaves the folder")
+        raise fault(row.line, f"the path in {column} leaves the folder", code="data/bad-path")
     if "\0" in row.cells[column]:
-        raise fault(row.line, f"the path in {column} holds a null character")
+        raise fault(row.line, f"the path in {column} holds a null character", code="data/bad-path")
     return folder / name
 
 
@@ -124,7 +134,9 @@ def numbers(row: Row, names: Sequence[str]) -> tuple[float, ...] | None:
     except ValueError:
         values = ()
     if not values or not all(abs(value) <= 1e6 for value in values):
-        raise fault(row.line, f"{', '.join(names)} are not {len(names)} numbers")
+        raise fault(
+            row.line, f"{', '.join(names)} are not {len(names)} numbers", code="data/bad-value"
+        )
     return values
 
 
@@ -156,6 +168,7 @@ def group_columns(table: Table, names: Collection[str]) -> tuple[str, ...]:
                 f"{len(empty)} lines have no {name}, such as line {empty[0]}; the others have one",
                 whose=TABLE,
                 fix=f"fill the column {name} in each line, or remove it",
+                code="data/half-filled",
             )
     return tuple(present)
 
@@ -193,10 +206,18 @@ def _read(folder: Path, header: str) -> bytes:
     path = folder / TABLE
     try:
         if path.exists() and not path.is_file():
-            raise DataError("the table is not a file", whose=TABLE, fix="put a CSV in its place")
+            raise DataError(
+                "the table is not a file",
+                whose=TABLE,
+                fix="put a CSV in its place",
+                code="data/not-a-file",
+            )
         if path.stat().st_size > _LARGEST:
             raise DataError(
-                "the table is larger than 200 MiB", whose=TABLE, fix="split it into parts"
+                "the table is larger than 200 MiB",
+                whose=TABLE,
+                fix="split it into parts",
+                code="data/too-large",
             )
         return path.read_bytes()
     except OSError as error:
@@ -204,6 +225,7 @@ def _read(folder: Path, header: str) -> bytes:
             f"the table cannot be read ({error.strerror or type(error).__name__})",
             whose=TABLE,
             fix=f"name a folder with a CSV of this name, with the columns {header}",
+            code="data/unreadable",
         ) from None
 
 
@@ -217,6 +239,7 @@ def _parse(
             f"the table is not UTF-8 (byte {error.start})",
             whose=TABLE,
             fix=f"save it as CSV in UTF-8, with the columns {header}",
+            code="data/unreadable",
         ) from None
     first = text.split("\n", 1)[0]
     delimiter = ";" if first.count(";") > first.count(",") else ","
@@ -229,14 +252,17 @@ def _parse(
                 f"the table has {f'no column {missing[0]}' if missing else 'a column twice'}",
                 whose=f"{TABLE}, line 1",
                 fix=f"begin it with a header that has {header}",
+                code="data/bad-header",
             )
         reader.fieldnames = list(columns)
         lines: list[tuple[int, Mapping[str, str]]] = []
         for row in reader:
             if None in row or None in row.values():
-                raise fault(reader.line_num, "it has another number of columns")
+                raise fault(
+                    reader.line_num, "it has another number of columns", code="data/row-length"
+                )
             cells = {str(name): str(value).strip() for name, value in row.items()}
             lines.append((reader.line_num, cells))
     except csv.Error as error:
-        raise fault(reader.reader.line_num or 1, str(error)) from None
+        raise fault(reader.reader.line_num or 1, str(error), code="data/bad-line") from None
     return columns, lines

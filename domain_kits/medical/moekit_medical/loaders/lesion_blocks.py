@@ -80,6 +80,7 @@ def deal_blocks(dataset: Dataset, places: Mapping[str, Place]) -> Dataset:
                 f"there are too few slices with a lesion for a block of the {split} split",
                 whose=dataset.name,
                 fix="add series, or patients so that splits are made by patient",
+                code="data/too-few",
             )
     return dataclasses.replace(
         dataset,

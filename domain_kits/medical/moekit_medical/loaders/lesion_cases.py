@@ -87,7 +87,11 @@ def cases_of_table(table: Table, folder: Path, found: Found, labels: Sequence[La
         if file is None:
             meant += [label for label in labels if uid in label.series]
         elif not file.name.lower().endswith(SUFFIXES):
-            raise fault(rows[0].line, f"the volume's name ends with none of {', '.join(SUFFIXES)}")
+            raise fault(
+                rows[0].line,
+                f"the volume's name ends with none of {', '.join(SUFFIXES)}",
+                code="data/unknown-format",
+            )
         split, problem = _split(rows, table)
         if not problem and file is None:
             problem = NO_SERIES if uid not in found.studies else _problem(uid, meant, found)
@@ -140,9 +144,11 @@ def _named(row: Row) -> tuple[str, str]:
     """Which of the columns series and volume a line fills, and with what."""
     filled = [name for name in ("series", "volume") if row.cells.get(name)]
     if len(filled) != 1:
-        raise fault(row.line, "it has not exactly one of series and volume")
+        raise fault(
+            row.line, "it has not exactly one of series and volume", code="data/column-conflict"
+        )
     if filled == ["volume"] and not row.cells.get("mask"):
-        raise fault(row.line, "it has a volume and no mask")
+        raise fault(row.line, "it has a volume and no mask", code="data/missing-mask")
     return filled[0], row.cells[filled[0]]
 
 
@@ -151,7 +157,11 @@ def _mask(row: Row, folder: Path) -> list[Label]:
         return []
     file = file_in(folder, row, "mask")
     if not file.name.lower().endswith(SUFFIXES):
-        raise fault(row.line, f"the mask's name ends with none of {', '.join(SUFFIXES)}")
+        raise fault(
+            row.line,
+            f"the mask's name ends with none of {', '.join(SUFFIXES)}",
+            code="data/unknown-format",
+        )
     return [nifti_label(file)]
 
 
@@ -162,7 +172,11 @@ def _split(rows: Sequence[Row], table: Table) -> tuple[str | None, str]:
     if column is not None:
         for row in rows:
             if row.cells[column].lower() != rows[0].cells[column].lower():
-                raise fault(row.line, f"its split is another than on line {rows[0].line}")
+                raise fault(
+                    row.line,
+                    f"its split is another than on line {rows[0].line}",
+                    code="data/contradiction",
+                )
     return (split_of(rows[0], column) if problem is None else None), problem or ""
 
 

@@ -121,6 +121,7 @@ def _parse_negatives(text: str | None) -> float:
             f"the number of slices without a lesion is not between 0 and {_MOST_NEGATIVES:g}",
             whose="the option negatives",
             fix="write it as in ?negatives=2: two for each slice with a lesion",
+            code="data/bad-option",
         )
     return share
 
@@ -131,6 +132,7 @@ def _parse_split(text: str | None) -> bool:
             "the way to split is not slices",
             whose="the option split",
             fix="write ?split=slices, or leave the option out to split by patient",
+            code="data/bad-option",
         )
     return text is not None
 
@@ -260,6 +262,7 @@ def _dataset(
             f"no series has masks of lesions that can be used ({why})",
             whose="the folder given",
             fix="add structure sets or segmentations that refer to the series, or a labels.csv",
+            code="data/no-mask",
         )
     used = {place.scan for place in places.values()}
     source = f"{len(used)} CT scans with masks of lesions; axial slices, {WINDOW_WORDS}"
@@ -291,6 +294,7 @@ def _split(
                 "the table has splits of its own",
                 whose="the option split",
                 fix="leave the option out, or remove the column split",
+                code="data/bad-option",
             )
         dataset, note = deal_blocks(dataset, places), NOTE
         # Slices without a lesion lie beyond it, so a block in its middle has none.
@@ -303,6 +307,7 @@ def _split(
             whose=dataset.name,
             fix="add patients, or add ?split=slices, whose results say nothing of other patients"
             + ("" if table else "; if they are of several patients, name them in labels.csv"),
+            code="data/too-few-groups",
         )
     return complete_splits(
         dataset, seed=seed, note="column split, as given", every_class=every_class

@@ -47,10 +47,14 @@ def load_medmnist(path: Path | None, seed: int) -> Dataset:  # noqa: ARG001
             "the positive label is neither 0 nor 1",
             whose="the option positive",
             fix="write it as in ?positive=0",
+            code="data/bad-option",
         )
     if not file.is_file():
         raise DataError(
-            "this is not a file", whose="the path given", fix="name an npz file of MedMNIST v2"
+            "this is not a file",
+            whose="the path given",
+            fix="name an npz file of MedMNIST v2",
+            code="data/not-a-file",
         )
     digest = _hash(file)
     with open_arrays(file) as arrays:
@@ -108,6 +112,7 @@ def _hash(file: Path) -> str:
             f"the file cannot be read ({error.strerror or type(error).__name__})",
             whose="the npz file",
             fix="check its permissions and the disk",
+            code="data/unreadable",
         ) from None
 
 
@@ -129,6 +134,7 @@ def _order(labels: Mapping[str, np.ndarray], positive: str | None) -> tuple[int,
             f"the set has {count} labels, so none of them is the positive one",
             whose="the option positive",
             fix="leave it out, and use --task classify",
+            code="data/bad-option",
         )
     return (1, 0) if positive == "0" else tuple(range(count))
 

@@ -112,9 +112,17 @@ def _check_row(row: Row, folder: Path) -> Path:
     """The volume of a row that can be meant."""
     file = file_in(folder, row, "volume")
     if not file.name.lower().endswith(SUFFIXES):
-        raise fault(row.line, f"the volume's name ends with none of {', '.join(SUFFIXES)}")
+        raise fault(
+            row.line,
+            f"the volume's name ends with none of {', '.join(SUFFIXES)}",
+            code="data/unknown-format",
+        )
     if (numbers(row, _POINT) is None) == (numbers(row, _INDEX) is None):
-        raise fault(row.line, "it has not exactly one of the centres x,y,z and d,h,w")
+        raise fault(
+            row.line,
+            "it has not exactly one of the centres x,y,z and d,h,w",
+            code="data/column-conflict",
+        )
     return file
 
 

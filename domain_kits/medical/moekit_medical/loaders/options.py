@@ -30,6 +30,7 @@ def parse_window(text: str | None, *, default: tuple[float, float]) -> tuple[flo
             "the window is not two numbers of HU, the lower first",
             whose="the option window",
             fix="write it as in ?window=-1000,400",
+            code="data/bad-option",
         )
     return low, high
 
@@ -49,5 +50,6 @@ def parse_slices(text: str | None) -> int:
             f"the number of slices is not an odd number from 1 to {MOST_SLICES}",
             whose="the option slices",
             fix="write it as in ?slices=5: the slice of the place and two on each side of it",
+            code="data/bad-option",
         )
     return slices

@@ -118,9 +118,17 @@ DICOM = DatasetSpec(
 def _check_centre(row: Row) -> None:
     point, pixel = numbers(row, _POINT), numbers(row, _PIXEL)
     if (pixel is None) != (not row.cells.get("sop")):
-        raise fault(row.line, "sop, row and column are not all filled or all empty")
+        raise fault(
+            row.line,
+            "sop, row and column are not all filled or all empty",
+            code="data/column-conflict",
+        )
     if (point is None) == (pixel is None):
-        raise fault(row.line, "it has not exactly one of the centres x,y,z and sop,row,column")
+        raise fault(
+            row.line,
+            "it has not exactly one of the centres x,y,z and sop,row,column",
+            code="data/column-conflict",
+        )
 
 
 def _make_crops(
@@ -235,5 +243,6 @@ def _groups(table: Table, found: Found) -> Mapping[int, str]:
             "the headers of all series state one patient, so the set cannot be split",
             whose="the DICOM files",
             fix="if they are of several patients, add a column patient (any pseudonym)",
+            code="data/too-few-groups",
         )
     return groups

@@ -119,6 +119,7 @@ def _entries(folder: Path) -> list[Path]:
             f"the folder cannot be listed ({error.strerror or type(error).__name__})",
             whose="the folder given",
             fix="check that it is a folder and may be read",
+            code="data/unreadable",
         ) from None
 
 

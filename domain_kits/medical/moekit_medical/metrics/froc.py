@@ -49,16 +49,21 @@ class Candidates:
     def __post_init__(self) -> None:
         n = len(self.scan_ids)
         if self.scores.shape != (n,) or self.hits.shape != (n,):
-            raise _unfit("scan ids, scores and hits differ in number")
+            raise _unfit("scan ids, scores and hits differ in number", code="data/array-shape")
         if not set(self.scan_ids) <= set(self.lesions) or not self.failed <= set(self.lesions):
-            raise _unfit("a candidate or a failure belongs to a scan that is not in the set")
+            raise _unfit(
+                "a candidate or a failure belongs to a scan that is not in the set",
+                code="data/unknown-id",
+            )
         if self.failed & set(self.scan_ids):
-            raise _unfit("a scan that failed has candidates")
+            raise _unfit("a scan that failed has candidates", code="data/contradiction")
         most = np.array([self.lesions[name] for name in self.scan_ids], dtype=np.int64)
         if (self.hits < -1).any() or (self.hits >= most).any():
-            raise _unfit("a candidate hits a lesion that its scan does not have")
+            raise _unfit(
+                "a candidate hits a lesion that its scan does not have", code="data/contradiction"
+            )
         if not np.isfinite(self.scores).all():
-            raise _unfit("a score is not a finite number")
+            raise _unfit("a score is not a finite number", code="data/bad-scores")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,7 +109,7 @@ def evaluate_froc(candidates: Candidates, *, seed: int, resamples: int = RESAMPL
     """
     scans = len(candidates.lesions)
     if not scans:
-        raise _unfit("there are no scans")
+        raise _unfit("there are no scans", code="data/no-scans")
     events = _Events.of(candidates)
     once = np.ones(scans, dtype=np.int64)
     rates, sensitivity, thresholds = events.curve(once)
@@ -182,9 +187,10 @@ def _cpm(rates: np.ndarray, sensitivity: np.ndarray) -> float:
     return float(np.interp(RATES, rates, sensitivity).mean())
 
 
-def _unfit(what: str) -> DataError:
+def _unfit(what: str, *, code: str) -> DataError:
     return DataError(
         what,
         whose="the candidates of an FROC curve",
         fix="name every scan of the set, and give each candidate its scan, score and lesion",
+        code=code,
     )

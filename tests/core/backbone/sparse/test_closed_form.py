@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from moekit import WeightsError
 from moekit.backbone.sparse.cluster import balanced_clusters, order_of
 from moekit.backbone.sparse.form import BlockForm, SparseForm, load_form, save_form
 from moekit.backbone.sparse.methods import METHODS
@@ -19,6 +18,7 @@ from moekit.backbone.sparse.neurons import Neurons, excess_over
 from moekit.backbone.sparse.partition import carve_block
 from moekit.backbone.sparse.regression import Regression
 from moekit.files import write_tensors
+from moekit.testing import refused
 
 EXPERTS = 8
 
@@ -196,17 +196,17 @@ def test_a_damaged_form_is_refused_by_name(
         "facts": "{}",
     }
     write_tensors(path, {**load_file(path), name: value}, header=header)
-    with pytest.raises(WeightsError, match=r"form\.safetensors"):
+    with refused("weights/damaged", match=r"form\.safetensors"):
         load_form(path)
 
 
 def test_other_files_are_no_forms(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     write_tensors(path, {"a": nn.Parameter(torch.zeros(2)).detach()})
-    with pytest.raises(WeightsError, match="not a sparse form"):
+    with refused("weights/damaged"):
         load_form(path)
     path.write_bytes(b"no")
-    with pytest.raises(WeightsError, match=r"other\.safetensors"):
+    with refused("weights/damaged", match=r"other\.safetensors"):
         load_form(path)
-    with pytest.raises(WeightsError, match="absent"):
+    with refused("weights/damaged", match="absent"):
         load_form(tmp_path / "absent.safetensors")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from moekit import MoekitError, UsageError
 from moekit.prediction.watch.drift import ProcessDrift, measure_shift
 from moekit.prediction.watch.latency import Durations
+from moekit.testing import refused
 
 
 @pytest.fixture
@@ -47,19 +47,19 @@ def test_a_machine_that_computes_otherwise_is_a_failure_with_names(
     paint("new.png")
     run_watch(brightness(offset=5e-5), golden=golden)
     paint("newer.png")
-    with pytest.raises(MoekitError, match=r"no longer computes.*good\.png.*odd\.png") as failure:
+    with refused("error/golden-scores", match=r"good\.png.*odd\.png") as failure:
         run_watch(brightness(offset=2e-4), golden=golden)
     assert failure.value.exit_code == 1
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["state"] == "failed"
-    assert "no longer computes" in summary["golden"]["failed"]
+    assert summary["golden"]["code"] == "error/golden-scores"
     assert summary["n"] == 1  # nothing was scored by it
     run_watch(brightness(offset=2e-4), golden=golden, golden_tolerance=1e-3)
 
 
 def test_a_score_that_is_no_number_is_a_failure(run_watch, brightness, golden):
     run_watch(golden=golden)
-    with pytest.raises(MoekitError, match="no longer computes"):
+    with refused("error/golden-scores"):
         run_watch(brightness(offset=float("nan")), golden=golden)
 
 
@@ -75,25 +75,25 @@ def test_golden_images_are_scored_again_after_so_many_images(run_watch, brightne
             return super().__call__(images)
 
     paint(*(f"later {number}.png" for number in range(7)))
-    with pytest.raises(MoekitError, match="no longer computes"):
+    with refused("error/golden-scores"):
         run_watch(Wearing(), golden=golden, golden_every=3)
 
 
 def test_golden_images_that_were_changed_added_or_removed_are_named(run_watch, golden, paint):
     run_watch(golden=golden)
     paint("third.png", folder="gold")
-    with pytest.raises(MoekitError, match=r"not those that were scored.*third\.png"):
+    with refused("error/golden-images", match=r"third\.png"):
         run_watch(golden=golden)
     (golden / "third.png").unlink()
     paint("good.png", folder="gold", level=0.2)
-    with pytest.raises(MoekitError, match=r"1 were .*good\.png"):
+    with refused("error/golden-images", match=r"good\.png"):
         run_watch(golden=golden)
 
 
 def test_golden_scores_of_another_run_are_refused(run_watch, golden, tmp_path):
     run_watch(golden=golden)
     (tmp_path / "out" / "results.jsonl").unlink()
-    with pytest.raises(UsageError, match="another run"):
+    with refused("usage/other-run"):
         run_watch(golden=golden, made_with={"kit": "another"})
 
 

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from moekit import DataError
 from moekit.prediction.watch.source import Arrivals
+from moekit.testing import refused
 
 
 class Clock:
@@ -136,7 +136,7 @@ def test_a_folder_that_vanishes_for_a_while_loses_nothing(arrivals, clock, tmp_p
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no such folder"):
+    with refused("data/not-found"):
         Arrivals(tmp_path / "none", seen=(), settle=1, tries=1)
 
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from moekit import DataError, Grid, Recipe, Sample
+from moekit import Grid, Recipe, Sample
 from moekit.contract.jobs import FitJob
 from moekit.contract.outputs import HeadSite
 from moekit.tasks.classify import CLASSIFY, ClassHead, PrototypeHead, fit_prototypes
 from moekit.tasks.classify.prototypes import TEMPERATURES
+from moekit.testing import refused
 
 GRID = Grid(4, 5)
 SITE = HeadSite(width=8, blocks=2, classes=3)
@@ -184,7 +185,7 @@ def test_the_prototypes_lie_in_the_state_and_before_them_all_logits_are_zero():
 
 def test_a_class_without_an_image_has_no_mean():
     head = PrototypeHead(SITE)
-    with pytest.raises(DataError, match="class number 2"):
+    with refused("data/missing-class", match="2"):
         fit_prototypes(job(head, Store([0, 1] * 2), Store([0]), []))
     assert not head._forward_hooks
 

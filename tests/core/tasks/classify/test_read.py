@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from moekit import DataError, Sample
+from moekit import Sample
 from moekit.contract.answers import TaskContext
 from moekit.data.geometry import Frame
 from moekit.tasks.classify.read import read_answers
+from moekit.testing import refused
 
 CONTEXT = TaskContext(classes=("a", "b", "c"), vocabulary={}, frame=Frame(height=32, width=32))
 
@@ -56,34 +57,34 @@ GOOD = "0.png,1,0,0\n1.png,1,0,0\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "code", "named"),
     [
-        ("", "first column"),
-        ("name,a,b,c\n", "first column"),
-        (f"id,a,b,c\n{GOOD}", r"1 of 3 items have no answer, such as 2\.png"),
-        (f"id,a,b,c\n{GOOD}2.png,1,0,0\n9.png,1,0,0\n", r"line 5(.|\n)*|'9\.png' is not"),
-        (f"id,a,b,c\n{GOOD}1.png,1,0,0\n", r"'1\.png' is there twice"),
-        (f"id,a,b,d\n{GOOD}", "'d' is no class"),
-        ("id,a,b\n0.png,1,0\n", "no column of the class 'c'"),
-        (f"id,a,b,c,c\n{GOOD}", "there twice"),
-        (f"id,a,b,c\n{GOOD}2.png,1,0\n", "another number of columns"),
-        (f"id,a,b,c\n{GOOD}2.png,1,0,x\n", "no number"),
-        (f"id,a,b,c\n{GOOD}2.png,nan,0,1\n", "from 0 to 1"),
-        (f"id,a,b,c\n{GOOD}2.png,2,-1,0\n", "from 0 to 1"),
-        (f"id,a,b,c\n{GOOD}2.png,0.5,0,0\n", "sum to 0.5"),
-        ("id,label\n0.png,cat\n", "'cat' is no class"),
-        ("id,label\n0.png,a|b\n", r"'a\|b' is no class"),
+        ("", "data/bad-header", ""),
+        ("name,a,b,c\n", "data/bad-header", ""),
+        (f"id,a,b,c\n{GOOD}", "data/missing-answer", r"1 of 3.*2\.png"),
+        (f"id,a,b,c\n{GOOD}2.png,1,0,0\n9.png,1,0,0\n", "data/unknown-id", r"'9\.png'"),
+        (f"id,a,b,c\n{GOOD}1.png,1,0,0\n", "data/duplicate-id", r"'1\.png'"),
+        (f"id,a,b,d\n{GOOD}", "data/bad-header", "'d'"),
+        ("id,a,b\n0.png,1,0\n", "data/bad-header", "'c'"),
+        (f"id,a,b,c,c\n{GOOD}", "data/bad-header", ""),
+        (f"id,a,b,c\n{GOOD}2.png,1,0\n", "data/row-length", "line 4"),
+        (f"id,a,b,c\n{GOOD}2.png,1,0,x\n", "data/bad-value", "line 4"),
+        (f"id,a,b,c\n{GOOD}2.png,nan,0,1\n", "data/bad-value", "line 4"),
+        (f"id,a,b,c\n{GOOD}2.png,2,-1,0\n", "data/bad-value", "line 4"),
+        (f"id,a,b,c\n{GOOD}2.png,0.5,0,0\n", "data/bad-value", "0.5"),
+        ("id,label\n0.png,cat\n", "data/unknown-class", "'cat'"),
+        ("id,label\n0.png,a|b\n", "data/unknown-class", r"'a\|b'"),
     ],
 )
-def test_answers_that_cannot_be_meant_are_refused(tmp_path, split, text, message):
-    with pytest.raises(DataError, match=message) as caught:
+def test_answers_that_cannot_be_meant_are_refused(tmp_path, split, text, code, named):
+    with refused(code, match=named) as caught:
         read(tmp_path, split, text)
     assert "predictions.csv" in caught.value.whose
 
 
 def test_a_missing_file_and_bytes_are_named(tmp_path, split):
-    with pytest.raises(DataError, match="cannot be read"):
+    with refused("data/unreadable"):
         read_answers(tmp_path / "none.csv", split, CONTEXT)
     (tmp_path / "odd.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="cannot be read"):
+    with refused("data/unreadable"):
         read_answers(tmp_path / "odd.csv", split, CONTEXT)

@@ -13,6 +13,7 @@ from moekit.tasks.classify import tally as module
 from moekit.tasks.classify.point import ClassPoint, choose_point
 from moekit.tasks.classify.store import load_tallies, save_tallies
 from moekit.tasks.classify.tally import ClassTallier, check_tallies, probabilities
+from moekit.testing import refused
 
 CONTEXT = TaskContext(classes=("a", "b", "c"), vocabulary={}, frame=Frame(height=32, width=32))
 
@@ -79,7 +80,7 @@ def test_samples_of_both_kinds_are_refused(tmp_path):
         Item(id="1", size=(1, 1), sample=Sample(id="1", path=tmp_path, label=0)),
     ]
     tallier.add(mixed, [{"logit_BC": torch.zeros(2, 3)}])
-    with pytest.raises(DataError, match="others several"):
+    with refused("data/mixed-labels"):
         tallier.finish()
 
 
@@ -154,7 +155,7 @@ def test_items_of_no_class_stay_so_on_disk(tmp_path, tally):
 def test_a_class_name_with_the_mark_between_labels_is_refused(tmp_path, tally):
     made = tally(several=True)
     object.__setattr__(made, "classes", ("a|b", "c", "d", "e"))
-    with pytest.raises(DataError, match="rename"):
+    with refused("data/class-name"):
         save_tallies(tmp_path, "t", [made])
 
 
@@ -174,28 +175,28 @@ def set_cell(name, value):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "named"),
     [
-        (set_cell("p:class 0", "nan"), "no numbers from 0 to 1"),
-        (set_cell("p:class 0", "inf"), "no numbers from 0 to 1"),
-        (set_cell("p:class 0", "1.5"), "no numbers from 0 to 1"),
-        (set_cell("p:class 0", "-0.1"), "no numbers from 0 to 1"),
-        (set_cell("p:class 0", "0.9999"), "sum to 1"),
-        (set_cell("p:class 0", ""), "something else than numbers"),
-        (set_cell("unlike", "nan"), "open-set"),
-        (set_cell("label", "cat"), "line 4 has the label 'cat'"),
+        (set_cell("p:class 0", "nan"), ""),
+        (set_cell("p:class 0", "inf"), ""),
+        (set_cell("p:class 0", "1.5"), ""),
+        (set_cell("p:class 0", "-0.1"), ""),
+        (set_cell("p:class 0", "0.9999"), ""),
+        (set_cell("p:class 0", ""), "p:class 0"),
+        (set_cell("unlike", "nan"), ""),
+        (set_cell("label", "cat"), "line 4.*'cat'"),
         (lambda rows: rows[2].pop(), "line 3"),
         (lambda rows: rows[2].append("1"), "line 3"),
-        (lambda rows: rows.__setitem__(0, ["x", *rows[0][1:]]), "missing"),
+        (lambda rows: rows.__setitem__(0, ["x", *rows[0][1:]]), ""),
         (lambda rows: rows.__setitem__(0, [r.replace("label", "x") for r in rows[0]]), "label"),
-        (lambda rows: rows.__setitem__(0, [r.replace("p:", "q:") for r in rows[0]]), "no classes"),
-        (lambda rows: rows.clear(), "missing"),
+        (lambda rows: rows.__setitem__(0, [r.replace("p:", "q:") for r in rows[0]]), ""),
+        (lambda rows: rows.clear(), ""),
     ],
 )
-def test_a_damaged_file_is_named(tmp_path, tally, change, message):
+def test_a_damaged_file_is_named(tmp_path, tally, change, named):
     save_tallies(tmp_path, "t", [tally(20, 4)])
     _damage(tmp_path / "t.csv", change)
-    with pytest.raises(DataError, match=message) as caught:
+    with refused("data/damaged-run", match=named) as caught:
         load_tallies(tmp_path, "t")
     assert "t.csv" in caught.value.whose
 
@@ -211,18 +212,18 @@ def test_impossible_values_are_refused_by_the_id(tally):
     made = tally(10, 3)
     check_tallies([made])
     made.probability_NC[4, 0] = np.nan
-    with pytest.raises(DataError, match=r"004\.png"):
+    with refused("data/bad-scores", match=r"004\.png"):
         check_tallies([made])
     made = tally(10, 3)
     made.labels_N[7] = 3
-    with pytest.raises(DataError, match=r"007\.png"):
+    with refused("data/unknown-class", match=r"007\.png"):
         check_tallies([made])
 
 
 def test_the_baseline_is_named_if_it_is_at_fault(tally):
     bad = tally(10, 3)
     bad.probability_NC[0] = 2
-    with pytest.raises(DataError, match="baseline"):
+    with refused("data/bad-scores", match="baseline"):
         check_tallies([tally(10, 3), bad])
 
 

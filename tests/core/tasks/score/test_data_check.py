@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
-from moekit import DataError, Dataset, Sample
+from moekit import Dataset, Sample
 from moekit.builtin.loaders.folder import load_folder
 from moekit.tasks.score.data_check import two_classes_check
+from moekit.testing import refused
 
 
 def folder(tmp_path, text):
@@ -31,22 +32,22 @@ def test_classes_of_loaders_that_know_their_negative_are_accepted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "message"),
+    ("names", "code", "named"),
     [
-        (["good", "dent", "scratch"], r"3 classes were found \(dent, good, scratch\), not two"),
-        (["cat", "dog"], "not clear which of 'cat' and 'dog' is the negative class"),
-        (["good", "ok"], "not clear"),
+        (["good", "dent", "scratch"], "data/class-count", r"\(dent, good, scratch\)"),
+        (["cat", "dog"], "data/unclear-negative", "'cat' and 'dog'"),
+        (["good", "ok"], "data/unclear-negative", ""),
     ],
 )
-def test_other_classes_are_refused_with_the_words_of_always(tmp_path, names, message):
-    with pytest.raises(DataError, match=message) as caught:
+def test_other_classes_are_refused_with_the_words_of_always(tmp_path, names, code, named):
+    with refused(code, match=named) as caught:
         two_classes_check(folder(tmp_path, lines(names)))
     assert "good, normal, ok" in caught.value.fix
 
 
 def test_several_labels_are_refused(tmp_path):
     dataset = folder(tmp_path, lines(["a", "b", "a|b"], "path,labels"))
-    with pytest.raises(DataError, match="negative"):
+    with refused("data/unclear-negative"):
         two_classes_check(dataset)
-    with pytest.raises(DataError, match="several labels"):
+    with refused("data/several-labels"):
         two_classes_check(dataclasses.replace(dataset, has_negative=True))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import moekit
-from moekit import MapMetricSpec, PluginError, Registry, Sample
+from moekit import MapMetricSpec, Registry, Sample
 from moekit.evaluation.evaluate import EvaluateJob, evaluate
 from moekit.evaluation.summary import summarise
 from moekit.files import read_json
@@ -22,6 +22,7 @@ from moekit.tasks.score.map_summary import with_map_metrics
 from moekit.tasks.score.metrics import METRICS
 from moekit.tasks.score.predictions import Predictions
 from moekit.tasks.score.threshold import OperatingPoint
+from moekit.testing import refused
 from moekit.testing.inputs import write_images
 from moekit.testing.reference import REFERENCE_KIT, SIDE, add_reference, run_kit, small_backbone
 
@@ -154,7 +155,7 @@ def test_a_kit_without_map_metrics_reads_no_mask(trained, tmp_path):
 
 def test_a_map_metric_of_the_name_of_another_metric_is_refused(trained):
     kit = dataclasses.replace(KIT, map_metrics=("extras/overlap",), metrics=("x/overlap",))
-    with pytest.raises(moekit.UsageError, match="two metrics of the name overlap"):
+    with refused("usage/metric-conflict", match="overlap"):
         resolve(kit, registry())
 
 
@@ -239,5 +240,5 @@ def test_a_map_metric_that_breaks_its_word_is_named(tmp_path, value):
             raise RuntimeError("no")
         return value
 
-    with pytest.raises(PluginError, match="odd"):
+    with refused("plugin/metric-failed", match="odd"):
         summary_of(tmp_path, [spec(compute, "odd")])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from moekit import DataError
 from moekit.contract.answers import Answer, Item, TaskContext
 from moekit.data.geometry import Frame
 from moekit.data.views import view
@@ -16,6 +15,7 @@ from moekit.tasks.segment.answers import SegmentAnswer, answers, merge, unreadab
 from moekit.tasks.segment.classes import background_of, palette
 from moekit.tasks.segment.enlarge import class_map
 from moekit.tasks.segment.head import LOGIT
+from moekit.testing import refused
 
 
 def test_a_squashed_input_is_enlarged_as_torch_does(generator):
@@ -166,7 +166,7 @@ def test_a_background_that_is_no_class_is_refused():
         frame=Frame(height=8, width=8),
         options={"background": "sky"},
     )
-    with pytest.raises(DataError, match="'sky' is none of"):
+    with refused("data/unknown-class", match="'sky'"):
         background_of(context)
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from moekit import DataError
 from moekit.contract.answers import Item, TaskContext
 from moekit.data.geometry import Frame
 from moekit.data.mask_table import IGNORED
@@ -23,6 +22,7 @@ from moekit.tasks.segment.tally import (
     SegmentTallier,
     check_tallies,
 )
+from moekit.testing import refused
 
 
 def same(first, second):
@@ -69,7 +69,7 @@ def test_an_answer_at_another_size_is_enlarged_first(example, items, logits):
 
 def test_an_item_without_truth_is_refused(context):
     tallier = SegmentTallier(context, 1)
-    with pytest.raises(DataError, match="no truth"):
+    with refused("data/no-truth"):
         tallier.add([Item(id="x", size=(4, 4))], [{LOGIT: torch.zeros(1, 3, 2, 2)}])
 
 
@@ -150,7 +150,7 @@ def test_a_damaged_file_is_named(tallies, tmp_path, damage):
         else:
             arrays["ignored_N.0"] = arrays["ignored_N.0"][:-1]
         np.savez(path, **arrays)
-    with pytest.raises(DataError, match="counts of the answers") as caught:
+    with refused("data/damaged-run") as caught:
         load_tallies(tmp_path, "test")
     assert caught.value.whose.endswith("test.npz")
 
@@ -159,12 +159,12 @@ def test_impossible_counts_are_refused(tallies):
     kit, baseline = tallies
     negative = kit.confusion_NCC.copy()
     negative[2, 0, 0] -= 10**6
-    with pytest.raises(DataError, match="negative") as caught:
+    with refused("data/bad-counts") as caught:
         check_tallies([dataclasses.replace(kit, confusion_NCC=negative)])
     assert caught.value.whose == kit.ids[2]
-    with pytest.raises(DataError, match="add up"):
+    with refused("data/bad-counts"):
         check_tallies([dataclasses.replace(kit, ignored_N=kit.ignored_N + 1)])
-    with pytest.raises(DataError, match="another truth"):
+    with refused("data/bad-counts"):
         check_tallies([kit, baseline.take(np.arange(12)[::-1])])
 
 

@@ -13,11 +13,12 @@ from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from moekit import DataError, MoEBackbone, UsageError, WeightsError
+from moekit import MoEBackbone
 from moekit.backbone.sparse import card
 from moekit.backbone.sparse.form import SparseForm, load_form, save_form
 from moekit.backbone.sparse.methods import METHODS
 from moekit.data.stream import Preprocess
+from moekit.testing import refused
 from moekit.training.recover.carve import carve_form
 from moekit.training.recover.distil import DistilRecipe
 from moekit.training.recover.pictures import batches, split_pictures
@@ -166,7 +167,7 @@ def test_gradients_reach_every_router_and_correction(
 
 
 def test_a_backbone_without_a_form_has_nothing_to_recover(dense: MoEBackbone) -> None:
-    with pytest.raises(UsageError, match="no sparse form"):
+    with refused("usage/no-sparse-form"):
         list(trained_parameters(dense))
 
 
@@ -216,9 +217,9 @@ def test_an_interrupted_recovery_goes_on_to_the_same_form(
     with pytest.raises(KeyboardInterrupt):
         recover(task(carved, folder, parts), dense, on_progress=stop, on_line=lambda _: None)
     assert not parts.exists()
-    with pytest.raises(UsageError, match="unfinished work"):
+    with refused("usage/exists"):
         quietly(task(carved, folder, parts), dense)
-    with pytest.raises(UsageError, match="other options"):
+    with refused("usage/other-run"):
         quietly(task(carved, folder, parts, passes=2, resume=True), dense)
     quietly(task(carved, folder, parts, resume=True), dense)
     for ours, theirs in zip(load_form(whole).blocks, load_form(parts).blocks, strict=True):
@@ -239,7 +240,7 @@ def test_pictures_are_held_out_by_seed_and_bad_files_counted(folder: Path, tmp_p
 
 def test_too_few_pictures_are_refused_with_advice(tmp_path: Path) -> None:
     Image.new("RGB", (20, 20)).save(tmp_path / "one.png")
-    with pytest.raises(DataError, match="only 1 pictures can be read"):
+    with refused("data/too-few"):
         split_pictures(tmp_path)
 
 
@@ -260,9 +261,9 @@ def test_a_form_of_other_weights_is_refused(
     path = tmp_path / "form.safetensors"
     save_form(carved, path)
     assert find_form(carved.dense_sha256, experts=16, form=str(path)) is not None
-    with pytest.raises(WeightsError, match="other weights"):
+    with refused("weights/other-weights"):
         find_form("cd" * 32, experts=16, form=str(path))
-    with pytest.raises(WeightsError, match="other weights"):
+    with refused("weights/other-weights"):
         find_form(carved.dense_sha256, experts=8, form=str(path))
     assert find_form("cd" * 32, experts=16) is None
     assert find_form(carved.dense_sha256, experts=16, form="none") is None

@@ -10,9 +10,9 @@ import torch
 from bridge_options import OPTIONS, PADIM, PATCHCORE
 from scipy.stats import rankdata
 
-from moekit import DataError, PluginError, UsageError, WeightsError
 from moekit.tasks.score.metrics import auroc
 from moekit.tasks.score.predictions import Predictions
+from moekit.testing import refused
 from moekit_industrial.bridge.fitted import load_fitted
 from moekit_industrial.bridge.run import preprocess_of
 from moekit_industrial.bridge.scores import raw_output
@@ -98,7 +98,7 @@ def test_a_damaged_model_is_refused_before_it_is_read(patchcore, weights, tmp_pa
     data = bytearray((copy / "model.safetensors").read_bytes())
     data[-1] ^= 1
     (copy / "model.safetensors").write_bytes(bytes(data))
-    with pytest.raises(WeightsError, match="SHA-256"):
+    with refused("weights/wrong-hash"):
         load_fitted(copy, weights)
 
 
@@ -114,7 +114,7 @@ def test_a_memory_bank_is_drawn_from_before_it_is_thinned_out(fit, weights):
     result, out = fit("Patchcore", *PATCHCORE, presample=100)
     assert result["model"]["presample"] == 100
     assert len(load_fitted(out, weights)[0].model.memory_bank) == 20
-    with pytest.raises(UsageError, match="keeps no embeddings"):
+    with refused("usage/option-conflict"):
         fit("Padim", *PADIM, presample=100)
 
 
@@ -164,22 +164,22 @@ def test_a_training_image_that_cannot_be_read_is_left_out_by_name(fit, line, tmp
 
 
 def test_a_rule_that_good_parts_do_not_do_for_is_refused_before_the_fitting(fit):
-    with pytest.raises(DataError, match="both classes"):
+    with refused("data/one-class"):
         fit("Patchcore", *PATCHCORE, threshold_rule="f1")
-    with pytest.raises(UsageError, match="no threshold rule"):
+    with refused("usage/unknown-rule"):
         fit("Patchcore", *PATCHCORE, threshold_rule="tail=2")
 
 
 def test_a_model_that_fails_is_named(fit):
-    with pytest.raises(PluginError, match="Padim failed"):
+    with refused("plugin/model-failed", match="Padim"):
         fit("Padim", *PADIM, image_size=50)
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("Patchcor",), 2, "no model 'Patchcor'"),
-        (("Padim", "--set=n_features"), 2, "no value"),
+        (("Patchcor",), 2, "[usage/unknown-name]"),
+        (("Padim", "--set=n_features"), 2, "[usage/bad-argument]"),
         (("Padim", "--set=backbone=resnet18", "--set=layers=['layer1']"), 1, "resnet18"),
         (("Padim", "--data=mvtec=nowhere"), 4, "nowhere"),
         (("Padim", "--architecture=vit_nothing"), 2, "vit_nothing"),
@@ -198,7 +198,7 @@ def test_wrong_calls_end_with_three_lines(moekit, line, tmp_path, arguments, cod
 def test_a_folder_with_something_in_it_is_refused(moekit, line, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     done = moekit("anomalib", "Padim", f"--data=mvtec={line}", f"--out={tmp_path}")
-    assert (done.code, "not empty" in done.err) == (2, True)
+    assert (done.code, "[usage/exists]" in done.err) == (2, True)
 
 
 def test_the_command_prints_one_json_object(moekit, line, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from moekit import DataError
 from moekit.data.images import read_mask
+from moekit.testing import refused
 from moekit_industrial.loaders.examples import (
     write_btad,
     write_image,
@@ -149,7 +150,7 @@ def test_categories_are_picked(tmp_path):
     write_realiad(tmp_path)
     dataset = load(tmp_path, "format=realiad&category=usb")
     assert {sample.subtype for sample in dataset.samples} == {"usb"}
-    with pytest.raises(DataError, match="there are: tape, usb"):
+    with refused("data/bad-option", match="tape, usb"):
         load(tmp_path, "format=realiad&category=screw")
 
 
@@ -185,27 +186,27 @@ def test_several_masks_of_an_image_become_their_union(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "code", "named"),
     [
-        ("format=mvtec3d", "one of autovi, btech"),
-        ("category=usb", "no format was named"),
-        ("format=mpdd&resolution=256", "no such option"),
-        ("format=realiad&resolution=512", "realiad_512"),
-        ("format=realiad&json=other", "other/tape.json"),
-        ("format=kolektor", "anomalib cannot read"),
-        ("format=mpdd", "no folder|neither this folder"),
+        ("format=mvtec3d", "data/bad-option", "one of autovi, btech"),
+        ("category=usb", "data/bad-option", "format"),
+        ("format=mpdd&resolution=256", "data/bad-option", "resolution"),
+        ("format=realiad&resolution=512", "data/wrong-layout", "realiad_512"),
+        ("format=realiad&json=other", "data/unreadable", "other/tape.json"),
+        ("format=kolektor", "data/unreadable", ""),
+        ("format=mpdd", "data/wrong-layout", ""),
     ],
 )
-def test_options_and_folders_that_do_not_fit_are_refused(tmp_path, text, message):
+def test_options_and_folders_that_do_not_fit_are_refused(tmp_path, text, code, named):
     write_realiad(tmp_path)
-    with pytest.raises(DataError, match=message):
+    with refused(code, match=named):
         load(tmp_path, text)
 
 
 def test_a_set_that_is_not_there_names_the_downloader(tmp_path):
-    with pytest.raises(DataError, match=r"anomalib\.data\.Visa\(root=PATH\)\.prepare_data"):
+    with refused("data/unreadable", match=r"anomalib\.data\.Visa\(root=PATH\)\.prepare_data"):
         load_visa(tmp_path / "visa", 0)
-    with pytest.raises(DataError, match=r"anomalib\.data\.BTech"):
+    with refused("data/unreadable", match=r"anomalib\.data\.BTech"):
         load_btad(tmp_path / "btad", 0)
 
 
@@ -213,10 +214,10 @@ def test_a_mask_of_kolektor_that_cannot_be_read_makes_no_defect(tmp_path):
     write_kolektor(tmp_path)
     mask = tmp_path / "kos00/Part0_label.bmp"
     mask.write_text("no image")
-    with pytest.raises(DataError, match=r"Part0_label\.bmp"):
+    with refused("data/unreadable", match=r"Part0_label\.bmp"):
         load(tmp_path, "format=kolektor")
     mask.unlink()
-    with pytest.raises(DataError, match="anomalib cannot read the folder") as caught:
+    with refused("data/unreadable") as caught:
         load(tmp_path, "format=kolektor")
     assert "NAME_label.bmp" in caught.value.fix
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from moekit import DataError
 from moekit.data.images import read_image, read_mask
+from moekit.testing import refused
 from moekit_industrial.loaders.examples import write_image, write_mask, write_mvtec
 from moekit_industrial.loaders.named import load_mvtec
 
@@ -75,7 +76,7 @@ def test_a_folder_of_products_is_read_with_the_product_in_id_subtype_and_facts(t
 
 def test_products_are_picked_and_an_unknown_one_lists_those_there_are(two):
     assert {s.subtype for s in load(f"{two}?products=nut").samples} == {"nut"}
-    with pytest.raises(DataError, match="there are: bolt, nut"):
+    with refused("data/bad-option", match="bolt, nut"):
         load(f"{two}?products=nut,screw")
 
 
@@ -153,7 +154,7 @@ def test_empty_and_missing_files_are_left_out_by_name_and_truncated_ones_when_re
         ("train/good/000.png", "train", 0),
     ]
     assert "train/good/001.png" in {sample.id for sample in dataset.samples}
-    with pytest.raises(DataError, match=r"001\.png"):
+    with refused("image/damaged", match=r"001\.png"):
         read_image(broken)
 
 
@@ -193,13 +194,13 @@ def test_a_missing_and_an_empty_folder_say_what_to_do(tmp_path, make):
 
 def test_a_product_without_usable_training_images_is_refused_by_name(two):
     shutil.rmtree(two / "nut/train/good")
-    with pytest.raises(DataError, match="'nut' has no good training image"):
+    with refused("data/no-good-image", match="'nut'"):
         load(two)
 
 
 def test_an_image_of_train_and_test_is_refused_with_both_names(two):
     shutil.copy(two / "bolt/train/good/003.png", two / "bolt/test/good/copy.png")
-    with pytest.raises(DataError, match="same file") as caught:
+    with refused("data/same-image") as caught:
         load(two / "bolt")
     assert "test/good/copy.png" in caught.value.what
     assert "train/good/003.png" in caught.value.what

@@ -228,25 +228,26 @@ def test_nothing_to_de_identify_is_bad_data_and_is_told_without_a_path(tmp_path,
     burned = image(1)
     burned.BurnedInAnnotation = "YES"
     write(burned, tmp_path / "Invented" / "a.dcm")
-    for path in (tmp_path / "Invented", tmp_path / "Invented" / "gone"):
+    paths = {"none-readable": tmp_path / "Invented", "not-found": tmp_path / "Invented" / "gone"}
+    for words, path in paths.items():
         outcome = run(path, "--out", tmp_path / "out")
         assert outcome.code == 4
-        assert "to do:" in outcome.err
+        assert f"[data/{words}]" in outcome.err
         assert "Invented" not in outcome.err
 
 
 @pytest.mark.parametrize(
-    ("out", "salt", "words"),
+    ("out", "salt", "code"),
     [
-        ("Invented_Patient/out", "salt", "it lies in the input"),
-        ("full", "salt", "it holds other things"),
-        ("other", "salt", "another salt"),
-        ("other", None, "another salt"),
-        ("out", "out/salt", "handed on with the copies"),
-        ("out", "short", "less than 16 bytes"),
+        ("Invented_Patient/out", "salt", "usage/nested-folders"),
+        ("full", "salt", "usage/exists"),
+        ("other", "salt", "usage/other-salt"),
+        ("other", None, "usage/other-salt"),
+        ("out", "out/salt", "usage/nested-folders"),
+        ("out", "short", "usage/short-salt"),
     ],
 )
-def test_wrong_usage_is_refused_before_anything_is_written(out, salt, words, series, tmp_path, run):
+def test_wrong_usage_is_refused_before_anything_is_written(out, salt, code, series, tmp_path, run):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     (tmp_path / "short").write_text("secret")
@@ -257,7 +258,7 @@ def test_wrong_usage_is_refused_before_anything_is_written(out, salt, words, ser
     options = ("--salt-file", tmp_path / salt) if salt else ()
     outcome = run(series, "--out", tmp_path / out, *options)
     assert outcome.code == 2
-    assert words in outcome.err
+    assert f"[{code}]" in outcome.err
     assert sorted(tmp_path.rglob("*")) == before
 
 

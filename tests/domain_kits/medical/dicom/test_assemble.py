@@ -23,7 +23,7 @@ from dicom_series import (
     write_series,
 )
 
-from moekit import DataError
+from moekit.testing import refused
 from moekit_medical.dicom.assemble import assemble
 from moekit_medical.privacy import token
 
@@ -217,7 +217,7 @@ def test_a_deflated_bomb_is_not_inflated(series, monkeypatch):
 
 
 def test_nothing_at_the_path_is_an_error_without_the_path(tmp_path):
-    with pytest.raises(DataError) as caught:
+    with refused("data/not-found") as caught:
         assemble(tmp_path / "Doe_Jane", salt=SALT)
     assert "Doe" not in str(caught.value)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from moekit import DataError
+from moekit.testing import refused
 from moekit_medical.findings.overlay import draw_overlay, write_overlay
 from moekit_medical.findings.record import Finding
 
@@ -64,5 +64,5 @@ def test_nothing_of_the_series_is_in_the_file(volume, tmp_path):
 
 @pytest.mark.parametrize("place", [(8.0, 1.0, 1.0), (0.0, -1.0, 1.0), (0.0, 1.0, 16.0)])
 def test_a_place_outside_the_volume_is_refused(volume, place):
-    with pytest.raises(DataError):
+    with refused("data/outside-volume"):
         draw_overlay(volume, finding(*place))

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from moekit import DataError
+from moekit.testing import refused
 from moekit_medical.findings.record import Finding, in_order, write_csv, write_json
 
 
@@ -87,5 +87,5 @@ def test_the_best_finding_comes_first_and_ties_go_by_place():
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(changes):
-    with pytest.raises(DataError):
+    with refused("data/bad-finding"):
         make(**changes)

@@ -5,7 +5,7 @@ import pytest
 from highdicom import sr
 from pydicom.sr.codedict import codes
 
-from moekit import DataError
+from moekit.testing import refused
 from moekit_medical.findings.deidentify import deidentify
 from moekit_medical.findings.record import Finding
 from moekit_medical.findings.sources import write_dicom
@@ -109,7 +109,7 @@ def test_stand_ins_are_named_in_place_of_the_slices(findings, volume, slices, tm
 
 
 def test_stand_ins_must_be_one_for_each_slice(findings, volume, slices):
-    with pytest.raises(DataError):
+    with refused("data/other-slices"):
         build_report(findings, volume, slices, stand_ins=slices[1:])
 
 
@@ -117,5 +117,5 @@ def test_a_finding_on_an_absent_slice_is_refused(findings, volume, slices):
     stray = Finding(
         score=0.5, centre_mm=(0, 0, 0), centre_index=(0, 0, 0), sop_uid="1.2.3", size_mm=1.0
     )
-    with pytest.raises(DataError):
+    with refused("data/outside-volume"):
         build_report([*findings, stray], volume, slices)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from moekit import UsageError
+from moekit.testing import refused
 from moekit_medical.findings.record import Finding
 from moekit_medical.findings.suppression import suppress
 
@@ -69,5 +69,5 @@ def test_kept_findings_are_apart_and_each_dropped_one_is_close_to_a_better():
 
 @pytest.mark.parametrize("distance", [-1.0, float("nan"), float("inf")])
 def test_a_distance_that_is_none_is_refused(distance):
-    with pytest.raises(UsageError):
+    with refused("usage/out-of-range"):
         suppress([at(0, 0.5)], distance_mm=distance)

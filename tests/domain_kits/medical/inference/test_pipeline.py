@@ -12,7 +12,8 @@ import pydicom
 import pytest
 from inference_series import NODULE_MM, PATIENT, ROOT, Thorax, brightness, draw, write_series
 
-from moekit import DataError, UsageError
+from moekit import UsageError
+from moekit.testing import refused
 from moekit_medical.findings.record import DISCLAIMER
 from moekit_medical.findings.seg import read_segmentation
 from moekit_medical.inference.crops import PIXELS
@@ -352,12 +353,12 @@ def test_a_wrong_call_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
 
 
 def test_an_output_folder_within_the_input_is_refused(series: Path) -> None:
-    with pytest.raises(UsageError, match="within the input"):
+    with refused("usage/nested-folders"):
         run(series, series / "out")
 
 
 def test_nothing_at_the_path_is_an_error_without_the_path(tmp_path: Path) -> None:
-    with pytest.raises(DataError) as caught:
+    with refused("data/not-found") as caught:
         run(tmp_path / "Jane_Doe", tmp_path / "out")
     assert "Jane" not in str(caught.value)
 
@@ -385,5 +386,5 @@ def test_a_run_on_stacks_is_given_stacks(series: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("frames", [0, 2, -1])
 def test_an_even_number_of_frames_is_refused(frames: int, series: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="the frames are"):
+    with refused("usage/out-of-range"):
         run(series, tmp_path / "out", frames=frames)

@@ -5,8 +5,8 @@ import collections
 import numpy as np
 import pytest
 
-from moekit import DataError
 from moekit.data.images import read_image
+from moekit.testing import refused
 from moekit_medical.loaders import CT_DEMO
 from moekit_medical.loaders.crops import PIXEL_MM, Scan
 from moekit_medical.loaders.ct_demo import DENSE_HU, HIDDEN_MM, find_centres, hide_centre
@@ -96,6 +96,6 @@ def test_crops_show_the_slice_around_a_black_disc(dataset):
 
 
 def test_a_package_that_is_not_there_is_named_with_what_to_install():
-    with pytest.raises(DataError) as caught:
+    with refused("data/not-installed") as caught:
         package_folder("no_such_module_of_slices", "some-slices")
     assert caught.value.fix == "pip install some-slices"

@@ -10,6 +10,7 @@ import pytest
 from loader_tables import SECRET, edit_table, pixels_of, text_of, write_table
 
 from moekit import DataError
+from moekit.testing import refused
 from moekit_medical.dicom.assemble import assemble
 from moekit_medical.loaders.crops import WINDOW_HU, crop, turn_to_patient
 from moekit_medical.loaders.examples import write_dicom_example
@@ -113,7 +114,7 @@ def test_series_of_one_patient_or_one_study_lie_in_one_split(folder):
 
 def test_the_column_patient_goes_before_the_headers(folder):
     edit_files(folder, lambda d: setattr(d, "PatientID", "anonymous"))
-    with pytest.raises(DataError, match="the headers of all series state one patient") as caught:
+    with refused("data/too-few-groups") as caught:
         load_dicom(folder, 0)
     assert "anonymous" not in str(caught.value)
     edit_table(
@@ -139,7 +140,7 @@ def test_a_study_in_two_splits_is_refused(folder):
             *(f"{t},{splits[i // 2]}" for i, t in enumerate(lines[1:])),
         ],
     )
-    with pytest.raises(DataError, match="'patient of line 2' lies in the splits test and train"):
+    with refused("data/leaking-group", match="'patient of line 2'"):
         load_dicom(folder, 0)
 
 
@@ -175,20 +176,20 @@ def test_a_row_whose_place_is_not_in_the_series_is_skipped(folder, cells, says):
 
 
 @pytest.mark.parametrize(
-    ("cells", "says"),
+    ("cells", "code", "named"),
     [
-        ("1.2,1,,,,,,", "not exactly one of the centres"),
-        ("1.2,1,1,2,3,1.2.3,1,1", "not exactly one of the centres"),
-        ("1.2,1,,,,1.2.3,,", "not all filled or all empty"),
-        ("1.2,1,,,,,1,1", "not all filled or all empty"),
-        ("1.2,1,,,,1.2.3,1,", "row, column are not 2 numbers"),
-        (",1,1,2,3,,,", "no series"),
-        (f"1.2,1,{SECRET},2,3,,,", "x, y, z are not 3 numbers"),
+        ("1.2,1,,,,,,", "data/column-conflict", "x,y,z"),
+        ("1.2,1,1,2,3,1.2.3,1,1", "data/column-conflict", "x,y,z"),
+        ("1.2,1,,,,1.2.3,,", "data/column-conflict", "sop"),
+        ("1.2,1,,,,,1,1", "data/column-conflict", "sop"),
+        ("1.2,1,,,,1.2.3,1,", "data/bad-value", "row, column"),
+        (",1,1,2,3,,,", "data/empty-cell", "series"),
+        (f"1.2,1,{SECRET},2,3,,,", "data/bad-value", "x, y, z"),
     ],
 )
-def test_a_line_that_cannot_be_meant_is_refused(tmp_path, cells, says):
+def test_a_line_that_cannot_be_meant_is_refused(tmp_path, cells, code, named):
     write_table(tmp_path, HEADER, [cells.split(",")])
-    with pytest.raises(DataError, match=says) as caught:
+    with refused(code, match=named) as caught:
         load_dicom(tmp_path, 0)
     assert caught.value.whose == "labels.csv, line 2"
     assert SECRET not in str(caught.value)

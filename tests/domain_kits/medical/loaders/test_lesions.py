@@ -21,6 +21,7 @@ from loader_tables import pixels_of, text_of
 from PIL import Image
 
 from moekit import DataError
+from moekit.testing import refused
 from moekit_medical.dicom.assemble import assemble
 from moekit_medical.loaders.lesions import load_lesions
 
@@ -84,7 +85,7 @@ def test_the_share_of_slices_without_a_lesion_is_chosen_whatever_the_seed(folder
             ids.append({sample.id for sample in samples})
         assert ids[0] == ids[1]
     for text in ("-1", "nan", "many"):
-        with pytest.raises(DataError, match="option negatives"):
+        with refused("data/bad-option", match="negatives"):
             load_lesions(option(folder, f"negatives={text}"), 0)
 
 
@@ -97,7 +98,7 @@ def test_pictures_are_written_once_and_follow_content_alone(folder, cache):
 
 def test_one_patient_is_refused_unless_slices_are_dealt_in_blocks(folder, tmp_path):
     alone = (folder / "p1").rename(tmp_path / "alone")
-    with pytest.raises(DataError, match="of 1 patient, so"):
+    with refused("data/too-few-groups"):
         load_lesions(alone, 0)
     dataset = load_lesions(option(alone, "split=slices"), 0)
     assert "not by patient" in dataset.split_note
@@ -109,7 +110,7 @@ def test_one_patient_is_refused_unless_slices_are_dealt_in_blocks(folder, tmp_pa
         assert any(sample.label for sample in dataset.split(split))
         last = max(numbers)
     assert any("gap" in skip.reason for skip in dataset.skipped)
-    with pytest.raises(DataError, match="option split"):
+    with refused("data/bad-option", match="split"):
         load_lesions(option(alone, "split=patients"), 0)
 
 

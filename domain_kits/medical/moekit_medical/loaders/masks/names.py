@@ -49,5 +49,6 @@ def parse_names(text: str | None) -> LesionNames:
             f"the labels are not 1 to {_MOST} words with commas between them",
             whose="the option roi",
             fix="write it as in ?roi=gtv*,tumour; * stands for any letters",
+            code="data/bad-option",
         )
     return LesionNames(patterns=patterns)
