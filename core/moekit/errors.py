@@ -11,7 +11,7 @@ MoekitError                exit 1   a stated condition failed
 ```
 
 Each error has a `code` such as `data/empty-split`: the prefix of its class, and words that stay the
-same when its message is worded anew. Programs and tests go by the code, people search for it.
+same when its message changes. Programs and tests go by the code, people search for it.
 docs/ERRORS.md lists all of them.
 """
 

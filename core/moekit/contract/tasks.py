@@ -101,7 +101,7 @@ class Answering:
         whole: Makes what puts the outputs of the windows of one picture together, for the size
             (H, W) of the picture and the context. Its outputs cover `Frame(height=H, width=W)`,
             which items then bear. The task's targets and talliers read `Sample.window` and
-            `Item.frame`. None if the task answers pictures at once alone.
+            `Item.frame`. None if the task only answers whole pictures.
     """
 
     merge: Callable[[Sequence[Outputs]], Outputs]
