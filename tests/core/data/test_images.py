@@ -55,7 +55,7 @@ def test_a_file_cut_off_anywhere_is_refused_by_name(tmp_path, picture, suffix):
     path = tmp_path / f"cut.{suffix}"
     for share in (0.02, 0.1, 0.5, 0.9):
         path.write_bytes(data[: int(share * len(data))])
-        with refused("image/damaged", match=rf"cut\.{suffix}"):
+        with pytest.raises(ImageError, match=rf"cut\.{suffix}"):
             read_image(path)
 
 
