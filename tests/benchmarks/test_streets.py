@@ -45,30 +45,50 @@ def made(runs, data, name, *, changes=(), **recipe):
     return [tallies for tallies, _ in found], [facts for _, facts in found]
 
 
-def test_outlines_of_streets(data, runs, record, record_figure):
+def test_the_kit_beside_a_linear_head(data, runs, record, record_figure):
     ours, facts = made(runs, data, "kit")
-    plain, plain_facts = made(runs, data, "concatenation", changes=("concatenation",))
     floor, floor_facts = made(runs, data, "linear", changes=("linear",), **LINEAR)
-    kit = [tallies[0] for tallies in ours]
-    over_linear = gain(list(zip(kit, [tallies[0] for tallies in floor], strict=True)), miou)
-    over_plain = gain(list(zip(kit, [tallies[0] for tallies in plain], strict=True)), miou)
+    over_linear = gain(_pairs(ours, floor), miou)
     figures = {
-        "miou": mean_of(kit, miou),
+        "miou": mean_of([kit for kit, _ in ours], miou),
+        "miou_frozen": mean_of([frozen for _, frozen in ours], miou),
+        "miou_linear": mean_of([linear for linear, _ in floor], miou),
         "gain_over_linear": over_linear,
-        "gain_of_cross_layer": over_plain,
         "gain_of_specialists": gain(ours, miou),
         "cost": cost(facts),
         "seeds": SEEDS,
-        "runs": {"kit": facts, "concatenation": plain_facts, "linear": floor_facts},
+        "runs": {"kit": facts, "linear": floor_facts},
     }
-    record("camvid", figures)
-    command = f'{COMMAND}"outlines_of_streets and not unet"'
-    keep(record_figure, "camvid.gain_over_linear", over_linear, command=command)
-    keep(record_figure, "camvid.gain_of_cross_layer", over_plain, command=command)
-    check_cost(figures["cost"], cost(plain_facts), cost(floor_facts))
+    record("camvid_linear", figures)
+    keep(record_figure, "camvid.gain_over_linear", over_linear, command=f"{COMMAND}linear")
+    check_cost(figures["cost"], cost(floor_facts))
 
 
-def test_outlines_of_streets_beside_a_unet(data, runs, record, record_figure):
+def test_attention_beside_concatenation(data, runs, record, record_figure):
+    """The same depths and as many parameters: with specialists, and on the frozen backbone."""
+    ours, _ = made(runs, data, "kit")
+    plain, facts = made(runs, data, "concatenation", changes=("concatenation",))
+    over_plain = gain(_pairs(ours, plain), miou)
+    frozen = [(attention, other) for (_, attention), (_, other) in zip(ours, plain, strict=True)]
+    figures = {
+        "gain_of_cross_layer": over_plain,
+        "gain_of_cross_layer_frozen": gain(frozen, miou),
+        "miou_concatenation": mean_of([kit for kit, _ in plain], miou),
+        "cost": cost(facts),
+        "seeds": SEEDS,
+        "runs": facts,
+    }
+    record("camvid_fusion", figures)
+    keep(record_figure, "camvid.gain_of_cross_layer", over_plain, command=f"{COMMAND}attention")
+    check_cost(figures["cost"])
+
+
+def _pairs(ours, theirs):
+    """The kits' tallies of two lists of runs, seed by seed."""
+    return [(kit, other) for (kit, _), (other, _) in zip(ours, theirs, strict=True)]
+
+
+def test_the_kit_beside_a_unet(data, runs, record, record_figure):
     pytest.importorskip(
         "segmentation_models_pytorch",
         reason=f"{lite0.INSTALL} segmentation-models-pytorch",
