@@ -46,7 +46,7 @@ class KitSpec:
         predict: Takes the place of the core's way of answering images one by one, for inputs that
             are no plain images; returns a JSON-ready summary. None for plain images.
         reader: Turns inputs into items if they are no plain images and the core answers the items;
-            None for plain images.
+            None for plain images, or with `predict`.
         demo_inputs: Inputs that `moekit demo` predicts after the evaluation, by a name for their
             output folder; called with a folder for files that must be made. None for no such part.
         stack_experts: Names of registered experts that each slot gets too if samples are stacks of

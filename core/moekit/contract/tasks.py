@@ -17,6 +17,7 @@ from moekit.contract.answers import Answer, Item, Tallier, TaskContext
 from moekit.contract.outputs import Field, HeadSite, Outputs
 from moekit.contract.recipe import Recipe
 from moekit.contract.report import ReportContext, ReportSection
+from moekit.errors import ImageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -290,12 +291,28 @@ class TaskSpec:
 
 
 class ItemReader(Protocol):
-    """Turns the inputs of `moekit predict` into pictures, where one input may hold many items."""
+    """Turns the inputs of `moekit predict` into items, where one input may hold many.
 
-    def items(self, paths: Sequence[Path]) -> Iterator[tuple[str, Sequence[Image]]]:
-        """Yields the name of each item and its frames, RGB."""
+    The engine answers the items as it answers images: with a journal, so that a command that was
+    killed goes on, and with overlays and files of the task.
+    """
+
+    def items(self, paths: Sequence[Path]) -> Iterator[tuple[str, Sequence[Image] | ImageError]]:
+        """Yields the name of each item and its frames, RGB and of one size.
+
+        Names are unique, are the same in each call, and are relative paths, since files of the
+        output are called so. An `ImageError` in place of frames says why an item cannot be read.
+        """
         ...
 
-    def gather(self, answered: Sequence[tuple[str, Answer]], out: Path) -> dict[str, Any]:
-        """Puts the answers of the items together, writes OUT and returns a JSON-ready summary."""
+    def gather(self, rows: Sequence[Mapping[str, Any]], out: Path) -> dict[str, Any]:
+        """Puts the items of each input together at the end.
+
+        Args:
+            rows: Of all items, in their order, as predictions.jsonl has them; `file` is the name.
+            out: The output folder, to write a file for each input, or for all.
+
+        Returns:
+            JSON-ready facts for the summary.
+        """
         ...

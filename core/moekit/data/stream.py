@@ -9,7 +9,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -232,6 +232,66 @@ def image_batches(
                 except ImageError as error:
                     found.append(error.what)
             yield batch_of([inputs[row][0] for row in piece], piece, found, preprocess)
+
+
+def item_batches(
+    items: Iterable[tuple[str, Stack | ImageError]],
+    preprocess: Preprocess,
+    *,
+    batch_size: int,
+    pictures: int | None = None,
+) -> Iterator[ImageBatch]:
+    """Batches of items that are decoded already, read no further ahead than one batch.
+
+    Args:
+        items: Name and RGB frames of each, or why it cannot be read.
+        preprocess: Makes the tensors.
+        batch_size: Items a batch; one that is to be cut has a batch of its own.
+        pictures: As of `image_batches`.
+
+    Raises:
+        UsageError: An item has another number of frames than the run was trained with.
+    """
+    rows: list[int] = []
+    ids: list[str] = []
+    found: list[ReadSample | str] = []
+
+    def flushed() -> Iterator[ImageBatch]:
+        if rows:
+            yield batch_of(ids, rows, found, preprocess)
+        for part in (rows, ids, found):
+            part.clear()
+
+    for row, (name, frames) in enumerate(items):
+        if isinstance(frames, ImageError):
+            one: ReadSample | str = frames.what
+        else:
+            check_frames(len(frames), preprocess)
+            one = prepare(frames, preprocess, pictures)
+        alone = isinstance(one, ReadSample) and one.tensor is None
+        if alone:
+            yield from flushed()
+        rows.append(row)
+        ids.append(name)
+        found.append(one)
+        if alone or len(rows) == batch_size:
+            yield from flushed()
+    yield from flushed()
+
+
+def check_frames(count: int, preprocess: Preprocess) -> None:
+    """Refuses an item with another number of frames than the run was made with.
+
+    Raises:
+        UsageError: It has.
+    """
+    if count != preprocess.frames:
+        raise UsageError(
+            f"stacks of {count} were given, the run was made with stacks of {preprocess.frames}",
+            whose="the pictures",
+            fix="give stacks of as many pictures as the run was made with, or another run",
+            code="usage/frame-count",
+        )
 
 
 def read_sample(path: Path, preprocess: Preprocess, pictures: int | None) -> ReadSample:

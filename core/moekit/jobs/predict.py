@@ -15,7 +15,7 @@ from moekit.jobs.trained import Opening, Trained, open_trained
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run
 from moekit.prediction.inputs import check_paths, collect_inputs
-from moekit.prediction.predict import predict
+from moekit.prediction.predict import predict, predict_items
 from moekit.runs.run import Run
 from moekit.runtime.answerer import UNREADABLE, Pictures
 
@@ -57,20 +57,26 @@ def predict_inputs(
             fix="leave it out",
             code="usage/not-for-task",
         )
-    found = collect_inputs(inputs) if spec.predict is None else []
+    images = spec.predict is None and spec.reader is None
+    found = collect_inputs(inputs) if images else []
     trained = open_trained(spec, run, registry=registry, how=how)
     if spec.predict is not None:
         return spec.predict(_own_way(trained, inputs, out, batch_size, on_progress))
     began = time.perf_counter()
-    rows = predict(
-        found,
-        answerer=trained.answerer,
-        provenance=trained.provenance,
-        out=out,
-        batch_size=batch_size,
-        on_progress=on_progress,
-    )
-    gathered = trained.answerer.task.show.gather(out, rows)
+    how_to: dict[str, Any] = {
+        "answerer": trained.answerer,
+        "provenance": trained.provenance,
+        "out": out,
+        "batch_size": batch_size,
+        "on_progress": on_progress,
+    }
+    if spec.reader is None:
+        rows = predict(found, **how_to)
+    else:
+        rows = predict_items(spec.reader.items(tuple(inputs)), **how_to)
+    gathered = dict(trained.answerer.task.show.gather(out, rows))
+    if spec.reader is not None:
+        gathered |= spec.reader.gather(rows, out)
     return {
         **trained.provenance,
         "n": len(rows),

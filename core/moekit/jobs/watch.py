@@ -49,7 +49,7 @@ def watch_folder(
     registry = Registry()
     run = Run(run_folder)
     spec = kit_of_run(registry, kit, run.read_finished())
-    if spec.predict is not None:
+    if spec.predict is not None or spec.reader is not None:
         raise UsageError(
             f"the kit {spec.name} predicts in its own way, not image by image",
             whose="moekit watch",

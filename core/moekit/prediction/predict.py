@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ from PIL import Image
 
 from moekit.contract.answers import Answer, Item
 from moekit.data.pictures import LONG_SIDE, save_jpeg
-from moekit.data.stream import image_batches
+from moekit.data.stream import ImageBatch, image_batches, item_batches
+from moekit.errors import DataError, ImageError, UsageError
 from moekit.files import atomic_path, atomic_text
 from moekit.runs.journal import Journal, read_journal
 from moekit.runtime.answerer import Answerer, Row
 
+JOURNAL = "predictions.jsonl"
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -50,18 +52,96 @@ def predict(
         UsageError: The folder holds predictions that were made otherwise.
         StorageError: The output cannot be written.
     """
-    journal = out / "predictions.jsonl"
-    columns = ("file", *answerer.task.show.columns)
-    done = {row["file"]: row for row in read_rows(journal, provenance, columns)}
+    done = _rows_done(answerer, provenance, out)
     waiting = [(name, path) for name, path in inputs if name not in done]
-    with Journal(journal, provenance) as file:
-        for rows in _answer(waiting, answerer, out, batch_size):
+    batches = image_batches(waiting, answerer.preprocess, batch_size=batch_size, pictures=LONG_SIDE)
+    with Journal(out / JOURNAL, provenance) as file:
+        for rows in _answer(batches, lambda row: waiting[row][0], answerer, out, batch_size):
             file.append(rows)
             done |= {row["file"]: row for row in rows}
             on_progress("images", len(done), len(inputs))
-    rows = [done[name] for name, _ in inputs]
-    _write_csv(out / "predictions.csv", rows, columns)
+    return _finished([name for name, _ in inputs], done, answerer, out)
+
+
+def predict_items(
+    items: Iterable[tuple[str, Sequence[Image.Image] | ImageError]],
+    *,
+    answerer: Answerer,
+    provenance: dict[str, Any],
+    out: Path,
+    batch_size: int,
+    on_progress: OnProgress,
+) -> list[Row]:
+    """Answers items that a kit's reader makes of its inputs, as `predict` answers images.
+
+    Args:
+        items: Name and RGB frames of each, or why it cannot be read; see `ItemReader.items`.
+        answerer: As of `predict`.
+        provenance: As of `predict`.
+        out: The output folder.
+        batch_size: Items a forward pass.
+        on_progress: Called with a description, the items that this call has answered and those that
+            it has read.
+
+    Returns:
+        One row an item, in their order.
+
+    Raises:
+        UsageError: As of `predict`; or two items share a name, or have another number of frames
+            than the run was trained with.
+        StorageError: The output cannot be written.
+    """
+    done = _rows_done(answerer, provenance, out)
+    names: dict[str, None] = {}
+    waiting: list[str] = []
+    answered = 0
+
+    def new() -> Iterator[tuple[str, Sequence[Image.Image] | ImageError]]:
+        for name, frames in items:
+            if name in names:
+                raise UsageError(
+                    f"two items are called {name}",
+                    whose="the kit's reader",
+                    fix="give each input once; if that is so, report it to the kit's authors",
+                    code="usage/same-name",
+                )
+            names[name] = None
+            if name not in done:
+                waiting.append(name)
+                yield name, frames
+
+    batches = item_batches(new(), answerer.preprocess, batch_size=batch_size, pictures=LONG_SIDE)
+    with Journal(out / JOURNAL, provenance) as file:
+        for rows in _answer(batches, waiting.__getitem__, answerer, out, batch_size):
+            file.append(rows)
+            done |= {row["file"]: row for row in rows}
+            answered += len(rows)
+            on_progress("items", answered, len(waiting))
+    if not names:
+        raise DataError(
+            "the inputs hold no item",
+            whose="the kit's reader",
+            fix="check what was given",
+            code="data/no-image",
+        )
+    return _finished(list(names), done, answerer, out)
+
+
+def _rows_done(answerer: Answerer, provenance: dict[str, Any], out: Path) -> dict[str, Row]:
+    rows = read_rows(out / JOURNAL, provenance, _columns(answerer))
+    return {row["file"]: row for row in rows}
+
+
+def _finished(
+    names: Sequence[str], done: Mapping[str, Row], answerer: Answerer, out: Path
+) -> list[Row]:
+    rows = [done[name] for name in names]
+    _write_csv(out / "predictions.csv", rows, _columns(answerer))
     return rows
+
+
+def _columns(answerer: Answerer) -> tuple[str, ...]:
+    return ("file", *answerer.task.show.columns)
 
 
 def read_rows(journal: Path, provenance: dict[str, Any], columns: Sequence[str]) -> Iterator[Row]:
@@ -76,22 +156,20 @@ def read_rows(journal: Path, provenance: dict[str, Any], columns: Sequence[str])
 
 
 def _answer(
-    inputs: Sequence[tuple[str, Path]], answerer: Answerer, out: Path, batch_size: int
+    batches: Iterable[ImageBatch],
+    name: Callable[[int], str],
+    answerer: Answerer,
+    out: Path,
+    batch_size: int,
 ) -> Iterator[list[Row]]:
     """Yields the finished rows of one batch while the next one is computed."""
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         pending: list[concurrent.futures.Future[Row]] = []
-        for batch in image_batches(
-            inputs, answerer.preprocess, batch_size=batch_size, pictures=LONG_SIDE
-        ):
+        for batch in batches:
             rows = [answerer.unreadable(skip.id, skip.reason) for skip in batch.skipped]
             started: list[concurrent.futures.Future[Row]] = []
-            pictures = {
-                inputs[row][0]: one for row, one in zip(batch.rows, batch.pictures, strict=True)
-            }
-            for items, computed in answerer.computed(
-                batch, lambda row: inputs[row][0], batch_size=batch_size
-            ):
+            pictures = {name(row): one for row, one in zip(batch.rows, batch.pictures, strict=True)}
+            for items, computed in answerer.computed(batch, name, batch_size=batch_size):
                 # All of a batch at once: vectorised arithmetic rounds one item alone otherwise.
                 found = pool.submit(
                     answerer.task.answering.answers,

@@ -10,9 +10,8 @@ from PIL import Image
 
 from moekit.contract.answers import Answer, Item, TaskContext
 from moekit.contract.tasks import TaskSpec
-from moekit.data.stream import ImageBatch, Preprocess, batch_of, prepare
+from moekit.data.stream import ImageBatch, Preprocess, batch_of, check_frames, prepare
 from moekit.data.windows import together
-from moekit.errors import UsageError
 from moekit.runtime.parts import computed_parts
 from moekit.runtime.predictor import Compute, Computed
 
@@ -51,15 +50,8 @@ class Answerer:
             UsageError: A stack has another number of pictures than the run was trained with.
         """
         stacks = [[one] if isinstance(one, Image.Image) else list(one) for one in pictures]
-        frames = self.preprocess.frames
-        wrong = [len(stack) for stack in stacks if len(stack) != frames]
-        if wrong:
-            raise UsageError(
-                f"stacks of {wrong[0]} were given, the run was made with stacks of {frames}",
-                whose="the pictures",
-                fix="give stacks of as many pictures as the run was made with, or another run",
-                code="usage/frame-count",
-            )
+        for stack in stacks:
+            check_frames(len(stack), self.preprocess)
         sizes = [(stack[0].height, stack[0].width) for stack in stacks]
         found: dict[int, Answer] = {}
         for rows in together(sizes, batch_size, self.preprocess.tiling):

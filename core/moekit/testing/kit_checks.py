@@ -5,14 +5,18 @@ Shapes: B images, N tokens, D width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from moekit.contract.kits import KitSpec
 from moekit.contract.recipe import Recipe
+from moekit.contract.tasks import ItemReader
+from moekit.errors import ImageError
 from moekit.files import read_json
 from moekit.plugins.changes import kit_of_frames
 from moekit.plugins.manifest import Input
@@ -166,6 +170,32 @@ def scores_stacks(subject: Subject, name: str) -> None:
     require_fields(outputs_of(runtime, modules, stacks), task, 3)
     together = runtime.predict(stacks, kit=spec.name)
     require_same(together, [runtime.predict(one[None], kit=spec.name) for one in stacks])
+
+
+@check("kit")
+def reads_items(subject: Subject, name: str) -> None:
+    """A reader gives items with names of their own, the same ones again, and frames of one size."""
+    spec = _spec(subject, name)
+    readers = [one for one in _variants(spec) if one.reader is not None]
+    if not readers:
+        raise NotApplicable("it has no reader")
+    for one in readers:
+        require(one.predict is None, "it has both a reader and a predict of its own")
+    if spec.demo_inputs is None:
+        raise NotApplicable("it gives no demo_inputs that its reader could read")
+    with private_folders() as folder:
+        paths = tuple(spec.demo_inputs(folder).values())
+        for one in readers:
+            first, again = ([*cast(ItemReader, one.reader).items(paths)] for _ in range(2))
+            names = [item for item, _ in first]
+            require(bool(names), "it reads no item of its demo_inputs")
+            require(len({*names}) == len(names), "two items share a name")
+            require(names == [item for item, _ in again], "names differ from call to call")
+            for item, frames in first:
+                require(not isinstance(frames, ImageError), f"it cannot read {item}")
+                kinds = {(frame.mode, frame.size) for frame in cast(Sequence[Image], frames)}
+                require(len(kinds) == 1, f"the frames of {item} differ in size")
+                require(next(iter(kinds))[0] == "RGB", f"the frames of {item} are not RGB")
 
 
 @check("kit")

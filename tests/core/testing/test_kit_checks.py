@@ -5,6 +5,7 @@ import secrets
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import moekit
@@ -85,7 +86,27 @@ class Hooks:
         return [moekit.ExpertSpec(name="awake", build=AwakeExpert, summary="-", source="-")]
 
 
+class Volumes:
+    """Reads two slices of whatever it is given."""
+
+    def __init__(self, names=("0", "1"), mode="RGB"):
+        self.names, self.mode = names, mode
+
+    def items(self, paths):
+        for path in paths:
+            for name in self.names:
+                yield f"{path.name}/{name}", [Image.new(self.mode, (4, 4))]
+
+    def gather(self, rows, out):
+        return {}
+
+
+def volume(folder):
+    return {"volume": folder / "volume"}
+
+
 BROKEN = {
+    "reads-items": {"reader": Volumes(names=("0", "0"))},
     "is-described": {"outcome_names": {"missed": "miss"}},
     "names-what-there-is": {"metrics": ("nonesuch",)},
     "fits-the-backbone": {"head_blocks": (40,)},
@@ -103,6 +124,8 @@ GOOD = dataclasses.replace(
     name="specimen",
     build_head=Head,
     stack_experts=REFERENCE_KIT.slots[0].experts,
+    reader=Volumes(),
+    demo_inputs=volume,
 )
 
 
@@ -138,6 +161,19 @@ def test_a_broken_kit_fails_the_check_that_it_breaks(name, run_check, broken):
 def test_a_kit_that_has_nothing_to_do_with_stacks_is_not_asked_about_them(run_check):
     with pytest.raises(NotApplicable, match="no stacks"):
         run_check("kit", "scores-stacks", dataclasses.replace(GOOD, stack_experts=()))
+
+
+def test_a_reader_is_held_to_what_the_engine_needs(run_check):
+    with pytest.raises(NotApplicable, match="no reader"):
+        run_check("kit", "reads-items", dataclasses.replace(GOOD, reader=None))
+    with pytest.raises(NotApplicable, match="demo_inputs"):
+        run_check("kit", "reads-items", dataclasses.replace(GOOD, demo_inputs=None))
+    gray = dataclasses.replace(GOOD, reader=Volumes(mode="L"))
+    with pytest.raises(ConformanceError, match="not RGB"):
+        run_check("kit", "reads-items", gray)
+    both = dataclasses.replace(GOOD, predict=lambda job: {})
+    with pytest.raises(ConformanceError, match="both a reader and a predict"):
+        run_check("kit", "reads-items", both)
 
 
 def test_a_kit_with_nothing_to_train_does_not_fit(run_check):

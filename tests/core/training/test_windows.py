@@ -9,7 +9,7 @@ import pytest
 from lightning.fabric import Fabric
 from PIL import Image
 
-from moekit import Recipe, Registry, UsageError
+from moekit import Recipe, Registry
 from moekit.data import images as reading
 from moekit.evaluation.evaluate import EvaluateJob, evaluate
 from moekit.prediction.predict import predict
@@ -19,6 +19,7 @@ from moekit.tasks.segment import SEGMENT, LinearSegHead
 from moekit.tasks.segment.example import write_example
 from moekit.tasks.segment.tally import Counts
 from moekit.tasks.segment.truth import read_truth
+from moekit.testing import refused
 from moekit.testing.inputs import write_images
 from moekit.testing.reference import QUICK, REFERENCE_KIT, SIDE, add_reference, small_backbone
 from moekit.training.adapt import AdaptJob, adapt
@@ -166,6 +167,6 @@ def test_pictures_no_larger_than_the_window_give_the_bytes_of_a_run_without(
 def test_a_task_that_puts_no_windows_together_is_refused(tmp_path, registry):
     (tmp_path / "images").mkdir()
     dataset = write_images(tmp_path / "images", None, side=SIDE)
-    with pytest.raises(UsageError, match="not window by window"):
+    with refused("usage/tile"):
         adapted(tmp_path / "run", dataset, registry, kit=REFERENCE_KIT, tile=28)
     assert not (tmp_path / "run").exists()
