@@ -17,6 +17,7 @@ from moekit.errors import StorageError
 from moekit.evaluation import spool as spools
 from moekit.evaluation.evaluate import EvaluateJob, evaluate
 from moekit.evaluation.spool import PictureSpool
+from moekit.report.report import render_report
 from moekit.runs.run import Run
 from moekit.tasks.segment import LinearSegHead
 from moekit.tasks.segment.example import write_example
@@ -86,6 +87,9 @@ def test_the_record_is_read_once_and_each_picture_decoded_once(job, registry, re
     index = json.loads((job.run.folder / "overlays/index.json").read_text())
     assert bool(index) == (job.kit.task == "segment")  # the head for scores gives no map
     assert all((job.run.folder / "overlays" / entry["file"]).is_file() for entry in index)
+    reads.clear()
+    render_report(job.run.folder, registry=registry)
+    assert reads[job.run.record] == 1
 
 
 def test_worst_pictures_are_those_of_their_items(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from lightning.fabric import Fabric
 from PIL import Image
 
-from moekit import Registry
+from moekit import Registry, Runtime
 from moekit.jobs.predict import predict_inputs
 from moekit.jobs.trained import Opening
 from moekit.jobs.watch import watch_folder
@@ -139,10 +139,9 @@ def test_items_are_answered_and_gathered_and_a_killed_command_goes_on(run, volum
         assert before == after
 
 
-def test_items_are_answered_as_their_pictures_are(run, volumes, tmp_path):
-    from moekit import Runtime
-
+def test_items_are_answered_as_their_pictures_are(run, volumes, tmp_path, reads):
     summary, _ = predicted(run, volumes[:1], tmp_path / "out")
+    assert reads[run / "run.json"] == 1
     runtime = Runtime(small_backbone())
     runtime.load(run)
     pictures = [Image.fromarray(plane).convert("RGB") for plane in np.load(volumes[0])]
