@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import click
 import pytest
@@ -16,13 +15,11 @@ def run(code):
     )
 
 
-def test_help_takes_less_than_a_third_of_a_second():
-    times = []
-    for _ in range(5):
-        began = time.perf_counter()
-        assert run(START + "main(['--help'])").returncode == 0
-        times.append(time.perf_counter() - began)
-    assert min(times) < 0.3
+def test_help_takes_less_than_a_third_of_a_second(processor_time):
+    times = [processor_time(START + "main(['--help'])")[0] for _ in range(5)]
+    floors = [processor_time("import click")[0] for _ in range(5)]
+    # On a machine where the library of commands takes as long, it is the measure.
+    assert min(times) < max(0.3, 2.5 * min(floors))
 
 
 @pytest.mark.parametrize(
