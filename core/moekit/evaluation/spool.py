@@ -26,7 +26,7 @@ class PictureSpool:
     not fit into `IN_MEMORY` bytes goes to a file without a name, which ends with the process too.
 
     Args:
-        folder: Where that file lies.
+        folder: Where that file lies; made with the first pictures.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -86,6 +86,7 @@ class PictureSpool:
             ) from error
 
     def _write(self, pictures: Sequence[Image.Image]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
         for picture in pictures:
             encoded = io.BytesIO()
             picture.save(encoded, format="JPEG", quality=_QUALITY)

@@ -51,7 +51,8 @@ def test_a_real_clip_equals_its_frames_one_by_one(backbone: MoEBackbone, photos:
     clips = photos[:, :, :112, :112].unflatten(0, (2, 2))
     features: Features = backbone(clips)
     alone = [backbone(frame[None]).final_BND for clip in clips for frame in clip]
-    torch.testing.assert_close(features.final_BND, torch.cat(alone), rtol=1e-5, atol=1e-5)
+    # A batch and one frame add up in another order, by instruction set and threads.
+    torch.testing.assert_close(features.final_BND, torch.cat(alone), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_changed_weights_are_refused(moekit, cells, run, result, tmp_path):
     path.write_bytes(data)
     refused = moekit("evaluate", "industrial", "--data", f"folder={cells}", "--run", copy)
     assert refused.code == 1
-    assert "[weights/wrong-hash]" in refused.err
+    assert "[weights/damaged]" in refused.err
 
 
 def test_an_export_predicts_as_the_run_in_float32(moekit, cells, run, result, tmp_path):

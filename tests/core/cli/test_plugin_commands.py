@@ -132,7 +132,7 @@ def test_switching_one_of_two_plugins_off_frees_the_short_name(moekit, add, monk
         ({"hooks": "raise ValueError('no luck')"}, "ValueError: no luck"),
         ({"hooks": "import sys\nsys.exit(0)"}, "SystemExit: 0"),
         ({"hooks": "import moekit"}, "[plugin/not-as-declared]"),
-        ({"hooks": HOOKS.replace("return command", "return 3")}, "[plugin/bad-record]"),
+        ({"hooks": HOOKS.replace("return command", "return 3")}, "[plugin/command-failed]"),
         ({"hooks": HOOKS.replace("import click", "import nonesuch")}, "ModuleNotFoundError"),
     ],
 )

@@ -128,7 +128,7 @@ def test_a_broken_plugin_says_so_again_when_it_is_asked_again(install: Install) 
     install("broken", metrics=("one",), hooks="raise ValueError('no luck')")
     registry = Registry()
     for name in ("one", "broken/one"):
-        with refused("plugin/hook-failed", match="ValueError: no luck"):
+        with refused("plugin/import-failed", match="ValueError: no luck"):
             registry.metric(name)
         with refused("plugin/not-usable", match=f"'{name}'"):
             registry.metric(name)

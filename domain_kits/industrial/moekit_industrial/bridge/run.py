@@ -112,7 +112,6 @@ def evaluate_baseline(
             fix="choose another --out",
             code="usage/exists",
         )
-    job.out.mkdir(parents=True, exist_ok=True)
     with PictureSpool(job.out) as spool:
         return _evaluate(job, registry, on_progress, spool)
 

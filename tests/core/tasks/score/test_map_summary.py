@@ -233,12 +233,14 @@ def test_each_subtype_has_its_own_figure(tmp_path):
         assert list(part["metrics"]) == list(result["metrics"])
 
 
-@pytest.mark.parametrize("value", [2.0, "raise"])
-def test_a_map_metric_that_breaks_its_word_is_named(tmp_path, value):
+@pytest.mark.parametrize(
+    ("value", "code"), [(2.0, "plugin/metric-bounds"), ("raise", "plugin/metric-failed")]
+)
+def test_a_map_metric_that_breaks_its_word_is_named(tmp_path, value, code):
     def compute(counts):
         if value == "raise":
             raise RuntimeError("no")
         return value
 
-    with refused("plugin/metric-failed", match="odd"):
+    with refused(code, match="odd"):
         summary_of(tmp_path, [spec(compute, "odd")])

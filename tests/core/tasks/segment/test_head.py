@@ -62,7 +62,7 @@ def test_it_learns_what_lies_where(name, generator):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for module in head.modules():
-            if isinstance(module, nn.Conv2d) and module is not head.classify:
+            if isinstance(module, nn.Conv2d | nn.Linear) and module is not head.classify:
                 module.reset_parameters()
         given = tokens(generator, grid, count=8)
         truth = (given[1][:, 5:, 0] > 0).long().reshape(8, 6, 6)

@@ -98,7 +98,7 @@ def test_a_damaged_model_is_refused_before_it_is_read(patchcore, weights, tmp_pa
     data = bytearray((copy / "model.safetensors").read_bytes())
     data[-1] ^= 1
     (copy / "model.safetensors").write_bytes(bytes(data))
-    with refused("weights/wrong-hash"):
+    with refused("weights/damaged"):
         load_fitted(copy, weights)
 
 

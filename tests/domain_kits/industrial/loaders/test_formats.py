@@ -204,9 +204,9 @@ def test_options_and_folders_that_do_not_fit_are_refused(tmp_path, text, code, n
 
 
 def test_a_set_that_is_not_there_names_the_downloader(tmp_path):
-    with refused("data/unreadable", match=r"anomalib\.data\.Visa\(root=PATH\)\.prepare_data"):
+    with refused("data/not-found", match=r"anomalib\.data\.Visa\(root=PATH\)\.prepare_data"):
         load_visa(tmp_path / "visa", 0)
-    with refused("data/unreadable", match=r"anomalib\.data\.BTech"):
+    with refused("data/not-found", match=r"anomalib\.data\.BTech"):
         load_btad(tmp_path / "btad", 0)
 
 
@@ -214,7 +214,7 @@ def test_a_mask_of_kolektor_that_cannot_be_read_makes_no_defect(tmp_path):
     write_kolektor(tmp_path)
     mask = tmp_path / "kos00/Part0_label.bmp"
     mask.write_text("no image")
-    with refused("data/unreadable", match=r"Part0_label\.bmp"):
+    with refused("image/not-an-image", match=r"Part0_label\.bmp"):
         load(tmp_path, "format=kolektor")
     mask.unlink()
     with refused("data/unreadable") as caught:
