@@ -12,27 +12,15 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from moekit.errors import (
-    DataError,
-    ImageError,
-    MoekitError,
-    PluginError,
-    StorageError,
-    UsageError,
-    WeightsError,
-)
+import moekit.errors
+from moekit.errors import MoekitError
 from moekit.files import atomic_text
 
-_TREE = (
-    MoekitError,
-    UsageError,
-    PluginError,
-    DataError,
-    ImageError,
-    WeightsError,
-    StorageError,
-)
-KINDS: dict[str, type[MoekitError]] = {kind.__name__: kind for kind in _TREE}
+KINDS: dict[str, type[MoekitError]] = {
+    name: kind
+    for name, kind in vars(moekit.errors).items()
+    if isinstance(kind, type) and issubclass(kind, MoekitError)
+}
 """The classes of the error tree by name."""
 
 _ODD = re.compile(r"[`|<>*\s]+")
