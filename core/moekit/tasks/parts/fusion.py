@@ -143,7 +143,8 @@ class ConcatenationFusion(nn.Module):
         scales: Sequence[int] = (1, 2, 4),
     ) -> None:
         super().__init__()
-        attention = AttentionFusion(width, blocks, out=out, heads=heads, scales=scales)
+        with torch.device("meta"):  # only its size is needed; no random number is drawn
+            attention = AttentionFusion(width, blocks, out=out, heads=heads, scales=scales)
         wanted = sum(one.numel() for one in attention.parameters()) - blocks * 2 * width
         each = blocks * width + 1 + _NEIGHBOURS + 1 + out
         inner = max(1, round((wanted - out) / each))

@@ -101,6 +101,14 @@ def test_concatenation_has_as_many_parameters(width, blocks):
     assert count(ConcatenationFusion(width, blocks, out=160)) == pytest.approx(attention, rel=0.01)
 
 
+def test_counting_the_other_kind_draws_no_random_number():
+    torch.manual_seed(0)
+    fusion = ConcatenationFusion(WIDTH, BLOCKS, out=16)
+    torch.manual_seed(0)
+    first = torch.nn.Conv2d(*fusion.mix[0].weight.shape[1::-1], 1)
+    assert torch.equal(fusion.mix[0].weight, first.weight)
+
+
 @pytest.mark.parametrize("kind", [AttentionFusion, ConcatenationFusion])
 def test_every_parameter_learns(kind, maps, randomise):
     fusion = kind(WIDTH, BLOCKS, out=16)
