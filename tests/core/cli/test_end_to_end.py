@@ -10,7 +10,7 @@ import pytest
 
 from moekit.cli.main import main
 
-ADAPT = ("--epochs", "2", "--views", "1", "--precision", "bf16")
+ADAPT = ("--epochs", "2", "--views", "1")
 
 
 @pytest.fixture(scope="module")
