@@ -23,9 +23,7 @@ test: lint
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	cd core && ../$(BIN)/mypy --config-file ../pyproject.toml moekit
-	for package in $(PACKAGES); do (cd $$(dirname $$package) && \
-		../../$(BIN)/mypy --config-file ../../pyproject.toml $$(basename $$package)) || exit 1; done
+	$(BIN)/mypy core/moekit $(PACKAGES)
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m pytest -m bench -s tests/benchmarks

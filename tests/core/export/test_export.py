@@ -15,6 +15,7 @@ from moekit.export.libraries import need
 from moekit.export.predictor import ExportedPredictor
 from moekit.export.record import open_export
 from moekit.export.sessions import onnx_session, openvino_session
+from moekit.runs.run import Run
 from moekit.runtime.predictor import Predictor
 from moekit.tasks.score import SCORE
 from moekit.tasks.score.predictions import Predictions
@@ -51,6 +52,24 @@ def write(make_run, make_task, preprocess, resolved):
         return run, record
 
     return call
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Where the run of `exported` is kept between tests."""
+    return tmp_path_factory.mktemp("kept") / "run"
+
+
+@pytest.fixture
+def exported(write, make_predictor, kept, tmp_path):
+    """A copy of a run with an export, which is made once, and the export's record."""
+    if kept.exists():
+        shutil.copytree(kept, tmp_path / "run")
+    else:
+        run, _ = write(make_predictor())
+        shutil.copytree(run.folder, kept)
+    run = Run(tmp_path / "run")
+    return run, json.loads((run.folder / "export" / "openvino" / "export.json").read_text())
 
 
 @pytest.mark.parametrize("format_", ["onnx", "openvino"])
@@ -99,9 +118,8 @@ def test_a_graph_outside_the_tolerance_leaves_nothing(write, make_predictor, mak
     assert list((run.folder / "export").iterdir()) == []
 
 
-def test_an_export_is_replaced_but_another_folder_is_not(write, make_predictor, make_run):
-    predictor = make_predictor()
-    run, _ = write(predictor)
+def test_an_export_is_replaced_but_another_folder_is_not(write, make_predictor, exported):
+    predictor, (run, _) = make_predictor(), exported
     write(predictor, run=run)
     other = run.folder / "export" / "other"
     other.mkdir()
@@ -111,9 +129,8 @@ def test_an_export_is_replaced_but_another_folder_is_not(write, make_predictor, 
     assert (other / "mine.txt").read_text() == "mine"
 
 
-def test_an_export_of_other_weights_is_refused(write, make_predictor, make_run, randomise):
-    predictor = make_predictor()
-    run, _ = write(predictor)
+def test_an_export_of_other_weights_is_refused(exported, make_predictor, make_run, randomise):
+    predictor, (run, _) = make_predictor(), exported
     randomise(predictor.kit, seed=5)
     other = make_run(predictor, "other")
     with refused("weights/other-weights"):
@@ -124,8 +141,8 @@ def test_an_export_of_other_weights_is_refused(write, make_predictor, make_run, 
 
 
 @pytest.mark.parametrize("name", ["model.bin", "model.xml", "validation.csv"])
-def test_a_damaged_file_is_refused_before_it_is_read(write, make_predictor, name, tmp_path):
-    run, _ = write(make_predictor())
+def test_a_damaged_file_is_refused_before_it_is_read(exported, name):
+    run, _ = exported
     path = run.folder / "export" / "openvino" / name
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -135,8 +152,8 @@ def test_a_damaged_file_is_refused_before_it_is_read(write, make_predictor, name
     assert error.value.whose == str(path)
 
 
-def test_a_damaged_record_is_refused_by_name(write, make_predictor):
-    run, record = write(make_predictor())
+def test_a_damaged_record_is_refused_by_name(exported):
+    run, record = exported
     folder = run.folder / "export" / "openvino"
     for changed in ({"schema": 9}, {"files": {}}, {"preprocess": None}):
         (folder / "export.json").write_text(json.dumps({**record, **changed}))
