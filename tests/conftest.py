@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -22,6 +23,11 @@ from torch import Tensor
 import moekit
 from moekit import MoEBackbone, Provenance
 from moekit.cli.main import main
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A worker a core: with more threads they, and the commands they start, wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT / ".." / "shared"
