@@ -13,7 +13,6 @@ from PIL import Image
 from moekit import Recipe, Registry
 from moekit.data import images as reading
 from moekit.data.pictures import LONG_SIDE
-from moekit.errors import StorageError
 from moekit.evaluation import spool as spools
 from moekit.evaluation.evaluate import EvaluateJob, evaluate
 from moekit.evaluation.spool import PictureSpool
@@ -21,6 +20,7 @@ from moekit.report.report import render_report
 from moekit.runs.run import Run
 from moekit.tasks.segment import LinearSegHead
 from moekit.tasks.segment.example import write_example
+from moekit.testing import refused
 from moekit.testing.inputs import write_images
 from moekit.testing.reference import QUICK, REFERENCE_KIT, SIDE, add_reference, small_backbone
 from moekit.training.adapt import AdaptJob, adapt
@@ -114,5 +114,5 @@ def test_a_full_disk_is_told_of(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile.SpooledTemporaryFile, "write", full)
     with PictureSpool(tmp_path) as spool:
         spool.add([Image.new("RGB", (8, 8))])
-        with pytest.raises(StorageError, match="No space left"):
+        with refused("storage/no-space", match="No space left"):
             len(spool)

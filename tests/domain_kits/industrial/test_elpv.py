@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from moekit import DataError
 from moekit.testing import refused
 from moekit_industrial.elpv import load_elpv
 
@@ -108,7 +107,7 @@ def test_a_missing_and_an_empty_image_are_skipped_and_counted(copy):
 def test_a_line_that_cannot_be_meant_is_refused_with_its_number(copy, line):
     with (copy / "labels.csv").open("a", encoding="utf-8") as labels:
         labels.write(f"\n{line}\n")
-    with pytest.raises(DataError) as caught:
+    with refused("data/bad-line") as caught:
         load_elpv(copy, 0)
     assert caught.value.whose.endswith("labels.csv, line 129")
 

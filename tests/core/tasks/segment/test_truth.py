@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from moekit import UsageError
 from moekit.data.geometry import Frame
 from moekit.data.mask_table import IGNORED, MaskTable
 from moekit.data.samples import Sample
@@ -72,7 +71,7 @@ def test_each_sample_has_its_own_view(example):
 def test_a_rectangle_takes_flips_and_no_quarter_turns(example):
     frame, samples = Frame(height=32, width=64), example.samples[:1]
     assert targets(samples, np.array([3]), frame)[TARGET].shape == (1, 16, 32)
-    with pytest.raises(UsageError):
+    with refused("usage/out-of-range"):
         targets(samples, np.array([4]), frame)
 
 
