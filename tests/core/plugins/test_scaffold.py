@@ -66,7 +66,7 @@ def test_new_plugins_build_install_and_keep_the_contract(tmp_path):
     site = tmp_path / "site"
     target = ["--no-index", "--no-deps", "--quiet", "--target", str(site)]
     run([*pip, "install", *target, *map(str, built.values())])
-    options = ["-q", "-rA", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    options = ["-q", "-rA", "-p", "no:cacheprovider", "--import-mode=importlib", "--rootdir=."]
     done = run(
         [
             sys.executable,
