@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from moekit.contract.answers import TaskContext
@@ -100,11 +99,3 @@ def run_watch(tmp_path, preprocess):
         )
 
     return call
-
-
-@pytest.fixture(autouse=True)
-def _one_torch_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
