@@ -15,6 +15,7 @@ from moekit.export.libraries import need
 from moekit.export.predictor import ExportedPredictor
 from moekit.export.record import open_export
 from moekit.export.sessions import onnx_session, openvino_session
+from moekit.files import read_json
 from moekit.runs.run import Run
 from moekit.runtime.predictor import Predictor
 from moekit.tasks.score import SCORE
@@ -69,7 +70,7 @@ def exported(write, make_predictor, kept, tmp_path):
         run, _ = write(make_predictor())
         shutil.copytree(run.folder, kept)
     run = Run(tmp_path / "run")
-    return run, json.loads((run.folder / "export" / "openvino" / "export.json").read_text())
+    return run, read_json(run.folder / "export" / "openvino" / "export.json")
 
 
 @pytest.mark.parametrize("format_", ["onnx", "openvino"])

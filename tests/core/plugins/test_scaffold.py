@@ -50,32 +50,26 @@ def test_what_is_written_is_formatted_and_for_this_version_of_the_contract(kind,
         assert max(map(len, text.splitlines()), default=0) <= 100, path
 
 
-def test_new_plugins_build_install_and_keep_the_contract(tmp_path):
+def test_new_plugins_build_install_and_keep_the_contract(tmp_path, monkeypatch):
     """All kinds at once, side by side in one environment: each is built, installed and tested."""
-    folders = {kind: tmp_path / f"made-up-{kind}" for kind in EXPECTED}
-    for kind, folder in folders.items():
-        new_plugin(folder.name, kind, tmp_path)
+    names = [f"made-up-{kind}" for kind in EXPECTED]
+    for name, kind in zip(names, EXPECTED, strict=True):
+        new_plugin(name, kind, tmp_path)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
     offline = ["--no-index", "--no-deps", "--no-build-isolation", "--quiet"]
     wheels = tmp_path / "wheels"
-    run([*pip, "wheel", *offline, "--wheel-dir", str(wheels), *map(str, folders.values())])
+    monkeypatch.chdir(tmp_path)
+    run([*pip, "wheel", *offline, "--wheel-dir", str(wheels), *(f"./{name}" for name in names)])
     built = {wheel.name.partition("-")[0]: wheel for wheel in wheels.glob("*.whl")}
-    for folder in folders.values():
-        name = folder.name.replace("-", "_")
-        assert f"{name}/plugin.toml" in zipfile.ZipFile(built[name]).namelist()
+    assert set(built) == {name.replace("-", "_") for name in names}
+    for package, wheel in built.items():
+        assert f"{package}/plugin.toml" in zipfile.ZipFile(wheel).namelist()
     site = tmp_path / "site"
     target = ["--no-index", "--no-deps", "--quiet", "--target", str(site)]
     run([*pip, "install", *target, *map(str, built.values())])
     options = ["-q", "-rA", "-p", "no:cacheprovider", "--import-mode=importlib", "--rootdir=."]
     done = run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            *options,
-            *(f"{name.name}/tests" for name in folders.values()),
-        ],
-        cwd=tmp_path,
+        [sys.executable, "-m", "pytest", *options, *(f"{name}/tests" for name in names)],
         env={**os.environ, "PYTHONPATH": str(site)},
     )
     passed = collections.Counter(
