@@ -25,6 +25,7 @@ from moekit.contract.jobs import FitJob, FitResult
 from moekit.contract.outputs import Outputs
 from moekit.contract.recipe import Recipe
 from moekit.contract.tasks import TaskSpec
+from moekit.errors import WeightsError
 from moekit.moe.specialists import Grid
 from moekit.moe.stats import RoutingTrace
 from moekit.runtime.kit import KitModules
@@ -165,13 +166,16 @@ class _Fit:
         trace = RoutingTrace() if self.recipe.balance_rate else None
         outputs = self._trainee(x_BND, kept, trace)
         loss = self._learn.loss(outputs, targets, self.recipe)
+        # Of all processes together, so that all of them stop if one must.
+        mean = float(cast(Tensor, self.fabric.all_reduce(loss.detach(), reduce_op="mean")))
+        _check_finite(mean, f"the loss of a batch in epoch {self._state.epoch + 1}")
         self.fabric.backward(loss)
         self._stepper.step()
         self._stepper.zero_grad()
         if trace is not None:
             self._balance(trace)
         self._update_average(number)
-        return float(cast(Tensor, self.fabric.all_reduce(loss.detach(), reduce_op="mean")))
+        return mean
 
     def _batches(self, epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Rows and views of each step; a last piece with fewer rows than processes is left out."""
@@ -206,6 +210,7 @@ class _Fit:
         """Validates, keeps the best weights; returns whether patience has run out."""
         state = self._state
         loss, others = self._validate()
+        _check_finite(loss, f"the validation loss after epoch {state.epoch + 1}")
         steps, state.step = state.step, 0
         state.epoch += 1
         state.seconds = time.monotonic() - self._began
@@ -281,6 +286,18 @@ def _outputs(
             plain = {name: _plain(value) for name, value in outputs.items()}
             views.append(turned_back(plain, task, number))
         yield rows, task.answering.merge(views)
+
+
+def _check_finite(loss: float, whose: str) -> None:
+    """Stops a training whose weights are lost: what follows is not finite either."""
+    if math.isfinite(loss):
+        return
+    raise WeightsError(
+        f"{whose} is {loss}, so the weights are lost",
+        whose="the training",
+        fix="choose lower rates or the precision fp32, and begin again without --resume",
+        code="weights/not-finite",
+    )
 
 
 def _plain(value: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class DefectExpert(nn.Module):
         hidden_BNR = self.down(x_BND)
         prefix = hidden_BNR.shape[1] - grid.patches
         patches = hidden_BNR[:, prefix:]
-        plane = patches.transpose(1, 2).unflatten(2, grid)
+        plane = grid.plane(patches)
         local = self.local(plane).flatten(2).transpose(1, 2)
         mixed_BNR = torch.cat([hidden_BNR[:, :prefix], patches + local], dim=1)
         output: Tensor = self.up(nn.functional.gelu(mixed_BNR))

@@ -40,7 +40,7 @@ class LesionExpert(nn.Module):
         """(B, N, D) to (B, N, D)."""
         hidden_BNR = self.down(x_BND)
         prefix = hidden_BNR.shape[1] - grid.patches
-        plane = hidden_BNR[:, prefix:].transpose(1, 2).unflatten(2, grid)
+        plane = grid.plane(hidden_BNR[:, prefix:])
         rings = (plane + self.near(plane) + self.far(plane)).flatten(2).transpose(1, 2)
         mixed_BNR = torch.cat([hidden_BNR[:, :prefix], rings], dim=1)
         output: Tensor = self.up(nn.functional.gelu(mixed_BNR))

@@ -52,7 +52,7 @@ class ShapeExpert(nn.Module):
         prefix = x_BND.shape[1] - grid.patches
         hidden_BNR = self.down(x_BND)
         patch_BPR = hidden_BNR[:, prefix:]
-        plane_BRHW = patch_BPR.transpose(1, 2).unflatten(2, grid)
+        plane_BRHW = grid.plane(patch_BPR)
         wide_BRHW = plane_BRHW + torch.stack([ring(plane_BRHW) for ring in self.rings]).sum(0)
         weight_BP = self.belongs(patch_BPR)[..., 0].float().softmax(1)
         whole_B1R = torch.einsum("bp,bpr->br", weight_BP, patch_BPR.float())[:, None]

@@ -46,7 +46,7 @@ class SurfaceExpert(nn.Module):
     def forward(self, x_BND: Tensor, grid: Grid) -> Tensor:
         """(B, N, D) to (B, N, D)."""
         prefix = x_BND.shape[1] - grid.patches
-        plane_BRHW = self.down(x_BND[:, prefix:]).transpose(1, 2).unflatten(2, grid)
+        plane_BRHW = grid.plane(self.down(x_BND[:, prefix:]))
         with torch.autocast(x_BND.device.type, enabled=False):
             seen_BPF = statistics(plane_BRHW.float()).flatten(2).transpose(1, 2)
         whole_BNF = seen_BPF.mean(1, keepdim=True).expand(-1, prefix, -1)

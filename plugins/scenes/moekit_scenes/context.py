@@ -42,7 +42,7 @@ class ContextExpert(nn.Module):
         """(B, N, D) to (B, N, D)."""
         hidden_BNR = self.down(x_BND)
         prefix = hidden_BNR.shape[1] - grid.patches
-        plane_BRhw = hidden_BNR[:, prefix:].transpose(1, 2).unflatten(2, grid)
+        plane_BRhw = grid.plane(hidden_BNR[:, prefix:])
         rows = plane_BRhw.mean(3, keepdim=True).expand_as(plane_BRhw)
         columns = plane_BRhw.mean(2, keepdim=True).expand_as(plane_BRhw)
         strips = self.strips(torch.cat([rows, columns], dim=1))

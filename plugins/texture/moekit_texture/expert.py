@@ -40,7 +40,7 @@ class TextureExpert(nn.Module):
         """(B, N, D) to (B, N, D)."""
         patches = grid.patches
         prefix = x_BND.shape[1] - patches
-        plane_BRHW = self.down(x_BND[:, prefix:]).transpose(1, 2).unflatten(2, grid)
+        plane_BRHW = grid.plane(self.down(x_BND[:, prefix:]))
         mean_BRHW = _neighbourhood(plane_BRHW)
         difference_BRHW = plane_BRHW - mean_BRHW
         deviation_BRHW = (_neighbourhood(difference_BRHW.square()) + _EPSILON).sqrt()

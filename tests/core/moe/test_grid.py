@@ -17,6 +17,19 @@ def test_a_grid_is_the_pair_of_its_rows_and_columns():
     assert torch.zeros(7, *Grid(2, 3, frames=5)).shape == (7, 2, 3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_plane_has_the_patches_row_by_row(dtype):
+    patch_BPR = torch.randn(2, 1 + 6, 4).to(dtype)[:, 1:]
+    plane_BRHW = Grid(2, 3).plane(patch_BPR)
+    assert plane_BRHW.shape == (2, 4, 2, 3)
+    assert torch.equal(plane_BRHW[1, :, 1, 2], patch_BPR[1, 5])
+
+
+def test_a_bfloat16_plane_is_laid_out_again():
+    """From a permuted one oneDNN's gradient of a gapped convolution is at times not finite."""
+    assert Grid(2, 3).plane(torch.randn(2, 6, 4).bfloat16()).is_contiguous()
+
+
 def test_a_grid_has_one_frame_where_none_are_named():
     assert Grid(2, 3).frames == Grid(*Grid(2, 3, frames=5)).frames == 1
     assert Grid(2, 3)._replace(rows=4).frames == 1

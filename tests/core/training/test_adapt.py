@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from moekit.runs.run import Run
 from moekit.tasks.score.predictions import Predictions
 from moekit.testing import refused
 
@@ -35,6 +36,13 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(tmp_path
     )
     assert first == again
     assert first["kit_sha256"] != other["kit_sha256"]
+
+
+def test_a_training_that_diverges_stops_and_says_when(tmp_path, run_adapt, recipe):
+    wild = recipe.model_copy(update={"learning_rate": 1e30})
+    with refused("weights/not-finite", match="epoch 1 is (nan|inf)"):
+        run_adapt(tmp_path / "run", recipe=wild)
+    assert not Run(tmp_path / "run").read()["done"]
 
 
 @pytest.mark.parametrize("part", ["kit", "baseline"])
