@@ -36,7 +36,10 @@ CAMVID = (
     "masks={path}?classes=sky,building,pole,road,pavement,tree,sign,fence,car,pedestrian,"
     "bicyclist,void&ignore=11&subtype=sequence"
 )
-CLASSES = {"cifar100": {"image_size": 112}, "grocery": {}}
+CLASSES = {
+    "cifar100": {"image_size": 112, "batch_size": 32, "epochs": 6, "baseline_epochs": 20},
+    "grocery": {},
+}
 """Sets of many classes by their loader, and what is changed in the recipe for each."""
 LINEAR = {"learning_rate": 1e-2, "epochs": 24, "baseline_epochs": 1}
 """How the linear floor of segmentation is trained, whatever the kit's recipe says."""

@@ -7,7 +7,7 @@ import functools
 from moekit import KitSpec, Recipe, SpecialistSlot
 from moekit.tasks.classify import ClassHead
 
-_BLOCKS = (8, 10)
+_BLOCKS = (6, 7, 8, 9, 10, 11)
 
 FINEGRAINED = KitSpec(
     name="finegrained",
@@ -20,16 +20,20 @@ FINEGRAINED = KitSpec(
         )
         for block in _BLOCKS
     ),
-    head_blocks=(7, 9, 11),
-    build_head=functools.partial(ClassHead, summaries=("class", "mean", "deviation"), dropout=0.4),
+    # A plain head: with more summaries of more blocks it has small training sets by heart before
+    # the specialists have learned anything.
+    head_blocks=(11,),
+    build_head=functools.partial(ClassHead, summaries=("class", "mean"), dropout=0.4),
     recipe=Recipe(
         image_size=224,
-        views=4,
+        views=2,
+        scoring_views=2,
+        view_order="mirror",
         epochs=12,
-        baseline_epochs=20,
-        batch_size=32,
-        learning_rate=2e-3,
-        specialist_rate=3e-4,
+        baseline_epochs=40,
+        batch_size=16,
+        learning_rate=1e-3,
+        specialist_rate=1e-3,
         weight_decay=0.05,
         average=0.98,
         label_smoothing=0.1,
