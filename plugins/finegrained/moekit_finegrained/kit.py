@@ -20,9 +20,9 @@ FINEGRAINED = KitSpec(
         )
         for block in _BLOCKS
     ),
-    # A plain head: with more summaries of more blocks it has small training sets by heart before
-    # the specialists have learned anything.
-    head_blocks=(11,),
+    # Class token and patch mean of the last four blocks, as in linear probes of DINOv2. Trained in
+    # one shop and asked in another, it is far better than the last block alone.
+    head_blocks=(8, 9, 10, 11),
     build_head=functools.partial(ClassHead, summaries=("class", "mean"), dropout=0.4),
     recipe=Recipe(
         image_size=224,
