@@ -10,7 +10,7 @@ import pytest
 
 from moekit.cli.main import main
 
-ADAPT = ("--epochs", "2", "--views", "1")
+ADAPT = ("--epochs", "2", "--views", "1", "--image-size", "112")
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,8 @@ def test_predict_writes_a_row_and_an_overlay_an_image_and_goes_on(
     moekit, cells, run, result, tmp_path
 ):
     out = tmp_path / "scored"
-    arguments = ("predict", "industrial", cells, "--run", run, "--out", out)
+    given = ("--run", run, "--out", out, "--precision", "fp32")
+    arguments = ("predict", "industrial", cells, *given)
     first = moekit(*arguments, "--json")
     assert first.code == 0, first.err
     assert first.json["n"] == 97
@@ -110,6 +111,8 @@ def test_predict_writes_a_row_and_an_overlay_an_image_and_goes_on(
     for before, after in zip(first.json["predictions"], again.json["predictions"], strict=True):
         # Batches of another make-up may round otherwise (row independence holds to 1e-5).
         assert after.pop("score") == pytest.approx(before.pop("score"), abs=1e-5)
+        pairs = zip(after.pop("regions", []), before.pop("regions", []), strict=True)
+        assert all(found == pytest.approx(known, rel=0.02) for found, known in pairs)
         assert after == before
     assert (out / "predictions.csv").read_text().count("\n") == 98
 
@@ -137,11 +140,13 @@ def test_changed_weights_are_refused(moekit, cells, run, result, tmp_path):
     assert "[weights/damaged]" in refused.err
 
 
-def test_an_export_predicts_as_the_run_in_float32(moekit, cells, run, result, tmp_path):
+def test_an_export_predicts_as_the_run_in_float32(moekit, cells, run, result, tmp_path, reads):
     pytest.importorskip("openvino", reason="needs the extra `export`")
     data = ("--data", f"folder={cells}", "--run", run, "--json")
+    reads.clear()
     made = moekit("export", "industrial", *data)
     assert made.code == 0, made.err
+    assert reads[run / "run.json"] == 1
     assert made.json["parity"]["fields"]["score_B"]["greatest"] <= 1e-4
     image = next((cells / "cracked").glob("*.png"))
     arguments = ("predict", "industrial", image, "--run", run, "--json")
@@ -166,19 +171,16 @@ def test_an_option_that_an_export_cannot_follow_and_an_export_that_is_not_there_
     assert "--int8" in missing.err
 
 
-@pytest.mark.parametrize("command", ["evaluate", "predict", "report", "export", "adapt"])
+@pytest.mark.parametrize("command", ["evaluate", "predict", "report", "adapt"])
 def test_a_command_reads_the_record_of_its_run_once(
     moekit, cells, run, result, tmp_path, reads, command
 ):
-    if command == "export":
-        pytest.importorskip("openvino", reason="needs the extra `export`")
     image = next((cells / "good").glob("cell*.png"))
     data = ("--data", f"folder={cells}")
     arguments = {
         "evaluate": ("industrial", *data, "--run", run),
         "predict": ("industrial", image, "--run", run, "--out", tmp_path / "out"),
         "report": (run,),
-        "export": ("industrial", *data, "--run", run, "--out", tmp_path / "graph"),
         "adapt": ("industrial", *data, "--out", run, *ADAPT, "--resume"),
     }
     reads.clear()
