@@ -18,7 +18,7 @@ demo: $(VENV)/.ready
 	$(BIN)/moekit demo industrial
 
 test: lint
-	$(BIN)/python -m pytest -m "not bench" -n auto
+	$(BIN)/python -m pytest -m "not bench" -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

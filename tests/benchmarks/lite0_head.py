@@ -51,8 +51,11 @@ def answer_classes(network, source, request, folder):
     resolved = resolve(spec, registry, frames=1)
     read = Preprocess(size=recipe.image_size, mean=MEAN, std=STD)
     train, val = (
-        Features(network, tuple(dataset.split(split)), read, view_numbers(views, recipe.view_order))
-        for split, views in (("train", recipe.views), ("val", recipe.scoring_views))
+        Features(network, tuple(dataset.split(split)), read, view_numbers(views, order))
+        for split, views, order in (
+            ("train", recipe.views, recipe.view_order),
+            ("val", recipe.scoring_views, recipe.scoring_order),
+        )
     )
     torch.manual_seed(seed)
     site = HeadSite(width=train.width, blocks=1, classes=len(dataset.classes))

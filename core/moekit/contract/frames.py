@@ -41,10 +41,12 @@ def frame_of(recipe: Recipe, patch: int, typical: Size | None = None) -> Frame:
         _check(height, patch, "image_size" if recipe.image_height is None else "image_height")
         _check(width, patch, "image_size" if recipe.image_width is None else "image_width")
     frame = Frame(height=height, width=width, fit=recipe.fit)
-    for count in (recipe.views, recipe.scoring_views):
-        view_numbers(count, recipe.view_order)
-    check_views(frame, recipe.views, whose="views")
-    check_views(frame, recipe.scoring_views, whose="scoring_views")
+    for whose, count, order in (
+        ("views", recipe.views, recipe.view_order),
+        ("scoring_views", recipe.scoring_views, recipe.scoring_order),
+    ):
+        view_numbers(count, order)
+        check_views(frame, count, order=order, whose=whose)
     return frame
 
 

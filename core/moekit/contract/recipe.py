@@ -60,10 +60,11 @@ class Recipe(BaseModel):
         le=8,
         description="Such views of an image whose log-odds are averaged when it is scored.",
     )
-    view_order: Literal["dihedral", "mirror"] = Field(
+    view_order: Literal["dihedral", "mirror", "crop"] = Field(
         default="dihedral",
         description="Which views are kept: dihedral takes half turns and mirrors first, for "
-        "pictures without an upright; mirror takes the left-right mirror only, two views at most.",
+        "pictures without an upright; mirror takes the left-right mirror only, two views at most; "
+        "crop takes it and then crops, which are for training: pictures are scored as of mirror.",
     )
     epochs: int = Field(
         default=4, ge=1, description="Passes in which the specialists and their head are trained."
@@ -107,3 +108,8 @@ class Recipe(BaseModel):
         le=1,
         description="Exponent of the inverse class frequency by which samples weigh in the loss.",
     )
+
+    @property
+    def scoring_order(self) -> Literal["dihedral", "mirror"]:
+        """The order of the views that are scored: those whose maps can be turned back."""
+        return "mirror" if self.view_order == "crop" else self.view_order

@@ -1,6 +1,6 @@
-"""The eight views of an image that only flip and turn it: the dihedral group of order 8.
+"""Views of an image: flips and turns (the dihedral group of order 8), and crops.
 
-A rectangle has the four of them that keep its shape.
+A rectangle has the four flips and turns that keep its shape.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from moekit.data.geometry import Frame
 from moekit.errors import UsageError
@@ -28,8 +28,22 @@ _ORDER = (
 )
 
 
-ViewOrder = Literal["dihedral", "mirror"]
+ViewOrder = Literal["dihedral", "mirror", "crop"]
 _MIRROR = (0, 2)
+# Upper left corner as a share of the room there is, side as a share of the image's, mirrored.
+_CROPS = {
+    8: (0.0, 0.0, 0.7, False),
+    9: (0.0, 1.0, 0.7, True),
+    10: (1.0, 0.0, 0.7, True),
+    11: (1.0, 1.0, 0.7, False),
+    12: (0.5, 0.5, 0.7, False),
+    13: (0.5, 0.5, 0.85, True),
+}
+_ORDERS: dict[ViewOrder, tuple[int, ...]] = {
+    "dihedral": tuple(range(VIEWS)),
+    "mirror": _MIRROR,
+    "crop": (*_MIRROR, *_CROPS),
+}
 
 
 def view_numbers(count: int, order: ViewOrder) -> tuple[int, ...]:
@@ -38,17 +52,17 @@ def view_numbers(count: int, order: ViewOrder) -> tuple[int, ...]:
     Args:
         count: 1 to 8; of the order `mirror` 1 or 2.
         order: `dihedral` is the order of the numbers; `mirror` is the picture and its left-right
-            mirror.
+            mirror; `crop` has these two, then six crops (numbers 8 to 13).
 
     Raises:
         UsageError: The order has fewer views.
     """
-    numbers = tuple(range(VIEWS)) if order == "dihedral" else _MIRROR
+    numbers = _ORDERS[order]
     if count > len(numbers):
         raise UsageError(
             f"{count} views are asked for, but the order {order} has {len(numbers)}",
             whose="views",
-            fix=f"choose at most {len(numbers)} views, or the order dihedral",
+            fix=f"choose at most {len(numbers)} views, or the order dihedral or crop",
             code="usage/too-many-views",
         )
     return numbers[:count]
@@ -59,18 +73,19 @@ def views_of(frame: Frame) -> int:
     return VIEWS if frame.height == frame.width else RECTANGLE_VIEWS
 
 
-def check_views(frame: Frame, views: int, *, whose: str) -> None:
+def check_views(frame: Frame, views: int, *, order: ViewOrder = "dihedral", whose: str) -> None:
     """Checks that images of a frame have that many views.
 
     Args:
         frame: The input.
         views: The number that is asked for.
+        order: Which views; images of any frame have those of other orders than `dihedral`.
         whose: The option that asks for it, for the error.
 
     Raises:
         UsageError: They have fewer.
     """
-    if views > views_of(frame):
+    if order == "dihedral" and views > views_of(frame):
         raise UsageError(
             f"{views} views are asked for, but inputs of {frame.height} x {frame.width} pixels "
             f"have {views_of(frame)}",
@@ -85,7 +100,9 @@ def view(images: Tensor, number: int) -> Tensor:
 
     Args:
         images: (..., H, W).
-        number: 0 (unchanged) to 7; of rectangles 0 to 3.
+        number: 0 (unchanged) to 7, of rectangles 0 to 3; or a crop, 8 to 13, which is enlarged
+            to the images' size: floats by bilinear interpolation, integers (class numbers) by the
+            nearest pixel.
 
     Returns:
         The view, contiguous, of the same shape.
@@ -93,6 +110,8 @@ def view(images: Tensor, number: int) -> Tensor:
     Raises:
         UsageError: The images do not have this view.
     """
+    if number in _CROPS:
+        return _crop(images, number)
     turns, mirrored = _of(images, number)
     turned = torch.rot90(images, turns, dims=(-2, -1))
     return (turned.flip(-1) if mirrored else turned).contiguous()
@@ -110,11 +129,26 @@ def unview(maps: Tensor, number: int) -> Tensor:
         is `x`.
 
     Raises:
-        UsageError: Maps of this shape do not have this view.
+        UsageError: Maps of this shape do not have this view, or it is a crop.
     """
     turns, mirrored = _of(maps, number)
     upright = maps.flip(-1) if mirrored else maps
     return torch.rot90(upright, -turns % 4, dims=(-2, -1)).contiguous()
+
+
+def _crop(images: Tensor, number: int) -> Tensor:
+    top, left, share, mirrored = _CROPS[number]
+    height, width = images.shape[-2:]
+    rows, columns = round(height * share), round(width * share)
+    down, across = round((height - rows) * top), round((width - columns) * left)
+    part = images[..., down : down + rows, across : across + columns]
+    planes = part.reshape(1, -1, rows, columns)
+    if planes.is_floating_point():
+        large = nn.functional.interpolate(planes, (height, width), mode="bilinear")
+    else:
+        large = nn.functional.interpolate(planes.double(), (height, width), mode="nearest-exact")
+    whole = large.to(images.dtype).reshape(images.shape)
+    return (whole.flip(-1) if mirrored else whole).contiguous()
 
 
 def _of(images: Tensor, number: int) -> tuple[int, bool]:

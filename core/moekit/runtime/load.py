@@ -78,7 +78,7 @@ def load_predictor(
         baseline=loaded.get("baseline"),
         task=resolved.task,
         arithmetic=pick_arithmetic(precision or record["arithmetic"], device),
-        views=view_numbers(recipe.scoring_views, recipe.view_order),
+        views=view_numbers(recipe.scoring_views, recipe.scoring_order),
         top_k=request["top_k"],
     )
 

@@ -90,7 +90,7 @@ class Runtime:
             baseline=None,
             task=self.registry.task(spec.task),
             arithmetic="fp32",
-            views=view_numbers(spec.recipe.scoring_views, spec.recipe.view_order),
+            views=view_numbers(spec.recipe.scoring_views, spec.recipe.scoring_order),
         )
         self._kits[spec.name] = _Attached(predictor=predictor)
         return modules

@@ -316,7 +316,7 @@ def _plan(
         frame=frame,
         frames=job.dataset.frames,
         top_k=job.top_k,
-        order=job.recipe.view_order,
+        order=job.recipe.view_order if split == "train" else job.recipe.scoring_order,
     )
 
 

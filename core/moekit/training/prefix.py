@@ -104,7 +104,7 @@ class PrefixPlan:
         preprocess = Preprocess(
             size=size, frame=frame, mean=backbone.mean, std=backbone.std, frames=frames
         )
-        check_views(preprocess.frame, views, whose="views")
+        check_views(preprocess.frame, views, order=order, whose="views")
         top_k = backbone.top_k if top_k is None else top_k
         return cls(
             end=kit.prefix_end,

@@ -63,3 +63,11 @@ def test_a_rectangle_has_four_views(name):
 def test_a_recipe_refuses_what_can_be_no_frame(change):
     with pytest.raises(pydantic.ValidationError):
         Recipe(**change)
+
+
+def test_crops_are_for_training_alone():
+    wide = {"image_height": 28, "image_width": 42, "view_order": "crop"}
+    assert frame_of(Recipe(views=8, scoring_views=2, **wide), 14).width == 42
+    assert Recipe(**wide).scoring_order == "mirror"
+    with refused("usage/too-many-views", match="mirror has 2"):
+        frame_of(Recipe(views=8, scoring_views=3, **wide), 14)

@@ -1,10 +1,12 @@
 """Views are different, keep the pixels and can be turned back."""
 
+import math
+
 import pytest
 import torch
 
 from moekit.data.geometry import Frame
-from moekit.data.views import VIEWS, check_views, unview, view, views_of
+from moekit.data.views import VIEWS, check_views, unview, view, view_numbers, views_of
 from moekit.testing import refused
 
 SHAPES = [(6, 6), (1, 1), (3, 7, 7), (2, 3, 5, 8), (2, 4, 3, 8, 5), (1, 9), (9, 1)]
@@ -55,8 +57,32 @@ def test_a_rectangle_has_no_quarter_turns(turn, number):
         turn(torch.zeros(3, 4, 6), number)
 
 
-@pytest.mark.parametrize("number", [-1, 8])
-def test_there_is_no_ninth_view(number):
+@pytest.mark.parametrize("shape", [(3, 16, 16), (2, 3, 10, 20)])
+def test_crops_are_parts_of_the_image_enlarged(shape):
+    image = torch.arange(float(math.prod(shape))).reshape(shape)
+    numbers = view_numbers(8, "crop")
+    views = [view(image, number) for number in numbers]
+    assert len({tuple(one.flatten().tolist()) for one in views}) == 8
+    assert all(one.shape == image.shape and one.is_contiguous() for one in views)
+    assert view(image, 8).amax() < image.amax()
+    assert view(image, 8).amin() == image.amin()
+    assert view(image, 11).amax() == image.amax()
+
+
+def test_crops_of_class_numbers_have_no_new_ones_and_lie_as_those_of_the_picture():
+    classes = torch.randint(5, (12, 18)) * 7
+    for number in view_numbers(8, "crop"):
+        seen = view(classes, number)
+        assert seen.dtype == classes.dtype
+        assert set(seen.unique().tolist()) <= set(classes.unique().tolist())
+    halves = torch.zeros(40, 40, dtype=torch.int64)
+    halves[:, 17:] = 1
+    for number in view_numbers(8, "crop"):
+        assert (view(halves, number) == view(halves.float(), number).round()).all()
+
+
+@pytest.mark.parametrize("number", [-1, 14])
+def test_there_is_no_such_view(number):
     with refused("usage/out-of-range"):
         view(torch.zeros(3, 6, 6), number)
 
@@ -67,6 +93,12 @@ def test_a_frame_says_how_many_views_it_has():
     check_views(square, 8, whose="views")
     with refused("usage/too-many-views", match="28 x 42"):
         check_views(wide, 5, whose="views")
+    check_views(wide, 8, order="crop", whose="views")
+
+
+def test_a_crop_cannot_be_turned_back():
+    with refused("usage/out-of-range"):
+        unview(torch.zeros(3, 6, 6), 8)
 
 
 @pytest.mark.parametrize("number", range(VIEWS))

@@ -32,7 +32,7 @@ def targets(samples: Sequence[Sample], views: np.ndarray, frame: Frame) -> Outpu
 
     Args:
         samples: (B) with masks.
-        views: (B,) numbers of their views, 0 to 7; 0 to 3 if the frame is not square.
+        views: (B,) numbers of their views, as of `moekit.data.views.view`.
         frame: How pictures lie in the input.
 
     Returns:
