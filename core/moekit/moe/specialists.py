@@ -84,7 +84,7 @@ class Grid(_Pair):
         Returns:
             (B, R, rows, columns).
         """
-        plane_BRHW = patch_BPR.transpose(1, 2).unflatten(2, self)
+        plane_BRHW = torch.unflatten(patch_BPR.transpose(1, 2), 2, self)
         return plane_BRHW.contiguous() if plane_BRHW.dtype == torch.bfloat16 else plane_BRHW
 
 
