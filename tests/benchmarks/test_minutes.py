@@ -18,7 +18,10 @@ pytestmark = pytest.mark.bench
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "python -m pytest -m bench -s tests/benchmarks/test_minutes.py"
-PYTEST = ("-m", "pytest", "-m", "not bench", "-n", "auto")
+PYTEST = (
+    *("-m", "pytest", "-m", "not bench"),
+    *("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"),
+)
 
 
 def test_the_tests_pass_within_their_minutes(record_figure):
