@@ -111,8 +111,6 @@ def test_predict_writes_a_row_and_an_overlay_an_image_and_goes_on(
     for before, after in zip(first.json["predictions"], again.json["predictions"], strict=True):
         # Batches of another make-up may round otherwise (row independence holds to 1e-5).
         assert after.pop("score") == pytest.approx(before.pop("score"), abs=1e-5)
-        pairs = zip(after.pop("regions", []), before.pop("regions", []), strict=True)
-        assert all(found == pytest.approx(known, rel=0.02) for found, known in pairs)
         assert after == before
     assert (out / "predictions.csv").read_text().count("\n") == 98
 
