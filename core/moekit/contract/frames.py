@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from moekit.contract.recipe import Recipe
 from moekit.data.geometry import Frame, Size
-from moekit.data.views import check_views, view_numbers
+from moekit.data.views import check_views
 from moekit.errors import UsageError
 
 
@@ -45,7 +45,6 @@ def frame_of(recipe: Recipe, patch: int, typical: Size | None = None) -> Frame:
         ("views", recipe.views, recipe.view_order),
         ("scoring_views", recipe.scoring_views, recipe.scoring_order),
     ):
-        view_numbers(count, order)
         check_views(frame, count, order=order, whose=whose)
     return frame
 

@@ -79,13 +79,13 @@ def check_views(frame: Frame, views: int, *, order: ViewOrder = "dihedral", whos
     Args:
         frame: The input.
         views: The number that is asked for.
-        order: Which views; images of any frame have those of other orders than `dihedral`.
+        order: Which views; only those of `dihedral` need a square beyond four.
         whose: The option that asks for it, for the error.
 
     Raises:
-        UsageError: They have fewer.
+        UsageError: They have fewer, or the order has.
     """
-    if order == "dihedral" and views > views_of(frame):
+    if any(views_of(frame) <= number < VIEWS for number in view_numbers(views, order)):
         raise UsageError(
             f"{views} views are asked for, but inputs of {frame.height} x {frame.width} pixels "
             f"have {views_of(frame)}",
