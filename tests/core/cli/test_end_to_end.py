@@ -111,6 +111,10 @@ def test_predict_writes_a_row_and_an_overlay_an_image_and_goes_on(
     for before, after in zip(first.json["predictions"], again.json["predictions"], strict=True):
         # Batches of another make-up may round otherwise (row independence holds to 1e-5).
         assert after.pop("score") == pytest.approx(before.pop("score"), abs=1e-5)
+        for found, known in zip(after.pop("regions", []), before.pop("regions", []), strict=True):
+            assert found.pop("peak") == pytest.approx(known.pop("peak"), abs=1e-5)
+            # A pixel at the very level may fall on either side.
+            assert found == pytest.approx(known, abs=2)
         assert after == before
     assert (out / "predictions.csv").read_text().count("\n") == 98
 
