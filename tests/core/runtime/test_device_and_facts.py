@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import getpass
 import json
+import re
 import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,12 @@ import torch
 
 from moekit import MoEBackbone, Registry
 from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
-from moekit.runtime.device import autocast, pick_arithmetic, pick_device
+from moekit.runtime.device import (
+    _warn_of_emulation,
+    autocast,
+    pick_arithmetic,
+    pick_device,
+)
 from moekit.testing import refused
 
 CPU = torch.device("cpu")
@@ -29,6 +36,35 @@ def test_a_device_that_is_not_there_is_refused(name: str) -> None:
     with refused("usage/no-device") as caught:
         pick_device(name)
     assert caught.value.whose == "--device"
+
+
+@pytest.fixture
+def native(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
+    """Sets what the processor says of bfloat16."""
+    _warn_of_emulation.cache_clear()
+    yield lambda able: monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": able}
+    )
+    _warn_of_emulation.cache_clear()
+
+
+def test_emulated_bf16_is_taken_with_a_warning_that_says_how_slow_it_is(
+    native: Callable[[bool], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    native(False)
+    assert [pick_arithmetic(name, CPU) for name in ("auto", "fp32")] == ["fp32", "fp32"]
+    assert not caplog.records
+    assert [pick_arithmetic("bf16", CPU) for _ in range(2)] == ["bf16", "bf16"]
+    (warning,) = caplog.messages
+    assert re.search(r"emulated on this device \(cpu\).* takes \d+ times", warning)
+
+
+def test_native_bf16_is_taken_without_a_warning(
+    native: Callable[[bool], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    native(True)
+    assert [pick_arithmetic(name, CPU) for name in ("auto", "bf16")] == ["bf16", "bf16"]
+    assert not caplog.records
 
 
 def test_the_named_arithmetic_is_taken() -> None:
