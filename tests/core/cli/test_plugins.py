@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -139,6 +140,29 @@ def test_the_doctor_names_each_finding(moekit, install):
     assert "OSError: gone" in findings["raising", "activation"]
     assert "not TOML" in findings["invalid", "state"]
     assert findings["moekit", "weights"] == ""
+
+
+def test_the_doctor_examines_plugins_next_to_each_other_and_shows_how_far_it_is(
+    moekit, install, tmp_path
+):
+    meet = (
+        "import pathlib, time\n"
+        "folder, mine, other = pathlib.Path({folder!r}), {mine!r}, {other!r}\n"
+        "(folder / mine).touch()\n"
+        "for _ in range(600):\n"
+        "    if (folder / other).exists(): break\n"
+        "    time.sleep(0.1)\n"
+        "else: raise OSError('the other plugin was not imported meanwhile')\n"
+    )
+    for mine, other in (("one", "two"), ("two", "one")):
+        folder = install(mine, metrics=(mine,))
+        hooks = folder / "hooks.py"
+        known = meet.format(folder=str(tmp_path), mine=mine, other=other)
+        hooks.write_text(known + hooks.read_text())
+    outcome = moekit("plugins", "doctor", "--json")
+    findings = {(row["plugin"], row["check"]): row["finding"] for row in outcome.json["findings"]}
+    assert findings["one", "activation"] == findings["two", "activation"] == ""
+    assert re.search(r"plugins: (\d+) of \1\b", outcome.err)
 
 
 def test_listing_ten_plugins_is_quick_and_imports_none(install, processor_time):
