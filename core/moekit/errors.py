@@ -17,6 +17,8 @@ docs/ERRORS.md lists all of them.
 
 from __future__ import annotations
 
+from moekit.text import printable
+
 
 class MoekitError(Exception):
     """A foreseen failure, told in three lines.
@@ -40,7 +42,8 @@ class MoekitError(Exception):
         self.code = code or f"{self.prefix}/other"
 
     def __str__(self) -> str:
-        return f"{self.what} [{self.code}]\n  where: {self.whose}\n  to do: {self.fix}"
+        what, whose, fix = map(printable, (self.what, self.whose, self.fix))
+        return f"{what} [{self.code}]\n  where: {whose}\n  to do: {fix}"
 
 
 class UsageError(MoekitError):

@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from moekit.errors import DataError, StorageError
+from moekit.text import plain_cell, safe_cell, visible_name
+
+if sys.platform != "win32":
+    import fcntl
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "CsvWriter",
     "atomic_folder",
     "atomic_path",
     "atomic_text",
+    "check_writable",
+    "csv_table",
+    "fitting_name",
+    "locked",
     "read_json",
+    "read_plain",
     "sha256",
     "write_json",
     "write_tensors",
 ]
+
+_LONGEST_NAME, _LONGEST_PATH = 255, 4000
+"""Bytes of a file's name and of a path that file systems take, where they do not say so."""
+_MARK = 12
+_TEMPORARY = len("..12345678.tmp")
 
 
 @contextlib.contextmanager
@@ -45,12 +64,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = _beside(path)
+        # The system itself takes the umask off: reading it would change it for other threads.
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
         os.close(handle)
-        temporary = Path(name)
+        temporary.chmod(0o600)
         yield temporary
         _flush_to_disk(temporary)
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(mode)
         temporary.replace(path)
     except OSError as error:
         raise _cannot_write("file", path, error) from error
@@ -61,8 +83,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_text(path: Path) -> Iterator[IO[str]]:
-    """Like `atomic_path`, but yields an open UTF-8 text file."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    r"""Like `atomic_path`, but yields an open UTF-8 text file.
+
+    Bytes of a file's name that are no text become `\udcNN`, which in JSON means just these bytes:
+    one such name loses nothing of what is written beside it.
+    """
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         yield file
 
 
@@ -88,11 +117,14 @@ def atomic_folder(path: Path, *, mark: str) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+        temporary = _beside(path)
+        temporary.mkdir()
+        mode = stat.S_IMODE(temporary.stat().st_mode)
+        temporary.chmod(0o700)
         yield temporary
         for file in temporary.iterdir():
             _flush_to_disk(file)
-        temporary.chmod(0o777 & ~_umask())
+        temporary.chmod(mode)
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)
@@ -135,7 +167,7 @@ def read_json(path: Path) -> Any:
         DataError: The file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_plain(path).decode("utf-8"))
     except FileNotFoundError as error:
         raise DataError(
             "the file does not exist",
@@ -143,7 +175,7 @@ def read_json(path: Path) -> Any:
             fix="check the path, or make the run again",
             code="data/not-found",
         ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"the file is not readable JSON ({error})",
             whose=str(path),
@@ -152,10 +184,188 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def read_plain(path: Path, *, most: int | None = None) -> bytes:
+    """The bytes of a plain file, or of one that a link leads to.
+
+    Args:
+        path: The file.
+        most: Most bytes that it may have.
+
+    Raises:
+        OSError: It cannot be read, is a device or a pipe, which may never end, or has more bytes.
+    """
+    _refuse_devices(path)
+    with path.open("rb") as file:
+        content = file.read() if most is None else file.read(most + 1)
+    if most is not None and len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+    return content
+
+
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+    """The SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        OSError: It cannot be read, or is a device or a pipe.
+    """
+    _refuse_devices(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_writable(*folders: Path) -> None:
+    """Checks before a long work that its results can be written.
+
+    A folder that is not there yet can be made if the nearest one above it can be written.
+
+    Args:
+        folders: Where files will go; each is left as it is.
+
+    Raises:
+        StorageError: A file cannot be made there.
+    """
+    for folder in folders:
+        there = folder
+        while not os.path.lexists(there) and there != there.parent:
+            there = there.parent
+        probe = _beside(there / "probe")
+        try:
+            os.close(os.open(probe, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            probe.unlink()
+        except OSError as error:
+            raise _cannot_write("folder", folder, error) from error
+
+
+def fitting_name(folder: Path, name: str, suffix: str) -> str:
+    """A name for the file of an item, which the file system takes.
+
+    Args:
+        folder: Where the file will lie.
+        name: Of the item, with `/` between folders.
+        suffix: Of the file, such as `.jpg`.
+
+    Returns:
+        `name` with the suffix. What is too long is cut and gets 12 digits of the name's SHA-256; a
+        name that leads out of the folder becomes these digits.
+    """
+    name = visible_name(name)
+    mark = hashlib.sha256(name.encode("utf-8")).hexdigest()[:_MARK]
+    *parts, last = name.split("/")
+    if "\0" in name or any(part in ("", ".", "..") for part in (*parts, last)):
+        return f"{mark}{suffix}"
+    longest = _longest_name(folder)
+    fitting = [
+        *(_cut(part, "", mark, longest) for part in parts),
+        _cut(last, suffix, mark, longest),
+    ]
+    whole = "/".join(fitting)
+    length = len(os.fsencode(folder.absolute() / whole))
+    return whole if length + _TEMPORARY <= _LONGEST_PATH else f"{mark}{suffix}"
+
+
+class CsvWriter:
+    """Writes rows as `csv.writer` does, with cells that no spreadsheet takes for formulas.
+
+    What was written is read again by `csv_table`.
+
+    Args:
+        file: A text file that was opened with `newline=""`.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self._writer = csv.writer(file)
+
+    def writerow(self, row: Iterable[Any]) -> None:
+        """Writes a row; numbers stay numbers."""
+        self._writer.writerow([safe_cell(value) for value in row])
+
+    def writerows(self, rows: Iterable[Iterable[Any]]) -> None:
+        """Writes rows."""
+        for row in rows:
+            self.writerow(row)
+
+
+def csv_table(file: IO[str], *, strict: bool = False) -> tuple[list[str], list[dict[str, Any]]]:
+    """The columns and rows of a table that `CsvWriter` wrote.
+
+    Args:
+        file: A text file that was opened with `newline=""`.
+        strict: As of `csv.reader`.
+
+    Returns:
+        Names of the columns, and rows as of `csv.DictReader`.
+    """
+    reader = csv.DictReader(file, strict=strict)
+    columns = list(map(plain_cell, reader.fieldnames or ()))
+    reader.fieldnames = columns
+    rows = [
+        {
+            name: plain_cell(value) if isinstance(value, str) else value
+            for name, value in row.items()
+        }
+        for row in reader
+    ]
+    return columns, rows
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keeps other commands from a file while it is read, changed and written.
+
+    Others that use this function wait. The lock is a file beside `path`, and ends with the process.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(beside, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise _cannot_write("file", path, error) from error
+    try:
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _beside(path: Path) -> Path:
+    """A name for a temporary file or folder beside a path, which fits wherever the path's does."""
+    room = _longest_name(path.parent) - _TEMPORARY
+    return path.with_name(f".{_cut_bytes(path.name, room)}.{secrets.token_hex(4)}.tmp")
+
+
+def _cut(name: str, suffix: str, mark: str, longest: int) -> str:
+    if len(os.fsencode(name + suffix)) <= longest:
+        return name + suffix
+    return f"{_cut_bytes(name, longest - len(os.fsencode(f'-{mark}{suffix}')))}-{mark}{suffix}"
+
+
+def _cut_bytes(name: str, most: int) -> str:
+    """The beginning of a name that takes so many bytes at most, no letter cut in two."""
+    if len(os.fsencode(name)) <= most:
+        return name
+    return os.fsencode(name)[:most].decode("utf-8", "ignore")
+
+
+def _longest_name(folder: Path) -> int:
+    """Bytes that a file's name may have in a folder, or in the nearest one above that is there."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        longest = os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):
+        return _LONGEST_NAME
+    return longest if longest > _TEMPORARY + _MARK else _LONGEST_NAME
+
+
+def _refuse_devices(path: Path) -> None:
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # what opens a folder says so itself
+        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
 
 
 def _cannot_write(what: str, path: Path, error: OSError) -> StorageError:
@@ -174,9 +384,3 @@ def _is_replaceable(path: Path, mark: str) -> bool:
 def _flush_to_disk(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -7,12 +7,22 @@ import hashlib
 import os
 import resource
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from moekit.files import atomic_path, atomic_text, read_json, sha256, write_json
+from moekit.files import (
+    atomic_path,
+    atomic_text,
+    check_writable,
+    fitting_name,
+    locked,
+    read_json,
+    sha256,
+    write_json,
+)
 from moekit.testing import refused
 
 
@@ -179,3 +189,95 @@ def test_a_device_or_a_folder_is_never_replaced(tmp_path: Path) -> None:
             file.write("x")
     assert Path(os.devnull).is_char_device()
     assert tmp_path.is_dir()
+
+
+def test_threads_do_not_change_each_others_permissions(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+
+    def many(number: int) -> None:
+        for count in range(40):
+            write_json(tmp_path / f"{number}-{count}.json", count)
+            plain = tmp_path / f"{number}-{count}.plain"
+            plain.touch()
+
+    try:
+        threads = [threading.Thread(target=many, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o644}
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".txt", "ü" * 127])
+def test_the_longest_name_that_a_file_may_have_is_written(name: str, tmp_path: Path) -> None:
+    write(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 300, "ü" * 150, "a/" + "y" * 251, "b" * 251, "deep/" * 1200 + "z", "caf\udce9"]
+)
+def test_a_name_that_does_not_fit_gets_a_shorter_one(name: str, tmp_path: Path) -> None:
+    found = fitting_name(tmp_path, name, ".jpg")
+    assert found != fitting_name(tmp_path, f"{name}1", ".jpg")
+    assert found.endswith(".jpg")
+    found.encode("utf-8")
+    write(tmp_path / found)
+    assert (tmp_path / found).is_file()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a/b/c.png", "größe.png"])
+def test_a_name_that_fits_stays(name: str, tmp_path: Path) -> None:
+    assert fitting_name(tmp_path, name, ".jpg") == f"{name}.jpg"
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/a", "a//b", "a/./b", "a/..", "a\0b", ""])
+def test_a_name_leads_to_no_other_folder(name: str, tmp_path: Path) -> None:
+    found = fitting_name(tmp_path, name, ".jpg")
+    assert "/" not in found
+    assert len(found) == len("0123456789ab.jpg")
+
+
+def test_a_name_that_is_no_text_loses_nothing(tmp_path: Path) -> None:
+    write_json(tmp_path / "value.json", {"file": "caf\udce9.png", "score": 0.5})
+    assert read_json(tmp_path / "value.json") == {"file": "caf\udce9.png", "score": 0.5}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes of that kind")
+def test_a_device_or_a_pipe_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for name in ("pipe", "link"):
+        with pytest.raises(OSError, match="device or a pipe"):
+            sha256(tmp_path / name)
+        with refused("data/bad-json"):
+            read_json(tmp_path / name)
+
+
+def test_what_cannot_be_written_is_told_before(tmp_path: Path, old: Path) -> None:
+    check_writable(tmp_path, tmp_path / "new" / "inner")
+    assert list(tmp_path.iterdir()) == [old]
+    for folder in (old, old / "inner", Path("/proc/moekit/out")):
+        with refused("storage/cannot-write") as caught:
+            check_writable(folder)
+        assert caught.value.whose == str(folder)
+
+
+def test_changes_under_a_lock_wait_for_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "count.json"
+    write_json(path, 0)
+
+    def add() -> None:
+        for _ in range(20):
+            with locked(path):
+                write_json(path, read_json(path) + 1)
+
+    threads = [threading.Thread(target=add) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read_json(path) == 120

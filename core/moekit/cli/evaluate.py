@@ -20,7 +20,7 @@ from moekit.cli.options import (
     weights_option,
     with_options,
 )
-from moekit.cli.output import Reporter, print_json, print_table, reporter
+from moekit.cli.output import Reporter, echo, print_json, print_table, reporter
 
 
 @click.command()
@@ -95,12 +95,12 @@ def show_result(result: dict[str, Any]) -> None:
     )
     told = comparison_in_words(result)
     if told:
-        click.echo(told)
+        echo(told)
     if result["skipped"]:
-        click.echo(f"{len(result['skipped'])} inputs skipped; result.json names them")
+        echo(f"{len(result['skipped'])} inputs skipped; result.json names them")
     for sentence in (*result["notes"], result["data"]["caution"], result["disclaimer"]):
         if sentence:
-            click.echo(sentence)
+            echo(sentence)
 
 
 def comparison_in_words(result: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import click
 from moekit.cli.plugin_commands import PASSED_ON, fault, help_lines, load_command
 from moekit.errors import MoekitError
 from moekit.plugins.settings import DISABLE_VARIABLE, STRICT_VARIABLE
+from moekit.text import printable
 
 if TYPE_CHECKING:
     from moekit.plugins.discovery import Plugin
@@ -60,6 +61,8 @@ _SUMMARIES = {
 
 
 _PLUGIN = "moekit.plugin"
+_LONGEST = 10_000
+"""Characters of an error."""
 
 
 class _LazyGroup(click.Group):
@@ -180,12 +183,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _fail(arguments: Sequence[str], error: BaseException, code: int, text: str) -> int:
     if "--debug" in arguments:
         traceback.print_exception(error)
-    click.echo(text, err=True)
+    click.echo(printable(text, lines=True, most=_LONGEST), err=True)
     return code
 
 
 def _unforeseen(what: str, fix: str) -> str:
-    return f"moekit: {what}\n  where: moekit\n  to do: {fix}"
+    return f"moekit: {printable(what)}\n  where: moekit\n  to do: {fix}"
 
 
 if __name__ == "__main__":

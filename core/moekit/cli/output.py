@@ -6,11 +6,14 @@ The drawing library is imported when it draws, so that quick commands stay quick
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from moekit.text import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -19,26 +22,37 @@ _STEPS = 4
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
-    """One JSON value on standard output."""
-    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    """One JSON value on standard output, in escapes if the terminal cannot show all of it."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, allow_nan=False)
+    click.echo(text)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on standard output."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", highlight=False)
+    table = Table(title=Text(printable(title)), title_justify="left", highlight=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(Text(printable(column)), overflow="fold")
     for row in rows:
-        table.add_row(*(_plain(cell) for cell in row))
-    Console().print(table, markup=False) if rows else click.echo(f"{title}: none")
+        table.add_row(*(Text(printable(cell, lines=True)) for cell in row))
+    Console().print(table, markup=False) if rows else echo(f"{title}: none")
 
 
 def say(text: str) -> None:
-    """A line on standard error."""
-    click.echo(text, err=True)
+    """A line on standard error, less control characters."""
+    click.echo(printable(text, lines=True), err=True)
+
+
+def echo(text: str) -> None:
+    """A line on standard output, less control characters."""
+    click.echo(printable(text, lines=True))
 
 
 class Reporter:
@@ -53,7 +67,7 @@ class Reporter:
         """Tells that `done` of `total` are done."""
         if self._progress is not None:
             if what not in self._tasks:
-                self._tasks[what] = self._progress.add_task(what, total=total)
+                self._tasks[what] = self._progress.add_task(printable(what), total=total)
             self._progress.update(self._tasks[what], completed=done, total=total)
             return
         quarter = _STEPS * done // max(total, 1)
@@ -64,14 +78,19 @@ class Reporter:
     def line(self, text: str) -> None:
         """A line of text, above the bars."""
         if self._progress is not None:
-            self._progress.console.print(text, markup=False, highlight=False)
+            clean = printable(text, lines=True)
+            self._progress.console.print(clean, markup=False, highlight=False)
         else:
             say(text)
 
 
 @contextmanager
 def reporter() -> Iterator[Reporter]:
-    """Yields a reporter for the length of a command."""
+    """Yields a reporter for the length of a command.
+
+    What libraries and plugins print meanwhile goes to standard error, so that standard output holds
+    results only.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -83,13 +102,9 @@ def reporter() -> Iterator[Reporter]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield Reporter(None)
+        with redirect_stdout(sys.stderr):
+            yield Reporter(None)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         yield Reporter(progress)
-
-
-def _plain(text: str) -> str:
-    """Text of files and plugins as it is, less control characters."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)

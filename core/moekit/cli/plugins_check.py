@@ -7,7 +7,7 @@ import dataclasses
 import click
 
 from moekit.cli.options import debug_option, json_option, with_options
-from moekit.cli.output import print_json, say
+from moekit.cli.output import echo, print_json, say
 from moekit.errors import PluginError, UsageError
 
 
@@ -38,7 +38,7 @@ def check(name: str, expected: tuple[str, ...], as_json: bool) -> None:
             again = outcome.verdict == "not run" and outcome.reason in told
             reason = f": {'as above' if again else outcome.reason}" if outcome.reason else ""
             told.add(outcome.reason)
-            click.echo(f"{outcome.verdict:16} {outcome.id}{reason}")
+            echo(f"{outcome.verdict:16} {outcome.id}{reason}")
 
     report = run_checks_apart(name, expected_failures=_expectations(expected), on_outcome=tell)
     count = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -17,7 +19,8 @@ def report(run: Path, as_json: bool) -> None:
     """Write RUN/report.html, which needs nothing beside itself."""
     from moekit.report.report import render_report
 
-    path = render_report(run)
+    with redirect_stdout(sys.stderr):
+        path = render_report(run)
     if as_json:
         print_json({"report": str(path)})
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,7 +143,7 @@ def watch(kit: str, folder: Path, as_json: bool, **options: Any) -> None:
     Ctrl-C or SIGTERM ends it after the image in hand. The same command goes on: no image is scored
     twice, a name that was seen once is not looked at again.
     """
-    with stopped_by_signals() as stop:
+    with stopped_by_signals() as stop, contextlib.redirect_stdout(sys.stderr):
         summary = run_watch(kit, folder=folder, stop=stop, **options)
     if as_json:
         print_json(summary)

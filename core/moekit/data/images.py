@@ -44,6 +44,7 @@ from PIL import (  # each plugin that is imported here adds its format to Image.
 from moekit.data.conversion import QUARTER_TURNS, orientation, to_mask, to_rgb
 from moekit.data.plain_files import check_file, plain
 from moekit.errors import DataError, ImageError
+from moekit.text import visible_name
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
@@ -242,10 +243,10 @@ def relative_id(path: Path, folder: Path) -> str:
     """A sample id that is the same on every machine: the path below `folder`.
 
     With forward slashes, in Unicode form NFC (macOS hands out NFD), and with the bytes of a name
-    that is not valid text written as escapes, so that the id can be stored as UTF-8.
+    that is not valid text written as escapes (`moekit.text.visible_name`), so that the id can be
+    stored as UTF-8.
     """
-    name = unicodedata.normalize("NFC", path.relative_to(folder).as_posix())
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return visible_name(unicodedata.normalize("NFC", path.relative_to(folder).as_posix()))
 
 
 def _refuse_folder(error: OSError) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from moekit.data.images import find_images
 from moekit.errors import DataError
+from moekit.text import visible_name
 
 
 def check_paths(paths: Sequence[Path]) -> None:
@@ -37,9 +39,9 @@ def collect_inputs(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     for path in paths:
         if path.is_dir():
             for image in find_images(path):
-                found.setdefault(image.resolve(), image.relative_to(path).as_posix())
+                found.setdefault(image.resolve(), visible_name(image.relative_to(path).as_posix()))
         else:
-            found.setdefault(path.resolve(), path.name)
+            found.setdefault(path.resolve(), visible_name(path.name))
     if not found:
         raise DataError(
             "there is no image to answer",
@@ -56,7 +58,7 @@ def _with_unique_names(found: dict[Path, str]) -> list[tuple[str, Path]]:
     unique = []
     for path, name in found.items():
         if names.count(name) > 1:
-            mark = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+            mark = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
             name = f"{mark}-{name}"
         unique.append((name, path))
     return unique

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from moekit.contract.answers import Answer, Item
 from moekit.data.pictures import LONG_SIDE, save_jpeg
 from moekit.data.stream import ImageBatch, image_batches, item_batches
 from moekit.errors import DataError, ImageError, UsageError
-from moekit.files import atomic_path, atomic_text
+from moekit.files import CsvWriter, atomic_path, atomic_text, fitting_name
 from moekit.runs.journal import Journal, read_journal
 from moekit.runtime.answerer import Answerer, Row
 
@@ -200,11 +199,11 @@ def _finish(
     overlay = ""
     drawn = task.show.draw(picture, answer, item, answerer.context)
     if drawn is not None:
-        overlay = f"overlays/{item.id}.jpg"
+        overlay = f"overlays/{fitting_name(out / 'overlays', item.id, '.jpg')}"
         save_jpeg(out / overlay, drawn)
     files = {}
     for column, (suffix, content) in task.show.files(answer).items():
-        files[column] = f"{column}/{item.id}{suffix}"
+        files[column] = f"{column}/{fitting_name(out / column, item.id, suffix)}"
         with atomic_path(out / files[column]) as temporary:
             temporary.write_bytes(content)
     return answerer.row(item.id, answer, overlay=overlay, files=files)
@@ -212,9 +211,9 @@ def _finish(
 
 def _write_csv(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
     with atomic_text(path) as file:
-        writer = csv.DictWriter(file, fieldnames=columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows({name: _cell(row[name]) for name in columns} for row in rows)
+        writer = CsvWriter(file)
+        writer.writerow(columns)
+        writer.writerows([_cell(row[name]) for name in columns] for row in rows)
 
 
 def _cell(value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Literal
 from PIL import Image
 
 from moekit.data.pictures import save_jpeg
+from moekit.files import fitting_name
 
 Which = Literal["all", "rejected", "none"]
 FOLDER = "overlays"
@@ -50,7 +51,7 @@ class KeptOverlays:
         Raises:
             StorageError: It cannot be written.
         """
-        overlay = f"{FOLDER}/{name}.jpg"
+        overlay = f"{FOLDER}/{fitting_name(self._out / FOLDER, name, '.jpg')}"
         save_jpeg(self._out / overlay, picture)
         self._kept.append(self._out / overlay)
         self._remove_oldest()

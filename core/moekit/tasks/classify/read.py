@@ -15,6 +15,7 @@ from moekit.contract.answers import TaskContext
 from moekit.data.samples import Sample
 from moekit.errors import DataError
 from moekit.tasks.classify.tally import ClassTally, tally_of
+from moekit.text import plain_cell
 
 _BETWEEN = "|"
 _ROUNDING = 1e-3
@@ -71,7 +72,7 @@ def read_answers(path: Path, samples: Sequence[Sample], context: TaskContext) ->
 def _lines(table: Path) -> list[list[str]]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            lines = [line for line in csv.reader(file, strict=True) if line]
+            lines = [[*map(plain_cell, line)] for line in csv.reader(file, strict=True) if line]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"the answers cannot be read ({error})",

@@ -18,7 +18,7 @@ import numpy as np
 
 from moekit.data.samples import UNSEEN
 from moekit.errors import DataError
-from moekit.files import atomic_text
+from moekit.files import CsvWriter, atomic_text, csv_table
 from moekit.tasks.classify.tally import ClassTally, check_tallies, optional
 
 _FACT, _PROBABILITY, _UNLIKE, _BASELINE = "fact ", "p:", "unlike", "baseline "
@@ -53,7 +53,7 @@ def save_tallies(folder: Path, stem: str, tallies: Sequence[ClassTally]) -> list
     head = ["id", "labels" if kit.several else "label", "group", "subtype"]
     facts = [f"{_FACT}{name}" for name in kit.facts]
     with atomic_text(folder / f"{stem}.csv") as file:
-        writer = csv.writer(file)
+        writer = CsvWriter(file)
         writer.writerow([*head, *facts, *(name for part in columns for name in part)])
         for row, name in enumerate(kit.ids):
             writer.writerow(
@@ -132,9 +132,7 @@ class _Truth(NamedTuple):
 def _read(path: Path) -> _Table:
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            rows = list(reader)
-            columns = list(reader.fieldnames or ())
+            columns, rows = csv_table(file, strict=True)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _damaged(path, f"it cannot be read ({error})") from error
     short = next(

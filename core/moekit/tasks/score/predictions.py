@@ -12,7 +12,7 @@ import numpy as np
 
 from moekit.data.samples import Sample
 from moekit.errors import DataError
-from moekit.files import atomic_text
+from moekit.files import CsvWriter, atomic_text, csv_table
 from moekit.tasks.score.threshold import OperatingPoint
 
 _COLUMNS = ("id", "label", "score", "baseline_score", "group", "subtype")
@@ -132,7 +132,7 @@ class Predictions:
     def write_csv(self, path: Path) -> None:
         """Writes one row an image, scores with all the digits a float64 has."""
         with atomic_text(path) as file:
-            writer = csv.writer(file)
+            writer = CsvWriter(file)
             writer.writerow([*_COLUMNS, *(f"{_FACT}{name}" for name in self.facts)])
             for row, name in enumerate(self.ids):
                 baseline = self.baseline_scores[row] if self.baseline_scores is not None else None
@@ -157,9 +157,8 @@ class Predictions:
         """
         try:
             with path.open(encoding="utf-8", newline="") as file:
-                reader = csv.DictReader(file)
-                rows = list(reader)
-            facts = [name for name in reader.fieldnames or () if name.startswith(_FACT)]
+                columns, rows = csv_table(file)
+            facts = [name for name in columns if name.startswith(_FACT)]
             return cls(
                 ids=tuple(row["id"] for row in rows),
                 labels=np.array([int(row["label"]) for row in rows], dtype=np.int64),

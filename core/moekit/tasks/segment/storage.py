@@ -5,7 +5,6 @@ Shapes: N pictures, C classes, M models.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import zipfile
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from moekit.errors import DataError
-from moekit.files import atomic_path, atomic_text
+from moekit.files import CsvWriter, atomic_path, atomic_text
 from moekit.tasks.segment.metrics import class_iou
 from moekit.tasks.segment.tally import SegmentTally
 
@@ -131,7 +130,7 @@ def _write_table(path: Path, tallies: Sequence[SegmentTally]) -> None:
     iou_NC = class_iou(first.confusion_NCC)
     means = [tally.image_iou_N for tally in tallies]
     with atomic_text(path) as file:
-        writer = csv.writer(file)
+        writer = CsvWriter(file)
         names = [f"iou {name}" for name in first.classes]
         baseline = ["baseline_iou"] * bool(rest)
         writer.writerow(["id", "group", "subtype", "pixels", "ignored", *names, "iou", *baseline])

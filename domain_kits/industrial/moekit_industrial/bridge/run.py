@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
 import importlib.metadata
@@ -34,7 +33,7 @@ from moekit import (
 from moekit.backbone import WeightFile
 from moekit.data import Preprocess
 from moekit.evaluation import Passed, PictureSpool, draw_worst, summarise
-from moekit.files import atomic_text, write_json
+from moekit.files import CsvWriter, atomic_text, write_json
 from moekit.runs import machine, now, plugin_facts, versions
 from moekit.runtime import resolve
 from moekit.tasks.score import SCORE, OperatingPoint, Places, choose_threshold, delong_ci
@@ -372,7 +371,7 @@ def _plain(value: Any) -> Any:
 
 def _write_raw(path: Path, raw: Mapping[str, Predictions]) -> None:
     with atomic_text(path) as file:
-        writer = csv.writer(file)
+        writer = CsvWriter(file)
         writer.writerow(("split", "id", "label", "raw_score"))
         for split, one in raw.items():
             for name, label, score in zip(one.ids, one.labels, one.scores, strict=True):

@@ -6,7 +6,6 @@ whatever order they come in.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from moekit import DataError
-from moekit.files import atomic_text
+from moekit.files import CsvWriter, atomic_text
 from moekit.files import write_json as write_json_file
 
 DISCLAIMER = "Research software, not for clinical use."
@@ -93,7 +92,7 @@ def write_csv(path: Path, findings: Iterable[Finding]) -> None:
         StorageError: The file cannot be written.
     """
     with atomic_text(path) as file:
-        writer = csv.writer(file)
+        writer = CsvWriter(file)
         writer.writerow(_COLUMNS)
         for finding in in_order(findings):
             places = (finding.size_mm, *finding.centre_mm, *finding.centre_index)

@@ -67,7 +67,26 @@ def preprocess():
 
 
 @pytest.fixture
-def run_watch(tmp_path, preprocess):
+def make_answerer(preprocess):
+    """Makes a trained run that answers pictures by a scorer."""
+
+    def make(scorer=None, review=None):
+        context = TaskContext(
+            classes=("good", "odd"), vocabulary={"positive": "odd"}, frame=preprocess.frame
+        )
+        return Answerer(
+            compute=scorer or Brightness(),
+            preprocess=preprocess,
+            task=SCORE,
+            context=context,
+            point=POINT if review is None else dataclasses.replace(POINT, review=review),
+        )
+
+    return make
+
+
+@pytest.fixture
+def run_watch(tmp_path, make_answerer):
     """Watches tmp_path/in with what is there, unless a keyword says otherwise."""
 
     def call(scorer=None, *, stop=None, tell=lambda text: None, review=None, **changes):
@@ -81,19 +100,9 @@ def run_watch(tmp_path, preprocess):
             "once": True,
             "reference": np.linspace(0.05, 0.15, 50),
         }
-        context = TaskContext(
-            classes=("good", "odd"), vocabulary={"positive": "odd"}, frame=preprocess.frame
-        )
-        answerer = Answerer(
-            compute=scorer or Brightness(),
-            preprocess=preprocess,
-            task=SCORE,
-            context=context,
-            point=POINT if review is None else dataclasses.replace(POINT, review=review),
-        )
         return watch(
             WatchJob(**{**options, **changes}),
-            answerer=answerer,
+            answerer=make_answerer(scorer, review),
             stop=stop or threading.Event(),
             tell=tell,
         )
