@@ -207,6 +207,29 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
             del sys.modules[name]
 
 
+@pytest.fixture
+def read_only() -> Iterator[Callable[[Path], None]]:
+    """Makes a folder so that nobody can write into it, the superuser included."""
+    closed: list[Path] = []
+    superuser = os.geteuid() == 0
+
+    def close(folder: Path) -> None:
+        if superuser:
+            done = subprocess.run(["chattr", "+i", str(folder)], check=False, capture_output=True)
+            if done.returncode:
+                pytest.skip("the superuser may write anywhere here")
+        else:
+            folder.chmod(0o500)
+        closed.append(folder)
+
+    yield close
+    for folder in closed:
+        if superuser:
+            subprocess.run(["chattr", "-i", str(folder)], check=True)
+        else:
+            folder.chmod(0o700)
+
+
 def _checksum(model: MoEBackbone) -> dict[str, float]:
     return {name: float(value.double().sum()) for name, value in model.state_dict().items()}
 

@@ -39,9 +39,9 @@ def printable(text: str, *, most: int = LONGEST_LINE, lines: bool = False) -> st
 def visible_name(name: str) -> str:
     r"""A file's name as text that JSON, CSV and terminals can hold.
 
-    Ordinary names stay as they are. Python shows each byte of a name that is no UTF-8 as a lone surrogate (PEP 383), which no file
-    can hold. It becomes the escape `\udcNN`. If a name has one, or looks as if it had, each of its
-    backslashes is doubled, so that `raw_name` gives the name back.
+    Ordinary names stay as they are. Python shows each byte of a name that is no UTF-8 as a lone
+    surrogate (PEP 383), which no file can hold. It becomes the escape `\udcNN`. If a name has one,
+    or looks as if it had, its backslashes are doubled, so that `raw_name` gives the name back.
     """
     if not _SURROGATE.search(name) and not _ESCAPE.search(name):
         return name

@@ -128,11 +128,13 @@ def run_carving(
     from moekit.backbone.sparse.form import save_form
     from moekit.backbone.sparse.methods import METHODS, find_method
     from moekit.data.stream import Preprocess
+    from moekit.files import check_writable
     from moekit.jobs.session import open_backbone
     from moekit.training.recover.carve import carve_form
     from moekit.training.recover.pictures import batches, split_pictures
     from moekit.training.recover.quality import nearness_of_form
 
+    check_writable(out.parent)
     methods = list(METHODS.values()) if compare else [find_method(method)]
     dense = open_backbone(
         device=device,

@@ -107,11 +107,13 @@ def run_recovery(
     """
     from moekit.backbone.sparse.form import load_form
     from moekit.cli.options import command_line
+    from moekit.files import check_writable
     from moekit.jobs.session import open_backbone
     from moekit.training.recover.distil import DistilRecipe
     from moekit.training.recover.recovery import Recovery, recover
 
     start = load_form(form)
+    check_writable(out.parent)
     dense = open_backbone(
         device=device, weights=weights, architecture=start.architecture, form="none"
     )

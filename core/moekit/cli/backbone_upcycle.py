@@ -61,10 +61,12 @@ def upcycle(
     from moekit.backbone.sources import DEFAULT_ARCHITECTURE
     from moekit.backbone.upcycle import build_upcycled
     from moekit.backbone.upcycled_file import load_upcycled, save_upcycled
+    from moekit.files import check_writable
     from moekit.jobs.session import open_backbone, quiet_libraries
     from moekit.runs.facts import backbone_facts
 
     quiet_libraries()
+    check_writable(out.parent)
     name = architecture or DEFAULT_ARCHITECTURE
     made = build_upcycled(
         name, weights=weights, experts=experts, slices=slices, noise=noise, seed=seed

@@ -63,9 +63,11 @@ def bench(
 
     from moekit.bench.results import results, write_results
     from moekit.bench.suite import Plan, run_benchmarks
+    from moekit.files import check_writable
     from moekit.jobs.session import quiet_libraries
 
     quiet_libraries()
+    check_writable(folder)
     plan = Plan(
         dtypes=dtypes or ("fp32", "bf16"),
         threads=threads or (torch.get_num_threads(),),

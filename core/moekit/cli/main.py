@@ -165,6 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except SystemExit as error:
+        fault = _owned(error)
+        if fault is not None:
+            sys.exit(_fail(given, error, fault.exit_code, f"moekit: {fault}"))
         what = f"something ended the program with code {error.code} before it was done"
         fix = "find the plugin with `moekit plugins doctor`, or see where with --debug"
         code = _fail(
@@ -175,9 +178,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             given, error, 1, _unforeseen("the memory is exhausted", "use a smaller --batch-size")
         )
     except Exception as error:
+        fault = _owned(error)
+        if fault is not None:
+            sys.exit(_fail(given, error, fault.exit_code, f"moekit: {fault}"))
         what = f"an unforeseen error: {type(error).__name__}: {error}"
         code = _fail(given, error, 1, _unforeseen(what, "run it with --debug and report the text"))
     sys.exit(code)
+
+
+def _owned(error: BaseException) -> MoekitError | None:
+    """The error that names the plugin in whose code this one arose."""
+    from moekit.plugins.faults import named_fault
+
+    return named_fault(error)
 
 
 def _fail(arguments: Sequence[str], error: BaseException, code: int, text: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -144,17 +144,34 @@ class ReportSectionSpec:
     tasks: tuple[str, ...] = ("score",)
 
 
+_RUN_FILES = frozenset(("history.jsonl", "report.html", "result.json", "routing.json", "run.json"))
+_RUN_STEMS = ("kit.", "baseline.", "predictions", "validation")
+_RUN_FOLDERS = frozenset(("checkpoints", "export", "given", "overlays"))
+
+
+def is_run_file(parts: Sequence[str]) -> bool:
+    """Whether a file of a run folder is moekit's, so that no listener may change or make it.
+
+    Args:
+        parts: The parts of its path below the run folder.
+    """
+    if len(parts) > 1:
+        return parts[0] in _RUN_FOLDERS
+    return parts[0] in _RUN_FILES or parts[0].startswith(_RUN_STEMS)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunEvent:
     """What a listener learns of a run.
 
     Attributes:
         command: `adapt` or `evaluate`.
-        folder: The run folder. A listener may add files of its own, and changes no others.
+        folder: The run folder. A listener may add files of its own; what it changes of moekit's is
+            put back, and the listener is named.
         kit: Name of the kit.
         dataset: Name of the data set.
         record: Of a started run the request; of a finished one the content of run.json or
-            result.json.
+            result.json. A copy, which is the listener's.
     """
 
     command: Literal["adapt", "evaluate"]

@@ -18,7 +18,7 @@ from moekit.evaluation.split_pass import Passed, pass_over
 from moekit.evaluation.spool import PictureSpool
 from moekit.evaluation.summary import summarise
 from moekit.evaluation.worst import draw_worst
-from moekit.files import write_json
+from moekit.files import check_writable, write_json
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import Resolved, resolve
 from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
@@ -68,8 +68,10 @@ def evaluate(
 
     Raises:
         DataError: The split is empty or unreadable, or its samples do not fit the run.
+        StorageError: The run cannot be written; told before anything is answered.
         WeightsError: The run does not fit the backbone.
     """
+    check_writable(job.run.folder, job.run.folder / "overlays")
     with PictureSpool(job.run.folder) as spool:
         return _evaluate(job, backbone, registry, on_progress, spool)
 

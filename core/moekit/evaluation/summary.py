@@ -14,6 +14,7 @@ from moekit.contract.metrics import MapMetricSpec, MetricSpec
 from moekit.contract.tasks import SummaryJob, TaskSpec
 from moekit.errors import PluginError
 from moekit.evaluation.bootstrap import RESAMPLES, Resamples, percentile_interval
+from moekit.plugins.faults import is_nobodys, owner_in_words
 
 BASELINE = "frozen backbone, same head"
 _ROUNDING = 1e-9
@@ -230,7 +231,9 @@ def checked_value(metric: Metric, *given: Any) -> float:
     compute: Callable[..., float] = metric.compute
     try:
         value = float(compute(*given))
-    except Exception as error:  # a plugin's metric may raise anything
+    except BaseException as error:  # a plugin may raise anything, SystemExit included
+        if is_nobodys(error):
+            raise
         raise _fault(
             metric, f"raised {type(error).__name__}: {error}", code="plugin/metric-failed"
         ) from error
@@ -245,9 +248,10 @@ def checked_value(metric: Metric, *given: Any) -> float:
 
 
 def _fault(metric: Metric, what: str, *, code: str) -> PluginError:
+    owner = owner_in_words(metric.compute)
     return PluginError(
         f"the metric {metric.name} {what}",
-        whose=metric.name,
+        whose=f"{owner}, metric {metric.name}" if owner else metric.name,
         fix="report it to the plugin's authors; leave the metric out until it is mended",
         code=code,
     )

@@ -9,8 +9,10 @@ from typing import Any
 from lightning.fabric import Fabric
 
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE
+from moekit.files import check_writable
 from moekit.jobs.session import open_backbone, quiet_libraries
 from moekit.plugins.changes import KitChanges
+from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_for_data
 from moekit.runs.run import Run
@@ -20,6 +22,7 @@ from moekit.training.adapt import AdaptJob, adapt
 _GIB = 2**30
 
 
+@names_owner
 def adapt_kit(
     kit: str,
     *,
@@ -75,6 +78,7 @@ def adapt_kit(
         MoekitError: See `moekit.training.adapt.adapt`.
     """
     quiet_libraries()
+    check_writable(run_folder, run_folder / "checkpoints")
     registry = Registry()
     changes = KitChanges(experts=experts, gate=gate).full(registry)
     dataset = registry.load_dataset(data, seed=seed)

@@ -8,12 +8,15 @@ from typing import Any
 
 from moekit.evaluation.evaluate import EvaluateJob, evaluate
 from moekit.evaluation.given import evaluate_given
+from moekit.files import check_writable
 from moekit.jobs.session import open_backbone
+from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run, prepared
 from moekit.runs.run import Run
 
 
+@names_owner
 def evaluate_run(
     kit: str,
     *,
@@ -54,6 +57,7 @@ def evaluate_run(
     """
     run = Run(run_folder)
     record = run.read_finished()
+    check_writable(run.folder, run.folder / ("overlays" if given is None else "given"))
     registry = Registry()
     spec = kit_of_run(registry, kit, record)
     seed_of_data = record["request"]["seed"]

@@ -8,13 +8,16 @@ from typing import Any
 
 from moekit.errors import UsageError
 from moekit.export.export import ExportJob, export
+from moekit.files import check_writable
 from moekit.jobs.session import open_backbone
+from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run, prepared, resolve
 from moekit.runs.run import Run
 from moekit.runtime.load import load_predictor, preprocess_of
 
 
+@names_owner
 def export_run(
     kit: str,
     *,
@@ -58,10 +61,11 @@ def export_run(
         )
     run = Run(run_folder)
     record = run.read_finished()
+    folder = out or run_folder / "export" / (f"{format_}-int8" if int8 else format_)
+    check_writable(folder.parent)
     registry = Registry()
     spec = kit_of_run(registry, kit, record)
     seed_of_data = record["request"]["seed"]
-    folder = out or run_folder / "export" / (f"{format_}-int8" if int8 else format_)
     job = ExportJob(
         run=run,
         dataset=prepared(spec, registry.load_dataset(data, seed=seed_of_data), seed=seed_of_data),

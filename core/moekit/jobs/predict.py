@@ -11,7 +11,9 @@ import numpy as np
 
 from moekit.contract.jobs import PredictJob
 from moekit.errors import UsageError
+from moekit.files import check_writable
 from moekit.jobs.trained import Opening, Trained, open_trained
+from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run
 from moekit.prediction.inputs import check_paths, collect_inputs
@@ -20,6 +22,7 @@ from moekit.runs.run import Run
 from moekit.runtime.answerer import UNREADABLE, Pictures
 
 
+@names_owner
 def predict_inputs(
     kit: str,
     *,
@@ -49,7 +52,9 @@ def predict_inputs(
     if registry.kit(kit).predict is None:
         check_paths(inputs)  # a kit that predicts in its own way says it in its own words
     run = Run(run_folder)
-    spec = kit_of_run(registry, kit, run.read_finished())
+    record = run.read_finished()
+    check_writable(out, out / "overlays")
+    spec = kit_of_run(registry, kit, record)
     if spec.predict is not None and how.review is not None:
         raise UsageError(
             f"the kit {spec.name} predicts in its own way, which has no review zone",

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from moekit.errors import UsageError
+from moekit.files import check_writable
 from moekit.jobs.trained import Opening, open_trained
+from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run
 from moekit.prediction.watch.job import WatchJob, check_folders
@@ -16,6 +18,7 @@ from moekit.prediction.watch.loop import watch
 from moekit.runs.run import Run
 
 
+@names_owner
 def watch_folder(
     kit: str,
     *,
@@ -48,7 +51,9 @@ def watch_folder(
     """
     registry = Registry()
     run = Run(run_folder)
-    spec = kit_of_run(registry, kit, run.read_finished())
+    record = run.read_finished()
+    check_writable(out, out / "overlays")
+    spec = kit_of_run(registry, kit, record)
     if spec.predict is not None or spec.reader is not None:
         raise UsageError(
             f"the kit {spec.name} predicts in its own way, not image by image",

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from moekit.moe.dispatch import dispatch_loop
 from moekit.moe.gates import Gate
+from moekit.moe.owned import expert_output, gate_output, owned
 from moekit.moe.router import Router
 from moekit.moe.routing import Routing, is_traced
 from moekit.moe.stats import RoutingTrace
@@ -117,10 +118,19 @@ class SpecialistSet(nn.Module):
         top_k: Options a token may take, 1 to S + 1. S + 1 is soft routing: each specialist runs on
             every token, weighted.
         kit: Name under which a trace files the routing.
+        names: Full names of the experts and then of the gate, for errors; those of their classes
+            if there are none.
     """
 
     def __init__(
-        self, *, width: int, experts: Sequence[nn.Module], gate: Gate, top_k: int, kit: str
+        self,
+        *,
+        width: int,
+        experts: Sequence[nn.Module],
+        gate: Gate,
+        top_k: int,
+        kit: str,
+        names: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.experts = nn.ModuleList(experts)
@@ -128,24 +138,46 @@ class SpecialistSet(nn.Module):
         self.gate = gate
         self.top_k = top_k
         self.kit = kit
+        known = names or [type(one).__name__ for one in (*experts, gate)]
+        self._owners = [f"expert {name}" for name in known[:-1]]
+        self._gate_owner = f"gate {known[-1]}"
 
     def forward(
         self, x_BND: Tensor, grid: Grid, *, trace: RoutingTrace | None = None, block: int = 0
     ) -> Tensor:
-        """The branch's output (B, N, D), to be added to the block's."""
+        """The branch's output (B, N, D), to be added to the block's.
+
+        Raises:
+            PluginError: The gate or an expert raises, or returns something else than it must.
+        """
         scores_BNE = self.router(x_BND)
-        routing = self.gate(scores_BNE, k=self.top_k, bias_E=self.router.bias_E)
+        routing = gate_output(
+            self._gate_owner,
+            owned(
+                self._gate_owner,
+                lambda: self.gate(scores_BNE, k=self.top_k, bias_E=self.router.bias_E),
+            ),
+        )
         if trace is not None:
             trace.add(block=block, kit=self.kit, routing=routing, scores_BNE=scores_BNE)
         whole = [index for index in range(len(self.experts)) if self._sees_all_tokens(index)]
-        output_BND = self._sparse(x_BND, routing, skip=whole)
-        weight_BNE = routing.weight_TE().view_as(scores_BNE)
+        # What a gate chose wrongly fails where it is followed.
+        output_BND = owned(self._gate_owner, lambda: self._sparse(x_BND, routing, skip=whole))
+        weight_BNE = owned(self._gate_owner, lambda: routing.weight_TE().view_as(scores_BNE))
         for index in whole:
-            expert = self.experts[index]
-            reads_map = cast(SpecialistExpert, expert).reads_map
-            y_BND = expert(x_BND, grid) if reads_map else expert(x_BND.flatten(0, 1)).view_as(x_BND)
+            reads_map = cast(SpecialistExpert, self.experts[index]).reads_map
+            y_BND = (
+                self._expert(index, x_BND, grid)
+                if reads_map
+                else self._expert(index, x_BND.flatten(0, 1)).view_as(x_BND)
+            )
             output_BND = output_BND + y_BND * weight_BNE[..., index, None].to(y_BND.dtype)
         return output_BND
+
+    def _expert(self, index: int, x: Tensor, *grid: Grid) -> Tensor:
+        """An expert's output; x is (T, D), or (B, N, D) with the grid."""
+        whose = self._owners[index]
+        return expert_output(whose, owned(whose, lambda: self.experts[index](x, *grid)), x)
 
     def _sees_all_tokens(self, index: int) -> bool:
         soft = self.top_k == len(self.experts) + 1 or is_traced()
@@ -158,6 +190,6 @@ class SpecialistSet(nn.Module):
         y_TD = dispatch_loop(
             x_BND.flatten(0, 1),
             routing.restricted_to(chosen),
-            lambda index, x_TD: self.experts[index](x_TD),
+            self._expert,
         )
         return y_TD.view_as(x_BND)

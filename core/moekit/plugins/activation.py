@@ -17,7 +17,6 @@ import pluggy
 
 from moekit.contract import hookspecs
 from moekit.contract.kinds import KINDS
-from moekit.contract.report import RunEvent
 from moekit.errors import PluginError
 from moekit.plugins.discovery import Plugin
 from moekit.plugins.manifest import NAME, Event, Manifest
@@ -95,33 +94,6 @@ def collect(plugin: Plugin, hooks: object) -> Activated:
     if plugin.manifest is not None:
         records = {key: upgraded(record, plugin.manifest.api) for key, record in records.items()}
     return Activated(records=records, manager=manager)
-
-
-def tell(plugin: Plugin, activated: Activated, event: str, about: RunEvent) -> None:
-    """Calls a plugin's listeners to one event.
-
-    Args:
-        plugin: Whom an error names.
-        activated: Its hooks.
-        event: `run_started` or `run_finished`.
-        about: The run.
-
-    Raises:
-        PluginError: A listener raised.
-    """
-    for implementation in getattr(activated.manager.hook, f"moekit_{event}").get_hookimpls():
-        try:
-            given = {"event": about} if "event" in implementation.argnames else {}
-            implementation.function(**given)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # as at import
-            raise PluginError(
-                f"a listener failed: moekit_{event} raised {_describe(error)}; the run is whole",
-                whose=f"{plugin.distribution} {plugin.version}",
-                fix=f"report it to its authors, or `moekit plugins disable {plugin.distribution}`",
-                code="plugin/listener-failed",
-            ) from error
 
 
 def _import_hooks(plugin: Plugin, manifest: Manifest) -> ModuleType:

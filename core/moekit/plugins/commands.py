@@ -13,7 +13,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from moekit.files import read_plain
+from moekit.plugins.entry_points import LARGEST_MANIFEST, TOO_DEEP
 from moekit.plugins.settings import canonical
+from moekit.text import printable
 
 RESERVED = frozenset(
     (
@@ -101,14 +104,13 @@ def lines_of_help(
 
 def _read(distribution: str, path: Path) -> Iterator[DeclaredCommand]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = read_plain(path, most=LARGEST_MANIFEST).decode("utf-8")
+        content = {} if TOO_DEEP.search(text) else tomllib.loads(text)
     except (OSError, ValueError, RecursionError):
         return
     provides = content.get("provides")
     commands = provides.get("commands") if isinstance(provides, dict) else None
     for name, summary in commands.items() if isinstance(commands, dict) else ():
         if _NAME.fullmatch(name) and isinstance(summary, str):
-            line = "".join(letter if letter.isprintable() else " " for letter in summary)
-            yield DeclaredCommand(
-                distribution=distribution, manifest=path, name=name, summary=line[:_LONGEST]
-            )
+            line = printable(summary, most=_LONGEST)
+            yield DeclaredCommand(distribution=distribution, manifest=path, name=name, summary=line)

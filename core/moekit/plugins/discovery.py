@@ -10,9 +10,21 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import Distribution
 from pathlib import Path
 
-from moekit.plugins.entry_points import UNKNOWN, distributions, entries_of, manifest_path
+from moekit.files import read_plain
+from moekit.plugins.entry_points import (
+    LARGEST_MANIFEST,
+    UNKNOWN,
+    distributions,
+    entries_of,
+    manifest_path,
+    name_of,
+    version_of,
+)
 from moekit.plugins.manifest import API_VERSION, Manifest, is_compatible, parse_manifest
 from moekit.plugins.settings import canonical, switched_off
+from moekit.text import printable
+
+_LONGEST_REASON = 500
 
 
 class State(enum.StrEnum):
@@ -52,8 +64,8 @@ class Plugin:
     reason: str = ""
 
     def fail(self, state: State, reason: str) -> None:
-        """Records why the plugin cannot be used."""
-        self.state, self.reason = state, reason
+        """Records why the plugin cannot be used, on one line of bounded length."""
+        self.state, self.reason = state, printable(reason, most=_LONGEST_REASON)
 
 
 def discover(disabled: Iterable[str] = ()) -> list[Plugin]:
@@ -85,16 +97,16 @@ def named(name: str) -> list[Plugin]:
 def _plugins_of(distribution: Distribution, off: Mapping[str, str]) -> list[Plugin]:
     def plugin_of(entry: str) -> Plugin:
         return Plugin(
-            distribution=distribution.name or UNKNOWN,
-            version=distribution.version or UNKNOWN,
+            distribution=name_of(distribution),
+            version=version_of(distribution),
             entry=entry,
         )
 
     try:
         entries = entries_of(distribution)
-    except ValueError:
+    except ValueError as error:
         damaged = plugin_of(UNKNOWN)
-        damaged.fail(State.INVALID, "its entry_points.txt is damaged; reinstall it")
+        damaged.fail(State.INVALID, f"its entry_points.txt is damaged; reinstall it ({error})")
         return [damaged]
     return [_read(plugin_of(name), value, off) for name, value in entries]
 
@@ -116,11 +128,12 @@ def _read_manifest(plugin: Plugin, value: str) -> None:
         return
     plugin.folder = path.parent
     try:
-        text = path.read_bytes()
+        text = read_plain(path, most=LARGEST_MANIFEST)
         plugin.manifest_sha256 = hashlib.sha256(text).hexdigest()
         plugin.manifest = parse_manifest(text.decode("utf-8"))
     except (OSError, ValueError) as error:
-        plugin.fail(State.INVALID, f"its plugin.toml is refused ({error}); correct it")
+        why = printable(getattr(error, "strerror", None) or str(error), most=_LONGEST_REASON - 60)
+        plugin.fail(State.INVALID, f"its plugin.toml is refused ({why}); correct it")
 
 
 def _judge(plugin: Plugin, manifest: Manifest) -> None:
@@ -140,7 +153,7 @@ def _judge(plugin: Plugin, manifest: Manifest) -> None:
 def _can_import(module: str) -> bool:
     try:
         return importlib.util.find_spec(module.partition(".")[0]) is not None
-    except (ImportError, ValueError):
+    except Exception:  # a folder that cannot be read, a name that no module has, a broken finder
         return False
 
 

@@ -10,6 +10,8 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from moekit.contract.kinds import KINDS, RecordKind
+from moekit.plugins.entry_points import TOO_DEEP
+from moekit.text import printable
 
 API_VERSION = "2.0"
 _LAST_MINOR = {1: 2, 2: 0}
@@ -21,6 +23,7 @@ Name = Annotated[str, Field(pattern=NAME)]
 SUMMARY = r"^[^\x00-\x1f\x7f-\x9f]+$"
 Summary = Annotated[str, Field(pattern=SUMMARY, max_length=120)]
 
+_MOST_FAULTS = 5
 SHA256 = r"^[0-9a-f]{64}$"
 Event = Literal["run_started", "run_finished"]
 
@@ -143,15 +146,19 @@ def parse_manifest(text: str) -> Manifest:
         ValueError: The text is no TOML or breaks the schema; the message names each field.
     """
     try:
+        if TOO_DEEP.search(text):
+            raise ValueError("a key lies too deep")
         return Manifest.model_validate(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ValueError(f"not TOML: {error}") from error
+        raise ValueError(f"not TOML: {printable(str(error))}") from error
     except pydantic.ValidationError as error:
+        found = error.errors(include_input=False, include_url=False)
         faults = [
-            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-            for fault in error.errors()
+            printable(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}", most=200)
+            for fault in found[:_MOST_FAULTS]
         ]
-        raise ValueError("; ".join(faults)) from error
+        more = f"; and {len(found) - _MOST_FAULTS} more" if len(found) > _MOST_FAULTS else ""
+        raise ValueError("; ".join(faults) + more) from error
 
 
 def is_compatible(api: str) -> bool:

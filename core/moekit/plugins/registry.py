@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,8 +19,10 @@ from moekit.contract.metrics import MapMetricSpec, MetricSpec
 from moekit.contract.report import ReportSectionSpec, RunEvent
 from moekit.contract.tasks import TaskSpec
 from moekit.errors import MoekitError, PluginError, UsageError
-from moekit.plugins.activation import Activated, activate, collect, tell
+from moekit.plugins.activation import Activated, activate, collect
 from moekit.plugins.discovery import Plugin, State, discover
+from moekit.plugins.kept_files import keeping
+from moekit.plugins.listeners import tell
 from moekit.plugins.manifest import API_VERSION, Event, Manifest, Provides
 from moekit.plugins.settings import canonical, is_strict
 
@@ -187,7 +190,8 @@ class Registry:
     def tell(self, event: Event, about: RunEvent) -> None:
         """Tells every plugin that listens to an event of it, one at a time.
 
-        A listener that fails is logged as a warning, and the others are told still.
+        A listener that fails is logged as a warning, and the others are told still. What one
+        changes in the process or in the run's files is put back.
 
         Args:
             event: `run_started` or `run_finished`.
@@ -196,17 +200,21 @@ class Registry:
         Raises:
             PluginError: In strict mode, a listener failed.
         """
-        for plugin in self.plugins:
-            if plugin.state is not State.ACTIVE or not plugin.manifest:
-                continue
-            if event not in plugin.manifest.listens:
-                continue
-            try:
-                tell(plugin, self.activated(plugin), event, about)
-            except PluginError as error:
-                if self.strict:
-                    raise
-                _logger.warning("%s", error)
+        listening = [
+            plugin
+            for plugin in self.plugins
+            if plugin.state is State.ACTIVE and plugin.manifest and event in plugin.manifest.listens
+        ]
+        if not listening:
+            return
+        with keeping(about.folder) as kept:
+            for plugin in listening:
+                try:
+                    tell(plugin, functools.partial(self.activated, plugin), event, about, kept)
+                except PluginError as error:
+                    if self.strict:
+                        raise
+                    _logger.warning("%s", error)
 
     def load_dataset(self, data: str, *, seed: int) -> Dataset:
         """Loads `LOADER` or `LOADER=PATH`.
@@ -228,6 +236,7 @@ class Registry:
         return self._load(spec, self.owner("datasets", name), path, seed)
 
     def _load(self, spec: DatasetSpec, owner: Plugin, path: str, seed: int) -> Dataset:
+        from moekit.data.checks import check_dataset
         from moekit.data.samples import Dataset
 
         try:
@@ -243,7 +252,9 @@ class Registry:
                 fix=f"check it with `moekit plugins check {owner.distribution}`",
                 code="plugin/loader-failed",
             ) from error
-        return dataset
+        return check_dataset(
+            dataset, whose=f"the loader {spec.name} of {owner.distribution} {owner.version}"
+        )
 
     def names(self, kind: Kind) -> dict[str, Plugin]:
         """Qualified names of what the usable plugins promise, without importing any."""

@@ -10,6 +10,7 @@ from moekit.contract.answers import TaskContext
 from moekit.contract.kits import KitSpec
 from moekit.contract.metrics import MapMetricSpec, MetricSpec
 from moekit.contract.tasks import TaskSpec
+from moekit.data.checks import check_dataset
 from moekit.data.geometry import Frame
 from moekit.data.samples import Dataset
 from moekit.errors import DataError, MoekitError, PluginError, UsageError
@@ -129,7 +130,7 @@ def prepared(kit: KitSpec, dataset: Dataset, *, seed: int) -> Dataset:
     if kit.prepare is None:
         return dataset
     try:
-        return kit.prepare(dataset, seed)
+        ready = kit.prepare(dataset, seed)
     except (MoekitError, KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit included
@@ -139,6 +140,7 @@ def prepared(kit: KitSpec, dataset: Dataset, *, seed: int) -> Dataset:
             fix="check its plugin with `moekit plugins check`, or report it to its authors",
             code="plugin/loader-failed",
         ) from error
+    return check_dataset(ready, whose=f"kit {kit.name}")
 
 
 def kit_for_data(

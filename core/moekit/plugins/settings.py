@@ -14,7 +14,7 @@ from pathlib import Path
 import platformdirs
 
 from moekit.errors import DataError
-from moekit.files import read_json, write_json
+from moekit.files import locked, read_json, write_json
 
 DISABLE_VARIABLE = "MOEKIT_DISABLE_PLUGINS"
 STRICT_VARIABLE = "MOEKIT_STRICT"
@@ -77,10 +77,11 @@ def switch(distribution: str, *, on: bool) -> None:
         DataError: The settings file is damaged.
         StorageError: It cannot be written.
     """
-    names = {*disabled_by_settings()}
     name = canonical(distribution)
-    names = names - {name} if on else names | {name}
-    write_json(settings_file(), {"disabled": sorted(names)})
+    with locked(settings_file()):  # of two commands at once none loses what the other writes
+        names = {*disabled_by_settings()}
+        names = names - {name} if on else names | {name}
+        write_json(settings_file(), {"disabled": sorted(names)})
 
 
 def is_strict() -> bool:

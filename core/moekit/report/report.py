@@ -10,7 +10,7 @@ import jinja2
 
 from moekit.contract.report import HEADER, JOINED, METRICS, WORST
 from moekit.errors import DataError
-from moekit.files import atomic_text, read_json
+from moekit.files import atomic_text, check_writable
 from moekit.plugins.registry import Registry
 from moekit.report.drawing import STYLES, Drawn
 from moekit.report.run_files import Shots, naming, read_history, read_routing, read_shots
@@ -24,6 +24,7 @@ from moekit.report.sections import (
 from moekit.report.svg import interval_chart
 from moekit.report.text import readable, with_code
 from moekit.report.training import training_charts
+from moekit.runs.schema import read_result
 
 LARGEST = 2_000_000
 _MARGIN = 20_000
@@ -55,7 +56,8 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
             fix="evaluate it first: moekit evaluate KIT --data D --run RUN",
             code="data/no-result",
         )
-    result, registry = read_json(source), registry or Registry()
+    check_writable(run)
+    result, registry = read_result(source), registry or Registry()
     with naming(source):
         context = {
             "result": result,

@@ -14,12 +14,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pydantic
 from markupsafe import Markup
 from PIL import Image
 
 from moekit.errors import DataError
 from moekit.files import read_json
+
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    jinja2.TemplateError,
+)
+"""What a damaged file sets off in those who read it or draw from it."""
 
 
 class Specialist(pydantic.BaseModel):
@@ -130,7 +143,7 @@ def naming(path: Path) -> Iterator[None]:
     """Turns what a damaged file sets off into an error that names the file."""
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
         first = str(error).splitlines()[0] if str(error) else ""
         raise DataError(
             f"a file of the run is damaged ({type(error).__name__}: {first})",

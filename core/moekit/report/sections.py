@@ -11,9 +11,9 @@ from moekit.contract.kits import KitSpec
 from moekit.contract.report import ReportContext, ReportSection
 from moekit.contract.tasks import TaskSpec
 from moekit.errors import DataError, MoekitError, PluginError
-from moekit.files import read_json
 from moekit.plugins.registry import Registry
 from moekit.report.drawing import Drawn, draw
+from moekit.runs.schema import read_record, read_result
 
 _logger = logging.getLogger(__name__)
 _HOME = "moekit"
@@ -53,7 +53,7 @@ def read_context(run: Path, registry: Registry | None = None) -> ReportContext:
             from.
     """
     registry = registry or Registry()
-    result, record = read_json(run / "result.json"), run / "run.json"
+    result, record = read_result(run / "result.json"), run / "run.json"
     task = task_of(result, registry)
     tallies = _load(task, run, "predictions")
     validation = _load(task, run, "validation")
@@ -68,7 +68,7 @@ def read_context(run: Path, registry: Registry | None = None) -> ReportContext:
             )
     return ReportContext(
         result=result,
-        record=read_json(record) if record.exists() else {},
+        record=read_record(record) if record.exists() else {},
         predictions=_predictions(tallies),
         validation=_predictions(validation),
         tallies=tallies,

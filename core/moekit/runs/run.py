@@ -29,9 +29,9 @@ from moekit.contract.recipe import Recipe
 from moekit.data.geometry import Frame
 from moekit.data.windows import Tiling
 from moekit.errors import DataError, UsageError, WeightsError
-from moekit.files import atomic_text, read_json, sha256, write_json, write_tensors
+from moekit.files import atomic_text, sha256, write_json, write_tensors
+from moekit.runs.schema import SCHEMA, Record, read_record
 
-SCHEMA = 1
 VALIDATION, PREDICTIONS = "validation", "predictions"
 """How the names of the files begin that hold the tallies of the validation and another split."""
 _EARLIER = {"frames": 1, "negatives_only": False, "started_from": None, "tiling": None}
@@ -52,8 +52,8 @@ class Run:
     """
 
     folder: Path
-    _known: dict[str, Any] = dataclasses.field(
-        default_factory=dict, init=False, repr=False, compare=False
+    _known: list[Record] = dataclasses.field(
+        default_factory=list, init=False, repr=False, compare=False
     )
 
     @property
@@ -116,10 +116,11 @@ class Run:
                 has written it.
 
         Raises:
-            DataError: The folder holds no run, or one of another schema.
+            DataError: The folder holds no run or one of another schema, or run.json was edited or
+                cut. A field that is asked for and missing raises it too.
         """
         if self._known and not again:
-            return self._known
+            return self._known[0]
         if not self.record.exists():
             raise DataError(
                 "the folder holds no run",
@@ -127,16 +128,8 @@ class Run:
                 fix="make one: moekit adapt KIT --data D --out RUN",
                 code="data/no-run",
             )
-        record = read_json(self.record)
-        if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-            raise DataError(
-                f"the run is not of schema {SCHEMA}",
-                whose=str(self.record),
-                fix="make it again with this version of moekit",
-                code="data/other-version",
-            )
-        self._keep(record)
-        return self._known
+        self._known[:] = [read_record(self.record)]
+        return self._known[0]
 
     def read_finished(self) -> dict[str, Any]:
         """The record of a finished adaptation.
@@ -199,11 +192,8 @@ class Run:
 
     def _write(self, record: Mapping[str, Any]) -> None:
         write_json(self.record, record)
-        self._keep(json.loads(json.dumps(record)))  # as whoever reads the file finds it
-
-    def _keep(self, record: Mapping[str, Any]) -> None:
-        self._known.clear()
-        self._known.update(record)
+        # As whoever reads the file finds it.
+        self._known[:] = [Record(json.loads(json.dumps(record)), self.record)]
 
     def write_history(self, epochs: Iterable[Mapping[str, float]]) -> None:
         """Writes history.jsonl."""

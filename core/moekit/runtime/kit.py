@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -17,9 +17,11 @@ from moekit.contract.kits import KitSpec
 from moekit.contract.outputs import HeadOutput, HeadSite, Outputs
 from moekit.errors import MoekitError, PluginError, UsageError
 from moekit.moe.gates import Gate
+from moekit.moe.owned import owned
 from moekit.moe.routing import is_traced
 from moekit.moe.specialists import Grid, SpecialistSet
 from moekit.moe.stats import RoutingTrace
+from moekit.plugins.faults import owner_in_words
 from moekit.plugins.registry import Registry
 
 
@@ -133,7 +135,7 @@ class KitModules(nn.Module):
             trace=trace,
         )
         tokens = {**kept, first - 1: x_BND, **later}
-        output = self.head([tokens[block] for block in self.head_blocks], grid)
+        output = self._answer([tokens[block] for block in self.head_blocks], grid)
         outputs: Outputs = output.as_outputs() if isinstance(output, HeadOutput) else output
         if is_traced():  # in a graph the comparison would fix the number of items
             return outputs
@@ -147,6 +149,15 @@ class KitModules(nn.Module):
                 code="plugin/bad-head",
             )
         return outputs
+
+    def _answer(self, tokens: list[Tensor], grid: Grid) -> Any:
+        """What the head returns; an error names the kit and the plugin of the head."""
+        try:
+            return owned(f"kit {self.name}", lambda: self.head(tokens, grid), part="its head")
+        except PluginError as error:
+            owner = owner_in_words(self.head)
+            error.whose += f" ({owner})" if owner and owner not in error.whose else ""
+            raise
 
 
 def _wrong_outputs(outputs: object, items: int) -> str:
@@ -178,6 +189,7 @@ def _build_set(slot: SpecialistSlot, kit: str, registry: Registry, width: int) -
         gate=cast(Gate, _build(registry.gate(slot.gate).build, f"gate {slot.gate}")),
         top_k=slot.top_k,
         kit=kit,
+        names=(*slot.experts, slot.gate),
     )
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pydantic
+
 from moekit.data.images import find_images, relative_id
 from moekit.errors import DataError, MoekitError, UsageError
 from moekit.files import read_json, sha256, write_json
@@ -56,7 +58,7 @@ class GoldenSet:
                 fix="put some there, good and bad",
                 code="data/no-image",
             )
-        self._known: dict[str, Any] | None = read_json(record) if record.exists() else None
+        self._known: dict[str, Any] | None = _read(record) if record.exists() else None
         if self._known is not None and self._known["made_with"] != self._provenance:
             raise UsageError(
                 "the golden scores were made with another run, backbone or precision",
@@ -132,6 +134,37 @@ class GoldenSet:
                 fix="restore them, or delete the file to begin anew",
                 code="error/golden-images",
             )
+
+
+class _Image(pydantic.BaseModel):
+    sha256: str
+    score: float
+
+
+class _Known(pydantic.BaseModel):
+    """What golden.json must hold."""
+
+    model_config = pydantic.ConfigDict(extra="allow", strict=True)
+
+    created: str
+    made_with: dict[str, Any]
+    images: dict[str, _Image]
+
+
+def _read(record: Path) -> dict[str, Any]:
+    content = read_json(record)
+    try:
+        _Known.model_validate(content)
+    except pydantic.ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        raise DataError(
+            f"the golden scores are damaged: {'.'.join(map(str, fault['loc']))}: {fault['msg']}",
+            whose=str(record),
+            fix="restore the file, or delete it to begin again",
+            code="data/damaged-run",
+        ) from error
+    known: dict[str, Any] = content
+    return known
 
 
 def _more(names: list[str]) -> str:

@@ -108,7 +108,7 @@ class LineTally:
 def starts_of(summary: Path) -> list[str]:
     """The times of all starts, this one included, in UTC, as ISO 8601."""
     try:
-        earlier = read_json(summary)["starts"] if summary.exists() else []
+        earlier = list(map(str, read_json(summary)["starts"])) if summary.exists() else []
     except (DataError, KeyError, TypeError):  # the journal counts, not the summary
         earlier = []
     return [*earlier, now()]

@@ -33,7 +33,7 @@ from moekit import (
 from moekit.backbone import WeightFile
 from moekit.data import Preprocess
 from moekit.evaluation import Passed, PictureSpool, draw_worst, summarise
-from moekit.files import CsvWriter, atomic_text, write_json
+from moekit.files import CsvWriter, atomic_text, check_writable, write_json
 from moekit.runs import machine, now, plugin_facts, versions
 from moekit.runtime import resolve
 from moekit.tasks.score import SCORE, OperatingPoint, Places, choose_threshold, delong_ci
@@ -111,6 +111,7 @@ def evaluate_baseline(
             fix="choose another --out",
             code="usage/exists",
         )
+    check_writable(job.out)
     with PictureSpool(job.out) as spool:
         return _evaluate(job, registry, on_progress, spool)
 
