@@ -116,6 +116,7 @@ def run_adaptation(kit: str, *, report: Reporter, **options: Any) -> dict[str, A
         on_epoch=lambda part, figures: report.line(_told(part, figures)),
         on_task=lambda task: report.line(f"task: {task.rpartition('/')[2]}"),
         on_tile=lambda tile: report.line(f"larger pictures are cut: windows of {tile} pixels"),
+        on_note=report.line,
         command=command_line(),
         **options,
     )

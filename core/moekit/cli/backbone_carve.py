@@ -144,6 +144,8 @@ def run_carving(
     )
     preprocess = Preprocess(size=image_size, mean=dense.mean, std=dense.std)
     pictures = split_pictures(images, seed=seed, limit=limit)
+    for note in pictures.notes:
+        report.line(note)
     tried = sorted({max(1, top_k // 2), top_k, min(15, 2 * top_k)})
     compared: dict[str, Any] = {}
     best = None
@@ -162,7 +164,8 @@ def run_carving(
         if best is None or near[top_k].patches > best[0]:
             best = (near[top_k].patches, form)
     assert best is not None
-    counts = {"train": len(pictures.train), "held_out": len(pictures.held_out)}
+    told = {"notes": list(pictures.notes)} if pictures.notes else {}
+    counts = {"train": len(pictures.train), "held_out": len(pictures.held_out), **told}
     facts = {**best[1].facts, "pictures": counts, "image_size": image_size, "compared": compared}
     save_form(best[1].with_blocks(best[1].blocks, **facts), out)
     return facts

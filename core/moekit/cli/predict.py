@@ -97,6 +97,8 @@ def show_prediction(summary: dict[str, Any], out: Path) -> None:
         for name, value in summary.items():
             if isinstance(value, str | int | float):
                 say(f"{name}: {value}")
+    for note in summary.get("notes", ()):
+        say(note)
     say(f"everything is in {out}")
     for sentence in (summary.get("trained on"), summary.get("disclaimer")):
         if sentence:

@@ -12,7 +12,6 @@ from moekit.lazy import getter
 
 if TYPE_CHECKING:
     from moekit.data.images import (
-        IMAGE_SUFFIXES,
         find_images,
         read_frames,
         read_image,
@@ -24,10 +23,11 @@ if TYPE_CHECKING:
     from moekit.data.samples import SPLITS
     from moekit.data.splits import check_classes, check_splits, complete_splits
     from moekit.data.stream import Preprocess, image_batches
+    from moekit.data.suffixes import IMAGE_SUFFIXES, is_image_name
+    from moekit.data.survey import Survey, none_usable, survey_folder
 
 _HOMES = {
     "data.images": (
-        "IMAGE_SUFFIXES",
         "find_images",
         "read_frames",
         "read_image",
@@ -46,23 +46,36 @@ _HOMES = {
         "Preprocess",
         "image_batches",
     ),
+    "data.suffixes": (
+        "IMAGE_SUFFIXES",
+        "is_image_name",
+    ),
+    "data.survey": (
+        "Survey",
+        "none_usable",
+        "survey_folder",
+    ),
 }
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "SPLITS",
     "Preprocess",
+    "Survey",
     "check_classes",
     "check_file",
     "check_splits",
     "complete_splits",
     "find_images",
     "image_batches",
+    "is_image_name",
+    "none_usable",
     "parse_source",
     "read_frames",
     "read_image",
     "read_mask",
     "relative_id",
+    "survey_folder",
 ]
 
 if not TYPE_CHECKING:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from moekit.data.conversion import JPEG_FORMATS
 from moekit.data.images import read_converted
 from moekit.data.mask_table import MaskTable
 from moekit.errors import ImageError
@@ -129,7 +130,7 @@ def _by_colour(raw: np.ndarray, table: MaskTable, path: Path) -> np.ndarray:
 
 def _stored(image: Image.Image, path: Path) -> Image.Image:
     """A loaded image as numbers (mode "1", "L" or "I") or colours ("RGB"), nothing scaled."""
-    if image.format == "JPEG":
+    if image.format in JPEG_FORMATS:
         raise ImageError(
             "the mask is a JPEG, whose compression changes the numbers of classes",
             whose=str(path),

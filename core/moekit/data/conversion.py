@@ -20,6 +20,8 @@ _TURNS = {
 }
 QUARTER_TURNS = tuple(_TURNS[number] for number in (5, 6, 7, 8))
 """The turns that exchange rows and columns."""
+JPEG_FORMATS = ("JPEG", "MPO")
+"""What Pillow calls JPEG files, of one picture and of several."""
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_PHOTOMETRIC = 262
@@ -40,7 +42,7 @@ def to_mask(image: Image.Image, path: Path) -> Image.Image:
     Raises:
         ImageError: It is a JPEG, whose noise is not zero.
     """
-    if image.format == "JPEG":
+    if image.format in JPEG_FORMATS:
         raise ImageError(
             "the mask is a JPEG, whose compression leaves values other than zero everywhere",
             whose=str(path),
@@ -75,6 +77,11 @@ def to_rgb(image: Image.Image, path: Path) -> Image.Image:
         black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
         return Image.alpha_composite(black, layer).convert("RGB")
     return image.convert("RGB")
+
+
+def full_scale(image: Image.Image) -> int:
+    """The number of full scale of a picture of integers of more than 8 bits."""
+    return _tiff_scale(image)[0]
 
 
 def _tiff_scale(image: Image.Image) -> tuple[int, bool]:

@@ -15,68 +15,39 @@ Pillow's warnings leave `read_image`. The rules of conversion:
 | several frames or pages | the first; `read_frames` gives all pages of a TIFF |
 | EXIF orientation | applied; an EXIF block that cannot be parsed counts as none |
 | ICC profile, EXIF, text | dropped; colours are not converted |
+
+What a rule guesses or leaves out of one file is a remark, see `moekit.data.remarks`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import unicodedata
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import (  # each plugin that is imported here adds its format to Image.open
-    BmpImagePlugin,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    TiffImagePlugin,
-    UnidentifiedImageError,
-    WebPImagePlugin,
-)
+from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from moekit.data.conversion import QUARTER_TURNS, orientation, to_mask, to_rgb
+from moekit.data.pillow_rules import FORMAT_WORDS, FORMATS, strict_pillow
 from moekit.data.plain_files import check_file, plain
+from moekit.data.remarks import Remark, mark_depth, remarks_of
+from moekit.data.suffixes import is_image_name, why_unread
 from moekit.errors import DataError, ImageError
 from moekit.text import visible_name
 
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
-)
-"""Name endings, in lower case, that `find_images` takes for images."""
-
-_SUFFIXES = tuple(IMAGE_SUFFIXES)
-_FORMATS = tuple(
-    plugin.format
-    for plugin in (
-        PngImagePlugin.PngImageFile,
-        JpegImagePlugin.JpegImageFile,
-        BmpImagePlugin.BmpImageFile,
-        TiffImagePlugin.TiffImageFile,
-        WebPImagePlugin.WebPImageFile,
-        PpmImagePlugin.PpmImageFile,
-    )
-    if plugin.format is not None
-)
-_FORMAT_WORDS = "PNG, JPEG, BMP, TIFF, WebP, PPM or PGM"
 Convert = Callable[[Image.Image, Path], Image.Image]
-
-_guard = threading.Lock()
-_readers = 0
-_restore = contextlib.ExitStack()
+Pages = tuple[Image.Image, ...]
 
 
 def read_image(path: Path, *, max_pixels: int = 100_000_000) -> Image.Image:
     """Reads one image file completely. The content decides the format, not the name.
 
     Args:
-        path: A PNG, JPEG, BMP, TIFF, WebP, PPM or PGM file.
+        path: A PNG, JPEG, BMP, TIFF, WebP, GIF, PPM or PGM file.
         max_pixels: Most pixels (width x height) that are decoded; larger images are refused from
             their header alone. Pillow's own limit, twice `PIL.Image.MAX_IMAGE_PIXELS`, holds too.
 
@@ -98,7 +69,7 @@ def read_size(path: Path) -> tuple[int, int]:
         ImageError: The file is missing, empty, a folder, not permitted or no image.
     """
     check_file(path)
-    with _named_errors(path), path.open("rb") as file, Image.open(file, formats=_FORMATS) as header:
+    with _named_errors(path), path.open("rb") as file, Image.open(file, formats=FORMATS) as header:
         width, height = header.size
         turned = orientation(header) in QUARTER_TURNS
     return (width, height) if turned else (height, width)
@@ -121,7 +92,22 @@ def read_frames(
     Raises:
         ImageError: As of `read_image`, or the file has another number of pages.
     """
-    return read_converted(path, frames, max_pixels, to_rgb)
+    return read_remarked(path, frames, max_pixels=max_pixels)[0]
+
+
+def read_remarked(
+    path: Path, frames: int, *, max_pixels: int = 100_000_000
+) -> tuple[Pages, tuple[Remark, ...]]:
+    """As `read_frames`, with what was guessed or left out on the way."""
+    found: dict[str, Remark] = {}
+
+    def convert(image: Image.Image, path: Path) -> Image.Image:
+        upright = to_rgb(image, path)
+        for remark in remarks_of(image, single=frames == 1):
+            found[remark.kind] = max(remark, found.get(remark.kind, remark))
+        return upright
+
+    return read_converted(path, frames, max_pixels, convert), tuple(found.values())
 
 
 def read_mask(
@@ -166,9 +152,6 @@ def read_mask(
     return positive_HW
 
 
-Pages = tuple[Image.Image, ...]
-
-
 def read_converted(path: Path, frames: int, max_pixels: int, convert: Convert) -> Pages:
     """Reads as `read_frames`, each page turned into pixels by `convert`, which may raise too."""
     check_file(path)
@@ -180,15 +163,15 @@ def read_converted(path: Path, frames: int, max_pixels: int, convert: Convert) -
 def _named_errors(path: Path) -> Iterator[None]:
     """Pillow kept strict, and whatever it raises as an `ImageError` that names the file."""
     try:
-        with _strict_pillow():
+        with strict_pillow():
             yield
     except ImageError:
         raise
     except UnidentifiedImageError as error:
         raise ImageError(
-            "the file is not an image, or its header is damaged",
+            why_unread(path) or "the file is not an image, or its header is damaged",
             whose=str(path),
-            fix=f"convert it to {_FORMAT_WORDS}, restore it, or leave it out",
+            fix=f"convert it to {FORMAT_WORDS}, restore it, or leave it out",
             code="image/not-an-image",
         ) from error
     except Image.DecompressionBombError as error:
@@ -203,7 +186,7 @@ def _named_errors(path: Path) -> Iterator[None]:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Finds the image files below a folder by their names, `IMAGE_SUFFIXES` in any case.
+    """Finds the image files below a folder by their names (see `moekit.data.suffixes`).
 
     Hidden files and folders (a leading dot) are ignored. Links to folders are followed, each real
     folder once, so a loop of links ends.
@@ -216,26 +199,67 @@ def find_images(folder: Path) -> list[Path]:
         DataError: The folder, or one below it, is missing or cannot be listed.
     """
     found = [Path(here, name) for here, name in walk_images(folder, onerror=_refuse_folder)]
-    return sorted(found, key=lambda path: (relative_id(path, folder), path.as_posix()))
+    return sort_below(folder, found)
 
 
-def walk_images(folder: Path, *, onerror: Callable[[OSError], None]) -> Iterator[tuple[str, str]]:
+def sort_below(folder: Path, paths: Iterable[Path]) -> list[Path]:
+    """Paths below a folder in the order of their `relative_id`."""
+    start = os.path.join(folder, "")  # noqa: PTH118
+
+    def key(path: Path) -> tuple[str, str]:
+        text = str(path)
+        plain_name = text.isascii() and text.startswith(start)  # an id as it stands
+        return text[len(start) :] if plain_name else relative_id(path, folder), text
+
+    return sorted(paths, key=key)
+
+
+def walk_images(
+    folder: Path,
+    *,
+    onerror: Callable[[OSError], None],
+    is_wanted: Callable[[str], bool] = is_image_name,
+) -> Iterator[tuple[str, str]]:
     """Yields what `find_images` finds, unsorted: the folder of each image file, and its name.
 
     Args:
         folder: Where to begin.
         onerror: Called for each folder that cannot be listed.
+        is_wanted: Tells by its name whether a file is yielded.
     """
-    seen: set[str] = set()
-    for here, folders, files in os.walk(folder, onerror=onerror, followlinks=True):
+    for here, name in walk_files(folder, onerror=onerror):
+        if is_wanted(name):
+            yield here, name
+
+
+def walk_files(
+    folder: Path,
+    *,
+    onerror: Callable[[OSError], None] | None = None,
+    again: Callable[[str, str], None] | None = None,
+) -> Iterator[tuple[str, str]]:
+    """Yields each file below a folder that is not hidden, unsorted: its folder and its name.
+
+    Args:
+        folder: Where to begin.
+        onerror: Called for each folder that cannot be listed; an error if None.
+        again: Called with a folder that was met before by another name, which is not looked
+            through again, and that name; not for a link to a folder around it.
+    """
+    seen: dict[str, str] = {}
+    walked = os.walk(folder, onerror=onerror or _refuse_folder, followlinks=True)
+    for here, folders, files in walked:
         real = os.path.realpath(here)
         if real in seen:
             folders.clear()
+            around = os.path.realpath(os.path.dirname(here))  # noqa: PTH120
+            if again is not None and not f"{around}{os.sep}".startswith(f"{real}{os.sep}"):
+                again(here, seen[real])
             continue
-        seen.add(real)
+        seen[real] = here
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
-            if not name.startswith(".") and name.lower().endswith(_SUFFIXES):
+            if not name.startswith("."):
                 yield here, name
 
 
@@ -258,48 +282,19 @@ def _refuse_folder(error: OSError) -> None:
     ) from error
 
 
-@contextlib.contextmanager
-def _strict_pillow() -> Iterator[None]:
-    """Silences Pillow's warnings and makes it refuse truncated files, whatever others have set.
-
-    Both are process-wide, so readers in several threads share one period: the first one in sets
-    them, the last one out restores them.
-    """
-    global _readers
-    with _guard:
-        if _readers == 0:
-            _restore.enter_context(warnings.catch_warnings())
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            truncated_too = ImageFile.LOAD_TRUNCATED_IMAGES
-            _restore.callback(setattr, ImageFile, "LOAD_TRUNCATED_IMAGES", truncated_too)
-            ImageFile.LOAD_TRUNCATED_IMAGES = False
-        _readers += 1
-    try:
-        yield
-    finally:
-        with _guard:
-            _readers -= 1
-            if _readers == 0:
-                _restore.close()
-
-
 def _decode(
     file: BinaryIO, path: Path, frames: int, max_pixels: int, convert: Convert
 ) -> tuple[Image.Image, ...]:
-    with Image.open(file, formats=_FORMATS) as header:
+    with Image.open(file, formats=FORMATS) as header:
         width, height = header.size
         if min(width, height) < 1:
-            raise ImageError(
-                f"the image has no pixels ({width} x {height})",
-                whose=str(path),
-                fix="leave it out",
-                code="image/empty",
-            )
+            what = f"the image has no pixels ({width} x {height})"
+            raise ImageError(what, whose=str(path), fix="leave it out", code="image/empty")
         if width * height * frames > max_pixels:
             raise _too_large(path, f"{width} x {height} pixels, the limit is {max_pixels:,}")
         if isinstance(header, PngImagePlugin.PngImageFile):
             header.verify()  # decoding alone skips the checksums of the pixel data
-    with Image.open(file, formats=_FORMATS) as image:
+    with Image.open(file, formats=FORMATS) as image:
         if frames > 1:
             return _decode_pages(image, path, frames, convert)
         return (_decode_page(image, path, convert),)
@@ -332,6 +327,7 @@ def _turn_to(image: Image.Image, number: int) -> bool:
 
 
 def _decode_page(image: Image.Image, path: Path, convert: Convert) -> Image.Image:
+    mark_depth(image)
     image.load()
     upright = convert(image, path)
     turn = orientation(image)

@@ -112,6 +112,8 @@ class Dataset:
             images.
         has_negative: Whether the first of two classes is the negative one; False if the loader
             cannot tell.
+        notes: What the loader took for granted, renamed or merged, a sentence each. Runs and
+            results record them.
     """
 
     name: str
@@ -125,6 +127,7 @@ class Dataset:
     caution: str = ""
     frames: int = 1
     has_negative: bool = True
+    notes: tuple[str, ...] = ()
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split, in order.

@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from moekit.data.conversion import orientation
 from moekit.data.geometry import Size
-from moekit.data.images import _FORMATS, _strict_pillow
+from moekit.data.pillow_rules import FORMATS, strict_pillow
 from moekit.data.plain_files import check_file
 from moekit.data.samples import Sample
 
@@ -62,9 +62,9 @@ def header_size(path: Path) -> Size | None:
     try:
         check_file(path)
         with (
-            _strict_pillow(),
+            strict_pillow(),
             path.open("rb") as file,
-            Image.open(file, formats=_FORMATS) as image,
+            Image.open(file, formats=FORMATS) as image,
         ):
             width, height = image.size
             turned = _is_to_be_turned(image)

@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from moekit.data.geometry import Box, Frame, Size
-from moekit.data.images import read_frames
+from moekit.data.images import Pages, read_frames, read_remarked
+from moekit.data.remarks import Remark
 from moekit.data.samples import Skipped
 from moekit.data.sizes import header_size
 from moekit.data.tensors import image_tensor
@@ -152,12 +153,14 @@ class ReadSample:
         size: Rows and columns of the picture, upright.
         picture: The picture, of stacks the middle frame, reduced; None if it was not asked for.
         stack: The pictures themselves if they are to be cut; else empty.
+        remarks: What was guessed or left out when the file was read.
     """
 
     tensor: Tensor | None
     size: Size
     picture: Image.Image | None = None
     stack: Stack = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -173,6 +176,7 @@ class ImageBatch:
             were asked for; else empty.
         sizes: (B) rows and columns of the pictures as they are in their files, upright.
         stacks: (B) the pictures that are to be cut, each empty for an input that is among `images`.
+        remarks: (B) what was guessed or left out when each file was read; empty if nothing was.
     """
 
     rows: tuple[int, ...]
@@ -181,6 +185,7 @@ class ImageBatch:
     pictures: tuple[Image.Image, ...] = ()
     sizes: tuple[Size, ...] = ()
     stacks: tuple[Stack, ...] = ()
+    remarks: tuple[tuple[Remark, ...], ...] = ()
 
 
 def image_batches(
@@ -209,15 +214,15 @@ def image_batches(
     sizes = [None if preprocess.tiling is None else header_size(path) for _, path in inputs]
     pieces = list(together(sizes, batch_size, preprocess.tiling))
     boxes = windows or [None] * len(inputs)
-    load: Callable[[Path, int], Stack] = read_frames
+    load: Callable[[Path, int], tuple[Pages, tuple[Remark, ...]]] = read_remarked
     if any(boxes):
-        load = functools.lru_cache(_HELD)(read_frames)
+        load = functools.lru_cache(_HELD)(read_remarked)
 
     def read(row: int) -> ReadSample:
-        frames, box = load(inputs[row][1], preprocess.frames), boxes[row]
-        if box is not None:
-            frames = cropped(frames, box)
-        return prepare(frames, preprocess, pictures)
+        frames, remarks = load(inputs[row][1], preprocess.frames)
+        box = boxes[row]
+        stack = frames if box is None else cropped(frames, box)
+        return dataclasses.replace(prepare(stack, preprocess, pictures), remarks=remarks)
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         ahead: collections.deque[list[concurrent.futures.Future[ReadSample]]] = collections.deque()
@@ -305,7 +310,8 @@ def read_sample(path: Path, preprocess: Preprocess, pictures: int | None) -> Rea
     Raises:
         ImageError: It cannot be read.
     """
-    return prepare(read_frames(path, preprocess.frames), preprocess, pictures)
+    frames, remarks = read_remarked(path, preprocess.frames)
+    return dataclasses.replace(prepare(frames, preprocess, pictures), remarks=remarks)
 
 
 def prepare(frames: Stack, preprocess: Preprocess, pictures: int | None) -> ReadSample:
@@ -354,4 +360,5 @@ def batch_of(
         pictures=tuple(one.picture for _, one in read if one.picture is not None),
         sizes=tuple(one.size for _, one in read),
         stacks=tuple(one.stack for _, one in read),
+        remarks=tuple(one.remarks for _, one in read),
     )

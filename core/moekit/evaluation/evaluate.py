@@ -135,6 +135,7 @@ def _evaluate(
     result = {
         **header(job, resolved, context, points[0], seed=record["request"]["seed"]),
         **summary,
+        "notes": [*job.dataset.notes, *passed.remarks, *summary["notes"]],
         "throughput": {
             "images_per_s": len(passed.items) / passed.seconds,
             "batch_size": job.batch_size,

@@ -49,11 +49,13 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
     samples = job.dataset.split(job.split)
     tally = judge.read(given, samples, context)
     points = points_of(job.run, resolved, rule=job.rule)
+    summary = summarise((tally,), points[:1], resolved.metrics, task=resolved.task, seed=job.seed)
     result = {
         **header(job, resolved, context, points[0], seed=job.seed),
         "foreign": True,
         "from": given.name,
-        **summarise((tally,), points[:1], resolved.metrics, task=resolved.task, seed=job.seed),
+        **summary,
+        "notes": [*job.dataset.notes, *summary["notes"]],
         "samples": len(samples),
         "plugins": plugin_facts(registry.used()),
         "skipped": [dataclasses.asdict(skip) for skip in job.dataset.skipped],

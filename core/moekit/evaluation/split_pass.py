@@ -15,6 +15,7 @@ from moekit.contract.answers import Item, TaskContext
 from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import TaskSpec
 from moekit.data.pictures import LONG_SIDE
+from moekit.data.remarks import RemarkTally
 from moekit.data.samples import Sample, Skipped
 from moekit.data.stream import Preprocess, image_batches
 from moekit.evaluation.routing import RoutingTable
@@ -38,6 +39,7 @@ class Passed:
         seconds: Time that the kit took.
         outputs: The kit's outputs of each item, for pictures of the worst; empty if all together
             were too large to be kept.
+        remarks: Sentences on what was guessed or left out when the files were read.
     """
 
     items: list[Item]
@@ -45,6 +47,7 @@ class Passed:
     skipped: list[Skipped]
     seconds: float
     outputs: list[Outputs]
+    remarks: tuple[str, ...] = ()
 
 
 def pass_over(
@@ -77,6 +80,8 @@ def pass_over(
         spool: Takes the reduced pictures of the items that could be read; None for none.
     """
     tallier = task.judge.tallier(context, models)
+    remarks = RemarkTally()
+    known = {sample.id: sample for sample in samples}
     items: list[Item] = []
     skipped: list[Skipped] = []
     outputs: list[Outputs] = []
@@ -85,7 +90,9 @@ def pass_over(
     inputs = [(sample.id, sample.path) for sample in samples]
     pictures = None if spool is None else LONG_SIDE
     for batch in image_batches(inputs, preprocess, batch_size=batch_size, pictures=pictures):
-        skipped.extend(_described(batch.skipped, samples))
+        skipped.extend(Skipped.of(known[skip.id], skip.reason) for skip in batch.skipped)
+        for row, found_of in zip(batch.rows, batch.remarks, strict=True):
+            remarks.add(samples[row].id, found_of)
         observer = None
         if routing is not None:
             labels = [samples[row].label * task.labelled for row in batch.rows]
@@ -124,6 +131,7 @@ def pass_over(
         skipped=skipped,
         seconds=seconds,
         outputs=outputs if room >= 0 else [],
+        remarks=remarks.sentences(),
     )
 
 
@@ -153,11 +161,3 @@ def _spread(count: int, most: int) -> frozenset[int]:
 
 def _rows(outputs: Mapping[str, Any], count: int) -> list[Outputs]:
     return [{name: value[row : row + 1] for name, value in outputs.items()} for row in range(count)]
-
-
-def _described(skipped: Sequence[Skipped], samples: Sequence[Sample]) -> list[Skipped]:
-    """Skipped images with what is known of their samples, so that they can be counted as missed."""
-    if not skipped:
-        return []
-    known = {sample.id: sample for sample in samples}
-    return [Skipped.of(known[skip.id], skip.reason) for skip in skipped]

@@ -32,6 +32,7 @@ def adapt_kit(
     on_epoch: Callable[[str, Mapping[str, float]], None],
     on_task: Callable[[str], None] = lambda _: None,
     on_tile: Callable[[int], None] = lambda _: None,
+    on_note: Callable[[str], None] = lambda _: None,
     task: str | None = None,
     seed: int = 0,
     start: Path | None = None,
@@ -58,6 +59,7 @@ def adapt_kit(
         on_epoch: Called with the part and the epoch's figures.
         on_task: Called with the name of the task, once it is known.
         on_tile: Called with the longer side of windows if large pictures are cut into them.
+        on_note: Called with each sentence on what was guessed of the data.
         task: The kit's task; its first one if None.
         seed: Decides everything that is drawn.
         start: A finished run to begin with.
@@ -114,6 +116,7 @@ def adapt_kit(
         fabric=fabric,
         on_progress=on_progress,
         on_epoch=on_epoch,
+        on_note=on_note,
     )
     return record if fabric.is_global_zero else None
 

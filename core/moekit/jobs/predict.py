@@ -17,7 +17,7 @@ from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run
 from moekit.prediction.inputs import check_paths, collect_inputs
-from moekit.prediction.predict import predict, predict_items
+from moekit.prediction.predict import notes_on, predict, predict_items
 from moekit.runs.run import Run
 from moekit.runtime.answerer import UNREADABLE, Pictures
 
@@ -87,6 +87,7 @@ def predict_inputs(
         "n": len(rows),
         "unreadable": sum(row["verdict"] == UNREADABLE for row in rows),
         "seconds": time.perf_counter() - began,
+        "notes": list(notes_on(rows)),
         **gathered,
         "predictions": rows,
     }

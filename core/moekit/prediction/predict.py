@@ -12,11 +12,12 @@ from PIL import Image
 
 from moekit.contract.answers import Answer, Item
 from moekit.data.pictures import LONG_SIDE, save_jpeg
+from moekit.data.remarks import Remark, RemarkTally
 from moekit.data.stream import ImageBatch, image_batches, item_batches
 from moekit.errors import DataError, ImageError, UsageError
 from moekit.files import CsvWriter, atomic_path, atomic_text, fitting_name
 from moekit.runs.journal import Journal, read_journal
-from moekit.runtime.answerer import Answerer, Row
+from moekit.runtime.answerer import Answerer, Row, remarks_in
 
 JOURNAL = "predictions.jsonl"
 OnProgress = Callable[[str, int, int], None]
@@ -168,6 +169,7 @@ def _answer(
             rows = [answerer.unreadable(skip.id, skip.reason) for skip in batch.skipped]
             started: list[concurrent.futures.Future[Row]] = []
             pictures = {name(row): one for row, one in zip(batch.rows, batch.pictures, strict=True)}
+            remarks = {name(row): one for row, one in zip(batch.rows, batch.remarks, strict=True)}
             for items, computed in answerer.computed(batch, name, batch_size=batch_size):
                 # All of a batch at once: vectorised arithmetic rounds one item alone otherwise.
                 found = pool.submit(
@@ -178,7 +180,16 @@ def _answer(
                     answerer.context,
                 )
                 started += [
-                    pool.submit(_finish, answerer, item, pictures[item.id], found, place, out)
+                    pool.submit(
+                        _finish,
+                        answerer,
+                        item,
+                        pictures[item.id],
+                        remarks[item.id],
+                        found,
+                        place,
+                        out,
+                    )
                     for place, item in enumerate(items)
                 ]
             yield [*rows, *(future.result() for future in pending)]
@@ -190,6 +201,7 @@ def _finish(
     answerer: Answerer,
     item: Item,
     picture: Image.Image,
+    remarks: Sequence[Remark],
     found: concurrent.futures.Future[Sequence[Answer]],
     place: int,
     out: Path,
@@ -206,7 +218,15 @@ def _finish(
         files[column] = f"{column}/{fitting_name(out / column, item.id, suffix)}"
         with atomic_path(out / files[column]) as temporary:
             temporary.write_bytes(content)
-    return answerer.row(item.id, answer, overlay=overlay, files=files)
+    return answerer.row(item.id, answer, overlay=overlay, files=files, remarks=remarks)
+
+
+def notes_on(rows: Iterable[Row]) -> tuple[str, ...]:
+    """Sentences on what was guessed of the files of rows."""
+    tally = RemarkTally()
+    for row in rows:
+        tally.add(row["file"], remarks_in(row))
+    return tally.sentences()
 
 
 def _write_csv(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:

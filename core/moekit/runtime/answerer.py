@@ -10,6 +10,7 @@ from PIL import Image
 
 from moekit.contract.answers import Answer, Item, TaskContext
 from moekit.contract.tasks import TaskSpec
+from moekit.data.remarks import Remark
 from moekit.data.stream import ImageBatch, Preprocess, batch_of, check_frames, prepare
 from moekit.data.windows import together
 from moekit.runtime.parts import computed_parts
@@ -17,6 +18,8 @@ from moekit.runtime.predictor import Compute, Computed
 
 Row = dict[str, Any]
 Pictures = Sequence[Image.Image | Sequence[Image.Image]]
+REMARKS = "remarks"
+"""The column of a journal's row, no column of a CSV, that holds what was guessed of its file."""
 UNREADABLE = "unreadable"
 """The verdict on an image that could not be read."""
 
@@ -92,7 +95,13 @@ class Answerer:
         return self._row(name, {"verdict": UNREADABLE, **blank, "overlay": "", "error": reason})
 
     def row(
-        self, name: str, answer: Answer, *, overlay: str, files: Mapping[str, str] | None = None
+        self,
+        name: str,
+        answer: Answer,
+        *,
+        overlay: str,
+        files: Mapping[str, str] | None = None,
+        remarks: Sequence[Remark] = (),
     ) -> Row:
         """The row of an answer.
 
@@ -101,10 +110,24 @@ class Answerer:
             answer: Its answer.
             overlay: Path of its overlay below the output folder; empty if there is none.
             files: Paths of its other files, by column.
+            remarks: What was guessed when its file was read.
         """
         known = {**answer.as_row(), "overlay": overlay, "error": "", **(files or {})}
-        return self._row(name, known)
+        told = {REMARKS: {one.kind: one.value for one in remarks}} if remarks else {}
+        return {**self._row(name, known), **told}
 
     def _row(self, name: str, known: Mapping[str, Any]) -> Row:
         columns = self.task.show.columns
         return {"file": name, **{column: known.get(column, "") for column in columns}}
+
+
+def remarks_in(row: Row) -> tuple[Remark, ...]:
+    """What was guessed when the file of a row was read."""
+    found = row.get(REMARKS)
+    if not isinstance(found, dict):
+        return ()
+    return tuple(
+        Remark(str(kind), float(value))
+        for kind, value in found.items()
+        if isinstance(value, int | float)
+    )

@@ -10,7 +10,6 @@ from typing import Any, Literal, cast
 
 import torch
 from lightning.fabric import Fabric
-from torch import nn
 
 from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sources import cache_folder
@@ -21,6 +20,7 @@ from moekit.contract.recipe import Recipe
 from moekit.contract.report import RunEvent
 from moekit.data.geometry import Frame
 from moekit.data.samples import Dataset, Sample
+from moekit.data.scan import notes_on
 from moekit.data.sizes import typical_size
 from moekit.data.windows import Tiling, cut_samples
 from moekit.errors import UsageError
@@ -32,6 +32,7 @@ from moekit.runs.run import VALIDATION, Run
 from moekit.runtime.device import Arithmetic, pick_arithmetic
 from moekit.runtime.kit import KitModules
 from moekit.runtime.parts import whole_of
+from moekit.training.counts import image_counts, parameter_count
 from moekit.training.fit import fit
 from moekit.training.prefix import PrefixPlan, PrefixStore, open_prefix
 from moekit.training.storage import DEFAULT_LIMIT
@@ -96,6 +97,7 @@ def adapt(
     fabric: Fabric,
     on_progress: OnProgress,
     on_epoch: OnEpoch,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Trains a head on the bare backbone, the baseline, and a kit's specialists with their head.
 
@@ -110,6 +112,7 @@ def adapt(
         fabric: Launched.
         on_progress: Called with a description, the images done and their total.
         on_epoch: Called with the part ("kit" or "baseline") and the epoch's figures.
+        on_note: Called with each sentence on what was guessed of the data, before the training.
 
     Returns:
         The run's record.
@@ -133,6 +136,9 @@ def adapt(
         return record
     if fabric.is_global_zero:
         registry.tell("run_started", _event(job, record["request"]))
+    notes = notes_on(job.dataset) if fabric.is_global_zero else ()
+    for note in notes:
+        on_note(note)
     arithmetic = pick_arithmetic(job.recipe.precision, fabric.device)
     parts = _build(job, backbone, registry, fabric)
     plans: dict[tuple[str, str], PrefixPlan] = {
@@ -174,7 +180,7 @@ def adapt(
     tallies = _tally(job, resolved, outcomes, frame, backbone, fabric)
     if fabric.is_global_zero:
         resolved.task.judge.save(job.run.folder, VALIDATION, tallies)
-        _keep(job, outcomes, backbone, registry, arithmetic)
+        _keep(job, outcomes, backbone, registry, arithmetic, notes)
         shutil.rmtree(job.run.checkpoints, ignore_errors=True)
         registry.tell("run_finished", _event(job, job.run.read()))
     fabric.barrier()
@@ -352,6 +358,7 @@ def _keep(
     backbone: MoEBackbone,
     registry: Registry,
     arithmetic: Arithmetic,
+    notes: Sequence[str],
 ) -> None:
     run, kit, baseline = job.run, outcomes[KIT], outcomes[BASELINE]
     hashes = {part: run.save_weights(part, outcome.kit) for part, outcome in outcomes.items()}
@@ -363,9 +370,9 @@ def _keep(
             "weights": {f"{part}_sha256": value for part, value in hashes.items()},
             "arithmetic": arithmetic,
             "parameters": {
-                "trained": _count(kit.kit),
-                "baseline": _count(baseline.kit),
-                "backbone": _count(backbone),
+                "trained": parameter_count(kit.kit),
+                "baseline": parameter_count(baseline.kit),
+                "backbone": parameter_count(backbone),
             },
             "training": {
                 part: {
@@ -375,25 +382,15 @@ def _keep(
                 }
                 for part, outcome in outcomes.items()
             },
-            **_counts({"train": kit.train.samples, "val": kit.val.samples}),
+            **image_counts({"train": kit.train.samples, "val": kit.val.samples}),
             "skipped": [dataclasses.asdict(skip) for skip in skipped.values()],
             "backbone": backbone_facts(backbone),
             "plugins": plugin_facts(registry.used()),
             "versions": versions(),
             "machine": machine(),
             "caution": job.dataset.caution,
+            "notes": list(notes),
             "created": now(),
             "command": job.command,
         }
     )
-
-
-def _counts(splits: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
-    """Images by split and, if some were cut, the windows that were learned from."""
-    images = {name: len({one.id for one in samples}) for name, samples in splits.items()}
-    windows = {name: len(samples) for name, samples in splits.items()}
-    return {"images": images, **({} if windows == images else {"windows": windows})}
-
-
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

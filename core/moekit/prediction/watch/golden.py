@@ -13,7 +13,8 @@ from typing import Any
 
 import pydantic
 
-from moekit.data.images import find_images, relative_id
+from moekit.data.images import relative_id
+from moekit.data.survey import survey_folder
 from moekit.errors import DataError, MoekitError, UsageError
 from moekit.files import read_json, sha256, write_json
 from moekit.runs.facts import machine, now, versions
@@ -50,7 +51,7 @@ class GoldenSet:
     ) -> None:
         self._record, self._provenance = record, dict(provenance)
         self._measure, self._tolerance = measure, tolerance
-        self._paths = {relative_id(path, folder): path for path in find_images(folder)}
+        self._paths = {relative_id(path, folder): path for path in survey_folder(folder).pictures}
         if not self._paths:
             raise DataError(
                 "there is no golden image",

@@ -102,6 +102,7 @@ class _Line:
         self._written, self._written_rows = time.monotonic(), -1
         self._drift_told = self._lag_told = False
         self._trouble_told = ""
+        self._remarks_told: tuple[str, ...] = ()
 
     def run(self, stop: threading.Event) -> dict[str, Any]:
         """Scores until the end; returns the summary, which is written whatever happens."""
@@ -153,6 +154,7 @@ class _Line:
         for one, row in zip(batch, rows, strict=True):
             scoring = None if one.read is None else seconds
             self._tally.add(row, latency=written - one.whole_at, scoring=scoring)
+        self._tell_remarks()
 
     def _answers(self, ready: Sequence[Ready]) -> tuple[dict[str, tuple[Item, Answer]], float]:
         """What could be read, answered, and how long it was computed."""
@@ -183,7 +185,9 @@ class _Line:
             else:
                 item, answer = answered[one.name]
                 overlay = self._overlay(one.read.picture, item, answer)
-                row = self._answerer.row(one.name, answer, overlay=overlay)
+                row = self._answerer.row(
+                    one.name, answer, overlay=overlay, remarks=one.read.remarks
+                )
             yield {**row, "time": now()}
 
     def _overlay(self, picture: Image.Image | None, item: Item, answer: Answer) -> str:
@@ -243,6 +247,13 @@ class _Line:
             self._tell_drift()
             self._write_summary("running")
         self._written = time.monotonic()
+
+    def _tell_remarks(self) -> None:
+        """Tells what is guessed of the files, once there is something new to tell."""
+        if self._tally.remarks.kinds != self._remarks_told:
+            self._remarks_told = self._tally.remarks.kinds
+            for sentence in self._tally.remarks.sentences():
+                self._tell(sentence)
 
     def _tell_lag(self) -> None:
         waiting = self._feed.backlog

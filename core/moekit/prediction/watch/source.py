@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from moekit.data.images import relative_id, walk_images
+from moekit.data.suffixes import is_picture_name
 from moekit.errors import DataError
 
 Mark = tuple[int, int]
@@ -102,7 +103,7 @@ class Arrivals:
         """
         self.trouble = ""
         there: set[str] = set()
-        for here, base in walk_images(self._folder, onerror=self._note):
+        for here, base in walk_images(self._folder, onerror=self._note, is_wanted=is_picture_name):
             raw = f"{here}/{base}"[self._prefix :]
             if raw not in self._handed_out and self._look(raw):
                 there.add(raw)

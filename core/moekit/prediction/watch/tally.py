@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from moekit.data.remarks import RemarkTally
 from moekit.errors import DataError
 from moekit.files import read_json
 from moekit.prediction.watch.drift import ProcessDrift, Shift
 from moekit.prediction.watch.latency import Durations
 from moekit.runs.facts import now
-from moekit.runtime.answerer import Row
+from moekit.runtime.answerer import Row, remarks_in
 
 
 class LineTally:
@@ -32,6 +33,8 @@ class LineTally:
         self.names: set[str] = set()
         """Names of all images that have a row."""
         self.shift: Shift | None = None
+        self.remarks = RemarkTally()
+        """What was guessed of the files."""
         self._verdicts: collections.Counter[str] = collections.Counter()
         self._monitor = monitor
         self._drift = drift
@@ -94,12 +97,14 @@ class LineTally:
             },
             "latency_s": self._latency.as_json(),
             "scoring_s": self._scoring.as_json(),
+            "notes": list(self.remarks.sentences()),
             "drift": None if self.shift is None else self.shift.as_json(),
         }
 
     def _count(self, row: Row) -> None:
         self.names.add(row["file"])
         self._verdicts[row["verdict"]] += 1
+        self.remarks.add(row["file"], remarks_in(row))
         number = row[self._monitor]
         if isinstance(number, float):
             self._drift.add(number)

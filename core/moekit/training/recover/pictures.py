@@ -14,8 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from moekit.data.images import find_images, read_image
+from moekit.data.images import read_image, read_remarked, relative_id
+from moekit.data.remarks import RemarkTally
+from moekit.data.samples import Skipped
 from moekit.data.stream import Preprocess
+from moekit.data.survey import none_usable, survey_folder
 from moekit.data.views import view
 from moekit.errors import DataError, ImageError
 
@@ -30,11 +33,13 @@ class Pictures:
         train: Files to learn from.
         held_out: Files for the figures alone.
         unreadable: How many files could not be read.
+        notes: Sentences on what was left out or guessed.
     """
 
     train: tuple[Path, ...]
     held_out: tuple[Path, ...]
     unreadable: int
+    notes: tuple[str, ...] = ()
 
 
 def split_pictures(
@@ -57,24 +62,35 @@ def split_pictures(
     Raises:
         DataError: There are fewer than 8 readable pictures.
     """
-    files = find_images(folder)
+    survey = survey_folder(folder)
+    files = survey.images
     order = np.random.default_rng(seed).permutation(len(files))[:limit]
     good = []
+    left_out = list(survey.skipped)
+    remarks = RemarkTally()
     for done, index in enumerate(order, start=1):
-        if _readable(files[index]):
+        name = relative_id(files[index], folder)
+        try:
+            remarks.add(name, read_remarked(files[index], 1)[1])
             good.append(files[index])
+        except ImageError as error:
+            left_out.append(Skipped(id=name, reason=error.what))
         if progress is not None:
             progress(done, len(order))
     if len(good) < 8:
         raise DataError(
-            f"only {len(good)} pictures can be read, 8 are needed",
+            f"only {len(good)} pictures can be read, 8 are needed"
+            + (f"; {none_usable(left_out, of='others')}" if left_out else ""),
             whose=str(folder),
             fix="name a folder with more pictures; a thousand make a good sparse backbone",
             code="data/too-few",
         )
     kept = max(2, round(share * len(good)))
     return Pictures(
-        train=tuple(good[kept:]), held_out=tuple(good[:kept]), unreadable=len(order) - len(good)
+        train=tuple(good[kept:]),
+        held_out=tuple(good[:kept]),
+        unreadable=len(order) - len(good),
+        notes=(*_told(left_out), *remarks.sentences()),
     )
 
 
@@ -137,9 +153,8 @@ def _crop(picture: Image.Image, generator: np.random.Generator) -> Image.Image:
     return square.convert("L").convert("RGB") if generator.random() < 0.25 else square
 
 
-def _readable(file: Path) -> bool:
-    try:
-        read_image(file)
-    except ImageError:
-        return False
-    return True
+def _told(left_out: Sequence[Skipped]) -> tuple[str, ...]:
+    if not left_out:
+        return ()
+    first = left_out[0]
+    return (f"{len(left_out)} pictures are left out, such as {first.id}: {first.reason}",)

@@ -86,6 +86,8 @@ def recover(
     """
     began = time.monotonic()
     pictures = split_pictures(task.images, seed=task.recipe.seed, limit=task.limit)
+    for note in pictures.notes:
+        on_line(note)
     _open_work(task, dense, pictures)
     preprocess = Preprocess(size=task.image_size, mean=dense.mean, std=dense.std)
     device = next(dense.parameters()).device
@@ -124,7 +126,11 @@ def recover(
         recipe=dataclasses.asdict(task.recipe),
         passes=task.passes,
         image_size=task.image_size,
-        pictures={"train": len(pictures.train), "held_out": len(pictures.held_out)},
+        pictures={
+            "train": len(pictures.train),
+            "held_out": len(pictures.held_out),
+            **({"notes": list(pictures.notes)} if pictures.notes else {}),
+        },
         after_fit=fitted_near.as_json(),
         nearness={str(k): value.as_json() for k, value in curve.items()},
         health=health(student, held_out, top_k=task.recipe.top_k),

@@ -1,0 +1,192 @@
+"""What is guessed or left out when a picture file becomes RGB, file by file, and told in sentences.
+
+| kind | what is told |
+| --- | --- |
+| `frames` | the file has several frames or pages, and the first is used |
+| `range` | numbers of more than 8 bits; the value is the highest one as a share of full scale |
+| `integers` | 32-bit or signed integers are taken for 16-bit ones |
+| `fractions`, `bytes` | floats are taken for shares of full brightness, or for 0 to 255 |
+| `clear` | something is transparent, and becomes black |
+| `ink` | CMYK or LAB is converted without its colour profile |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from moekit.data.conversion import full_scale
+
+_FULL_RANGE = 0.26
+"""A highest value below this share of full scale looks like 14 bits or fewer in 16."""
+_TWELVE_BITS = 0.0626
+_DEEP = "colours of 16 bits"
+_TIFF_BITS, _TIFF_FORMAT, _UNSIGNED = 258, 339, 1
+
+
+class Remark(NamedTuple):
+    """What was guessed of one file.
+
+    Attributes:
+        kind: See the table above.
+        value: The figure that belongs to it; 1 if there is none.
+    """
+
+    kind: str
+    value: float = 1.0
+
+
+def mark_depth(image: Image.Image) -> None:
+    """Keeps in `info` of a picture that is not decoded yet whether its colours have 16 bits."""
+    if not image.mode.startswith("I"):
+        image.info[_DEEP] = any(";16" in str(tile) for tile in getattr(image, "tile", ()))
+
+
+def is_plain(image: Image.Image, *, single: bool) -> bool:
+    """Whether there is surely nothing to tell of a picture that is not decoded yet."""
+    mark_depth(image)
+    odd = image.mode in ("F", "CMYK", "LAB") or image.mode.startswith("I")
+    more = single and _has_more(image)
+    return not (odd or more or image.info.get(_DEEP) or image.has_transparency_data)
+
+
+def remarks_of(image: Image.Image, *, single: bool) -> tuple[Remark, ...]:
+    """What is to be told of a picture.
+
+    Args:
+        image: Decoded, as it is in the file, and marked by `mark_depth`.
+        single: Whether one frame is used, whatever the file holds.
+    """
+    found = [*_of_numbers(image)]
+    if image.mode in ("CMYK", "LAB"):
+        found.append(Remark("ink"))
+    if image.has_transparency_data and _lowest_alpha(image) < 255:
+        found.append(Remark("clear"))
+    if single and _has_more(image):  # the last, since a GIF is wound on by it
+        found.append(Remark("frames"))
+    return tuple(found)
+
+
+class RemarkTally:
+    """What was guessed of many files, told in sentences on all of them, each with an example."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, _Kind] = {}
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What there is to tell of, in the order of the alphabet."""
+        return tuple(sorted(self._kinds))
+
+    def add(self, name: str, remarks: Iterable[Remark]) -> None:
+        """Counts what was guessed of one file.
+
+        Args:
+            name: Of the file.
+            remarks: From `remarks_of`.
+        """
+        for remark in remarks:
+            self._kinds.setdefault(remark.kind, _Kind()).add(name, remark.value)
+
+    def sentences(self) -> tuple[str, ...]:
+        """What is to be told; empty if nothing is."""
+        found = []
+        for name in self.kinds:
+            kind = self._kinds[name]
+            if name == "range":
+                found.append(kind.told_range())
+            elif name in _WORDS:
+                found.append(f"{_pictures(kind.count)} {_WORDS[name]}, such as {kind.example}")
+        if {"fractions", "bytes"} <= set(self._kinds):
+            found.append("floats of both scales are in one set: check whether the others are dark")
+        return tuple(sentence for sentence in found if sentence)
+
+
+class _Kind:
+    """The files of one kind of remark."""
+
+    def __init__(self) -> None:
+        self.count = self.low_count = 0
+        self.highest = self.low_highest = 0.0
+        self.example = self.low_example = ""
+
+    def add(self, name: str, value: float) -> None:
+        self.example = self.example or name
+        self.count += 1
+        self.highest = max(self.highest, value)
+        if value <= _TWELVE_BITS:
+            self.low_example = self.low_example or name
+            self.low_count += 1
+            self.low_highest = max(self.low_highest, value)
+
+    def told_range(self) -> str:
+        """Of numbers of more than 8 bits; empty if they fill their range."""
+        if self.highest < _FULL_RANGE:
+            return (
+                f"{_pictures(self.count)} of more than 8 bits reach at most "
+                f"{_percent(self.highest)} of full scale, such as {self.example}; they are read "
+                f"so, in about {max(1, round(256 * self.highest))} of 256 grey levels. If they "
+                "hold numbers of fewer bits (such as 12 in 16), save them scaled to full scale or "
+                "as 8 bits"
+            )
+        if self.low_count:
+            return (
+                f"{self.low_count} of {_pictures(self.count)} of more than 8 bits reach at most "
+                f"{_percent(self.low_highest)} of full scale, such as {self.low_example}, the "
+                f"others up to {_percent(self.highest)}: check whether they hold 12 bits in 16"
+            )
+        return ""
+
+
+_WORDS: Mapping[str, str] = {
+    "bytes": "of floats above 1: taken for brightness from 0 to 255",
+    "clear": "with transparent parts, which become black",
+    "fractions": "of floats up to 1: taken for shares of full brightness",
+    "frames": "with several frames or pages, of which the first is used",
+    "ink": "in CMYK or LAB, converted without a colour profile",
+    "integers": "of 32-bit or signed integers: taken for 16-bit ones",
+}
+
+
+def _pictures(number: int) -> str:
+    return f"{number} picture{'s' * (number != 1)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g}%"
+
+
+def _of_numbers(image: Image.Image) -> Iterable[Remark]:
+    if image.mode == "F":
+        yield Remark("fractions" if float(np.asarray(image).max()) <= 1 else "bytes")
+    elif image.mode.startswith("I"):
+        if isinstance(image, TiffImagePlugin.TiffImageFile) and not _is_plain(image):
+            yield Remark("integers")
+        yield Remark("range", float(np.asarray(image).max()) / full_scale(image))
+    elif image.info.get(_DEEP):
+        # Pillow has kept the upper 8 bits of 16.
+        colours = image.convert("RGB") if image.mode in ("RGBA", "LA") else image
+        yield Remark("range", (int(np.asarray(colours).max()) + 1) / 256)
+
+
+def _is_plain(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Whether the numbers are unsigned, of 16 bits at most."""
+    bits = image.tag_v2.get(_TIFF_BITS, (16,))[0]
+    signed = image.tag_v2.get(_TIFF_FORMAT, (_UNSIGNED,))[0] != _UNSIGNED
+    return bits <= 16 and not signed
+
+
+def _lowest_alpha(image: Image.Image) -> int:
+    alpha = image if image.mode in ("RGBA", "LA", "PA") else image.convert("RGBA")
+    lowest: int = int(np.asarray(alpha.getchannel("A")).min())
+    return lowest
+
+
+def _has_more(image: Image.Image) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # a damaged second frame says nothing about the first
+        return False

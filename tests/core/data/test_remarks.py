@@ -1,0 +1,161 @@
+"""What is guessed when a file becomes RGB is told: by file, and in sentences on all of them."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from moekit.data.images import read_image, read_remarked
+from moekit.data.remarks import RemarkTally
+from moekit.data.samples import Sample
+from moekit.data.scan import remarks_on
+
+GREY = np.random.default_rng(0).integers(0, 256, (24, 32), dtype=np.uint8)
+COLOUR = np.random.default_rng(1).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+CLEAR = Image.fromarray(np.dstack([COLOUR, GREY]), "RGBA")
+
+
+def kinds(path):
+    return {remark.kind: remark.value for remark in read_remarked(path, 1)[1]}
+
+
+def sentences(*paths):
+    tally = RemarkTally()
+    for path in paths:
+        tally.add(path.name, read_remarked(path, 1)[1])
+    return tally.sentences()
+
+
+def png_of_16_bits(path, values, colour):
+    """Pillow writes no colours of 16 bits."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, colour, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, body in chunks:
+        check = zlib.crc32(kind + body)
+        content += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", check)
+    path.write_bytes(content)
+    return path
+
+
+def save(path, image, **options):
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tif", "webp", "png", "mpo"])
+def test_the_first_of_several_frames_is_read_and_that_is_told(tmp_path, suffix):
+    frames = [Image.fromarray(np.roll(COLOUR, 3 * number, 0)) for number in range(3)]
+    path = save(tmp_path / f"a.{suffix}", frames[0], save_all=True, append_images=frames[1:])
+    assert "frames" in kinds(path)
+    found = np.asarray(read_image(path), float)
+    assert np.abs(found - COLOUR).mean() < np.abs(found - np.asarray(frames[1], float)).mean()
+    assert "frames" not in kinds(save(tmp_path / f"one.{suffix}", frames[0]))
+
+
+def test_a_gif_of_one_frame_is_read_as_its_colours(tmp_path):
+    flat = np.repeat(np.repeat(COLOUR[:4, :8], 6, 0), 4, 1)
+    path = save(tmp_path / "a.gif", flat)
+    assert np.array_equal(np.asarray(read_image(path)), flat)
+    assert kinds(path) == {}
+
+
+def test_a_gif_that_is_cut_off_is_refused_by_name(tmp_path):
+    whole = save(tmp_path / "a.gif", COLOUR).read_bytes()
+    for share in (0.1, 0.5, 0.9):
+        (tmp_path / "cut.gif").write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(Exception, match=r"cut\.gif"):
+            read_image(tmp_path / "cut.gif")
+
+
+@pytest.mark.parametrize(
+    ("make", "share"),
+    [
+        (lambda path: save(path / "a.png", GREY.astype(np.uint16) * 16), 4080 / 65535),
+        (lambda path: save(path / "a.tif", GREY.astype(np.uint16)), 255 / 65535),
+        (lambda path: save(path / "a.tif", GREY.astype(np.int32)), 255 / 65535),
+        (lambda path: png_of_16_bits(path / "a.png", COLOUR.astype(int) * 16, 2), 1 / 16),
+    ],
+)
+def test_few_bits_in_many_are_told_with_the_levels_that_are_left(tmp_path, make, share):
+    path = make(tmp_path)
+    assert kinds(path)["range"] == pytest.approx(share, rel=0.03)
+    levels = len(np.unique(np.asarray(read_image(path))[..., 0]))
+    assert levels <= 17
+    told = " ".join(sentences(path))
+    assert f"about {max(1, round(256 * share))} of 256 grey levels" in told
+    assert path.name in told
+
+
+def test_numbers_that_fill_their_range_need_no_word(tmp_path):
+    path = save(tmp_path / "a.png", GREY.astype(np.uint16) * 257)
+    assert "range" in kinds(path)
+    assert sentences(path) == ()
+
+
+def test_one_dark_picture_in_a_full_set_is_told_as_such(tmp_path):
+    full = save(tmp_path / "full.png", GREY.astype(np.uint16) * 257)
+    dark = save(tmp_path / "dark.png", GREY.astype(np.uint16) * 16)
+    (told,) = sentences(full, dark)
+    assert told.startswith("1 of 2 pictures")
+    assert "dark.png" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "expected"),
+    [
+        ("a.tif", lambda: Image.fromarray((GREY / 255).astype(np.float32)), {"fractions"}),
+        ("a.tif", lambda: Image.fromarray(GREY.astype(np.float32)), {"bytes"}),
+        ("a.tif", lambda: Image.fromarray(GREY.astype(np.int32) * 257), {"integers", "range"}),
+        ("a.jpg", lambda: Image.fromarray(COLOUR).convert("CMYK"), {"ink"}),
+        ("a.tif", lambda: Image.fromarray(COLOUR).convert("LAB"), {"ink"}),
+        ("a.png", lambda: CLEAR, {"clear"}),
+        ("a.png", lambda: CLEAR.convert("P"), {"clear"}),
+        ("a.png", lambda: Image.fromarray(COLOUR).convert("RGBA"), set()),
+        ("a.png", lambda: Image.fromarray(COLOUR), set()),
+        ("a.jpg", lambda: Image.fromarray(GREY), set()),
+    ],
+)
+def test_each_guess_has_its_word(tmp_path, name, make, expected):
+    path = save(tmp_path / name, make())
+    assert set(kinds(path)) == expected
+    told = sentences(path)
+    assert len(told) == len(expected - {"range"})
+    assert all(name in sentence for sentence in told)
+    sample = Sample(id=name, path=path, label=0)
+    assert remarks_on([sample]) == told
+
+
+def test_signed_numbers_of_16_bits_are_told(tmp_path):
+    path = save(tmp_path / "a.tif", GREY.astype(np.uint16) * 100, tiffinfo={339: 2})
+    assert {"integers", "range"} == set(kinds(path))
+
+
+def test_floats_of_both_scales_in_one_set_are_warned_of(tmp_path):
+    paths = [
+        save(tmp_path / "a.tif", (GREY / 255).astype(np.float32)),
+        save(tmp_path / "b.tif", GREY.astype(np.float32)),
+    ]
+    assert any("both scales" in sentence for sentence in sentences(*paths))
+
+
+def test_the_look_at_a_set_passes_over_what_cannot_be_read(tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    dark = save(tmp_path / "dark.png", GREY.astype(np.uint16))
+    paths = (tmp_path / "broken.png", tmp_path / "none.png", dark)
+    (told,) = remarks_on([Sample(id=path.name, path=path, label=0) for path in paths])
+    assert "dark.png" in told
+
+
+def test_the_case_of_few_bits_is_told_with_each_kind_of_file(shared):
+    folder = shared / "cases/field/05-16bit-container/bits"
+    if not folder.is_dir():
+        pytest.skip("the cases are not there")
+    paths = sorted(path for path in folder.iterdir() if "reference" not in path.name)
+    told = sentences(*paths)
+    assert any("5.9% of full scale" in sentence for sentence in told)
+    assert sentences(folder / "reference_8bit.png") == ()
