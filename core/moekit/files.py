@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
 import hashlib
 import json
@@ -12,12 +11,12 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from moekit.errors import DataError, StorageError
-from moekit.text import plain_cell, safe_cell, visible_name
+from moekit.text import visible_name
 
 if sys.platform != "win32":
     import fcntl
@@ -26,12 +25,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "CsvWriter",
     "atomic_folder",
     "atomic_path",
     "atomic_text",
+    "check_plain",
     "check_writable",
-    "csv_table",
     "fitting_name",
     "locked",
     "read_json",
@@ -184,6 +182,17 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def check_plain(path: Path) -> None:
+    """Refuses a device or a pipe, which may never end, whether named itself or by a link.
+
+    Raises:
+        OSError: It is one, or cannot be looked at.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # what opens a folder says so itself
+        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
+
+
 def read_plain(path: Path, *, most: int | None = None) -> bytes:
     """The bytes of a plain file, or of one that a link leads to.
 
@@ -194,7 +203,7 @@ def read_plain(path: Path, *, most: int | None = None) -> bytes:
     Raises:
         OSError: It cannot be read, is a device or a pipe, which may never end, or has more bytes.
     """
-    _refuse_devices(path)
+    check_plain(path)
     with path.open("rb") as file:
         content = file.read() if most is None else file.read(most + 1)
     if most is not None and len(content) > most:
@@ -208,7 +217,7 @@ def sha256(path: Path) -> str:
     Raises:
         OSError: It cannot be read, or is a device or a pipe.
     """
-    _refuse_devices(path)
+    check_plain(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -263,51 +272,6 @@ def fitting_name(folder: Path, name: str, suffix: str) -> str:
     return whole if length + _TEMPORARY <= _LONGEST_PATH else f"{mark}{suffix}"
 
 
-class CsvWriter:
-    """Writes rows as `csv.writer` does, with cells that no spreadsheet takes for formulas.
-
-    What was written is read again by `csv_table`.
-
-    Args:
-        file: A text file that was opened with `newline=""`.
-    """
-
-    def __init__(self, file: IO[str]) -> None:
-        self._writer = csv.writer(file)
-
-    def writerow(self, row: Iterable[Any]) -> None:
-        """Writes a row; numbers stay numbers."""
-        self._writer.writerow([safe_cell(value) for value in row])
-
-    def writerows(self, rows: Iterable[Iterable[Any]]) -> None:
-        """Writes rows."""
-        for row in rows:
-            self.writerow(row)
-
-
-def csv_table(file: IO[str], *, strict: bool = False) -> tuple[list[str], list[dict[str, Any]]]:
-    """The columns and rows of a table that `CsvWriter` wrote.
-
-    Args:
-        file: A text file that was opened with `newline=""`.
-        strict: As of `csv.reader`.
-
-    Returns:
-        Names of the columns, and rows as of `csv.DictReader`.
-    """
-    reader = csv.DictReader(file, strict=strict)
-    columns = list(map(plain_cell, reader.fieldnames or ()))
-    reader.fieldnames = columns
-    rows = [
-        {
-            name: plain_cell(value) if isinstance(value, str) else value
-            for name, value in row.items()
-        }
-        for row in reader
-    ]
-    return columns, rows
-
-
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Keeps other commands from a file while it is read, changed and written.
@@ -360,12 +324,6 @@ def _longest_name(folder: Path) -> int:
     except (AttributeError, OSError, ValueError):
         return _LONGEST_NAME
     return longest if longest > _TEMPORARY + _MARK else _LONGEST_NAME
-
-
-def _refuse_devices(path: Path) -> None:
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # what opens a folder says so itself
-        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
 
 
 def _cannot_write(what: str, path: Path, error: OSError) -> StorageError:

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from moekit.errors import DataError
-from moekit.files import CsvWriter, csv_table
+from moekit.tables import CsvWriter, csv_table
 from moekit.text import plain_cell, printable, raw_name, safe_cell, visible_name
 
 NAMES = [

@@ -26,7 +26,7 @@ LAYERS = [
     "moe",
     "data",
 ]
-BOTTOM = {"errors", "files", "text"}
+BOTTOM = {"errors", "files", "tables", "text"}
 DOMAIN_WORDS = re.compile(
     r"\b(lesion|nodule|dicom|patient|defect|elpv|solar|scratch|overkill|industrial|medical)",
     re.IGNORECASE,

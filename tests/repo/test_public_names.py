@@ -18,13 +18,14 @@ PUBLIC = {
     "moekit.jobs",
     "moekit.runs",
     "moekit.runtime",
+    "moekit.tables",
     "moekit.tasks.classify",
     "moekit.tasks.score",
     "moekit.tasks.segment",
     "moekit.testing",
 }
 """Packages and modules whose `__all__` is public."""
-LAZY = sorted(PUBLIC - {"moekit.files", "moekit.testing"})
+LAZY = sorted(PUBLIC - {"moekit.files", "moekit.tables", "moekit.testing"})
 
 
 def users(root):

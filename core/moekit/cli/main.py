@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -150,6 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault(*_WAITING)
+    if logging.lastResort is not None:  # what prints warnings where nobody configured more
+        logging.lastResort.setFormatter(_Clean())
     try:
         outcome = cli.main(args=given, prog_name="moekit", standalone_mode=False)
         code = outcome if isinstance(outcome, int) else 0
@@ -184,6 +187,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         what = f"an unforeseen error: {type(error).__name__}: {error}"
         code = _fail(given, error, 1, _unforeseen(what, "run it with --debug and report the text"))
     sys.exit(code)
+
+
+class _Clean(logging.Formatter):
+    """Warnings hold texts of plugins and files, which a terminal must not obey."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), lines=True, most=_LONGEST)
 
 
 def _owned(error: BaseException) -> MoekitError | None:

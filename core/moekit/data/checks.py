@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import collections
-import math
 import numbers
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from moekit.data.samples import SPLITS, UNSEEN, Dataset, Sample, Skipped
 from moekit.errors import DataError, PluginError
@@ -46,7 +46,7 @@ def _faults(dataset: Dataset) -> Iterator[str]:
         yield "some samples have a split and others have none"
 
 
-def _faults_of_set(dataset: Dataset) -> Iterator[str]:
+def _faults_of_set(dataset: Any) -> Iterator[str]:
     if not isinstance(dataset.name, str) or not dataset.name:
         yield "the set has no name"
     classes = dataset.classes
@@ -62,7 +62,7 @@ def _faults_of_set(dataset: Dataset) -> Iterator[str]:
         yield "what it skipped is not a tuple of moekit.Skipped"
 
 
-def _faults_of(sample: object, classes: int) -> Iterator[str]:
+def _faults_of(sample: Any, classes: int) -> Iterator[str]:
     if not isinstance(sample, Sample):
         yield f"is a {type(sample).__name__}, not a moekit.Sample"
         return
@@ -92,7 +92,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_share(value: object) -> bool:
-    return isinstance(value, numbers.Real) and math.isfinite(value) and 0 <= value <= 1
+    return isinstance(value, numbers.Real) and 0 <= float(value) <= 1
 
 
 def _check_ids(dataset: Dataset, whose: str) -> None:

@@ -105,9 +105,9 @@ def _owner_of(file: str, owners: list[tuple[Path, Plugin]]) -> Plugin | None:
 
 
 def _fault(owner: Plugin, error: BaseException) -> PluginError:
-    said = f": {error}" if str(error) else ""
+    said = printable(f": {error}" if str(error) else "", most=500)
     return PluginError(
-        printable(f"a plugin failed: {type(error).__name__}{said}", most=500),
+        f"a plugin failed: {type(error).__name__}{said}",
         whose=f"{owner.distribution} {owner.version}",
         fix=f"report it to its authors with the traceback of --debug, or "
         f"`moekit plugins disable {owner.distribution}`",

@@ -52,16 +52,21 @@ def tell(
         except BaseException as error:  # a plugin may raise anything, SystemExit included
             said = f": {error}" if str(error) else ""
             fault = _fault(
+                f"a listener failed: moekit_{event} raised {type(error).__name__}{said}; the run "
+                "is whole",
                 plugin,
-                f"moekit_{event} raised {type(error).__name__}{said}; the run is whole",
-                "plugin/listener-failed",
+                code="plugin/listener-failed",
             )
             fault.__cause__ = error
     for line in caught.lines():
         sys.stderr.write(f"{printable(plugin.distribution)} says: {line}\n")
     changes = Changes(restored=(), lost=()) if kept is None else kept.restore()
     if changes:
-        raise _fault(plugin, _told(changes), "plugin/listener-changed-run") from fault
+        raise _fault(
+            f"a listener changed the run: {_told(changes)}",
+            plugin,
+            code="plugin/listener-changed-run",
+        ) from fault
     if fault is not None:
         raise fault
 
@@ -76,9 +81,9 @@ def _names(names: tuple[str, ...]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _fault(plugin: Plugin, what: str, code: str) -> PluginError:
+def _fault(what: str, plugin: Plugin, *, code: str) -> PluginError:
     return PluginError(
-        f"a listener failed: {what}",
+        what,
         whose=f"{plugin.distribution} {plugin.version}",
         fix=f"report it to its authors, or `moekit plugins disable {plugin.distribution}`",
         code=code,

@@ -15,9 +15,10 @@ from moekit.data.pictures import LONG_SIDE, save_jpeg
 from moekit.data.remarks import Remark, RemarkTally
 from moekit.data.stream import ImageBatch, image_batches, item_batches
 from moekit.errors import DataError, ImageError, UsageError
-from moekit.files import CsvWriter, atomic_path, atomic_text, fitting_name
+from moekit.files import atomic_path, atomic_text, fitting_name
 from moekit.runs.journal import Journal, read_journal
 from moekit.runtime.answerer import Answerer, Row, remarks_in
+from moekit.tables import CsvWriter
 
 JOURNAL = "predictions.jsonl"
 OnProgress = Callable[[str, int, int], None]
@@ -172,13 +173,7 @@ def _answer(
             remarks = {name(row): one for row, one in zip(batch.rows, batch.remarks, strict=True)}
             for items, computed in answerer.computed(batch, name, batch_size=batch_size):
                 # All of a batch at once: vectorised arithmetic rounds one item alone otherwise.
-                found = pool.submit(
-                    answerer.task.answering.answers,
-                    computed.kit,
-                    items,
-                    answerer.point,
-                    answerer.context,
-                )
+                found = pool.submit(answerer.answers, computed.kit, items)
                 started += [
                     pool.submit(
                         _finish,

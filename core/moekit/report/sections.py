@@ -115,8 +115,10 @@ def _attempt(
     """What `make` returns, or a section that says why there is none; `said` has a place for it."""
     try:
         return make()
-    except Exception as error:  # a plugin may raise anything
-        if isinstance(error, PluginError) and registry.strict:
+    except BaseException as error:  # a plugin may raise anything, SystemExit included
+        if isinstance(error, KeyboardInterrupt | MemoryError) or (
+            isinstance(error, PluginError) and registry.strict
+        ):
             raise
         _logger.warning("the report section %s failed: %s", name, error)
         why = error.what if isinstance(error, MoekitError) else str(error)
@@ -130,9 +132,9 @@ def _load(task: TaskSpec | None, run: Path, stem: str) -> tuple[Any, ...]:
         return ()
     try:
         return tuple(task.judge.load(run, stem))
-    except MoekitError:
+    except (MoekitError, KeyboardInterrupt, MemoryError):
         raise
-    except Exception as error:  # a plugin may raise anything
+    except BaseException as error:  # as above
         _logger.warning("the task %s could not read %s: %s", task.name, stem, error)
         return ()
 

@@ -9,10 +9,13 @@ from typing import Any
 from PIL import Image
 
 from moekit.contract.answers import Answer, Item, TaskContext
+from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import TaskSpec
 from moekit.data.remarks import Remark
 from moekit.data.stream import ImageBatch, Preprocess, batch_of, check_frames, prepare
 from moekit.data.windows import together
+from moekit.errors import PluginError
+from moekit.plugins.faults import owner_in_words
 from moekit.runtime.parts import computed_parts
 from moekit.runtime.predictor import Compute, Computed
 
@@ -61,7 +64,7 @@ class Answerer:
             read = [prepare(stacks[row], self.preprocess, None) for row in rows]
             batch = batch_of([str(row) for row in rows], rows, read, self.preprocess)
             for items, computed in self.computed(batch, str, batch_size=batch_size):
-                answers = self.task.answering.answers(computed.kit, items, self.point, self.context)
+                answers = self.answers(computed.kit, items)
                 found |= {int(item.id): one for item, one in zip(items, answers, strict=True)}
         return [found[row] for row in range(len(stacks))]
 
@@ -88,6 +91,23 @@ class Answerer:
                 for place in part.places
             ]
             yield items, part.computed
+
+    def answers(self, outputs: Outputs, items: Sequence[Item]) -> Sequence[Answer]:
+        """The answers to items whose outputs were computed.
+
+        Raises:
+            PluginError: The task gives another number of answers.
+        """
+        found = self.task.answering.answers(outputs, items, self.point, self.context)
+        if len(found) != len(items):
+            owner = owner_in_words(self.task.answering.answers)
+            raise PluginError(
+                f"the task {self.task.name} gave {len(found)} answers to {len(items)} items",
+                whose=owner or f"task {self.task.name}",
+                fix="report it to its authors",
+                code="plugin/bad-answers",
+            )
+        return found
 
     def unreadable(self, name: str, reason: str) -> Row:
         """The row of an image that could not be read."""

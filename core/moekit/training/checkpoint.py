@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn, optim
 
 from moekit.errors import DataError
-from moekit.files import write_tensors
+from moekit.files import check_plain, write_tensors
 
 
 @dataclasses.dataclass
@@ -77,6 +77,7 @@ def load_checkpoint(
         DataError: The file is damaged or belongs to another training.
     """
     try:
+        check_plain(path)
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.offset_keys()}
             progress = Progress(**json.loads(file.metadata()["progress"]))

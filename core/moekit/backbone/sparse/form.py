@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from moekit.errors import WeightsError
-from moekit.files import sha256, write_tensors
+from moekit.files import check_plain, sha256, write_tensors
 
 _FORMAT = "moekit-sparse-form-1"
 _WHOLE = torch.int16
@@ -123,6 +123,7 @@ def load_form(path: Path) -> SparseForm:
         WeightsError: The file is missing, damaged or no sparse form.
     """
     try:
+        check_plain(path)
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             if header.get("format") != _FORMAT:

@@ -166,9 +166,7 @@ class _Line:
         for items, computed in answerer.computed(
             batch, names.__getitem__, batch_size=self._job.batch_size
         ):
-            found = answerer.task.answering.answers(
-                computed.kit, items, answerer.point, answerer.context
-            )
+            found = answerer.answers(computed.kit, items)
             pairs = zip(items, found, strict=True)
             answered |= {item.id: (item, answer) for item, answer in pairs}
             seconds += computed.seconds
@@ -202,9 +200,7 @@ class _Line:
         read = read_sample(path, answerer.preprocess, None)
         batch = batch_of([path.name], [0], [read], answerer.preprocess)
         ((items, computed),) = answerer.computed(batch, lambda _: path.name, batch_size=1)
-        (answer,) = answerer.task.answering.answers(
-            computed.kit, items, answerer.point, answerer.context
-        )
+        (answer,) = answerer.answers(computed.kit, items)
         return float(answer.as_row()[self._show.monitor])
 
     def _open_golden(self) -> None:

@@ -18,7 +18,8 @@ import numpy as np
 
 from moekit.data.samples import UNSEEN
 from moekit.errors import DataError
-from moekit.files import CsvWriter, atomic_text, csv_table
+from moekit.files import atomic_text
+from moekit.tables import CsvWriter, csv_table
 from moekit.tasks.classify.tally import ClassTally, check_tallies, optional
 
 _FACT, _PROBABILITY, _UNLIKE, _BASELINE = "fact ", "p:", "unlike", "baseline "

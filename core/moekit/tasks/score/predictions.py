@@ -12,7 +12,8 @@ import numpy as np
 
 from moekit.data.samples import Sample
 from moekit.errors import DataError
-from moekit.files import CsvWriter, atomic_text, csv_table
+from moekit.files import atomic_text
+from moekit.tables import CsvWriter, csv_table
 from moekit.tasks.score.threshold import OperatingPoint
 
 _COLUMNS = ("id", "label", "score", "baseline_score", "group", "subtype")

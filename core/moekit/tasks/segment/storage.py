@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from moekit.errors import DataError
-from moekit.files import CsvWriter, atomic_path, atomic_text
+from moekit.files import atomic_path, atomic_text
+from moekit.tables import CsvWriter
 from moekit.tasks.segment.metrics import class_iou
 from moekit.tasks.segment.tally import SegmentTally
 

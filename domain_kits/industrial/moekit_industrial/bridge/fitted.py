@@ -16,6 +16,7 @@ from moekit_industrial.bridge.models import build_model, find_class
 from moekit_industrial.bridge.offline import offline
 from moekit_industrial.bridge.weights import shared_weights
 
+_NEEDED = {"backbone_sha256", "class", "architecture", "arguments", "image_size", "sha256"}
 SCHEMA = 1
 RECORD, TENSORS = "model.json", "model.safetensors"
 
@@ -68,7 +69,11 @@ def load_fitted(folder: Path, file: WeightFile) -> tuple[AnomalibModule, int]:
         WeightsError: It was fitted on other weights, or its tensors are damaged.
     """
     record = read_json(folder / RECORD)
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+    if (
+        not isinstance(record, dict)
+        or record.get("schema") != SCHEMA
+        or not record.keys() >= _NEEDED
+    ):
         raise DataError(
             f"the model is not of schema {SCHEMA}",
             whose=str(folder / RECORD),

@@ -33,9 +33,10 @@ from moekit import (
 from moekit.backbone import WeightFile
 from moekit.data import Preprocess
 from moekit.evaluation import Passed, PictureSpool, draw_worst, summarise
-from moekit.files import CsvWriter, atomic_text, check_writable, write_json
+from moekit.files import atomic_text, check_writable, write_json
 from moekit.runs import machine, now, plugin_facts, versions
 from moekit.runtime import resolve
+from moekit.tables import CsvWriter
 from moekit.tasks.score import SCORE, OperatingPoint, Places, choose_threshold, delong_ci
 from moekit_industrial.bridge.batches import Batches
 from moekit_industrial.bridge.fit import Fitting, fit_model

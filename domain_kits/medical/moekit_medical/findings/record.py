@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from moekit import DataError
-from moekit.files import CsvWriter, atomic_text
+from moekit.files import atomic_text
 from moekit.files import write_json as write_json_file
+from moekit.tables import CsvWriter
 
 DISCLAIMER = "Research software, not for clinical use."
 _SCORE_DIGITS, _PLACE_DIGITS = 6, 3
