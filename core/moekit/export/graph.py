@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from moekit.errors import PluginError
 from moekit.export.libraries import need
+from moekit.plugins.faults import named_fault
 
 INPUT = "images"
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -61,9 +62,10 @@ def write_onnx(
                 recorded, dynamo=True, input_names=[INPUT], output_names=given, verbose=False
             )
         except Exception as error:  # the exporter raises anything
+            fault = named_fault(error)
             raise PluginError(
                 f"it cannot be recorded as a graph ({_cause(error)})",
-                whose=whose,
+                whose=whose if fault is None else f"{whose}, {fault.whose}",
                 fix="offer `export_form` on the module at fault (moekit.export.forms), or use "
                 "another expert, gate or head",
                 code="plugin/not-exportable",

@@ -172,7 +172,7 @@ def hostile(install, tmp_path, monkeypatch):
 
 
 AT_RUN_TIME = {
-    "expert": ("adapt", "evaluate", "predict"),
+    "expert": ("adapt", "evaluate", "predict", "export"),
     "expert exits": ("evaluate",),
     "expert's shape": ("evaluate", "predict"),
     "gate": ("adapt", "evaluate", "predict"),
@@ -211,6 +211,7 @@ def test_each_part_that_fails_names_its_plugin(hostile, moekit, tmp_path):
             arguments = {
                 "adapt": ("--data", data, "--out", out),
                 "evaluate": ("--data", data, "--run", run),
+                "export": ("--data", data, "--run", run, "--format", "onnx"),
                 "predict": (tmp_path / "parts" / "test", "--run", run, "--out", out),
             }[command]
             outcome = moekit(command, "hostile", *arguments)
