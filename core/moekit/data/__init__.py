@@ -16,14 +16,15 @@ if TYPE_CHECKING:
         read_frames,
         read_image,
         read_mask,
+        read_size,
         relative_id,
     )
     from moekit.data.options import parse_source
     from moekit.data.plain_files import check_file
-    from moekit.data.samples import SPLITS
+    from moekit.data.samples import MASK_OF, SPLITS, split_name, split_notes
     from moekit.data.splits import check_classes, check_splits, complete_splits
     from moekit.data.stream import Preprocess, image_batches
-    from moekit.data.suffixes import IMAGE_SUFFIXES, is_image_name
+    from moekit.data.suffixes import IMAGE_SUFFIXES, JPEG_SUFFIXES, is_image_name
     from moekit.data.survey import Survey, none_usable, survey_folder
 
 _HOMES = {
@@ -32,11 +33,17 @@ _HOMES = {
         "read_frames",
         "read_image",
         "read_mask",
+        "read_size",
         "relative_id",
     ),
     "data.options": ("parse_source",),
     "data.plain_files": ("check_file",),
-    "data.samples": ("SPLITS",),
+    "data.samples": (
+        "MASK_OF",
+        "SPLITS",
+        "split_name",
+        "split_notes",
+    ),
     "data.splits": (
         "check_classes",
         "check_splits",
@@ -48,6 +55,7 @@ _HOMES = {
     ),
     "data.suffixes": (
         "IMAGE_SUFFIXES",
+        "JPEG_SUFFIXES",
         "is_image_name",
     ),
     "data.survey": (
@@ -59,6 +67,8 @@ _HOMES = {
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "JPEG_SUFFIXES",
+    "MASK_OF",
     "SPLITS",
     "Preprocess",
     "Survey",
@@ -74,7 +84,10 @@ __all__ = [
     "read_frames",
     "read_image",
     "read_mask",
+    "read_size",
     "relative_id",
+    "split_name",
+    "split_notes",
     "survey_folder",
 ]
 

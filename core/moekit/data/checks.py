@@ -1,134 +1,103 @@
-"""What a set must be, whoever loaded it: checked where it enters, before anything is computed."""
+"""Checks of a set that hold whatever its splits are: ids, groups, content, lost classes."""
 
 from __future__ import annotations
 
 import collections
-import numbers
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
 
-from moekit.data.samples import SPLITS, UNSEEN, Dataset, Sample, Skipped
-from moekit.errors import DataError, PluginError
+from moekit.data.content import find_twins
+from moekit.data.samples import Dataset, Sample
+from moekit.errors import DataError
 
 
-def check_dataset(dataset: object, *, whose: str) -> Dataset:
-    """Checks a set that a plugin made.
+def check_ids(dataset: Dataset, *, whose: str = "") -> None:
+    """Checks that ids are unique.
 
     Args:
-        dataset: What it returned.
-        whose: The plugin, for the error.
-
-    Returns:
-        The set.
+        dataset: Any.
+        whose: Who made it, for the error; its name if empty.
 
     Raises:
-        PluginError: It is no set, or a field of it or of a sample is not what `Sample` says.
-        DataError: Two samples share an id, or a group lies in two splits.
+        DataError: One is not.
     """
-    if not isinstance(dataset, Dataset):
-        raise _fault(f"it gave a {type(dataset).__name__}, not a moekit.Dataset", whose)
-    wrong = next(_faults(dataset), "")
-    if wrong:
-        raise _fault(wrong, whose)
-    _check_ids(dataset, whose)
-    _check_groups(dataset, whose)
-    return dataset
-
-
-def _faults(dataset: Dataset) -> Iterator[str]:
-    yield from _faults_of_set(dataset)
-    for sample in dataset.samples:
-        for what in _faults_of(sample, len(dataset.classes)):
-            yield f"the sample {getattr(sample, 'id', sample)!r} {what}"
-    split = {sample.split is None for sample in dataset.samples}
-    if len(split) > 1:
-        yield "some samples have a split and others have none"
-
-
-def _faults_of_set(dataset: Any) -> Iterator[str]:
-    if not isinstance(dataset.name, str) or not dataset.name:
-        yield "the set has no name"
-    classes = dataset.classes
-    if not isinstance(classes, tuple) or not all(isinstance(one, str) and one for one in classes):
-        yield "the names of the classes are not a tuple of texts"
-    elif len(set(classes)) < len(classes):
-        yield f"two classes have one name: {', '.join(classes[:20])}"
-    if not isinstance(dataset.samples, tuple):
-        yield "the samples are not a tuple"
-    if not _is_whole(dataset.frames) or dataset.frames < 1:
-        yield f"it has {dataset.frames!r} frames"
-    if not all(isinstance(skip, Skipped) for skip in dataset.skipped):
-        yield "what it skipped is not a tuple of moekit.Skipped"
-
-
-def _faults_of(sample: Any, classes: int) -> Iterator[str]:
-    if not isinstance(sample, Sample):
-        yield f"is a {type(sample).__name__}, not a moekit.Sample"
-        return
-    if not isinstance(sample.id, str) or not sample.id:
-        yield "has no id"
-    if not isinstance(sample.path, Path):
-        yield "has no pathlib.Path"
-    if sample.split is not None and sample.split not in SPLITS:
-        yield f"is in the split {sample.split!r}, which is none of {', '.join(SPLITS)}"
-    for label in (sample.label,) if sample.labels is None else (sample.label, *sample.labels):
-        if not _is_whole(label) or not UNSEEN <= label < max(classes, 1):
-            yield f"has the label {label!r}; there are {classes} classes"
-    if UNSEEN in (sample.labels or ()):
-        yield f"has the label {UNSEEN} among several"
-    if sample.labels is None and sample.label == UNSEEN and sample.split == "train":
-        yield "is of no class and lies in train"
-    if sample.target is not None and not _is_share(sample.target):
-        yield f"has the target {sample.target!r}, which is no number from 0 to 1"
-    for name in ("group", "subtype"):
-        value = getattr(sample, name)
-        if value is not None and not isinstance(value, str):
-            yield f"has the {name} {value!r}, which is no text"
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, numbers.Integral)
-
-
-def _is_share(value: object) -> bool:
-    return isinstance(value, numbers.Real) and 0 <= float(value) <= 1
-
-
-def _check_ids(dataset: Dataset, whose: str) -> None:
     counts = collections.Counter(sample.id for sample in dataset.samples)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
         raise DataError(
-            f"{len(twice)} ids of {dataset.name} are there twice, such as {twice[0]}",
-            whose=whose,
-            fix="list each image once; if that is so, report it to the loader's authors",
+            f"{len(twice)} images are listed twice, such as {twice[0]}",
+            whose=whose or dataset.name,
+            fix="list each image once",
             code="data/duplicate-id",
         )
 
 
-def _check_groups(dataset: Dataset, whose: str) -> None:
+def check_groups(dataset: Dataset, *, whose: str = "") -> None:
+    """Checks that no group spans two splits.
+
+    Args:
+        dataset: Any.
+        whose: Who made it, for the error; its name if empty.
+
+    Raises:
+        DataError: One does.
+    """
     homes: dict[str, set[str]] = {}
     for sample in dataset.samples:
-        if sample.group and sample.split is not None:
+        if sample.group is not None and sample.split is not None:
             homes.setdefault(sample.group, set()).add(sample.split)
     leaks = {group: splits for group, splits in homes.items() if len(splits) > 1}
     if leaks:
         group, splits = min(leaks.items())
         raise DataError(
-            f"the group {group!r} of {dataset.name} lies in the splits "
-            f"{' and '.join(sorted(splits))} ({len(leaks)} such groups)",
-            whose=whose,
-            fix="put all images of a group into one split; if that is so, report it to the "
-            "loader's authors",
+            f"the group {group!r} lies in the splits {' and '.join(sorted(splits))} "
+            f"({len(leaks)} such groups)",
+            whose=whose or dataset.name,
+            fix="put all images of a group into one split",
             code="data/leaking-group",
         )
 
 
-def _fault(what: str, whose: str) -> PluginError:
-    return PluginError(
-        f"the data set cannot be used: {what}",
+def check_content(samples: Iterable[Sample], *, whose: str) -> None:
+    """Checks that no file lies in two splits or in two classes under two names.
+
+    Raises:
+        DataError: The same bytes are in two splits or two classes, or a file cannot be read.
+    """
+    listed = list(samples)
+    twins = find_twins(listed, whose=whose)
+    pairs = [(twins[sample.id], sample) for sample in listed if sample.id in twins]
+    wrong = [(a, b) for a, b in pairs if (a.split, a.label) != (b.split, b.label)]
+    if not wrong:
+        return
+    twin, sample = wrong[0]
+    what = "in two splits" if twin.split != sample.split else "of two classes"
+    more = f", as {len(wrong) - 1} other pairs of files {what} are" if len(wrong) > 1 else ""
+    raise DataError(
+        f"{twin.id} ({twin.split}) and {sample.id} ({sample.split}) are the same file{more}; "
+        f"{len(pairs)} of {len(listed)} files are copies of others",
         whose=whose,
-        fix="report it to the loader's authors, or check it with `moekit plugins check`",
-        code="plugin/bad-dataset",
+        fix="keep one file of each, or give all the same class, split and group",
+        code="data/same-image",
     )
+
+
+def check_named(dataset: Dataset, named: Iterable[int]) -> None:
+    """Checks that each class that the source names has samples left.
+
+    A class of which nothing can be used would else be taken for one that nobody has images of.
+
+    Args:
+        dataset: As read.
+        named: Labels of all images that the source names, those left out included.
+
+    Raises:
+        DataError: A class was lost.
+    """
+    lost = sorted(set(named) - {label for one in dataset.samples for label in one.all_labels})
+    if lost and dataset.skipped:
+        raise DataError(
+            f"no image of the class {dataset.classes[lost[0]]!r} can be used{dataset.left_out}",
+            whose=dataset.name,
+            fix="restore those images, or leave the class out",
+            code="data/missing-class",
+        )

@@ -30,7 +30,8 @@ def check_many_classes(dataset: Dataset, *, names: Sequence[str]) -> None:
         if name == "train" and missing:
             raise DataError(
                 f"the train split holds no image of the class {missing[0]!r} "
-                f"({len(missing)} of {len(dataset.classes)} classes are missing there)",
+                f"({len(missing)} of {len(dataset.classes)} classes are missing there)"
+                f"{dataset.left_out}",
                 whose=dataset.name,
                 fix="add training images of it, or remove the class from all splits",
                 code="data/missing-class",

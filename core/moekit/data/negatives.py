@@ -61,13 +61,7 @@ def carve_negatives(
     if not given and all(len(units) < 2 for units in strata):
         strata = [[unit for units in strata for unit in units]]
         if len(strata[0]) < 2:
-            raise DataError(
-                f"the train split holds {len(train)} negative images that belong together; none of "
-                "them can be set aside for validation",
-                whose=dataset.name,
-                fix="add negative images, of other groups where the images have groups",
-                code="data/too-few-groups",
-            )
+            raise _one_unit(train, dataset)
     for units in strata:
         order = [units[place] for place in generator.permutation(len(units))]
         size = 0 if given or len(units) < 2 else _val_size(units, share, keep)
@@ -81,6 +75,26 @@ def carve_negatives(
         if sample.id not in left_out
     ]
     return dataset.with_samples(samples, split_note=_note(dataset, samples, seed, len(left_out)))
+
+
+def _one_unit(train: Sequence[Sample], dataset: Dataset) -> DataError:
+    twins = find_twins(train, whose=dataset.name)
+    if len(train) == 1:
+        why = f"are one image, {train[0].id}"
+        fix = "add negative images"
+    elif len(twins) == len(train) - 1:
+        why = f"are one file, such as {train[0].id} and {train[1].id}"
+        fix = "add negative images that differ"
+    else:
+        why = f"belong together, such as {train[0].id}, group {train[0].group!r}"
+        fix = "add negative images, of other groups where the images have groups"
+    return DataError(
+        f"the {len(train)} negative images of the train split {why}; none of them can be set aside "
+        f"for validation{dataset.left_out}",
+        whose=dataset.name,
+        fix=fix,
+        code="data/too-few-groups",
+    )
 
 
 def _units(train: Sequence[Sample], *, whose: str) -> list[Unit]:

@@ -11,8 +11,36 @@ from moekit.data.mask_table import MaskTable
 from moekit.errors import DataError
 
 SPLITS = ("train", "val", "test")
+MASK_OF = "mask of "
+"""How the id of a mask that was left out begins; that of its image follows."""
+_SPLIT_NAMES = {
+    **{name: name for name in SPLITS},
+    "training": "train",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "development": "val",
+    "testing": "test",
+}
 UNSEEN = -1
 """The label of a sample that is of none of the classes."""
+
+
+def split_name(text: str) -> str | None:
+    """The split that a name means: train, training; val, valid, validation, dev; test, testing.
+
+    Upper and lower case are the same. None for any other name.
+    """
+    return _SPLIT_NAMES.get(text.strip().lower())
+
+
+def split_notes(names: Iterable[str]) -> tuple[str, ...]:
+    """A sentence on the names of splits that were read as others, if there are such names."""
+    other = sorted({name for name in names if split_name(name) not in (None, name)})
+    if not other:
+        return ()
+    told = ", ".join(f"{name!r} as {split_name(name)}" for name in other)
+    return (f"names of splits were read by their meaning: {told}",)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,12 +168,22 @@ class Dataset:
             how = "" if self.split_note == "none" else f" ({self.split_note})"
             present = ", ".join(self.split_names()) or "none (the set is not split)"
             raise DataError(
-                f"the data set has no images in its {name!r} split{how}",
+                f"the data set has no images in its {name!r} split{how}{self.left_out}",
                 whose=self.name,
                 fix=f"use one of: {present}; or add images of the split {name!r} to the data",
                 code="data/empty-split",
             )
         return chosen
+
+    @property
+    def left_out(self) -> str:
+        """How many inputs are left out, and why the first is, for the end of a message."""
+        lost = [skip for skip in self.skipped if not skip.id.startswith(MASK_OF)]
+        if not lost:
+            return ""
+        first, count = lost[0], len(lost)
+        what = "1 input is" if count == 1 else f"{count} inputs are"
+        return f"; {what} left out, such as {first.id}: {first.reason}"
 
     @property
     def negatives_only(self) -> bool:

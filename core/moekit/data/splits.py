@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from moekit.data.content import find_twins
+from moekit.data.checks import check_content, check_groups, check_ids
 from moekit.data.many_classes import (
     check_many_classes,
     missing_classes,
@@ -56,13 +56,18 @@ def split_dataset(
         if grouped
         else _deal_strata(samples, generator, fractions)
     )
+    moved = {}
     if len(dataset.classes) > 2:
         split_of |= train_what_it_lacks(samples, split_of)
+    elif every_class and not grouped:
+        moved = _spread_thin(samples, split_of, fractions)
+        split_of |= moved
     placed = [dataclasses.replace(sample, split=split_of[sample.id]) for sample in dataset.samples]
     shares = "/".join(f"{fraction:.0%}" for fraction in fractions)
     unit = "whole groups" if grouped else "stratified by class, subtype and target"
+    told = f"; {len(moved)} moved so that each split holds both classes" if moved else ""
     done = dataset.with_samples(
-        placed, split_note=f"train/val/test {shares} by seed {seed}, {unit}"
+        placed, split_note=f"train/val/test {shares} by seed {seed}, {unit}{told}"
     )
     needed = [split for split, share in zip(SPLITS, fractions, strict=True) if share > 0]
     check_splits(done, names=needed, every_class=every_class)
@@ -82,27 +87,10 @@ def check_classes(dataset: Dataset, *, every_class: bool = True) -> None:
     if missing:
         which = "both classes" if len(dataset.classes) == 2 else "each class"
         raise DataError(
-            f"there is no image of the class {missing[0]!r}",
+            f"there is no image of the class {missing[0]!r}{dataset.left_out}",
             whose=dataset.name,
             fix=f"training and evaluation need images of {which}; add some",
             code="data/missing-class",
-        )
-
-
-def check_ids(dataset: Dataset) -> None:
-    """Checks that ids are unique.
-
-    Raises:
-        DataError: One is not.
-    """
-    counts = collections.Counter(sample.id for sample in dataset.samples)
-    twice = [name for name, count in counts.items() if count > 1]
-    if twice:
-        raise DataError(
-            f"{len(twice)} images are listed twice, such as {twice[0]}",
-            whose=dataset.name,
-            fix="list each image once",
-            code="data/duplicate-id",
         )
 
 
@@ -127,40 +115,22 @@ def check_splits(
         part = [sample for sample in dataset.samples if sample.split == name]
         if not every_class and not part:
             raise DataError(
-                f"the {name} split would hold no image",
+                f"the {name} split would hold no image{dataset.left_out}",
                 whose=dataset.name,
                 fix="add images, or more groups of them",
                 code="data/empty-split",
             )
-        if every_class and missing_classes(dataset, part):
+        missing = missing_classes(dataset, part) if every_class else []
+        if missing:
+            label = dataset.classes.index(missing[0])
+            count = sum(label in sample.all_labels for sample in dataset.samples)
             raise DataError(
-                f"the {name} split does not hold both classes",
+                f"the {name} split holds no image of the class {missing[0]!r}, of which there "
+                f"{'is 1' if count == 1 else f'are {count}'} in all{dataset.left_out}",
                 whose=dataset.name,
-                fix="add images of the rarer class, or more groups of it",
+                fix="add images of that class, or more groups of it",
                 code="data/one-class",
             )
-
-
-def check_groups(dataset: Dataset) -> None:
-    """Checks that no group spans two splits.
-
-    Raises:
-        DataError: One does.
-    """
-    homes: dict[str, set[str]] = {}
-    for sample in dataset.samples:
-        if sample.group is not None and sample.split is not None:
-            homes.setdefault(sample.group, set()).add(sample.split)
-    leaks = {group: splits for group, splits in homes.items() if len(splits) > 1}
-    if leaks:
-        group, splits = min(leaks.items())
-        raise DataError(
-            f"the group {group!r} lies in the splits {' and '.join(sorted(splits))} "
-            f"({len(leaks)} such groups)",
-            whose=dataset.name,
-            fix="put all images of a group into one split",
-            code="data/leaking-group",
-        )
 
 
 def carve_validation(
@@ -234,7 +204,7 @@ def complete_splits(
         check_splits(done, every_class=every_class)
     else:
         raise DataError(
-            f"the data bring the splits {', '.join(names)} alone",
+            f"the data bring the splits {', '.join(names)} alone{dataset.left_out}",
             whose=dataset.name,
             fix="bring train and test (val is then made from train), all three, or none",
             code="data/missing-split",
@@ -256,25 +226,6 @@ def _complete_negatives(
             done = dataclasses.replace(done, split_note=f"{note}; {done.split_note}")
     check_content(done.samples, whose=dataset.name)
     return done
-
-
-def check_content(samples: Iterable[Sample], *, whose: str) -> None:
-    """Checks that no file lies in two splits or in two classes under two names.
-
-    Raises:
-        DataError: The same bytes are in two splits or two classes, or a file cannot be read.
-    """
-    listed = list(samples)
-    twins = find_twins(listed, whose=whose)
-    for sample in listed:
-        twin = twins.get(sample.id, sample)
-        if (twin.split, twin.label) != (sample.split, sample.label):
-            raise DataError(
-                f"{twin.id} ({twin.split}) and {sample.id} ({sample.split}) are the same file",
-                whose=whose,
-                fix="keep one of them, or give both the same class, split and group",
-                code="data/same-image",
-            )
 
 
 def _stratum(sample: Sample) -> Stratum:
@@ -302,6 +253,34 @@ def _deal_strata(
         for split, piece in zip(SPLITS, np.split(shuffled, ends), strict=True):
             split_of |= dict.fromkeys(piece.tolist(), split)
     return split_of
+
+
+def _spread_thin(
+    samples: Sequence[Sample], split_of: Mapping[str, str], fractions: Sequence[float]
+) -> dict[str, str]:
+    """Moves one sample of a class to each split that has none, from the split that has most.
+
+    Args:
+        samples: Without groups, in a fixed order.
+        split_of: The split of each id.
+        fractions: A split whose share is 0 needs none.
+
+    Returns:
+        The splits of the ids that move; none if a class is too rare for it.
+    """
+    moved: dict[str, str] = {}
+    needed = [split for split, share in zip(SPLITS, fractions, strict=True) if share > 0]
+    for label in sorted({sample.label for sample in samples}):
+        names: dict[str, list[str]] = {split: [] for split in needed}
+        for sample in samples:
+            if sample.label == label:
+                names[split_of[sample.id]].append(sample.id)
+        for split in (one for one in needed if not names[one]):
+            fullest = max(needed, key=lambda one: len(names[one]))
+            if len(names[fullest]) > 1:
+                moved[names[fullest].pop()] = split
+                names[split].append("")
+    return moved
 
 
 def _place_groups(

@@ -17,6 +17,9 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Name endings, in lower case, of the pictures that are read."""
 
+JPEG_SUFFIXES = frozenset({".jfif", ".jif", ".jpe", ".jpeg", ".jpg", ".mpo"})
+"""Those of JPEG, whose compression changes numbers."""
+
 UNREAD_SUFFIXES = frozenset(
     {
         # Of Pillow's formats.

@@ -236,7 +236,7 @@ class Registry:
         return self._load(spec, self.owner("datasets", name), path, seed)
 
     def _load(self, spec: DatasetSpec, owner: Plugin, path: str, seed: int) -> Dataset:
-        from moekit.data.checks import check_dataset
+        from moekit.data.loaded import check_dataset
         from moekit.data.samples import Dataset
 
         try:

@@ -186,8 +186,9 @@ def test_a_table_may_name_masks_and_hold_no_positive_training_image(two_class_fo
         "scratched/003.png": two_class_folder / "good/000.png"
     }
     table.write_text("\n".join(lines).replace(",good/000.png", ",good/none.png"), encoding="utf-8")
-    with refused("data/missing-mask", match=r"'good/none\.png'"):
-        load_folder(two_class_folder, 0)
+    dataset = load_folder(two_class_folder, 0)
+    assert [skip.id for skip in dataset.skipped] == ["mask of scratched/003.png"]
+    assert not any(sample.mask for sample in dataset.samples)
 
 
 def test_bad_images_alone_are_still_refused(two_class_folder):

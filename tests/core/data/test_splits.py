@@ -6,7 +6,8 @@ import dataclasses
 import pytest
 
 from moekit import Dataset, Sample
-from moekit.data.splits import check_groups, complete_splits, split_dataset
+from moekit.data.checks import check_groups
+from moekit.data.splits import complete_splits, split_dataset
 from moekit.testing import refused
 
 

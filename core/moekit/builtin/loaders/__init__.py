@@ -12,23 +12,29 @@ from moekit.lazy import getter
 
 if TYPE_CHECKING:
     from moekit.builtin.loaders.finish import FINISH_OPTIONS, finish_dataset
-    from moekit.builtin.loaders.labels import NEGATIVE_NAMES
+    from moekit.builtin.loaders.labels import NEGATIVE_NAMES, is_negative_name
     from moekit.builtin.loaders.pictures import KEY_DIGITS, stored_pictures
-    from moekit.builtin.loaders.table import path_in, read_rows
+    from moekit.builtin.loaders.rows import parse_table, path_in, read_header, read_rows, split_in
 
 _HOMES = {
     "builtin.loaders.finish": (
         "FINISH_OPTIONS",
         "finish_dataset",
     ),
-    "builtin.loaders.labels": ("NEGATIVE_NAMES",),
+    "builtin.loaders.labels": (
+        "NEGATIVE_NAMES",
+        "is_negative_name",
+    ),
     "builtin.loaders.pictures": (
         "KEY_DIGITS",
         "stored_pictures",
     ),
-    "builtin.loaders.table": (
+    "builtin.loaders.rows": (
+        "parse_table",
         "path_in",
+        "read_header",
         "read_rows",
+        "split_in",
     ),
 }
 
@@ -37,8 +43,12 @@ __all__ = [
     "KEY_DIGITS",
     "NEGATIVE_NAMES",
     "finish_dataset",
+    "is_negative_name",
+    "parse_table",
     "path_in",
+    "read_header",
     "read_rows",
+    "split_in",
     "stored_pictures",
 ]
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from moekit.builtin.loaders.table import read_rows
+from moekit.builtin.loaders.rows import read_rows
 from moekit.data.mask_table import IGNORED, Colour, MaskTable
 from moekit.errors import DataError
 

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from moekit.builtin.loaders.labels import order_classes
+from moekit.data.checks import check_content, check_groups
 from moekit.data.samples import UNSEEN, Dataset, Sample
-from moekit.data.splits import check_content, check_groups, complete_splits
+from moekit.data.splits import complete_splits
 from moekit.errors import DataError
 
 FINISH_OPTIONS = ("shots", "unseen")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
+from moekit.builtin.loaders.class_folders import Place, find_layout
 from moekit.builtin.loaders.finish import FINISH_OPTIONS, finish_dataset
-from moekit.builtin.loaders.labels import order_classes
+from moekit.builtin.loaders.labels import alike_notes, order_classes
 from moekit.builtin.loaders.table import read_table
 from moekit.contract.datasets import DatasetSpec
-from moekit.data.images import find_images, relative_id
+from moekit.data.checks import check_named
+from moekit.data.images import relative_id
 from moekit.data.options import parse_source
 from moekit.data.plain_files import check_file
-from moekit.data.samples import SPLITS, Dataset, Sample, Skipped
+from moekit.data.samples import Dataset, Sample, Skipped
+from moekit.data.survey import none_usable, survey_folder
 from moekit.errors import DataError, ImageError
 
 TABLE = "labels.csv"
@@ -25,8 +28,10 @@ def load_folder(path: Path | None, seed: int) -> Dataset:
     """Reads labelled images and splits them, unless the data bring their own splits.
 
     Three layouts are read: `PATH/CLASS/IMAGE`; `PATH/SPLIT/CLASS/IMAGE` with the splits train, test
-    and, optionally, val; and a table, `PATH/labels.csv` or PATH itself (see `read_table`). Of two
-    classes the one with a negative name comes first; of more they are sorted. A set without any
+    and, optionally, val (or what `split_name` takes for them); and a table, `PATH/labels.csv` or
+    PATH itself (see `read_table`). A folder called as a split in which images lie directly is a
+    class. Of two classes the one with a negative name comes first; of more they are sorted. A set
+    without any
     positive image becomes train and val only.
 
     Args:
@@ -77,51 +82,45 @@ FOLDER = DatasetSpec(
 
 
 def _read_folders(folder: Path) -> Dataset:
-    images = find_images(folder)
-    split_names = [name for name in SPLITS if (folder / name).is_dir()]
-    depth = 3 if split_names else 2
-    parts = {image: image.relative_to(folder).parts for image in images}
-    placed = {image: names for image, names in parts.items() if len(names) >= depth}
+    survey = survey_folder(folder)
+    layout = find_layout(survey)
+    notes = [*layout.notes, *survey.check_linked(layout.place, whose=str(folder))]
+    placed: list[tuple[Path, Place]] = []
+    skipped = list(survey.skipped)
+    for image in survey.images:
+        name = relative_id(image, folder)
+        place = layout.place_of(PurePosixPath(name))
+        if isinstance(place, str):
+            skipped.append(Skipped(id=name, reason=place))
+        else:
+            placed.append((image, place))
     if not placed:
         raise DataError(
-            "there is no image in a class sub-folder",
+            f"there is no image in a class sub-folder{layout.told}; {none_usable(skipped)}",
             whose=str(folder),
             fix="put the images into PATH/good and PATH/OTHER, or add a labels.csv",
             code="data/no-image",
         )
-    found = {
-        names[depth - 2] for names in placed.values() if not split_names or names[0] in split_names
-    }
-    classes, has_negative = order_classes(found, whose=str(folder))
+    found = {place.name for _, place in placed}
+    classes, has_negative = order_classes(found, whose=str(folder), told=layout.told)
+    numbers = {name: number for number, name in enumerate(classes)}
     samples: list[Sample] = []
-    skipped = [
-        Skipped(id=relative_id(image, folder), reason="it lies outside the class sub-folders")
-        for image in images
-        if image not in placed
-    ]
-    for image, names in placed.items():
+    for image, place in placed:
         name = relative_id(image, folder)
-        if split_names and names[0] not in split_names:
-            skipped.append(Skipped(id=name, reason="it lies outside the splits"))
-            continue
         try:
             check_file(image)
         except ImageError as error:
             skipped.append(Skipped(id=name, reason=error.what))
             continue
-        samples.append(
-            Sample(
-                id=name,
-                path=image,
-                label=classes.index(names[depth - 2]),
-                split=names[0] if split_names else None,
-            )
-        )
-    return Dataset(
+        samples.append(Sample(id=name, path=image, label=numbers[place.name], split=place.split))
+    dataset = Dataset(
         name=folder.resolve().name,
         samples=tuple(samples),
         classes=classes,
-        source=f"a folder of {len(images)} images",
-        skipped=tuple(skipped),
+        source=f"a folder of {len(survey.images)} images",
+        skipped=tuple(sorted(skipped, key=lambda skip: skip.id)),
         has_negative=has_negative,
+        notes=(*notes, *alike_notes(classes)),
     )
+    check_named(dataset, {numbers[name] for name in found})
+    return dataset

@@ -10,6 +10,24 @@ from moekit.errors import DataError
 NEGATIVE_NAMES = ("good", "normal", "ok", "negative", "0", "false")
 
 
+def is_negative_name(name: str) -> bool:
+    """Whether a name means the negative class, in upper or lower case."""
+    return name.strip().lower() in NEGATIVE_NAMES
+
+
+def alike_notes(names: Iterable[str]) -> tuple[str, ...]:
+    """Sentences on classes whose names differ in upper and lower case or spaces only."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault("".join(name.lower().split()), []).append(name)
+    return tuple(
+        f"{' and '.join(map(repr, same))} are taken for {len(same)} classes, although their names "
+        "are nearly the same"
+        for same in alike.values()
+        if len(same) > 1
+    )
+
+
 class ClassNames(NamedTuple):
     """The classes of a set.
 
@@ -22,12 +40,13 @@ class ClassNames(NamedTuple):
     has_negative: bool
 
 
-def order_classes(names: Iterable[str], *, whose: str) -> ClassNames:
+def order_classes(names: Iterable[str], *, whose: str, told: str = "") -> ClassNames:
     """The classes in their order: of two the negative one first, else as they sort.
 
     Args:
         names: The class names found; just a negative one will do.
         whose: What an error names.
+        told: What was taken for granted, which an error adds.
 
     Returns:
         Their names. If only a negative one is found, "not NEGATIVE" is the second.
@@ -36,17 +55,17 @@ def order_classes(names: Iterable[str], *, whose: str) -> ClassNames:
         DataError: There is no class, or one whose name does not mean negative.
     """
     found = sorted(set(names))
-    if len(found) == 1 and found[0].lower() in NEGATIVE_NAMES:
+    if len(found) == 1 and is_negative_name(found[0]):
         return ClassNames((found[0], f"not {found[0]}"), True)
     if len(found) < 2:
         raise DataError(
-            f"{len(found)} classes were found ({', '.join(found) or 'none'}), not two",
+            f"{len(found)} classes were found ({', '.join(found) or 'none'}), not two{told}",
             whose=whose,
             fix="give two classes: one named good, normal, ok or negative, and one other; or more "
             "of any name",
             code="data/class-count",
         )
-    negative = [name for name in found if name.lower() in NEGATIVE_NAMES]
+    negative = [name for name in found if is_negative_name(name)]
     if len(found) == 2 and len(negative) == 1:
         return ClassNames((negative[0], next(name for name in found if name != negative[0])), True)
     return ClassNames(tuple(found), False)

@@ -17,13 +17,16 @@ from moekit.builtin.loaders.class_list import (
     inline_class_list,
     read_class_list,
 )
-from moekit.builtin.loaders.table import path_in, read_rows
+from moekit.builtin.loaders.rows import path_in, read_header, read_rows, split_in
 from moekit.contract.datasets import DatasetSpec
+from moekit.data.checks import check_ids
 from moekit.data.class_masks import read_classes
 from moekit.data.images import find_images, read_size, relative_id
 from moekit.data.options import parse_source
-from moekit.data.samples import SPLITS, Dataset, Sample, Skipped
-from moekit.data.splits import check_ids, complete_splits
+from moekit.data.samples import Dataset, Sample, Skipped, split_notes
+from moekit.data.splits import complete_splits
+from moekit.data.suffixes import JPEG_SUFFIXES
+from moekit.data.survey import survey_folder
 from moekit.errors import DataError, ImageError
 from moekit.tasks.segment.example import CLASSES, draw_example
 
@@ -81,6 +84,7 @@ def load_masks(path: Path | None, seed: int) -> Dataset:
         classes=classes.names,
         source=f"{len(pairs.samples)} images with masks",
         skipped=(*pairs.skipped, *wrong),
+        notes=pairs.notes,
     )
     if not checked:
         raise DataError(
@@ -123,6 +127,7 @@ class _Pairs:
 
     samples: tuple[Sample, ...]
     skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...] = ()
 
 
 def _classes(folder: Path, options: Mapping[str, str]) -> ClassList:
@@ -154,14 +159,13 @@ def _classes(folder: Path, options: Mapping[str, str]) -> ClassList:
 
 def _names_images(table: Path) -> bool:
     """Whether a table has a column that names images; else it is somebody's notes."""
-    with table.open(encoding="utf-8-sig", errors="replace") as file:
-        columns = {name.strip().lower() for name in file.readline().replace(";", ",").split(",")}
-    return bool(columns & {"image", "id"})
+    return bool(set(read_header(table)) & {"image", "id"})
 
 
 def _from_folders(folder: Path) -> _Pairs:
+    skipped: list[Skipped] = []
     images, masks = (
-        _by_stem(folder / name, folder) if (folder / name).is_dir() else {}
+        _by_stem(folder / name, folder, skipped) if (folder / name).is_dir() else {}
         for name in (IMAGES, MASKS)
     )
     samples = [
@@ -169,7 +173,7 @@ def _from_folders(folder: Path) -> _Pairs:
         for stem, image in images.items()
         if stem in masks
     ]
-    skipped = [
+    skipped += [
         Skipped(id=relative_id(image, folder), reason=f"there is no mask of this name in {MASKS}/")
         for stem, image in images.items()
         if stem not in masks
@@ -182,20 +186,32 @@ def _from_folders(folder: Path) -> _Pairs:
     return _Pairs(samples=tuple(samples), skipped=tuple(skipped))
 
 
-def _by_stem(part: Path, folder: Path) -> dict[str, Path]:
-    """Files by their path below a folder, without the ending."""
+def _by_stem(part: Path, folder: Path, skipped: list[Skipped]) -> dict[str, Path]:
+    """Files by their path below a folder, without the ending; adds those that are not read.
+
+    A JPEG among the masks that lies next to another file of its name is a preview.
+    """
+    survey = survey_folder(part)
+    skipped += [
+        Skipped(id=relative_id(path, folder), reason=reason)
+        for path, reason in survey.unread.items()
+    ]
     found: dict[str, Path] = {}
-    for path in find_images(part):
+    for path in sorted(survey.images, key=lambda path: path.suffix.lower() in JPEG_SUFFIXES):
         stem = str(PurePosixPath(relative_id(path, part)).with_suffix(""))
-        if stem in found:
+        if stem in found and part.name == MASKS and path.suffix.lower() in JPEG_SUFFIXES:
+            reason = f"a JPEG is no mask; {found[stem].name} is used"
+            skipped.append(Skipped(id=relative_id(path, folder), reason=reason))
+        elif stem in found:
             raise DataError(
                 f"{relative_id(found[stem], folder)} and {relative_id(path, folder)} have one name",
                 whose=str(part),
                 fix="keep one of them, or give each its own name",
                 code="data/duplicate-id",
             )
-        found[stem] = path
-    return found
+        else:
+            found[stem] = path
+    return dict(sorted(found.items(), key=lambda item: relative_id(item[1], part)))
 
 
 def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
@@ -203,6 +219,7 @@ def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
     column, _, wanted = options.get("where", "").partition(":")
     samples: list[Sample] = []
     skipped: list[Skipped] = []
+    splits: list[str] = []
     beside = functools.cache(_beside)
     for line, row in read_rows(table, needed=(), known=("image", "mask", "id", *chosen)):
         _check_columns(row, [options[name].lower() for name in chosen if name in options], table)
@@ -212,14 +229,9 @@ def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
                 continue
         image, mask = _files(row, table, line, beside)
         name = relative_id(image, table.parent)
-        split = row.get(chosen["split"]) or None
-        if split is not None and split not in SPLITS:
-            raise DataError(
-                f"the split {split!r} is none of {', '.join(SPLITS)}",
-                whose=f"{table}, line {line}",
-                fix="correct that line",
-                code="data/unknown-split",
-            )
+        given = row.get(chosen["split"], "")
+        split = split_in(table, line, given) if given else None
+        splits.append(given)
         if mask is None:
             skipped.append(Skipped(id=name, reason="no mask is listed for it", split=split))
             continue
@@ -236,7 +248,9 @@ def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
         )
     _check_filled(samples, table)
     return _Pairs(
-        samples=tuple(sorted(samples, key=lambda sample: sample.id)), skipped=tuple(skipped)
+        samples=tuple(sorted(samples, key=lambda sample: sample.id)),
+        skipped=tuple(skipped),
+        notes=split_notes(splits),
     )
 
 

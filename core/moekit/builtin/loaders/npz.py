@@ -16,7 +16,7 @@ import numpy as np
 
 from moekit.builtin.loaders.arrays import Arrays
 from moekit.builtin.loaders.finish import FINISH_OPTIONS, finish_dataset
-from moekit.builtin.loaders.labels import NEGATIVE_NAMES
+from moekit.builtin.loaders.labels import is_negative_name
 from moekit.builtin.loaders.pictures import KEY_DIGITS, stored_pictures
 from moekit.contract.datasets import DatasetSpec
 from moekit.data.options import parse_source
@@ -67,7 +67,7 @@ def load_npz(path: Path | None, seed: int) -> Dataset:
         samples=tuple(_samples(labels, folder)),
         classes=classes,
         source=f"an npz file, SHA-256 {digest}",
-        has_negative=len(classes) == 2 and classes[0].lower() in NEGATIVE_NAMES,
+        has_negative=len(classes) == 2 and is_negative_name(classes[0]),
     )
     return finish_dataset(dataset, options, seed=seed)
 

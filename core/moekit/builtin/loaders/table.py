@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from moekit.builtin.loaders.labels import NEGATIVE_NAMES, ClassNames, order_classes
+from moekit.builtin.loaders.labels import (
+    ClassNames,
+    alike_notes,
+    is_negative_name,
+    order_classes,
+)
+from moekit.builtin.loaders.rows import fault, path_in, read_header, read_rows, split_in
+from moekit.data.checks import check_named
 from moekit.data.images import relative_id
 from moekit.data.plain_files import check_file
-from moekit.data.samples import SPLITS, Dataset, Sample, Skipped
+from moekit.data.samples import MASK_OF, Dataset, Sample, Skipped, split_notes
+from moekit.data.survey import none_usable
 from moekit.errors import DataError, ImageError
 
 _KNOWN = ("path", "label", "labels", "split", "group", "target", "subtype", "mask")
-_LARGEST = 200 * 2**20
 _BETWEEN = "|"
 CLASSES = "classes.txt"
 """A file beside a table that names its classes, one a line, in the order of the labels."""
@@ -25,17 +31,21 @@ def read_table(table: Path) -> Dataset:
 
     The cells of `labels` hold any number of class names with `|` between them. The table may have
     the columns split, group, target, subtype and mask (of the positive pixels, if there is one)
-    too; others are ignored. Paths are relative to the table's folder and may not leave it. The
-    delimiter is a comma or a semicolon. If a file classes.txt lies beside the table, it gives the
-    classes and their order.
+    too; others are not read, and that is noted. Paths are relative to the table's folder and may
+    not leave it. How lines may look is said in `moekit.builtin.loaders.rows`. If a file classes.txt
+    lies next to the table, it gives the classes and their order.
+
+    An image that is not there, and a mask that cannot be used, are left out by name.
 
     Args:
         table: The CSV file, UTF-8.
 
     Raises:
-        DataError: The table cannot be read, a line is wrong, or lines contradict each other.
+        DataError: The table cannot be read, a line is wrong, lines contradict each other, or none
+            of the images is there.
     """
-    several = "labels" in _header(table)
+    header = read_header(table)
+    several = "labels" in header
     needed = ("path",) if several else ("path", "label")
     rows = list(read_rows(table, needed=needed, known=_KNOWN))
     if not rows:
@@ -56,35 +66,88 @@ def read_table(table: Path) -> Dataset:
     classes, has_negative = _classes(named, table, several=several)
     samples: dict[str, Sample] = {}
     skipped: list[Skipped] = []
+    near = _Near()
+    numbers = {name: number for number, name in enumerate(classes)}
     for (line, row), (_, names) in zip(rows, named, strict=True):
-        sample = _sample(row, table, line, _numbers(names, classes, table, line), several=several)
+        sample = _sample(row, table, line, _numbers(names, numbers, table, line), several=several)
         if sample.id in samples:
-            raise _fault(table, line, f"{sample.id} is listed twice", code="data/duplicate-id")
-        try:
-            check_file(sample.path)
-        except ImageError as error:
-            skipped.append(Skipped(id=sample.id, reason=error.what))
-        else:
-            samples[sample.id] = sample
+            raise fault(table, line, f"{sample.id} is listed twice", code="data/duplicate-id")
+        reason = _fault_of(sample.path, near)
+        if reason is not None:
+            skipped.append(Skipped(id=sample.id, reason=reason))
+            continue
+        if sample.mask is not None and (reason := _fault_of(sample.mask, near)) is not None:
+            named_as = f"{MASK_OF}{sample.id}"
+            skipped.append(Skipped(id=named_as, reason=f"{row['mask']}: {reason}"))
+            sample = dataclasses.replace(sample, mask=None)
+        samples[sample.id] = sample
+    if not samples:
+        raise DataError(
+            none_usable(skipped),
+            whose=str(table),
+            fix="correct the paths; they are relative to the folder of the table, and upper and "
+            "lower case differ",
+            code="data/no-image",
+        )
     _check_filled(list(samples.values()), table)
-    return Dataset(
+    dataset = Dataset(
         name=table.parent.name if table.name == "labels.csv" else table.stem,
         samples=tuple(sorted(samples.values(), key=lambda sample: sample.id)),
         classes=classes,
         source=f"a table of {len(rows)} images",
         skipped=tuple(skipped),
         has_negative=has_negative,
+        notes=_notes(header, [row for _, row in rows], classes, skipped),
     )
+    check_named(dataset, {numbers[name] for _, names in named for name in names})
+    return dataset
 
 
-def _header(table: Path) -> list[str]:
-    """The names of the columns, as `read_rows` takes them; empty if there is no such line."""
+def _notes(
+    header: Sequence[str],
+    rows: Sequence[Mapping[str, str]],
+    classes: Sequence[str],
+    skipped: Sequence[Skipped],
+) -> tuple[str, ...]:
+    """What was taken for granted."""
+    notes = [*split_notes(row.get("split", "") for row in rows), *alike_notes(classes)]
+    other = [name for name in header if name not in _KNOWN]
+    if other:
+        notes.append(f"columns of the table that are not read: {', '.join(other)}")
+    lost = [skip for skip in skipped if skip.id.startswith(MASK_OF)]
+    if lost:
+        notes.append(
+            f"{len(lost)} masks that the table names cannot be used, such as the {lost[0].id} "
+            f"({lost[0].reason}); their images count as images without a mask"
+        )
+    return tuple(notes)
+
+
+class _Near:
+    """Files of folders by their names in lower case; each folder is listed once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, dict[str, str]] = {}
+
+    def __call__(self, path: Path) -> str | None:
+        """The name of a file that differs from a path in upper and lower case only."""
+        if path.parent not in self._folders:
+            try:
+                names = [one.name for one in path.parent.iterdir()]
+            except OSError:
+                names = []
+            self._folders[path.parent] = {name.lower(): name for name in sorted(names)}
+        return self._folders[path.parent].get(path.name.lower())
+
+
+def _fault_of(path: Path, near: _Near) -> str | None:
+    """Why a file cannot be used; None if it can."""
     try:
-        with table.open(encoding="utf-8-sig") as file:
-            header = file.readline(_LARGEST)
-    except (OSError, UnicodeDecodeError):
-        return []  # read_rows says what is wrong
-    return [name.strip(' "\r\n').lower() for name in header.replace(";", ",").split(",")]
+        check_file(path)
+    except ImageError as error:
+        other = near(path) if error.code == "image/not-found" else None
+        return error.what if other is None else f"{error.what}, but {other} does"
+    return None
 
 
 def _names(row: Mapping[str, str], several: bool) -> tuple[str, ...]:
@@ -131,103 +194,28 @@ def _listed_classes(path: Path) -> ClassNames:
             fix="write each class once, one name a line",
             code="data/class-list",
         )
-    negative = len(names) == 2 and names[0].lower() in NEGATIVE_NAMES
+    negative = len(names) == 2 and is_negative_name(names[0])
     return ClassNames(tuple(names), negative)
 
 
 def _numbers(
-    names: Sequence[str], classes: Sequence[str], table: Path, line: int
+    names: Sequence[str], numbers: Mapping[str, int], table: Path, line: int
 ) -> tuple[int, ...]:
-    unknown = [name for name in names if name not in classes]
+    unknown = [name for name in names if name not in numbers]
     if unknown:
-        raise _fault(
+        raise fault(
             table, line, f"the label {unknown[0]!r} is not in {CLASSES}", code="data/unknown-class"
         )
-    return tuple(sorted(classes.index(name) for name in names))
-
-
-def read_rows(
-    table: Path, *, needed: Sequence[str], known: Sequence[str]
-) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """The lines of a CSV below its header, with their numbers, each by the names of its columns.
-
-    Args:
-        table: The CSV file, UTF-8, with commas or semicolons.
-        needed: Columns that there must be; none of their cells may be empty.
-        known: Columns that an error names.
-
-    Raises:
-        DataError: The table cannot be read, or a line is wrong.
-    """
-    try:
-        if table.stat().st_size > _LARGEST:
-            raise DataError(
-                "the table is larger than 200 MiB",
-                whose=str(table),
-                fix="split it into parts",
-                code="data/too-large",
-            )
-        text = table.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"the table cannot be read ({error})",
-            whose=str(table),
-            fix=f"save it as CSV in UTF-8, with the columns {','.join(needed)}",
-            code="data/unreadable",
-        ) from error
-    header = text.split("\n", 1)[0]
-    delimiter = ";" if header.count(";") > header.count(",") else ","
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, strict=True)
-    try:
-        columns = [name.strip().lower() for name in reader.fieldnames or ()]
-    except csv.Error as error:
-        raise _fault(table, 1, str(error), code="data/bad-line") from error
-    missing = [name for name in needed if name not in columns]
-    if missing or len(set(columns)) < len(columns):
-        what = f"no column {missing[0]!r}" if missing else "a column twice"
-        raise DataError(
-            f"the table has {what}",
-            whose=f"{table}, line 1",
-            fix=f"begin it with a header of {','.join(needed)}; known columns: {', '.join(known)}",
-            code="data/bad-header",
-        )
-    reader.fieldnames = columns
-    try:
-        for row in reader:
-            if None in row or None in row.values():
-                raise _fault(
-                    table,
-                    reader.line_num,
-                    "it has another number of columns",
-                    code="data/row-length",
-                )
-            cells = {name: value.strip() for name, value in row.items()}
-            empty = [name for name in needed if not cells[name]]
-            if empty:
-                raise _fault(
-                    table, reader.line_num, f"it has no {empty[0]}", code="data/empty-cell"
-                )
-            yield reader.line_num, cells
-    except csv.Error as error:
-        raise _fault(table, reader.line_num, str(error), code="data/bad-line") from error
+    return tuple(sorted(numbers[name] for name in names))
 
 
 def _sample(
     row: Mapping[str, str], table: Path, line: int, labels: tuple[int, ...], *, several: bool
 ) -> Sample:
     target = row.get("target") or None
-    split = row.get("split") or None
-    if split is not None and split not in SPLITS:
-        raise _fault(
-            table,
-            line,
-            f"the split {split!r} is none of {', '.join(SPLITS)}",
-            code="data/unknown-split",
-        )
+    split = split_in(table, line, row["split"]) if row.get("split") else None
     image = path_in(table, line, row["path"])
     mask = path_in(table, line, row["mask"]) if row.get("mask") else None
-    if mask is not None and not mask.is_file():
-        raise _fault(table, line, f"there is no mask {row['mask']!r}", code="data/missing-mask")
     return Sample(
         id=relative_id(image, table.parent),
         path=image,
@@ -241,27 +229,13 @@ def _sample(
     )
 
 
-def path_in(table: Path, line: int, text: str) -> Path:
-    """The path that a line names, below the table's folder.
-
-    Raises:
-        DataError: It is empty or leaves the folder.
-    """
-    path = PurePosixPath(text.replace("\\", "/"))
-    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise _fault(
-            table, line, f"the path {text!r} is empty or leaves the folder", code="data/bad-path"
-        )
-    return table.parent / path
-
-
 def _probability(text: str, table: Path, line: int) -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise _fault(
+        raise fault(
             table, line, f"the target {text!r} is no number from 0 to 1", code="data/bad-value"
         )
     return value
@@ -278,12 +252,3 @@ def _check_filled(samples: Sequence[Sample], table: Path) -> None:
                 fix=f"fill the column {name} in each line, or remove it",
                 code="data/half-filled",
             )
-
-
-def _fault(table: Path, line: int, what: str, *, code: str) -> DataError:
-    return DataError(
-        f"the line cannot be used: {what}",
-        whose=f"{table}, line {line}",
-        fix="correct that line",
-        code=code,
-    )

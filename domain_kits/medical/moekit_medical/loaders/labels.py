@@ -5,14 +5,13 @@ Messages name rows by their line and never repeat a cell: cells may hold names.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from moekit import DataError
+from moekit.builtin.loaders import parse_table
 from moekit.data import SPLITS
 
 TABLE = "labels.csv"
@@ -241,28 +240,5 @@ def _parse(
             fix=f"save it as CSV in UTF-8, with the columns {header}",
             code="data/unreadable",
         ) from None
-    first = text.split("\n", 1)[0]
-    delimiter = ";" if first.count(";") > first.count(",") else ","
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        columns = tuple(name.strip().lower() for name in reader.fieldnames or ())
-        missing = [name for name in needed if name not in columns]
-        if missing or len(set(columns)) < len(columns):
-            raise DataError(
-                f"the table has {f'no column {missing[0]}' if missing else 'a column twice'}",
-                whose=f"{TABLE}, line 1",
-                fix=f"begin it with a header that has {header}",
-                code="data/bad-header",
-            )
-        reader.fieldnames = list(columns)
-        lines: list[tuple[int, Mapping[str, str]]] = []
-        for row in reader:
-            if None in row or None in row.values():
-                raise fault(
-                    reader.line_num, "it has another number of columns", code="data/row-length"
-                )
-            cells = {str(name): str(value).strip() for name, value in row.items()}
-            lines.append((reader.line_num, cells))
-    except csv.Error as error:
-        raise fault(reader.reader.line_num or 1, str(error), code="data/bad-line") from None
-    return columns, lines
+    columns, rows = parse_table(text, table=TABLE, needed=needed, known=(header,))
+    return columns, list(rows)

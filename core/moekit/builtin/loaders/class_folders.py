@@ -1,0 +1,104 @@
+"""What the names of folders say of the images in them: a class, or a split and a class."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from moekit.data.images import relative_id
+from moekit.data.samples import split_name, split_notes
+from moekit.data.survey import Survey
+from moekit.errors import DataError
+
+
+class Place(NamedTuple):
+    """Where an image lies.
+
+    Attributes:
+        split: Its split; None if the folders name none.
+        name: Its class.
+    """
+
+    split: str | None
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassLayout:
+    """How the folders below a folder are meant.
+
+    Attributes:
+        splits: The split of each folder that was taken for one; empty if they are classes.
+        notes: What was taken for granted.
+    """
+
+    splits: Mapping[str, str]
+    notes: tuple[str, ...]
+
+    @property
+    def told(self) -> str:
+        """Which folders were taken for splits, for messages; empty if none was."""
+        if not self.splits:
+            return ""
+        names = ", ".join(sorted(self.splits))
+        return f" (taken for splits: {names}, since images lie two folders deep there)"
+
+    def place(self, folder: PurePosixPath) -> object:
+        """What a folder says of the images in it."""
+        parts = folder.parts
+        if not self.splits:
+            return parts[:1]
+        return self.splits.get(parts[0], parts[0]), parts[1:2]
+
+    def place_of(self, image: PurePosixPath) -> Place | str:
+        """The place of an image by its path below the folder, or why it has none."""
+        parts = image.parts
+        if not self.splits:
+            return Place(None, parts[0]) if len(parts) > 1 else _OUTSIDE
+        if parts[0] not in self.splits:
+            return _OUTSIDE if len(parts) == 1 else "it lies outside the splits"
+        if len(parts) < 3:
+            return f"it lies in the split {parts[0]}, outside the class sub-folders"
+        return Place(self.splits[parts[0]], parts[1])
+
+
+_OUTSIDE = "it lies outside the class sub-folders"
+
+
+def find_layout(survey: Survey) -> ClassLayout:
+    """Tells classes from splits: splits are folders of such names with images two folders deep.
+
+    Raises:
+        DataError: All folders have names of splits and hold no class sub-folders, or two folders
+            mean one split.
+    """
+    depths: dict[str, int] = {}
+    for image in survey.images:
+        parts = PurePosixPath(relative_id(image, survey.folder)).parts
+        if len(parts) > 1:
+            depths[parts[0]] = max(depths.get(parts[0], 0), len(parts))
+    named = {name: split for name in depths if (split := split_name(name)) is not None}
+    if not any(depths[name] > 2 for name in named):
+        if named and len(named) == len(depths):
+            raise DataError(
+                f"the folders {', '.join(sorted(named))} are splits and hold no class sub-folders",
+                whose=str(survey.folder),
+                fix="put the images into SPLIT/CLASS/IMAGE, or add a labels.csv with the columns "
+                "path,label,split",
+                code="data/no-image",
+            )
+        return ClassLayout(splits={}, notes=tuple(_taken_for_class(name) for name in sorted(named)))
+    if len(set(named.values())) < len(named):
+        raise DataError(
+            f"several of the folders {', '.join(sorted(named))} mean the same split",
+            whose=str(survey.folder),
+            fix="keep one folder a split: train, val and test",
+            code="data/unknown-split",
+        )
+    return ClassLayout(splits=named, notes=split_notes(named))
+
+
+def _taken_for_class(name: str) -> str:
+    return f"the folder {name} is taken for a class, since images lie directly in it"
