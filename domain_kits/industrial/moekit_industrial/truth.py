@@ -8,10 +8,10 @@ needs some in training, so such a set is dealt again, whole groups together.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from moekit import DataError, Dataset, MaskTable, Sample, Skipped
-from moekit.data import complete_splits
+from moekit import DataError, Dataset, ImageError, MaskTable, Sample, Skipped
+from moekit.data import complete_splits, read_mask, read_size
 from moekit_industrial.loaders.rows import GOOD
 from moekit_industrial.report import DEFECT
 
@@ -57,7 +57,8 @@ def defect_types(dataset: Dataset, seed: int) -> Dataset:
 def defect_masks(dataset: Dataset, seed: int) -> Dataset:
     """The set with masks of two classes: what is good, and what is a defect.
 
-    A defective image without a mask is left out and named. A good one needs none.
+    A defective image whose mask is missing or cannot be used is left out and named. A good one
+    needs none.
 
     Args:
         dataset: As a loader gives it.
@@ -66,19 +67,20 @@ def defect_masks(dataset: Dataset, seed: int) -> Dataset:
     Raises:
         DataError: No defective image has a mask.
     """
-    usable = [sample for sample in dataset.samples if not sample.label or sample.mask]
+    faults = {
+        sample.id: fault for sample in dataset.samples if (fault := _mask_fault(sample)) is not None
+    }
+    usable = [sample for sample in dataset.samples if sample.id not in faults]
     if not any(sample.label for sample in usable):
         raise DataError(
-            "no defective image has a mask",
+            f"no defective image has a mask that can be used{_first(faults)}",
             whose=dataset.name,
             fix="add masks as the layout has them (ground_truth/TYPE/NAME_mask.png), or use "
             "--task score",
             code="data/no-mask",
         )
     skipped = [
-        Skipped.of(sample, "it is defective and has no mask")
-        for sample in dataset.samples
-        if sample.label and not sample.mask
+        Skipped.of(sample, faults[sample.id]) for sample in dataset.samples if sample.id in faults
     ]
     samples = [
         dataclasses.replace(
@@ -91,6 +93,28 @@ def defect_masks(dataset: Dataset, seed: int) -> Dataset:
         for sample in usable
     ]
     return _dealt(dataset, samples, (GOOD, "defect"), skipped, seed=seed, every_class=False)
+
+
+def _mask_fault(sample: Sample) -> str | None:
+    """Why the mask of a sample cannot be used; None if it can, or if none is needed."""
+    if sample.mask is None:
+        return "it is defective and has no mask" if sample.label else None
+    try:
+        size_hw = read_size(sample.path)
+    except ImageError:
+        return None  # the image is the fault, and is named when it is read
+    try:
+        read_mask(sample.mask, size_hw)
+    except ImageError as error:
+        return f"its mask {sample.mask.name} cannot be used: {error.what}"
+    return None
+
+
+def _first(faults: Mapping[str, str]) -> str:
+    if not faults:
+        return ""
+    name, fault = next(iter(faults.items()))
+    return f", such as {name}: {fault}"
 
 
 def _dealt(

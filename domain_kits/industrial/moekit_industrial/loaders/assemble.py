@@ -9,10 +9,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from moekit import DataError, Dataset, ImageError, Sample, Skipped
-from moekit.data import IMAGE_SUFFIXES, SPLITS, check_file, complete_splits
+from moekit import DataError, Dataset, Sample, Skipped
+from moekit.data import MASK_OF, SPLITS, complete_splits, is_image_name
 from moekit_industrial.loaders.groups import INDEX, has_groups, read_groups
-from moekit_industrial.loaders.masks import single_mask
+from moekit_industrial.loaders.masks import Chosen, choose_mask, file_fault
 from moekit_industrial.loaders.rows import GOOD, Product, Row
 
 CLASSES = (GOOD, "defective")
@@ -80,6 +80,7 @@ def build_dataset(
         source="; ".join([source, *how]),
         skipped=tuple(sorted(left_out, key=lambda skip: skip.id)),
         caution=caution,
+        notes=tuple(note for product in products for note in product.notes),
     )
     return complete_splits(dataset, seed=seed, keep=shots)
 
@@ -113,13 +114,9 @@ def _read_rows(product: Product) -> tuple[list[Sample], list[Skipped]]:
             label = int(row.defect != GOOD)
             skipped.append(Skipped(id=row.id, reason=reason, label=label, split=split, facts=facts))
             continue
-        masks = []
-        for mask in row.masks:
-            fault = _file_fault(mask)
-            if fault is None:
-                masks.append(mask)
-            else:
-                skipped.append(Skipped(id=f"mask of {row.id}", reason=fault))
+        chosen = choose_mask(row.masks) if row.masks else Chosen(mask=None)
+        if chosen.faults:
+            skipped.append(Skipped(id=MASK_OF + row.id, reason="; ".join(chosen.faults)))
         samples.append(
             Sample(
                 id=row.id,
@@ -129,7 +126,7 @@ def _read_rows(product: Product) -> tuple[list[Sample], list[Skipped]]:
                 subtype=product.name,
                 split=row.split,
                 facts=facts,
-                mask=single_mask(tuple(masks)),
+                mask=chosen.mask,
             )
         )
     return samples, skipped
@@ -140,17 +137,9 @@ def _fault(row: Row) -> str | None:
         return f"it lies in the split {row.split!r}, which is none of {', '.join(SPLITS)}"
     if row.split != "test" and row.defect != GOOD:
         return f"it is defective and lies in the {row.split} split, where good images are wanted"
-    if row.image.suffix.lower() not in IMAGE_SUFFIXES:
+    if not is_image_name(row.image.name):
         return "its name is not that of an image"
-    return _file_fault(row.image)
-
-
-def _file_fault(path: Path) -> str | None:
-    try:
-        check_file(path)
-    except ImageError as error:
-        return error.what
-    return None
+    return file_fault(row.image)
 
 
 def _no_training(product: Product, skipped: Sequence[Skipped]) -> DataError:

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from moekit import DataError, Dataset, DatasetSpec
-from moekit.builtin.loaders import NEGATIVE_NAMES
-from moekit.data import IMAGE_SUFFIXES, find_images, parse_source, relative_id
+from moekit.builtin.loaders import is_negative_name
+from moekit.data import IMAGE_SUFFIXES, find_images, parse_source, relative_id, survey_folder
 from moekit_industrial.loaders import examples
 from moekit_industrial.loaders.assemble import OPTIONS, build_dataset
 from moekit_industrial.loaders.masks import index_masks
-from moekit_industrial.loaders.rows import GOOD, Product, Row, ask_anomalib
+from moekit_industrial.loaders.rows import GOOD, Product, Row, ask_anomalib, good_notes, is_good
 
 FOLDERS = ("defective", "masks", "good_test")
 PRODUCT = "product"
@@ -47,7 +47,7 @@ def load_good(path: Path | None, seed: int) -> Dataset:
     _check_folders(folders)
     folders = {name: folder.resolve() for name, folder in folders.items()}
     name = folders["good"].name
-    if name.lower() in NEGATIVE_NAMES:
+    if is_negative_name(name):
         name = folders["good"].parent.name
     name = options.get(PRODUCT) or name
     images, how = _find(folders)
@@ -57,8 +57,23 @@ def load_good(path: Path | None, seed: int) -> Dataset:
         for mask in (find_images(folders["masks"]) if "masks" in folders else ())
         if mask not in used
     )
+    rest += tuple(
+        (("" if part == "good" else f"{part}/") + skip.id, skip.reason)
+        for part, folder in folders.items()
+        for skip in survey_folder(folder).skipped
+    )
     product = Product(
-        name=name, folder=folders["good"], prefix="", rows=tuple(rows), rest=rest, how=how
+        name=name,
+        folder=folders["good"],
+        prefix="",
+        rows=tuple(rows),
+        rest=rest,
+        how=how,
+        notes=good_notes(
+            f"defective/{row.image.relative_to(folders['defective']).parts[0]}"
+            for row in rows
+            if row.id.startswith("defective/") and row.defect == GOOD
+        ),
     )
     return build_dataset(
         [product],
@@ -169,9 +184,10 @@ def _rows(folders: Mapping[str, Path], images: Mapping[Path, str]) -> tuple[list
         own: tuple[Path, ...] = ()
         if name == "defective":
             defect = below.parts[0] if len(below.parts) > 1 else "defective"
-            own = masks.get((below.parent.as_posix(), image.stem)) or masks.get(
-                (".", image.stem), ()
-            )
+            defect = GOOD if is_good(defect) else defect
+            found = masks.get((below.parent.as_posix(), image.stem))
+            found = found or masks.get((".", image.stem))
+            own = found if found and defect != GOOD else ()
         rows.append(
             Row(
                 image=image,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from moekit import DataError
-from moekit.builtin.loaders import path_in, read_rows
+from moekit.builtin.loaders import path_in, read_header, read_rows
 from moekit.data import relative_id
 
 INDEX = "index.csv"
@@ -48,10 +48,5 @@ def read_groups(table: Path, *, prefix: str = "") -> Mapping[str, str]:
 
 def has_groups(folder: Path) -> bool:
     """Whether a product brings an index.csv with a column of groups."""
-    try:
-        with (folder / INDEX).open(encoding="utf-8-sig") as file:
-            header = file.readline(4096)
-    except (OSError, UnicodeDecodeError):
-        return False
-    columns = [name.strip().strip('"').lower() for name in header.replace(";", ",").split(",")]
+    columns = read_header(folder / INDEX)
     return "path" in columns and any(name in columns for name in COLUMNS)

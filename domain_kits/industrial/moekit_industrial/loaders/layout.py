@@ -17,12 +17,12 @@ import dataclasses
 import functools
 import importlib
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from moekit import DataError
-from moekit.data import IMAGE_SUFFIXES, find_images, relative_id
+from moekit.data import IMAGE_SUFFIXES, relative_id, survey_folder
 from moekit_industrial.loaders.masks import index_masks
-from moekit_industrial.loaders.rows import GOOD, Product, Row, ask_anomalib
+from moekit_industrial.loaders.rows import GOOD, Product, Row, ask_anomalib, good_notes, is_good
 
 _SUFFIXES = tuple(sorted({name for end in IMAGE_SUFFIXES for name in (end, end.upper())}))
 
@@ -36,7 +36,7 @@ class Layout:
             `anomalib.data.datasets.image`.
         suffixes: Whether it takes the suffixes of images.
         splits: The split of each folder of images.
-        good: The folder of good images.
+        good: The usual name of the folder of good images; see `is_good` for others.
         truth: The folder of masks.
         ignored: Folders that are not looked into.
     """
@@ -63,10 +63,10 @@ def read_product(folder: Path, layout: Layout, *, name: str, prefix: str) -> Pro
     Raises:
         DataError: A folder cannot be listed.
     """
+    survey = survey_folder(folder)
+    notes = survey.check_linked(lambda path: _place(path, layout), whose=str(folder))
     images = [
-        image
-        for image in find_images(folder)
-        if image.relative_to(folder).parts[0] not in layout.ignored
+        image for image in survey.images if image.relative_to(folder).parts[0] not in layout.ignored
     ]
     truth = folder / layout.truth
     masks = index_masks((image for image in images if truth in image.parents), truth)
@@ -75,8 +75,11 @@ def read_product(folder: Path, layout: Layout, *, name: str, prefix: str) -> Pro
         places = _by_names(images, folder, layout)
         how = f"{name} by the names of its folders, since anomalib does not read it whole"
     rows = []
+    good_folders = set()
     for image, (split, kind) in places.items():
-        good = kind == layout.good
+        good = is_good(kind)
+        if good:
+            good_folders.add(image.relative_to(folder).parent.as_posix())
         rows.append(
             Row(
                 image=image,
@@ -92,7 +95,20 @@ def read_product(folder: Path, layout: Layout, *, name: str, prefix: str) -> Pro
         for image in images
         if image not in used
     )
-    return Product(name=name, folder=folder, prefix=prefix, rows=tuple(rows), rest=rest, how=how)
+    return Product(
+        name=name,
+        folder=folder,
+        prefix=prefix,
+        rows=tuple(rows),
+        rest=(*rest, *((prefix + skip.id, skip.reason) for skip in survey.skipped)),
+        how=how,
+        notes=(*good_notes((prefix + one for one in good_folders), usual=layout.good), *notes),
+    )
+
+
+def _place(path: PurePosixPath, layout: Layout) -> object:
+    """What a folder says of the files in it."""
+    return None if path.parts[0] in layout.ignored else path.parts[:2]
 
 
 def _by_table(folder: Path, layout: Layout) -> dict[Path, tuple[str, str]]:

@@ -6,15 +6,17 @@ shifts the others, or ends in an error; here names decide.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from moekit import ImageError
 from moekit.backbone import cache_folder
-from moekit.data import read_image, read_mask
+from moekit.data import JPEG_SUFFIXES, check_file, read_mask, read_size
 from moekit.files import atomic_path, sha256
 
 _ENDINGS = ("_mask", "_label", "_gt")
@@ -49,6 +51,50 @@ def bare(mask: Path) -> str:
     return mask.stem
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The mask of an image.
+
+    Attributes:
+        mask: None if there is none that can be used.
+        faults: Why files of it are left out.
+    """
+
+    mask: Path | None
+    faults: tuple[str, ...] = ()
+
+
+def choose_mask(masks: Sequence[Path]) -> Chosen:
+    """The mask of an image out of its files; the whole mask is left out if a part is unusable.
+
+    A JPEG next to other files is a preview, since it can be no mask.
+
+    Raises:
+        StorageError: The cache cannot be written.
+    """
+    previews = [mask for mask in masks if mask.suffix.lower() in JPEG_SUFFIXES]
+    parts = tuple(mask for mask in masks if mask not in previews)
+    if not parts:
+        parts, previews = tuple(masks), []
+    told = tuple(f"{one.name}: a JPEG is no mask; {parts[0].name} is used" for one in previews)
+    faults = [f"{part.name}: {fault}" for part in parts if (fault := file_fault(part))]
+    if not faults:
+        try:
+            return Chosen(mask=single_mask(parts), faults=told)
+        except ImageError as error:
+            faults = [f"{Path(error.whose).name}: {error.what}"]
+    return Chosen(mask=None, faults=(*faults, *told))
+
+
+def file_fault(path: Path) -> str | None:
+    """Why a file cannot be read; None if nothing is known against it."""
+    try:
+        check_file(path)
+    except ImageError as error:
+        return error.what
+    return None
+
+
 def single_mask(masks: tuple[Path, ...]) -> Path | None:
     """The mask, or the union of several, which is written to the cache of moekit.
 
@@ -61,8 +107,8 @@ def single_mask(masks: tuple[Path, ...]) -> Path | None:
     hashes = "".join(sha256(mask) for mask in masks)
     path = cache_folder() / "masks" / f"{hashlib.sha256(hashes.encode()).hexdigest()[:32]}.png"
     if not path.is_file():
-        width, height = read_image(masks[0]).size
-        union_HW = np.any([read_mask(mask, (height, width)) for mask in masks], axis=0)
+        size_hw = read_size(masks[0])
+        union_HW = np.any([read_mask(mask, size_hw) for mask in masks], axis=0)
         with atomic_path(path) as temporary:
             Image.fromarray(union_HW.astype(np.uint8) * 255).save(temporary, format="PNG")
     return path

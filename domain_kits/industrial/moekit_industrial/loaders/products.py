@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from moekit import DataError, Skipped
-from moekit.data import find_images
+from moekit.data import find_images, split_name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,7 @@ def find_products(
     """
     root = root.resolve()
     skipped: list[Skipped] = []
+    folders: list[Path] = []
     if (root / train).is_dir():
         found = [Found(name=root.name, folder=root, prefix="")]
     else:
@@ -47,17 +48,23 @@ def find_products(
             for folder in folders
             if (folder / train).is_dir()
         ]
-        known = {product.name for product in found}
+        found, skipped = _without_links(found)
+        known = {product.name for product in found} | {skip.id for skip in skipped}
         if found and wanted is None:
             reason = f"this folder of images holds no folder {train!r}, so it is no product"
-            skipped = [
+            skipped += [
                 Skipped(id=folder.name, reason=reason)
                 for folder in folders
                 if folder.name not in known and find_images(folder)
             ]
     if not found:
+        alike = sorted(
+            {path.name for here in (root, *folders) for path in here.glob("*") if path.is_dir()}
+        )
+        near = [name for name in alike if split_name(name) == "train" and name != train]
+        told = f" (there is {near[0]!r})" if near else ""
         raise DataError(
-            f"neither this folder nor one in it holds a folder {train!r} of good images",
+            f"neither this folder nor one in it holds a folder {train!r} of good images{told}",
             whose=str(root),
             fix="name the folder of a product, or one of several products; folders of good images "
             "without that layout are read by --data good=PATH",
@@ -83,6 +90,18 @@ def pick(known: Collection[str], *, wanted: str | None, option: str) -> set[str]
             code="data/bad-option",
         )
     return names
+
+
+def _without_links(found: list[Found]) -> tuple[list[Found], list[Skipped]]:
+    """The products, each once, and other names that lead to the folder of one."""
+    first: dict[Path, Found] = {}
+    skipped = []
+    for product in found:
+        known = first.setdefault(product.folder, product)
+        if known is not product:
+            reason = f"it is the folder of the product {known.name} (a link)"
+            skipped.append(Skipped(id=product.name, reason=reason))
+    return list(first.values()), skipped
 
 
 def _folders(root: Path) -> list[Path]:

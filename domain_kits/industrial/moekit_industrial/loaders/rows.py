@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from moekit import DataError
+from moekit.builtin.loaders import is_negative_name
 
 GOOD = "good"
 """The `defect` of images without one."""
+
+_GOOD_NAMES = frozenset(
+    {
+        *("defect_free", "defectfree", "faultless", "flawless", "no_defect", "no_defects"),
+        *("nodefect", "non_defective", "not_defective", "pass", "passed", "undamaged"),
+    }
+)
+
+
+def is_good(kind: str) -> bool:
+    """Whether the name of a folder or a label says that parts are good: ok, Good, normal, ..."""
+    name = "_".join(kind.strip().lower().replace("-", " ").split())
+    return is_negative_name(name) or name in _GOOD_NAMES
+
+
+def good_notes(kinds: Iterable[str], *, usual: str = GOOD) -> tuple[str, ...]:
+    """A sentence on the folders that were taken for good parts by other names than usual.
+
+    Args:
+        kinds: Paths of folders of good parts.
+        usual: The name that they have in this layout.
+    """
+    other = sorted({kind for kind in kinds if PurePosixPath(kind).name != usual})
+    if not other:
+        return ()
+    return (f"taken for good parts, by the names of the folders: {', '.join(other)}",)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +72,7 @@ class Product:
         rows: Its images, in any order.
         rest: Other images found in its folder, by id, with the reason why they are not used.
         how: How it was read, where it was in another way than usual.
+        notes: What was taken for granted, a sentence each.
     """
 
     name: str
@@ -53,6 +81,7 @@ class Product:
     rows: tuple[Row, ...]
     rest: tuple[tuple[str, str], ...] = ()
     how: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def ask_anomalib(make: Callable[[], Any], *, folder: Path, fix: str) -> list[dict[str, Any]]:

@@ -10,11 +10,11 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from moekit import DataError
+from moekit import DataError, ImageError
 from moekit.builtin.loaders import path_in, read_rows
-from moekit.data import find_images, read_image, relative_id
+from moekit.data import read_image, relative_id, survey_folder
 from moekit_industrial.loaders.products import pick
-from moekit_industrial.loaders.rows import GOOD, Product, Row, ask_anomalib
+from moekit_industrial.loaders.rows import GOOD, Product, Row, ask_anomalib, is_good
 
 VISA_TABLE = Path("split_csv", "1cls.csv")
 
@@ -27,7 +27,6 @@ def read_kolektor(root: Path, wanted: str | None, _options: Mapping[str, str]) -
 
     Raises:
         DataError: anomalib refuses the folder.
-        ImageError: A mask cannot be read.
     """
     from anomalib.data.datasets.image.kolektor import make_kolektor_dataset
 
@@ -37,9 +36,12 @@ def read_kolektor(root: Path, wanted: str | None, _options: Mapping[str, str]) -
         folder=root,
         fix="give each ITEM/NAME.jpg a mask ITEM/NAME_label.bmp that can be read",
     )
-    for record in records:
-        if record["label_index"]:  # anomalib takes a mask that it cannot read for a defect
-            read_image(Path(record["mask_path"]))
+    # anomalib takes a mask that it cannot read for a defect; nobody knows what such an image is.
+    unknown = {
+        Path(record["image_path"]): fault
+        for record in records
+        if record["label_index"] and (fault := _mask_fault(Path(record["mask_path"])))
+    }
     rows = [
         Row(
             image=Path(record["image_path"]),
@@ -49,15 +51,19 @@ def read_kolektor(root: Path, wanted: str | None, _options: Mapping[str, str]) -
             masks=_files(record["mask_path"]) if record["label_index"] else (),
         )
         for record in records
+        if Path(record["image_path"]) not in unknown
     ]
+    survey = survey_folder(root)
     named = {
         Path(path) for record in records for path in (record["image_path"], record["mask_path"])
     }
     rest = tuple(
         (relative_id(image, root), "it is neither ITEM/NAME.jpg nor ITEM/NAME_label.bmp")
-        for image in find_images(root)
+        for image in survey.images
         if image not in named
     )
+    rest += tuple((relative_id(image, root), fault) for image, fault in unknown.items())
+    rest += tuple((skip.id, skip.reason) for skip in survey.skipped)
     return [Product(name=root.name, folder=root, prefix="", rows=tuple(rows), rest=rest)]
 
 
@@ -120,14 +126,14 @@ def read_visa(root: Path, wanted: str | None, _options: Mapping[str, str]) -> li
     for line, cells in read_rows(table, needed=needed, known=(*needed, "mask")):
         image = _below(root, table, line, cells["image"])
         mask = _below(root, table, line, cells["mask"]) if cells.get("mask") else None
-        good = cells["label"] == "normal"
+        good = is_good(cells["label"])
         rows.setdefault(cells["object"], []).append(
             Row(
                 image=image,
                 id=relative_id(image, root),
                 split=cells["split"],
                 defect=GOOD if good else cells["label"],
-                masks=(mask,) if mask is not None and mask.is_file() and not good else (),
+                masks=(mask,) if mask is not None and not good else (),
             )
         )
     wanted_names = pick(rows, wanted=wanted, option="products")
@@ -157,4 +163,12 @@ def _realiad_row(record: Mapping[str, str], folder: Path, name: str) -> Row:
 
 
 def _files(path: str | None) -> tuple[Path, ...]:
-    return (Path(path),) if path and Path(path).is_file() else ()
+    return (Path(path),) if path else ()
+
+
+def _mask_fault(mask: Path) -> str | None:
+    try:
+        read_image(mask)
+    except ImageError:
+        return f"its mask {mask.name} cannot be read, so it is not known whether it is good"
+    return None

@@ -213,8 +213,11 @@ def test_a_mask_of_kolektor_that_cannot_be_read_makes_no_defect(tmp_path):
     write_kolektor(tmp_path)
     mask = tmp_path / "kos00/Part0_label.bmp"
     mask.write_text("no image")
-    with refused("image/not-an-image", match=r"Part0_label\.bmp"):
-        load(tmp_path, "format=kolektor")
+    dataset = load(tmp_path, "format=kolektor")
+    (skip,) = dataset.skipped
+    assert skip.id == "kos00/Part0.jpg"
+    assert "Part0_label.bmp" in skip.reason
+    assert skip.id not in {sample.id for sample in dataset.samples}
     mask.unlink()
     with refused("data/unreadable") as caught:
         load(tmp_path, "format=kolektor")
