@@ -43,7 +43,7 @@ def check_groups(dataset: Dataset, *, whose: str = "") -> None:
     """
     homes: dict[str, set[str]] = {}
     for sample in dataset.samples:
-        if sample.group is not None and sample.split is not None:
+        if sample.group and sample.split is not None:
             homes.setdefault(sample.group, set()).add(sample.split)
     leaks = {group: splits for group, splits in homes.items() if len(splits) > 1}
     if leaks:

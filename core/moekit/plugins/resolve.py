@@ -10,8 +10,8 @@ from moekit.contract.answers import TaskContext
 from moekit.contract.kits import KitSpec
 from moekit.contract.metrics import MapMetricSpec, MetricSpec
 from moekit.contract.tasks import TaskSpec
-from moekit.data.loaded import check_dataset
 from moekit.data.geometry import Frame
+from moekit.data.loaded import check_dataset
 from moekit.data.samples import Dataset
 from moekit.errors import DataError, MoekitError, PluginError, UsageError
 from moekit.plugins.changes import KitChanges, changed, kit_of_data, kit_of_frames
