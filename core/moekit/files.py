@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from moekit.errors import DataError, StorageError
+from moekit.errors import DataError, MoekitError, StorageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,8 +22,11 @@ __all__ = [
     "atomic_folder",
     "atomic_path",
     "atomic_text",
+    "finite",
+    "not_finite",
     "read_json",
     "sha256",
+    "to_json",
     "write_json",
     "write_tensors",
 ]
@@ -121,9 +125,65 @@ def write_tensors(
             raise OSError(str(error)) from error
 
 
+def to_json(value: Any, **options: Any) -> str:
+    """JSON text. Nothing else of moekit makes any, so that none holds NaN or Infinity.
+
+    Args:
+        value: What to write.
+        options: Further ones of `json.dumps`.
+
+    Raises:
+        MoekitError: A number in it is not finite.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, **options)
+    except ValueError as error:
+        place = not_finite(value)
+        if place is None:
+            raise
+        raise MoekitError(
+            f"a figure is {place[1]}, which JSON cannot hold",
+            whose=place[0] or "the value",
+            fix="check the data and the weights for numbers that are not finite; if they are "
+            "sound, report this with the command",
+            code="error/not-finite",
+        ) from error
+
+
+def finite(value: Any) -> Any:
+    """A value made of numbers, texts, lists and mappings, with None for what is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(part) for key, part in value.items()}
+    return [finite(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def not_finite(value: Any, place: str = "") -> tuple[str, float] | None:
+    """Where in a value a number is not finite, and that number; None if all are.
+
+    Args:
+        value: Numbers, texts, lists and mappings of them.
+        place: Where it lies itself.
+    """
+    if isinstance(value, float):
+        return None if math.isfinite(value) else (place, value)
+    parts: Iterable[tuple[str, Any]] = ()
+    if isinstance(value, Mapping):
+        parts = ((f"{place}.{key}".lstrip("."), part) for key, part in value.items())
+    elif isinstance(value, list | tuple):
+        parts = ((f"{place}[{number}]", part) for number, part in enumerate(value))
+    return next((found for key, part in parts if (found := not_finite(part, key))), None)
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON, atomically. Not-a-number is refused."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    """Writes `value` as indented JSON, atomically.
+
+    Raises:
+        MoekitError: A number in it is not finite; see `to_json`.
+        StorageError: It cannot be written.
+    """
+    text = to_json(value, indent=2, ensure_ascii=False)
     with atomic_text(path) as file:
         file.write(text + "\n")
 
@@ -132,10 +192,10 @@ def read_json(path: Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-        DataError: The file is missing or is not JSON.
+        DataError: The file is missing or is not JSON, which knows neither NaN nor Infinity.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
         raise DataError(
             "the file does not exist",
@@ -143,7 +203,7 @@ def read_json(path: Path) -> Any:
             fix="check the path, or make the run again",
             code="data/not-found",
         ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"the file is not readable JSON ({error})",
             whose=str(path),
@@ -156,6 +216,10 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def _cannot_write(what: str, path: Path, error: OSError) -> StorageError:

@@ -12,11 +12,14 @@ from moekit.contract.answers import Answer, Item, TaskContext
 from moekit.contract.tasks import TaskSpec
 from moekit.data.stream import ImageBatch, Preprocess, batch_of, check_frames, prepare
 from moekit.data.windows import together
+from moekit.files import finite, not_finite
 from moekit.runtime.parts import computed_parts
 from moekit.runtime.predictor import Compute, Computed
 
 Row = dict[str, Any]
 Pictures = Sequence[Image.Image | Sequence[Image.Image]]
+NOT_FINITE = "the answer is not a finite number"
+"""The error of a row whose figures are lost."""
 UNREADABLE = "unreadable"
 """The verdict on an image that could not be read."""
 
@@ -107,4 +110,7 @@ class Answerer:
 
     def _row(self, name: str, known: Mapping[str, Any]) -> Row:
         columns = self.task.show.columns
-        return {"file": name, **{column: known.get(column, "") for column in columns}}
+        row: Row = {column: known.get(column, "") for column in columns}
+        if not_finite(row) is not None:
+            row = {**finite(row), "error": NOT_FINITE}
+        return {"file": name, **row}

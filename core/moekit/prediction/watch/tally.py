@@ -10,6 +10,7 @@ from typing import Any
 
 from moekit.errors import DataError
 from moekit.files import read_json
+from moekit.prediction.earlier import CONTENT
 from moekit.prediction.watch.drift import ProcessDrift, Shift
 from moekit.prediction.watch.latency import Durations
 from moekit.runs.facts import now
@@ -29,8 +30,9 @@ class LineTally:
     def __init__(
         self, rows: Iterable[Row], *, monitor: str, drift: ProcessDrift, batch_size: int
     ) -> None:
-        self.names: set[str] = set()
-        """Names of all images that have a row."""
+        self.contents: dict[str, str] = {}
+        """By name, the hash of the content that was scored last; empty where no row says it."""
+        self._rows = self._again = 0
         self.shift: Shift | None = None
         self._verdicts: collections.Counter[str] = collections.Counter()
         self._monitor = monitor
@@ -41,7 +43,7 @@ class LineTally:
         self._passes = 0
         for row in rows:
             self._count(row)
-        self.earlier = len(self.names)
+        self.earlier = self._rows
         """How many images have a row from earlier starts."""
         self._began: float | None = None
 
@@ -52,7 +54,7 @@ class LineTally:
     @property
     def session(self) -> int:
         """How many images this start has scored or found unreadable."""
-        return len(self.names) - self.earlier
+        return self._rows - self.earlier
 
     def add(self, row: Row, *, latency: float, scoring: float | None) -> None:
         """Counts a row that was written.
@@ -82,7 +84,8 @@ class LineTally:
         """Counts, durations, rates and drift, for the summary."""
         seconds = 0.0 if self._began is None else time.monotonic() - self._began
         return {
-            "n": len(self.names),
+            "n": self._rows,
+            "again": self._again,
             "verdicts": dict(sorted(self._verdicts.items())),
             "session": {
                 "n": self.session,
@@ -98,7 +101,9 @@ class LineTally:
         }
 
     def _count(self, row: Row) -> None:
-        self.names.add(row["file"])
+        self._rows += 1
+        self._again += row["file"] in self.contents
+        self.contents[row["file"]] = row.get(CONTENT) or ""
         self._verdicts[row["verdict"]] += 1
         number = row[self._monitor]
         if isinstance(number, float):
