@@ -14,6 +14,7 @@ from moekit.errors import DataError, MoekitError, PluginError
 from moekit.files import read_json
 from moekit.plugins.registry import Registry
 from moekit.report.drawing import Drawn, draw
+from moekit.runs.run import check_hashes
 
 _logger = logging.getLogger(__name__)
 _HOME = "moekit"
@@ -55,6 +56,10 @@ def read_context(run: Path, registry: Registry | None = None) -> ReportContext:
     registry = registry or Registry()
     result, record = read_json(run / "result.json"), run / "run.json"
     task = task_of(result, registry)
+    about = read_json(record) if record.exists() else {}
+    _check_files(run, "predictions", result, "result.json")
+    _check_files(run, "routing", result, "result.json")
+    _check_files(run, "validation", about or result, "run.json" if about else "result.json")
     tallies = _load(task, run, "predictions")
     validation = _load(task, run, "validation")
     for tally in tallies:
@@ -68,7 +73,7 @@ def read_context(run: Path, registry: Registry | None = None) -> ReportContext:
             )
     return ReportContext(
         result=result,
-        record=read_json(record) if record.exists() else {},
+        record=about,
         predictions=_predictions(tallies),
         validation=_predictions(validation),
         tallies=tallies,
@@ -122,6 +127,13 @@ def _attempt(
         why = error.what if isinstance(error, MoekitError) else str(error)
         why = f"{type(error).__name__}: {why}" if why else type(error).__name__
         return [draw(ReportSection(title=name, paragraphs=(said.format(why),)))]
+
+
+def _check_files(run: Path, stem: str, record: Mapping[str, Any], name: str) -> None:
+    """Checks files against their hashes, if the record has some: earlier versions wrote none."""
+    hashes = record.get("files")
+    if isinstance(hashes, Mapping):
+        check_hashes(run, hashes, stem, record=name)
 
 
 def _load(task: TaskSpec | None, run: Path, stem: str) -> tuple[Any, ...]:
