@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from moekit import ImageError
 from moekit.backbone import cache_folder
 from moekit.data import read_image, read_mask
 from moekit.files import atomic_path, sha256
@@ -60,9 +61,17 @@ def single_mask(masks: tuple[Path, ...]) -> Path | None:
         return masks[0] if masks else None
     hashes = "".join(sha256(mask) for mask in masks)
     path = cache_folder() / "masks" / f"{hashlib.sha256(hashes.encode()).hexdigest()[:32]}.png"
-    if not path.is_file():
-        width, height = read_image(masks[0]).size
-        union_HW = np.any([read_mask(mask, (height, width)) for mask in masks], axis=0)
+    width, height = read_image(masks[0]).size
+    union_HW = np.any([read_mask(mask, (height, width)) for mask in masks], axis=0)
+    if not _holds(path, union_HW):
         with atomic_path(path) as temporary:
             Image.fromarray(union_HW.astype(np.uint8) * 255).save(temporary, format="PNG")
     return path
+
+
+def _holds(path: Path, union_HW: np.ndarray) -> bool:
+    """Whether a stored mask is there and is this one still."""
+    try:
+        return path.is_file() and np.array_equal(read_mask(path, union_HW.shape), union_HW)
+    except ImageError:
+        return False
