@@ -45,11 +45,16 @@ class Contents:
         self._known: dict[Path, tuple[Stamp, str]] = {}
 
     def of(self, path: Path) -> str:
-        """SHA-256 of the file's bytes, in hexadecimal; empty if it cannot be read."""
+        """SHA-256 of the file's bytes, in hexadecimal.
+
+        Empty if it cannot be read, or is no file but something whose bytes may have no end.
+        """
         known, stamp = self._known.get(path), stamp_of(path)
         if known is not None and known[0] == stamp:
             return known[1]
         try:
+            if not path.is_file():
+                return ""
             found = sha256(path)
         except (OSError, ValueError):
             return ""

@@ -59,6 +59,7 @@ def read_context(run: Path, registry: Registry | None = None) -> ReportContext:
     about = read_json(record) if record.exists() else {}
     _check_files(run, "predictions", result, "result.json")
     _check_files(run, "routing", result, "result.json")
+    _check_files(run, "history", about, "run.json")
     _check_files(run, "validation", about or result, "run.json" if about else "result.json")
     tallies = _load(task, run, "predictions")
     validation = _load(task, run, "validation")

@@ -360,7 +360,7 @@ def _keep(
     run.finish(
         {
             "weights": {f"{part}_sha256": value for part, value in hashes.items()},
-            "files": hashes_of(run.folder, written),
+            "files": hashes_of(run.folder, [*written, "history.jsonl"]),
             "arithmetic": arithmetic,
             "parameters": {
                 "trained": _count(kit.kit),

@@ -2,8 +2,6 @@
 
 import os
 
-import pytest
-
 from moekit.data.content import Contents, content_of_frames, stamp_of
 from moekit.data.stream import Preprocess, image_batches
 from moekit.files import sha256
@@ -101,6 +99,13 @@ def test_frames_are_told_apart_by_pixels_mode_and_size(picture):
     assert content_of_frames([wide]) == content_of_frames([wide.copy()])
 
 
-@pytest.mark.parametrize("text", ["not a number", ""])
-def test_a_path_that_is_a_folder_has_no_content(tmp_path, text):
-    assert Contents().of(tmp_path / text) == ""
+def test_what_is_no_file_has_no_content_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    (tmp_path / "folder.png").mkdir()
+    for path in tmp_path.iterdir():
+        assert Contents().of(path) == ""
+    inputs = [(path.name, path) for path in sorted(tmp_path.iterdir())]
+    (batch,) = image_batches(inputs, READ, batch_size=4, contents=Contents())
+    assert len(batch.skipped) == 3
+    assert set(batch.contents.values()) == {""}

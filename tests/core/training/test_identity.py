@@ -192,7 +192,7 @@ def opened(kit, registry, finished):
 
 def test_the_files_that_decide_are_hashed_in_the_record(finished, opened):
     record = json.loads((finished / "run.json").read_text())
-    assert set(record["files"]) == {"validation.csv"}
+    assert set(record["files"]) == {"validation.csv", "history.jsonl"}
     assert len(opened()) == 2
 
 
