@@ -6,16 +6,17 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from moekit.errors import DataError, StorageError
+from moekit.errors import DataError, MoekitError, StorageError
 from moekit.text import visible_name
 
 if sys.platform != "win32":
@@ -30,11 +31,14 @@ __all__ = [
     "atomic_text",
     "check_plain",
     "check_writable",
+    "finite",
     "fitting_name",
     "locked",
+    "not_finite",
     "read_json",
     "read_plain",
     "sha256",
+    "to_json",
     "write_json",
     "write_tensors",
 ]
@@ -151,9 +155,65 @@ def write_tensors(
             raise OSError(str(error)) from error
 
 
+def to_json(value: Any, **options: Any) -> str:
+    """JSON text. Nothing else of moekit makes any, so that none holds NaN or Infinity.
+
+    Args:
+        value: What to write.
+        options: Further ones of `json.dumps`.
+
+    Raises:
+        MoekitError: A number in it is not finite.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, **options)
+    except ValueError as error:
+        place = not_finite(value)
+        if place is None:
+            raise
+        raise MoekitError(
+            f"a figure is {place[1]}, which JSON cannot hold",
+            whose=place[0] or "the value",
+            fix="check the data and the weights for numbers that are not finite; if they are "
+            "sound, report this with the command",
+            code="error/not-finite",
+        ) from error
+
+
+def finite(value: Any) -> Any:
+    """A value made of numbers, texts, lists and mappings, with None for what is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(part) for key, part in value.items()}
+    return [finite(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def not_finite(value: Any, place: str = "") -> tuple[str, float] | None:
+    """Where in a value a number is not finite, and that number; None if all are.
+
+    Args:
+        value: Numbers, texts, lists and mappings of them.
+        place: Where it lies itself.
+    """
+    if isinstance(value, float):
+        return None if math.isfinite(value) else (place, value)
+    parts: Iterable[tuple[str, Any]] = ()
+    if isinstance(value, Mapping):
+        parts = ((f"{place}.{key}".lstrip("."), part) for key, part in value.items())
+    elif isinstance(value, list | tuple):
+        parts = ((f"{place}[{number}]", part) for number, part in enumerate(value))
+    return next((found for key, part in parts if (found := not_finite(part, key))), None)
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON, atomically. Not-a-number is refused."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    """Writes `value` as indented JSON, atomically.
+
+    Raises:
+        MoekitError: A number in it is not finite; see `to_json`.
+        StorageError: It cannot be written.
+    """
+    text = to_json(value, indent=2, ensure_ascii=False)
     with atomic_text(path) as file:
         file.write(text + "\n")
 
@@ -162,10 +222,10 @@ def read_json(path: Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-        DataError: The file is missing or is not JSON.
+        DataError: The file is missing or is not JSON, which knows neither NaN nor Infinity.
     """
     try:
-        return json.loads(read_plain(path).decode("utf-8"))
+        return json.loads(read_plain(path).decode("utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
         raise DataError(
             "the file does not exist",
@@ -324,6 +384,10 @@ def _longest_name(folder: Path) -> int:
     except (AttributeError, OSError, ValueError):
         return _LONGEST_NAME
     return longest if longest > _TEMPORARY + _MARK else _LONGEST_NAME
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def _cannot_write(what: str, path: Path, error: OSError) -> StorageError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import resource
 import stat
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from moekit.errors import MoekitError
 from moekit.files import (
     atomic_path,
     atomic_text,
@@ -21,6 +23,7 @@ from moekit.files import (
     locked,
     read_json,
     sha256,
+    to_json,
     write_json,
 )
 from moekit.testing import refused
@@ -157,10 +160,24 @@ def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"bytes"])
 def test_what_json_cannot_hold_leaves_the_old_file(value: object, old: Path) -> None:
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises((MoekitError, TypeError)):
         write_json(old, {"value": value})
     assert old.read_text() == "old"
     assert list(old.parent.iterdir()) == [old]
+
+
+def test_a_number_that_is_not_finite_is_refused_with_its_place() -> None:
+    with refused("error/not-finite") as caught:
+        to_json({"rows": [{"score": 0.5}, {"score": float("-inf")}]})
+    assert caught.value.whose == "rows[1].score"
+    assert json.loads(to_json({"score": [0.5, None]})) == {"score": [0.5, None]}
+
+
+@pytest.mark.parametrize("text", ["NaN", '{"a": [-Infinity]}', "[" * 100_000])
+def test_a_file_with_what_json_does_not_know_is_bad_data(text: str, tmp_path: Path) -> None:
+    (tmp_path / "value.json").write_text(text)
+    with refused("data/bad-json"):
+        read_json(tmp_path / "value.json")
 
 
 def test_a_missing_json_file_is_bad_data(tmp_path: Path) -> None:

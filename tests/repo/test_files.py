@@ -52,6 +52,14 @@ def test_no_source_unpickles_or_evaluates(sources):
                 assert called not in ("eval", "exec", "torch.load", "torch.hub.load"), path
 
 
+def test_no_source_writes_nan_into_json(sources):
+    for path in sources:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.dumps", "json.dump"):
+                given = {one.arg: ast.unparse(one.value) for one in node.keywords}
+                assert given.get("allow_nan") == "False", f"{path}:{node.lineno}"
+
+
 def test_the_members_carry_the_licence_of_the_whole(root):
     licence = (root / "LICENSE").read_bytes()
     members = [path.parent for path in root.glob("*/*/pyproject.toml")] + [root / "core"]

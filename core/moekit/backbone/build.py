@@ -124,6 +124,15 @@ def build_dense(architecture: str, file: WeightFile) -> VisionTransformer:
             fix="give the architecture that the file was made for",
             code="weights/misfit",
         )
+    lost = [name for name, value in state.items() if not value.isfinite().all()]
+    if lost:
+        raise WeightsError(
+            f"{len(lost)} of {len(state)} tensors hold numbers that are not finite, such as "
+            f"{lost[0]}",
+            whose=str(file.path),
+            fix="get the weights again from their source, or give others",
+            code="weights/not-finite",
+        )
     vit.load_state_dict(state, assign=True)
     if not file.smooth_positions:
         keep_trained_positions(vit)

@@ -97,6 +97,11 @@ def adapt(kit: str, data: str, run_folder: Path, as_json: bool, **options: Any) 
             else f"learned from {record['images']['train']:,} images in"
         )
         say(f"{what} {training['seconds']:.0f} s; the run is in {run_folder}")
+        if record.get("activations_made_again"):
+            say(
+                f"{record['activations_made_again']} stored activations were damaged or gone; they "
+                "were computed again"
+            )
         if record["skipped"]:
             say(f"{len(record['skipped'])} inputs skipped; run.json names them")
 

@@ -5,7 +5,6 @@ The drawing library is imported when it draws, so that quick commands stay quick
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -23,11 +22,13 @@ _STEPS = 4
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     """One JSON value on standard output, in escapes if the terminal cannot show all of it."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    from moekit.files import to_json
+
+    text = to_json(value, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        text = json.dumps(value, allow_nan=False)
+        text = to_json(value)
     click.echo(text)
 
 

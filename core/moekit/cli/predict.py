@@ -82,6 +82,7 @@ def run_prediction(
         run_folder=run_folder,
         out=out,
         on_progress=report.update,
+        on_note=report.line,
         how=Opening(rule=threshold_rule, **how),
         batch_size=batch_size,
     )

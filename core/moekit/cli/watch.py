@@ -141,7 +141,7 @@ def watch(kit: str, folder: Path, as_json: bool, **options: Any) -> None:
     """Score images with a trained KIT as they arrive in FOLDER, at any depth.
 
     Ctrl-C or SIGTERM ends it after the image in hand. The same command goes on: no image is scored
-    twice, a name that was seen once is not looked at again.
+    twice. An image is known by its content: another one of the same name is scored again.
     """
     with stopped_by_signals() as stop, contextlib.redirect_stdout(sys.stderr):
         summary = run_watch(kit, folder=folder, stop=stop, **options)
@@ -185,6 +185,8 @@ def show_summary(summary: dict[str, Any]) -> None:
     """What was done, one fact a line."""
     told = ", ".join(f"{count} {name}" for name, count in summary["verdicts"].items())
     say(f"{summary['n']} images: {told or 'none'}; ended: {summary['state']}")
+    if summary["again"]:
+        say(f"{summary['again']} of them had a row of another content under the same name")
     session = summary["session"]
     say(f"since this start: {session['n']} images, {session['images_per_s']:.2f} a second")
     named = {

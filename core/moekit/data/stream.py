@@ -9,13 +9,14 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from moekit.data.content import Contents, content_of_frames
 from moekit.data.geometry import Box, Frame, Size
 from moekit.data.images import Pages, read_frames, read_remarked
 from moekit.data.remarks import Remark
@@ -154,6 +155,7 @@ class ReadSample:
         picture: The picture, of stacks the middle frame, reduced; None if it was not asked for.
         stack: The pictures themselves if they are to be cut; else empty.
         remarks: What was guessed or left out when the file was read.
+        content: The hash of what it was made from, if it was asked for.
     """
 
     tensor: Tensor | None
@@ -161,6 +163,7 @@ class ReadSample:
     picture: Image.Image | None = None
     stack: Stack = ()
     remarks: tuple[Remark, ...] = ()
+    content: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -177,6 +180,8 @@ class ImageBatch:
         sizes: (B) rows and columns of the pictures as they are in their files, upright.
         stacks: (B) the pictures that are to be cut, each empty for an input that is among `images`.
         remarks: (B) what was guessed or left out when each file was read; empty if nothing was.
+        contents: By row, the hash of what the input was made from, if it was asked for; of those
+            that could not be read too, as far as their file could be.
     """
 
     rows: tuple[int, ...]
@@ -186,6 +191,7 @@ class ImageBatch:
     sizes: tuple[Size, ...] = ()
     stacks: tuple[Stack, ...] = ()
     remarks: tuple[tuple[Remark, ...], ...] = ()
+    contents: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
 
 def image_batches(
@@ -196,6 +202,7 @@ def image_batches(
     threads: int = 2,
     pictures: int | None = None,
     windows: Sequence[Box | None] = (),
+    contents: Contents | None = None,
 ) -> Iterator[ImageBatch]:
     """Decodes images in threads, at most three batches ahead.
 
@@ -207,6 +214,7 @@ def image_batches(
         threads: Decoding threads.
         pictures: Longest side of the pictures to hand on beside the tensors; None for none.
         windows: The part of each image that is taken, None for all of it; empty for all of each.
+        contents: Hashes the files; None if the batches need not say what they were made from.
 
     Yields:
         Batches in the order of `inputs`.
@@ -219,10 +227,14 @@ def image_batches(
         load = functools.lru_cache(_HELD)(read_remarked)
 
     def read(row: int) -> ReadSample:
-        frames, remarks = load(inputs[row][1], preprocess.frames)
-        box = boxes[row]
+        path, box, content = inputs[row][1], boxes[row], ""
+        if contents is None:
+            frames, remarks = load(path, preprocess.frames)
+        else:
+            (frames, remarks), content = contents.read(path, lambda: load(path, preprocess.frames))
         stack = frames if box is None else cropped(frames, box)
-        return dataclasses.replace(prepare(stack, preprocess, pictures), remarks=remarks)
+        made = prepare(stack, preprocess, pictures, content=content)
+        return dataclasses.replace(made, remarks=remarks)
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         ahead: collections.deque[list[concurrent.futures.Future[ReadSample]]] = collections.deque()
@@ -236,7 +248,14 @@ def image_batches(
                     found.append(future.result())
                 except ImageError as error:
                     found.append(error.what)
-            yield batch_of([inputs[row][0] for row in piece], piece, found, preprocess)
+            batch = batch_of([inputs[row][0] for row in piece], piece, found, preprocess)
+            if contents is not None:
+                unread = [
+                    row for row, one in zip(piece, found, strict=True) if isinstance(one, str)
+                ]
+                known = {row: contents.of(inputs[row][1]) for row in unread}
+                batch = dataclasses.replace(batch, contents={**batch.contents, **known})
+            yield batch
 
 
 def item_batches(
@@ -247,6 +266,8 @@ def item_batches(
     pictures: int | None = None,
 ) -> Iterator[ImageBatch]:
     """Batches of items that are decoded already, read no further ahead than one batch.
+
+    They say what each item was made from: its pixels.
 
     Args:
         items: Name and RGB frames of each, or why it cannot be read.
@@ -272,7 +293,8 @@ def item_batches(
             one: ReadSample | str = frames.what
         else:
             check_frames(len(frames), preprocess)
-            one = prepare(frames, preprocess, pictures)
+            content = content_of_frames(frames)
+            one = prepare(frames, preprocess, pictures, content=content)
         alone = isinstance(one, ReadSample) and one.tensor is None
         if alone:
             yield from flushed()
@@ -299,22 +321,34 @@ def check_frames(count: int, preprocess: Preprocess) -> None:
         )
 
 
-def read_sample(path: Path, preprocess: Preprocess, pictures: int | None) -> ReadSample:
+def read_sample(
+    path: Path, preprocess: Preprocess, pictures: int | None, *, contents: Contents | None = None
+) -> ReadSample:
     """Reads one sample and, where it is asked for, its picture.
 
     Args:
         path: The file.
         preprocess: How it becomes a tensor.
         pictures: Longest side of the picture to hand on beside the tensor; None for none.
+        contents: Hashes the file; None if the sample need not say what it was made from.
 
     Raises:
         ImageError: It cannot be read.
     """
-    frames, remarks = read_remarked(path, preprocess.frames)
-    return dataclasses.replace(prepare(frames, preprocess, pictures), remarks=remarks)
+    content = ""
+    if contents is None:
+        frames, remarks = read_remarked(path, preprocess.frames)
+    else:
+        (frames, remarks), content = contents.read(
+            path, lambda: read_remarked(path, preprocess.frames)
+        )
+    made = prepare(frames, preprocess, pictures, content=content)
+    return dataclasses.replace(made, remarks=remarks)
 
 
-def prepare(frames: Stack, preprocess: Preprocess, pictures: int | None) -> ReadSample:
+def prepare(
+    frames: Stack, preprocess: Preprocess, pictures: int | None, *, content: str = ""
+) -> ReadSample:
     """Makes a sample of its RGB pictures; see `read_sample`."""
     middle = frames[len(frames) // 2]
     size = (middle.height, middle.width)
@@ -324,7 +358,9 @@ def prepare(frames: Stack, preprocess: Preprocess, pictures: int | None) -> Read
     if pictures is not None:
         picture = middle.copy()
         picture.thumbnail((pictures, pictures))
-    return ReadSample(tensor=tensor, size=size, picture=picture, stack=frames if cut else ())
+    return ReadSample(
+        tensor=tensor, size=size, picture=picture, stack=frames if cut else (), content=content
+    )
 
 
 def cropped(frames: Stack, box: Box) -> Stack:
@@ -361,4 +397,5 @@ def batch_of(
         sizes=tuple(one.size for _, one in read),
         stacks=tuple(one.stack for _, one in read),
         remarks=tuple(one.remarks for _, one in read),
+        contents={row: one.content for row, one in read if one.content},
     )

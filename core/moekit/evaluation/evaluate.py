@@ -11,6 +11,8 @@ from moekit.backbone.model import MoEBackbone
 from moekit.contract.answers import TaskContext
 from moekit.contract.kits import KitSpec
 from moekit.contract.report import RunEvent
+from moekit.data.content import Contents
+from moekit.data.fingerprint import fingerprint, refuse_changes
 from moekit.data.samples import Dataset
 from moekit.errors import DataError
 from moekit.evaluation.routing import RoutingTable
@@ -22,7 +24,7 @@ from moekit.files import check_writable, write_json
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import Resolved, resolve
 from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
-from moekit.runs.run import PREDICTIONS, Run
+from moekit.runs.run import PREDICTIONS, Run, hashes_of
 from moekit.runtime.load import load_predictor, points_of, preprocess_of
 
 SCHEMA = 1
@@ -104,13 +106,16 @@ def _evaluate(
         words=job.dataset.words,
     )
     points = points_of(job.run, resolved, rule=job.rule)
+    samples, contents = job.dataset.split(job.split), Contents()
+    told = functools.partial(on_progress, f"hashing the files, {job.split}")
+    inputs = {job.split: fingerprint(samples, contents, on_progress=told)}
     table = RoutingTable(
         classes=job.dataset.classes if task.labelled else ("all",),
         kit=resolved.kit,
         depth=len(backbone.blocks),
     )
     passed = pass_over(
-        job.dataset.split(job.split),
+        samples,
         predictor,
         preprocess_of(job.run, backbone),
         task=task,
@@ -123,6 +128,12 @@ def _evaluate(
         spool=spool,
     )
     check_passed(passed, job.dataset)
+    refuse_changes(
+        inputs,
+        {job.split: fingerprint(samples, contents)},
+        whose=job.dataset.name,
+        fix="let nothing write to the data, then evaluate again",
+    )
     tallies = passed.tallies[: len(points)]
     summary = summarise(
         tallies,
@@ -151,12 +162,14 @@ def _evaluate(
         "versions": versions(),
         "machine": machine(),
         "data": job.dataset.terms,
+        "inputs": inputs,
         "created": now(),
         "command": job.command,
     }
     folder = job.run.folder
-    task.judge.save(folder, PREDICTIONS, tallies)
+    written = task.judge.save(folder, PREDICTIONS, tallies)
     write_json(folder / "routing.json", table.as_json())
+    result["files"] = hashes_of(folder, [*written, "routing.json"])
     draw_worst(folder / "overlays", passed, spool, points[0], task=task, context=context)
     write_json(folder / "result.json", result)
     registry.tell("run_finished", _event(job, result))

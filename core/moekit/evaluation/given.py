@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from moekit.errors import UsageError
 from moekit.evaluation.evaluate import EvaluateJob, header
 from moekit.evaluation.summary import summarise
-from moekit.files import write_json
+from moekit.files import sha256, write_json
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import resolve
 from moekit.runs.facts import machine, now, plugin_facts, versions
-from moekit.runs.run import PREDICTIONS
+from moekit.runs.run import PREDICTIONS, hashes_of
 from moekit.runtime.load import points_of
 
 
@@ -54,6 +55,7 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
         **header(job, resolved, context, points[0], seed=job.seed),
         "foreign": True,
         "from": given.name,
+        "from_sha256": _content(given),
         **summary,
         "notes": [*job.dataset.notes, *summary["notes"]],
         "samples": len(samples),
@@ -67,6 +69,17 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
     }
     folder = job.run.folder / "given" / given.stem
     folder.mkdir(parents=True, exist_ok=True)
-    judge.save(folder, PREDICTIONS, (tally,))
+    result["files"] = hashes_of(folder, judge.save(folder, PREDICTIONS, (tally,)))
     write_json(folder / "result.json", result)
     return result
+
+
+def _content(given: Path) -> str:
+    """SHA-256 of a file, or of the names and contents of all files of a folder."""
+    if given.is_file():
+        return sha256(given)
+    digest = hashlib.sha256()
+    for path in sorted(one for one in given.rglob("*") if one.is_file()):
+        line = f"{path.relative_to(given).as_posix()} {sha256(path)}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

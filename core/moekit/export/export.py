@@ -27,6 +27,7 @@ from moekit.evaluation.bootstrap import Resamples, percentile_interval
 from moekit.evaluation.evaluate import check_passed
 from moekit.evaluation.split_pass import pass_over
 from moekit.evaluation.summary import measure, value_of
+from moekit.export.data import check_data
 from moekit.export.graph import INPUT, write_onnx
 from moekit.export.libraries import need
 from moekit.export.parity import BATCHES, check_parity
@@ -105,6 +106,8 @@ def export(
         StorageError: The folder cannot be written, or holds something else.
     """
     _check_task(job)
+    splits = ("train", "val") if job.int8 else ("val",)
+    data = check_data(job.run, job.dataset, splits, on_progress=on_progress)
     record = job.run.read_finished()
     whose, task = str(record["request"]["kit"]), resolved.task
     context = resolved.context(
@@ -127,7 +130,7 @@ def export(
             task=task,
             whose=str(job.out),
         )
-        facts: dict[str, Any] = {"parity": parity.as_json()}
+        facts: dict[str, Any] = {"parity": parity.as_json(), "data": data}
         precision: ExportPrecision = "int8" if job.int8 else "fp32"
         tally_of = functools.partial(
             _validate,

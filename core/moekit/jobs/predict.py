@@ -32,6 +32,7 @@ def predict_inputs(
     on_progress: Callable[[str, int, int], None],
     how: Opening | None = None,
     batch_size: int = 16,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Answers inputs with a run; returns what `--json` prints.
 
@@ -43,6 +44,7 @@ def predict_inputs(
         on_progress: Called with a description, what is done and the total.
         how: How the run is opened.
         batch_size: Images a forward pass.
+        on_note: Called with sentences on what is answered again; they are in the summary too.
 
     Raises:
         MoekitError: See `moekit.prediction.predict.predict`.
@@ -68,12 +70,19 @@ def predict_inputs(
     if spec.predict is not None:
         return spec.predict(_own_way(trained, inputs, out, batch_size, on_progress))
     began = time.perf_counter()
+    notes: list[str] = []
+
+    def tell(text: str) -> None:
+        notes.append(text)
+        on_note(text)
+
     how_to: dict[str, Any] = {
         "answerer": trained.answerer,
         "provenance": trained.provenance,
         "out": out,
         "batch_size": batch_size,
         "on_progress": on_progress,
+        "tell": tell,
     }
     if spec.reader is None:
         rows = predict(found, **how_to)
@@ -87,7 +96,7 @@ def predict_inputs(
         "n": len(rows),
         "unreadable": sum(row["verdict"] == UNREADABLE for row in rows),
         "seconds": time.perf_counter() - began,
-        "notes": list(notes_on(rows)),
+        "notes": [*notes, *notes_on(rows)],
         **gathered,
         "predictions": rows,
     }

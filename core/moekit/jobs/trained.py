@@ -9,16 +9,23 @@ from typing import Any
 import torch
 
 from moekit.contract.kits import KitSpec
-from moekit.errors import DataError, UsageError
+from moekit.errors import UsageError
 from moekit.export.predictor import ExportedPredictor
 from moekit.export.record import open_export
 from moekit.export.sessions import open_session
 from moekit.jobs.session import open_backbone
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import Resolved, resolve
-from moekit.runs.run import VALIDATION, Run
+from moekit.runs.run import Run
 from moekit.runtime.answerer import Answerer
-from moekit.runtime.load import check_kit, context_of, load_predictor, preprocess_of, rule_of
+from moekit.runtime.load import (
+    check_kit,
+    context_of,
+    load_predictor,
+    preprocess_of,
+    rule_of,
+    validation_of,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -155,7 +162,7 @@ def _open_torch(spec: KitSpec, run: Run, registry: Registry, how: Opening) -> _O
     return _Opened(
         compute=predictor,
         preprocess=preprocess_of(run, backbone),
-        validation=_validation(run, run.folder, predictor.task),
+        validation=validation_of(run, predictor.task)[0],
         kinds=predictor.kit.kinds,
         arithmetic={"precision": predictor.arithmetic},
     )
@@ -170,7 +177,7 @@ def _open_export(spec: KitSpec, run: Run, resolved: Resolved, backend: str) -> _
     return _Opened(
         compute=ExportedPredictor(session, task=resolved.task, precision=export.record.precision),
         preprocess=export.preprocess,
-        validation=_validation(run, export.folder, resolved.task),
+        validation=validation_of(run, resolved.task, export=export.folder)[0],
         kinds=export.record.kinds,
         arithmetic={
             "precision": export.record.precision,
@@ -178,18 +185,6 @@ def _open_export(spec: KitSpec, run: Run, resolved: Resolved, backend: str) -> _
             "model_sha256": export.record.files[export.record.model],
         },
     )
-
-
-def _validation(run: Run, folder: Any, task: Any) -> Any:
-    tallies = task.judge.load(folder, VALIDATION)
-    if not tallies:
-        raise DataError(
-            "the tallies of the validation split are gone",
-            whose=str(folder),
-            fix=f"make it again; the run is {run.folder}",
-            code="data/no-tallies",
-        )
-    return tallies[0]
 
 
 def _refuse_options(how: Opening) -> None:

@@ -156,7 +156,7 @@ def main(distribution: str, entry: str, answer: str, *, with_torch: bool) -> Non
     if "torch" in sys.modules and not with_torch:
         arguments = [distribution, entry, answer, _WITH_TORCH]
         os.execv(sys.executable, [sys.executable, "-P", "-m", "moekit.plugins.probe", *arguments])  # noqa: S606
-    Path(answer).write_text(json.dumps(found), encoding="utf-8")
+    Path(answer).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def write(folder: Path) -> None:
     with atomic_text(folder / "REFERENCE.md") as file:
         file.write(render())
     with atomic_text(folder / "manifest.schema.json") as file:
-        file.write(json.dumps(manifest.json_schema(), indent=2) + "\n")
+        file.write(json.dumps(manifest.json_schema(), indent=2, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,24 @@ from typing import Any
 from PIL import Image
 
 from moekit.contract.answers import Answer, Item
+from moekit.data.content import Contents, content_of_frames
 from moekit.data.pictures import LONG_SIDE, save_jpeg
 from moekit.data.remarks import Remark, RemarkTally
 from moekit.data.stream import ImageBatch, image_batches, item_batches
 from moekit.errors import DataError, ImageError, UsageError
-from moekit.files import atomic_path, atomic_text, fitting_name
+from moekit.files import atomic_path, atomic_text, fitting_name, to_json
+from moekit.prediction.earlier import CONTENT, Earlier
 from moekit.runs.journal import Journal, read_journal
 from moekit.runtime.answerer import Answerer, Row, remarks_in
 from moekit.tables import CsvWriter
 
 JOURNAL = "predictions.jsonl"
 OnProgress = Callable[[str, int, int], None]
+Tell = Callable[[str], None]
+
+
+def _silent(_text: str) -> None:
+    """Tells nobody."""
 
 
 def predict(
@@ -32,8 +38,11 @@ def predict(
     out: Path,
     batch_size: int,
     on_progress: OnProgress,
+    tell: Tell = _silent,
 ) -> list[Row]:
-    """Answers images; what an interrupted call with the same inputs has done is not done again.
+    """Answers images; what an interrupted call has done is not done again.
+
+    An image is known by its content: another image of a name that was answered is answered again.
 
     Writes OUT/predictions.jsonl as it goes, OUT/predictions.csv at the end, OUT/overlays/ and the
     task's own files.
@@ -45,17 +54,27 @@ def predict(
         out: The output folder.
         batch_size: Images a forward pass.
         on_progress: Called with a description, the images done and their total.
+        tell: Called with sentences on what is answered again.
 
     Returns:
-        One row an input, in their order.
+        One row an input, in their order; its field `content` is the SHA-256 of the file.
 
     Raises:
         UsageError: The folder holds predictions that were made otherwise.
         StorageError: The output cannot be written.
     """
-    done = _rows_done(answerer, provenance, out)
+    earlier, contents = _earlier(answerer, provenance, out), Contents()
+    done = earlier.answers(inputs, contents, on_progress)
+    for text in earlier.told():
+        tell(text)
     waiting = [(name, path) for name, path in inputs if name not in done]
-    batches = image_batches(waiting, answerer.preprocess, batch_size=batch_size, pictures=LONG_SIDE)
+    batches = image_batches(
+        waiting,
+        answerer.preprocess,
+        batch_size=batch_size,
+        pictures=LONG_SIDE,
+        contents=contents,
+    )
     with Journal(out / JOURNAL, provenance) as file:
         for rows in _answer(batches, lambda row: waiting[row][0], answerer, out, batch_size):
             file.append(rows)
@@ -72,6 +91,7 @@ def predict_items(
     out: Path,
     batch_size: int,
     on_progress: OnProgress,
+    tell: Tell = _silent,
 ) -> list[Row]:
     """Answers items that a kit's reader makes of its inputs, as `predict` answers images.
 
@@ -83,6 +103,7 @@ def predict_items(
         batch_size: Items a forward pass.
         on_progress: Called with a description, the items that this call has answered and those that
             it has read.
+        tell: As of `predict`, once all are read.
 
     Returns:
         One row an item, in their order.
@@ -92,7 +113,8 @@ def predict_items(
             than the run was trained with.
         StorageError: The output cannot be written.
     """
-    done = _rows_done(answerer, provenance, out)
+    earlier = _earlier(answerer, provenance, out)
+    done: dict[str, Row] = {}
     names: dict[str, None] = {}
     waiting: list[str] = []
     answered = 0
@@ -107,9 +129,12 @@ def predict_items(
                     code="usage/same-name",
                 )
             names[name] = None
-            if name not in done:
+            row = _known(earlier, name, frames)
+            if row is None:
                 waiting.append(name)
                 yield name, frames
+            else:
+                done[name] = row
 
     batches = item_batches(new(), answerer.preprocess, batch_size=batch_size, pictures=LONG_SIDE)
     with Journal(out / JOURNAL, provenance) as file:
@@ -118,6 +143,8 @@ def predict_items(
             done |= {row["file"]: row for row in rows}
             answered += len(rows)
             on_progress("items", answered, len(waiting))
+    for text in earlier.told():
+        tell(text)
     if not names:
         raise DataError(
             "the inputs hold no item",
@@ -128,9 +155,17 @@ def predict_items(
     return _finished(list(names), done, answerer, out)
 
 
-def _rows_done(answerer: Answerer, provenance: dict[str, Any], out: Path) -> dict[str, Row]:
-    rows = read_rows(out / JOURNAL, provenance, _columns(answerer))
-    return {row["file"]: row for row in rows}
+def _earlier(answerer: Answerer, provenance: dict[str, Any], out: Path) -> Earlier:
+    return Earlier(read_rows(out / JOURNAL, provenance, _columns(answerer)), out)
+
+
+def _known(earlier: Earlier, name: str, frames: Sequence[Image.Image] | ImageError) -> Row | None:
+    """The row of an item that was answered before as it is now."""
+    if name not in earlier:
+        return None
+    if isinstance(frames, ImageError):
+        return earlier.answer(name, "", error=frames.what)
+    return earlier.answer(name, content_of_frames(frames))
 
 
 def _finished(
@@ -166,7 +201,9 @@ def _answer(
     """Yields the finished rows of one batch while the next one is computed."""
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         pending: list[concurrent.futures.Future[Row]] = []
+        contents: dict[str, str] = {}
         for batch in batches:
+            contents |= {name(row): content for row, content in batch.contents.items()}
             rows = [answerer.unreadable(skip.id, skip.reason) for skip in batch.skipped]
             started: list[concurrent.futures.Future[Row]] = []
             pictures = {name(row): one for row, one in zip(batch.rows, batch.pictures, strict=True)}
@@ -187,9 +224,11 @@ def _answer(
                     )
                     for place, item in enumerate(items)
                 ]
-            yield [*rows, *(future.result() for future in pending)]
+            finished = [*rows, *(future.result() for future in pending)]
+            yield [{**row, CONTENT: contents.pop(row["file"], "")} for row in finished]
             pending = started
-        yield [future.result() for future in pending]
+        finished = [future.result() for future in pending]
+        yield [{**row, CONTENT: contents.pop(row["file"], "")} for row in finished]
 
 
 def _finish(
@@ -232,4 +271,4 @@ def _write_csv(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
 
 
 def _cell(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, list | dict) else value
+    return to_json(value) if isinstance(value, list | dict) else value

@@ -13,6 +13,7 @@ from moekit.contract.tasks import TaskSpec
 from moekit.errors import DataError, MoekitError, PluginError
 from moekit.plugins.registry import Registry
 from moekit.report.drawing import Drawn, draw
+from moekit.runs.run import check_hashes
 from moekit.runs.schema import read_record, read_result
 
 _logger = logging.getLogger(__name__)
@@ -55,6 +56,11 @@ def read_context(run: Path, registry: Registry | None = None) -> ReportContext:
     registry = registry or Registry()
     result, record = read_result(run / "result.json"), run / "run.json"
     task = task_of(result, registry)
+    about = read_record(record) if record.exists() else {}
+    _check_files(run, "predictions", result, "result.json")
+    _check_files(run, "routing", result, "result.json")
+    _check_files(run, "history", about, "run.json")
+    _check_files(run, "validation", about or result, "run.json" if about else "result.json")
     tallies = _load(task, run, "predictions")
     validation = _load(task, run, "validation")
     for tally in tallies:
@@ -68,7 +74,7 @@ def read_context(run: Path, registry: Registry | None = None) -> ReportContext:
             )
     return ReportContext(
         result=result,
-        record=read_record(record) if record.exists() else {},
+        record=about,
         predictions=_predictions(tallies),
         validation=_predictions(validation),
         tallies=tallies,
@@ -124,6 +130,13 @@ def _attempt(
         why = error.what if isinstance(error, MoekitError) else str(error)
         why = f"{type(error).__name__}: {why}" if why else type(error).__name__
         return [draw(ReportSection(title=name, paragraphs=(said.format(why),)))]
+
+
+def _check_files(run: Path, stem: str, record: Mapping[str, Any], name: str) -> None:
+    """Checks files against their hashes, if the record has some: earlier versions wrote none."""
+    hashes = record.get("files")
+    if isinstance(hashes, Mapping):
+        check_hashes(run, hashes, stem, record=name)
 
 
 def _load(task: TaskSpec | None, run: Path, stem: str) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from moekit.errors import StorageError, UsageError
+from moekit.files import to_json
 
 if sys.platform != "win32":
     import fcntl
@@ -77,7 +78,7 @@ class Journal:
         Raises:
             StorageError: They cannot be written.
         """
-        left = "".join(json.dumps(dict(row)) + "\n" for row in rows).encode()
+        left = "".join(to_json(dict(row)) + "\n" for row in rows).encode()
         with self._storage():
             while left:
                 left = left[self._file.write(left) :]
@@ -127,14 +128,19 @@ def _is_of(first: bytes, provenance: Mapping[str, Any]) -> bool:
     """Whether a first line says the provenance, or was cut off while it was written."""
     if first.endswith(b"\n"):
         return bool(_parse(first) == dict(provenance))
-    return json.dumps(dict(provenance)).encode().startswith(first)
+    return to_json(dict(provenance)).encode().startswith(first)
 
 
 def _parse(line: bytes) -> Any:
     try:
-        return json.loads(line)
-    except ValueError:
+        return json.loads(line, parse_constant=_refuse)
+    except (ValueError, RecursionError):
         return None
+
+
+def _refuse(text: str) -> Any:
+    """A row with NaN or Infinity is damaged."""
+    raise ValueError(text)
 
 
 def _cut_last_line(file: BinaryIO, *, step: int = 65536) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 from moekit.contract.recipe import Recipe
+from moekit.data.fingerprint import refuse_changes
 from moekit.data.geometry import Frame
 from moekit.data.windows import Tiling
 from moekit.errors import DataError, UsageError, WeightsError
-from moekit.files import atomic_text, sha256, write_json, write_tensors
+from moekit.files import atomic_text, finite, sha256, to_json, write_json, write_tensors
 from moekit.runs.schema import SCHEMA, Record, read_record
 
+_logger = logging.getLogger(__name__)
 VALIDATION, PREDICTIONS = "validation", "predictions"
 """How the names of the files begin that hold the tallies of the validation and another split."""
 _EARLIER = {"frames": 1, "negatives_only": False, "started_from": None, "tiling": None}
@@ -79,7 +82,7 @@ class Run:
 
         Raises:
             UsageError: The folder holds a run and `resume` is off, or the request differs.
-            DataError: There is nothing to resume.
+            DataError: There is nothing to resume, or the data have changed since.
         """
         exists = self.record.exists()
         if exists and not resume:
@@ -97,6 +100,7 @@ class Run:
                 known["recipe"] = Recipe.model_validate(known["recipe"]).model_dump()
             if not any(name in known for name in _ADDED):
                 wanted = {name: value for name, value in wanted.items() if name not in _ADDED}
+            now, was = wanted.pop("data", {}), known.pop("data", None)
             changed = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
             if changed:
                 raise UsageError(
@@ -105,6 +109,19 @@ class Run:
                     fix="resume it with the options it was begun with, or start a new run",
                     code="usage/other-run",
                 )
+            if was is None:
+                _logger.warning(
+                    "%s does not say what its data were, since an earlier version began it: "
+                    "whether they have changed is not known",
+                    self.record,
+                )
+                return
+            refuse_changes(
+                was,
+                now,
+                whose=str(self.folder),
+                fix="restore the data that it was begun with, or choose another --out",
+            )
         else:
             self._write({"schema": SCHEMA, "request": dict(request), "done": False})
 
@@ -193,16 +210,21 @@ class Run:
     def _write(self, record: Mapping[str, Any]) -> None:
         write_json(self.record, record)
         # As whoever reads the file finds it.
-        self._known[:] = [Record(json.loads(json.dumps(record)), self.record)]
+        self._known[:] = [Record(json.loads(to_json(record)), self.record)]
 
     def write_history(self, epochs: Iterable[Mapping[str, float]]) -> None:
-        """Writes history.jsonl."""
+        """Writes history.jsonl; figures that are undefined are null."""
         with atomic_text(self.folder / "history.jsonl") as file:
-            file.writelines(json.dumps(dict(epoch)) + "\n" for epoch in epochs)
+            file.writelines(to_json(finite(dict(epoch))) + "\n" for epoch in epochs)
 
     def save_weights(self, part: str, module: nn.Module) -> str:
-        """Writes the weights of `kit` or `baseline`; returns their SHA-256."""
+        """Writes the weights of `kit` or `baseline`; returns their SHA-256.
+
+        Raises:
+            WeightsError: A number in them is not finite.
+        """
         path = self.weights(part)
+        refuse_lost(module, path)
         tensors = {name: value.contiguous() for name, value in module.state_dict().items()}
         write_tensors(path, tensors)
         return sha256(path)
@@ -216,7 +238,8 @@ class Run:
             expected: SHA-256 of the file, from the record; checked before the file is parsed.
 
         Raises:
-            WeightsError: The file is missing, changed or does not fit.
+            WeightsError: The file is missing, changed or does not fit, or a number in it is not
+                finite.
         """
         path = self.weights(part)
         try:
@@ -230,3 +253,85 @@ class Run:
                 fix="make the run again with the installed version of the kit",
                 code="weights/damaged",
             ) from error
+        refuse_lost(module, path)
+
+    def check_files(self, stem: str) -> None:
+        """Checks files that the adaptation wrote against their hashes in run.json.
+
+        A run of an earlier version does not name them, which is told.
+
+        Args:
+            stem: The files' name without its suffix, such as `VALIDATION`.
+
+        Raises:
+            DataError: One is not what the run wrote.
+        """
+        hashes = self.read().get("files")
+        if hashes is None:
+            _logger.warning(
+                "%s does not hold the hash of %s, since an earlier version wrote it: whether the "
+                "file has changed is not known",
+                self.record,
+                stem,
+            )
+            return
+        check_hashes(self.folder, hashes, stem, record=self.record.name)
+
+
+def hashes_of(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of files in a folder, by name."""
+    return {name: sha256(folder / name) for name in names}
+
+
+def check_hashes(folder: Path, hashes: Mapping[str, str], stem: str, *, record: str) -> None:
+    """Checks files against their hashes. What is not there is left to whoever reads it.
+
+    Args:
+        folder: Where they lie.
+        hashes: SHA-256 by name.
+        stem: The name, without its suffix, of those that are checked.
+        record: The name of the file that the hashes are from.
+
+    Raises:
+        DataError: A file has another hash.
+    """
+    for name, expected in hashes.items():
+        path = folder / Path(name).name
+        if Path(name).stem == stem and path.is_file() and sha256(path) != expected:
+            raise DataError(
+                f"the file is not the one that was written with the run: its SHA-256 is not the "
+                f"one in {record}",
+                whose=str(path),
+                fix="restore it, or make the run again; what is chosen from it decides answers",
+                code="data/changed-file",
+            )
+
+
+def refuse_lost(module: nn.Module, path: Path) -> None:
+    """Refuses weights with a number that is not finite.
+
+    A buffer may hold infinity, as a limit that nothing reaches; a trained weight may not.
+
+    Args:
+        module: Holds the weights.
+        path: Their file, for the message.
+
+    Raises:
+        WeightsError: A number is not finite.
+    """
+    trained = {name for name, _ in module.named_parameters()}
+    tensors = module.state_dict()
+    lost = [
+        name
+        for name, value in tensors.items()
+        if value.is_floating_point()
+        and not (value.isfinite() if name in trained else ~value.isnan()).all()
+    ]
+    if lost:
+        raise WeightsError(
+            f"{len(lost)} of {len(tensors)} tensors hold numbers that are not finite, such as "
+            f"{lost[0]}",
+            whose=str(path),
+            fix="begin again without --resume, with lower rates or the precision fp32",
+            code="weights/not-finite",
+        )

@@ -15,12 +15,15 @@ from moekit.data.remarks import Remark
 from moekit.data.stream import ImageBatch, Preprocess, batch_of, check_frames, prepare
 from moekit.data.windows import together
 from moekit.errors import PluginError
+from moekit.files import finite, not_finite
 from moekit.plugins.faults import owner_in_words
 from moekit.runtime.parts import computed_parts
 from moekit.runtime.predictor import Compute, Computed
 
 Row = dict[str, Any]
 Pictures = Sequence[Image.Image | Sequence[Image.Image]]
+NOT_FINITE = "the answer is not a finite number"
+"""The error of a row whose figures are lost."""
 REMARKS = "remarks"
 """The column of a journal's row, no column of a CSV, that holds what was guessed of its file."""
 UNREADABLE = "unreadable"
@@ -138,7 +141,10 @@ class Answerer:
 
     def _row(self, name: str, known: Mapping[str, Any]) -> Row:
         columns = self.task.show.columns
-        return {"file": name, **{column: known.get(column, "") for column in columns}}
+        row: Row = {column: known.get(column, "") for column in columns}
+        if not_finite(row) is not None:
+            row = {**finite(row), "error": NOT_FINITE}
+        return {"file": name, **row}
 
 
 def remarks_in(row: Row) -> tuple[Remark, ...]:

@@ -55,7 +55,7 @@ def pick_arithmetic(precision: str, device: torch.device) -> Arithmetic:
 def has_native_bf16(device: torch.device) -> bool:
     """Whether the device has instructions for products of bfloat16 matrices."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities()
     return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from moekit.backbone.model import MoEBackbone
 from moekit.contract.answers import TaskContext
 from moekit.contract.kits import KitSpec
 from moekit.contract.recipe import Recipe
+from moekit.contract.tasks import TaskSpec
 from moekit.data.stream import Preprocess
 from moekit.data.views import view_numbers
 from moekit.errors import DataError, WeightsError
@@ -165,19 +167,47 @@ def points_of(run: Run, resolved: Resolved, *, rule: str = "") -> tuple[Any, ...
         rule: See `Judge.rules`; the kit's own if empty, or else the task's first.
 
     Raises:
-        DataError: The validation tallies are gone, or do not do for the rule.
+        DataError: The validation tallies are gone or not those of the run, or do not do for the
+            rule.
         UsageError: The rule is unknown.
     """
+    tallies = validation_of(run, resolved.task)
     judge = resolved.task.judge
-    tallies = judge.load(run.folder, VALIDATION)
+    return tuple(judge.choose(tally, rule_of(resolved, rule)) for tally in tallies)
+
+
+def validation_of(run: Run, task: TaskSpec, *, export: Path | None = None) -> tuple[Any, ...]:
+    """The validation tallies, from which points are chosen: unchanged, and of possible values.
+
+    Args:
+        run: A finished run.
+        task: Its task.
+        export: The folder of an export whose own tallies are read; `open_export` has checked them.
+
+    Raises:
+        DataError: They are gone, are not those that the run wrote, or hold impossible values.
+    """
+    folder = run.folder if export is None else export
+    if export is None:
+        run.check_files(VALIDATION)
+    tallies = task.judge.load(folder, VALIDATION)
     if not tallies:
         raise DataError(
             "the tallies of the validation split are gone",
-            whose=str(run.folder),
-            fix="make the run again",
+            whose=str(folder),
+            fix=f"make it again; the run is {run.folder}",
             code="data/no-tallies",
         )
-    return tuple(judge.choose(tally, rule_of(resolved, rule)) for tally in tallies)
+    try:
+        task.judge.check(tallies)
+    except DataError as error:
+        raise DataError(
+            f"the tallies of the validation split are damaged: {error.what} ({error.whose})",
+            whose=str(folder / VALIDATION),
+            fix=f"restore the file, or make it again; the run is {run.folder}",
+            code="data/damaged-run",
+        ) from error
+    return tuple(tallies)
 
 
 def rule_of(resolved: Resolved, rule: str | None) -> str:

@@ -7,6 +7,7 @@ whose index is a pickle.
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -30,8 +31,11 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from moekit.errors import StorageError, WeightsError
+from moekit.errors import DataError, StorageError, WeightsError
+from moekit.files import read_json, sha256, write_json
 
+_logger = logging.getLogger(__name__)
+_HASHES = "hashes.json"
 _MODEL, _OPTIMISER = "model.", "optimiser."
 _OPTIONS = StateDictOptions(flatten_optimizer_state_dict=True)
 
@@ -72,6 +76,8 @@ def save_sharded(
             )
         _wait()
         if _is_first():
+            parts = sorted(temporary.glob("*.safetensors"))
+            write_json(temporary / _HASHES, {path.name: sha256(path) for path in parts})
             temporary.rename(folder)
         _wait()
     except (OSError, CheckpointException) as error:
@@ -98,6 +104,7 @@ def load_sharded(
     """
     if not folder.is_dir():
         raise _unusable(folder, "there is no such folder", code="weights/not-found")
+    _check_hashes(folder)
     tensors, options = _tensors(module, optimiser)
     try:
         with _quiet_when_alone():
@@ -119,6 +126,21 @@ def load_sharded(
         set_optimizer_state_dict(
             module, optimiser, optim_state_dict={**stored, **options}, options=_OPTIONS
         )
+
+
+def _check_hashes(folder: Path) -> None:
+    """Compares the files with their hashes; a checkpoint of an earlier version has none."""
+    if not (folder / _HASHES).is_file():
+        _logger.warning("%s holds no hashes: whether its files have changed is not known", folder)
+        return
+    try:
+        known = dict(read_json(folder / _HASHES))
+        changed = [name for name, value in known.items() if sha256(folder / name) != value]
+    except (DataError, OSError, TypeError, ValueError) as error:
+        why = f"a file of it is gone ({error})"
+        raise _unusable(folder, why, code="weights/damaged") from error
+    if changed:
+        raise _unusable(folder, f"{changed[0]} has changed", code="weights/damaged")
 
 
 def _tensors(

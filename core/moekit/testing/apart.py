@@ -63,7 +63,7 @@ def run_checks_apart(
 def _outcomes(
     plugin: Plugin, checks: list[Check], expected: dict[str, str], deadline: float
 ) -> Iterator[Outcome]:
-    arguments = [plugin.distribution, plugin.entry, json.dumps(expected)]
+    arguments = [plugin.distribution, plugin.entry, json.dumps(expected, allow_nan=False)]
     with subprocess.Popen(  # noqa: S603 - this interpreter, with arguments of our own
         child_command("-m", "moekit.testing.apart", *arguments),
         env=child_environment(),
@@ -118,7 +118,7 @@ def main(distribution: str, entry: str, expected: str) -> None:
     ]
 
     def tell(outcome: Outcome) -> None:
-        answer.write(json.dumps(dataclasses.asdict(outcome)) + "\n")
+        answer.write(json.dumps(dataclasses.asdict(outcome), allow_nan=False) + "\n")
         answer.flush()
 
     run_checks(plugin, expected_failures=json.loads(expected), on_outcome=tell)

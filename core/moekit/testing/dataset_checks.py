@@ -120,7 +120,7 @@ def repeats_itself_elsewhere(subject: Subject, name: str) -> None:
     """Another process, in which sets have another order, gets the same classes, labels, splits."""
     spec = _spec(subject, name)
     with _example(spec) as path:
-        here = json.loads(json.dumps(contents(_load(spec, path))))
+        here = json.loads(json.dumps(contents(_load(spec, path)), allow_nan=False))
         there = subject.load_elsewhere(name, path)
     require(here[0] == there[0], f"the classes are {here[0]} here and {there[0]} there")
     require(here == there, "samples, labels or splits differ")

@@ -31,7 +31,7 @@ from moekit import Registry
 from moekit.testing.subject import contents
 name, path, answer = sys.argv[1:]
 dataset = Registry(strict=False).dataset(name).load(Path(path) if path else None, 0)
-Path(answer).write_text(json.dumps(contents(dataset)), encoding="utf-8")
+Path(answer).write_text(json.dumps(contents(dataset), allow_nan=False), encoding="utf-8")
 """
 
 

@@ -13,27 +13,26 @@ from lightning.fabric import Fabric
 
 from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sources import cache_folder
-from moekit.contract.frames import frame_of
 from moekit.contract.jobs import FitJob, FitResult
 from moekit.contract.kits import KitSpec
 from moekit.contract.recipe import Recipe
 from moekit.contract.report import RunEvent
+from moekit.data.content import Contents
 from moekit.data.geometry import Frame
 from moekit.data.samples import Dataset, Sample
 from moekit.data.scan import notes_on
-from moekit.data.sizes import typical_size
-from moekit.data.windows import Tiling, cut_samples
+from moekit.data.windows import Tiling
 from moekit.errors import UsageError
 from moekit.plugins.changes import KitChanges
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import FIRST_TASK, Resolved, resolve
 from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
-from moekit.runs.run import VALIDATION, Run
+from moekit.runs.run import VALIDATION, Run, hashes_of, refuse_lost
 from moekit.runtime.device import Arithmetic, pick_arithmetic
 from moekit.runtime.kit import KitModules
-from moekit.runtime.parts import whole_of
 from moekit.training.counts import image_counts, parameter_count
 from moekit.training.fit import fit
+from moekit.training.learned import Learned, frame_for, tiling_for
 from moekit.training.prefix import PrefixPlan, PrefixStore, open_prefix
 from moekit.training.storage import DEFAULT_LIMIT
 from moekit.training.tally import tally_stored
@@ -120,16 +119,20 @@ def adapt(
     Raises:
         UsageError: The run folder is taken, the kit does not fit the backbone, or the run to begin
             with is another kit's.
-        DataError: The data cannot be used.
+        DataError: The data cannot be used, or have changed since a run was begun that is resumed.
         StorageError: No space for the prefix or the run.
+        WeightsError: A loss or a weight is not finite.
     """
     resolved = resolve(job.kit, registry, frames=job.dataset.frames)
     resolved.task.learn.check(job.dataset)
-    frame = _frame(job, backbone)
-    tiling = _tiling(job, resolved, frame)
+    going_on = job.resume and job.run.record.exists() and job.start is None
+    frame = frame_for(job.recipe, job.dataset, backbone, job.run if going_on else None)
+    tiling = tiling_for(job.recipe, resolved, frame)
+    learned = Learned.of(job.dataset, on_progress=on_progress)
     job = dataclasses.replace(job, kit=resolved.kit, top_k=job.top_k or backbone.top_k)
     if fabric.is_global_zero:
-        job.run.begin(_request(job, frame, tiling, backbone), resume=job.resume)
+        request = {**_request(job, frame, tiling, backbone), "data": learned.known}
+        job.run.begin(request, resume=job.resume)
     fabric.barrier()
     record = job.run.read()
     if record["done"]:
@@ -146,12 +149,21 @@ def adapt(
         for part, kit in parts.items()
         for split in ("train", "val")
     }
-    samples = {split: cut_samples(job.dataset.split(split), tiling) for split in ("train", "val")}
+    samples = learned.samples(tiling)
     stores: dict[Part, dict[str, PrefixStore]] = {}
     for part in parts:
         stores[part] = {
             split: _store(
-                job, plans, part, split, found, backbone, fabric, stores.get(KIT), on_progress
+                job,
+                plans,
+                part,
+                split,
+                found,
+                backbone,
+                fabric,
+                stores.get(KIT),
+                on_progress,
+                learned.contents,
             )
             for split, found in samples.items()
         }
@@ -177,10 +189,13 @@ def adapt(
             train=stores[part]["train"],
             val=stores[part]["val"],
         )
+        refuse_lost(parts[part], job.run.weights(part))
     tallies = _tally(job, resolved, outcomes, frame, backbone, fabric)
     if fabric.is_global_zero:
-        resolved.task.judge.save(job.run.folder, VALIDATION, tallies)
-        _keep(job, outcomes, backbone, registry, arithmetic, notes)
+        resolved.task.judge.check(tallies)
+        learned.check(job.run)
+        written = resolved.task.judge.save(job.run.folder, VALIDATION, tallies)
+        _keep(job, outcomes, backbone, registry, arithmetic, notes, written)
         shutil.rmtree(job.run.checkpoints, ignore_errors=True)
         registry.tell("run_finished", _event(job, job.run.read()))
     fabric.barrier()
@@ -193,26 +208,6 @@ class _Outcome:
     result: FitResult
     train: PrefixStore
     val: PrefixStore
-
-
-def _frame(job: AdaptJob, backbone: MoEBackbone) -> Frame:
-    """How pictures lie in the input; a resumed run keeps its own."""
-    if job.resume and job.run.record.exists() and job.start is None:
-        return job.run.frame()
-    recipe = job.recipe
-    typical = None
-    free = recipe.image_height is recipe.image_width is None
-    if recipe.fit == "letterbox" and free and recipe.tile is None:
-        typical = typical_size(job.dataset.split("train"))
-    return frame_of(recipe, backbone.patch, typical)
-
-
-def _tiling(job: AdaptJob, resolved: Resolved, frame: Frame) -> Tiling | None:
-    """How large pictures are cut, if the recipe says so and the task puts windows together."""
-    if job.recipe.tile is None:
-        return None
-    whole_of(resolved.task)
-    return Tiling.of(frame, job.recipe.tile, overlap=job.recipe.tile_overlap)
 
 
 def _build(
@@ -336,6 +331,7 @@ def _store(
     fabric: Fabric,
     shorter: Mapping[str, PrefixStore] | None,
     on_progress: OnProgress,
+    contents: Contents,
 ) -> PrefixStore:
     plan = plans[part, split]
     name = f"blocks 1 to {plan.end} of the backbone, {split}"
@@ -349,6 +345,7 @@ def _store(
             beside=plans.values(),
             source=shorter[split] if shorter else None,
             progress=functools.partial(on_progress, name),
+            contents=contents,
         )
 
 
@@ -359,15 +356,18 @@ def _keep(
     registry: Registry,
     arithmetic: Arithmetic,
     notes: Sequence[str],
+    written: Sequence[str],
 ) -> None:
     run, kit, baseline = job.run, outcomes[KIT], outcomes[BASELINE]
     hashes = {part: run.save_weights(part, outcome.kit) for part, outcome in outcomes.items()}
     run.write_history(kit.result.history)
+    stores = (kit.train, kit.val, baseline.train, baseline.val)
     unread = (*job.dataset.skipped, *kit.train.skipped, *kit.val.skipped)
     skipped = {skip.id: skip for skip in unread}
     run.finish(
         {
             "weights": {f"{part}_sha256": value for part, value in hashes.items()},
+            "files": hashes_of(run.folder, [*written, "history.jsonl"]),
             "arithmetic": arithmetic,
             "parameters": {
                 "trained": parameter_count(kit.kit),
@@ -384,6 +384,7 @@ def _keep(
             },
             **image_counts({"train": kit.train.samples, "val": kit.val.samples}),
             "skipped": [dataclasses.asdict(skip) for skip in skipped.values()],
+            "activations_made_again": sum(store.made_again for store in stores),
             "backbone": backbone_facts(backbone),
             "plugins": plugin_facts(registry.used()),
             "versions": versions(),

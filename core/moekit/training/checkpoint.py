@@ -1,20 +1,24 @@
 """Checkpoints of a training: tensors in safetensors, the rest in its JSON header; no pickle.
 
-One file holds everything, so that it is either the old state or the new one.
+One file holds everything, so that it is either the old state or the new one. Its header holds a
+hash of the tensors, so that one that was damaged on disk is not gone on from.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn, optim
 
 from moekit.errors import DataError
-from moekit.files import check_plain, write_tensors
+from moekit.files import check_plain, finite, to_json, write_tensors
 
 
 @dataclasses.dataclass
@@ -64,7 +68,8 @@ def save_checkpoint(
     }
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{key}": value.cpu() for key, value in state.items()}
-    header = {"progress": json.dumps(dataclasses.asdict(progress))}
+    kept = to_json(finite(dataclasses.asdict(progress)))
+    header = {"progress": kept, "sha256": _hash(tensors)}
     write_tensors(path, tensors, header=header)
 
 
@@ -80,7 +85,13 @@ def load_checkpoint(
         check_plain(path)
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.offset_keys()}
-            progress = Progress(**json.loads(file.metadata()["progress"]))
+            header = file.metadata()
+            known = json.loads(header["progress"])
+            if known["best_loss"] is None:
+                known["best_loss"] = math.inf
+            progress = Progress(**known)
+        if header.get("sha256", found := _hash(tensors)) != found:
+            raise ValueError("its tensors are not those that were written")
         for name, module in modules.items():
             module.load_state_dict(_below(tensors, name))
         _restore_optimizer(optimizer, _below(tensors, "optimizer"))
@@ -92,6 +103,14 @@ def load_checkpoint(
             code="data/damaged-run",
         ) from error
     return progress
+
+
+def _hash(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        digest.update(key.encode())
+        digest.update(tensors[key].contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _below(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:

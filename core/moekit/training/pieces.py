@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from moekit.backbone.model import MoEBackbone
+from moekit.data.content import Contents
 from moekit.data.samples import Sample, Skipped
 from moekit.data.stream import Preprocess, image_batches
 from moekit.data.views import view
+from moekit.errors import DataError
 from moekit.moe.specialists import Grid
 from moekit.runtime.device import Arithmetic, autocast
 
@@ -64,13 +66,29 @@ def image_pieces(
     backbone: MoEBackbone,
     stretch: Stretch,
     preprocess: Preprocess,
+    contents: Contents,
+    expected: Sequence[str],
 ) -> Iterator[Piece]:
-    """Pieces that are computed from the images of the samples."""
+    """Pieces that are computed from the images of the samples.
+
+    Raises:
+        DataError: The content of an image is not the one that is expected.
+    """
     device = next(backbone.parameters()).device
     inputs = [(sample.id, sample.path) for sample in samples]
     windows = [sample.window for sample in samples]
     size = max(1, BATCH // preprocess.frames)
-    for batch in image_batches(inputs, preprocess, batch_size=size, windows=windows):
+    for batch in image_batches(
+        inputs, preprocess, batch_size=size, windows=windows, contents=contents
+    ):
+        for row, content in batch.contents.items():
+            if content != expected[row]:
+                raise DataError(
+                    f"the image {samples[row].id} changed after it was hashed",
+                    whose=str(samples[row].path),
+                    fix="let nothing write to the data, then start a new run with another --out",
+                    code="data/changed",
+                )
 
         def maps(number: int, images: Tensor = batch.images) -> Tensor:
             with autocast(device, stretch.arithmetic):

@@ -15,7 +15,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.metadata
-import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -24,17 +24,20 @@ import torch
 from torch import Tensor
 
 from moekit.backbone.model import MoEBackbone
+from moekit.data.content import Contents
 from moekit.data.geometry import Frame
 from moekit.data.samples import Sample, Skipped
 from moekit.data.stream import Preprocess
 from moekit.data.views import ViewOrder, check_views, view_numbers
-from moekit.errors import DataError, UsageError
+from moekit.errors import DataError, StorageError, UsageError
+from moekit.files import to_json
 from moekit.moe.specialists import Grid
 from moekit.runtime.device import Arithmetic
 from moekit.runtime.kit import KitModules
 from moekit.training.pieces import Piece, Stretch, image_pieces, stored_pieces
 from moekit.training.storage import Shelf
 
+_logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
 
@@ -123,7 +126,7 @@ class PrefixPlan:
         """A hash of the plan, which names its folder."""
         content = dataclasses.asdict(self)
         reading = content["preprocess"]
-        del reading["tiling"]  # a window is a picture of its own, see `_contents`
+        del reading["tiling"]  # a window is a picture of its own, see `_names`
         if self.order == "dihedral":
             del content["order"]  # names are older than orders
         if self.preprocess.frames == 1:
@@ -132,7 +135,7 @@ class PrefixPlan:
         if frame == Frame(height=frame.height, width=frame.height):
             del reading["frame"]  # names of squares are older than frames
             reading["size"] = frame.height
-        text = json.dumps(content, sort_keys=True)
+        text = to_json(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @property
@@ -174,23 +177,19 @@ class PrefixStore:
         images: The hash of each one's image, which names it on the shelf.
         skipped: Those whose image could not.
         grid: Rows and columns of the patch tokens, and the frames of a sample.
+        made_again: How many samples' activations were damaged or gone, and computed again.
     """
 
     def __init__(
-        self,
-        *,
-        shelf: Shelf,
-        plan: PrefixPlan,
-        images: Sequence[tuple[Sample, str]],
-        skipped: Sequence[Skipped],
-        grid: Grid,
+        self, *, maker: _Maker, rows: Sequence[int], skipped: Sequence[Skipped], grid: Grid
     ) -> None:
-        self._shelf = shelf
-        self.plan = plan
-        self.samples = tuple(sample for sample, _ in images)
-        self.images = tuple(image for _, image in images)
+        self._maker, self._rows = maker, rows
+        self.plan = maker.plan
+        self.samples = tuple(maker.samples[row] for row in rows)
+        self.images = tuple(maker.names[row] for row in rows)
         self.skipped = tuple(skipped)
         self.grid = grid
+        self.made_again = 0
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -217,7 +216,7 @@ class PrefixStore:
             the other, and the kept blocks' outputs.
         """
         pairs = zip(rows, views, strict=True)
-        stored = np.stack([self._shelf.read(self.images[row], int(view)) for row, view in pairs])
+        stored = np.stack([self._stored(int(row), int(view)) for row, view in pairs])
         maps_BMND = torch.from_numpy(stored).view(torch.bfloat16)
         if self.grid.frames > 1:
             images, maps, tokens, width = maps_BMND.shape
@@ -225,6 +224,68 @@ class PrefixStore:
             maps_BMND = maps_BMND.reshape(shape).transpose(1, 2).flatten(0, 1)
         kept = {block: maps_BMND[:, index] for index, block in enumerate(self.plan.keep)}
         return maps_BMND[:, -1], kept
+
+    def _stored(self, row: int, view: int) -> np.ndarray:
+        """One view; activations that are damaged or gone are computed again, which is told."""
+        shelf, image = self._maker.shelf, self.images[row]
+        try:
+            return shelf.read(image, view)
+        except StorageError as error:
+            told = _logger.info if self.made_again else _logger.warning
+            told("%s (%s); they are computed again", error.what, error.whose)
+            self.made_again += 1
+            for _ in self._maker.make([self._rows[row]]):
+                pass
+            return shelf.read(image, view)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Maker:
+    """Computes activations of samples and puts them on the shelf."""
+
+    shelf: Shelf
+    plan: PrefixPlan
+    backbone: MoEBackbone
+    samples: Sequence[Sample]
+    files: Sequence[str]
+    names: Sequence[str]
+    contents: Contents
+    source: PrefixStore | None
+
+    def make(self, rows: Sequence[int]) -> Iterator[Piece]:
+        """Stores the activations of samples; yields each piece once it is stored."""
+        plan = self.plan
+        for piece in self._pieces(rows):
+            if len(piece.rows):
+                # A shorter prefix holds its views by place, pictures are turned by number.
+                numbers = plan.numbers if self.source is None else range(plan.views)
+                views = [piece.maps_BMND(number) for number in numbers]
+                values = torch.stack(views, dim=1).view(torch.int16).numpy()
+                for row, value in zip(piece.rows, values, strict=True):
+                    self.shelf.write(self.names[rows[row]], value)
+            yield piece
+
+    def _pieces(self, rows: Sequence[int]) -> Iterator[Piece]:
+        plan, source = self.plan, self.source
+        stretch = Stretch(
+            start=source.plan.end if source else 0,
+            stop=plan.end,
+            keep=plan.keep,
+            arithmetic=plan.arithmetic,
+            top_k=plan.top_k,
+        )
+        if source is None:
+            return image_pieces(
+                [self.samples[row] for row in rows],
+                backbone=self.backbone,
+                stretch=stretch,
+                preprocess=plan.preprocess,
+                contents=self.contents,
+                expected=[self.files[row] for row in rows],
+            )
+        return stored_pieces(
+            source.read, rows=rows, grid=source.grid, backbone=self.backbone, stretch=stretch
+        )
 
 
 def open_prefix(
@@ -237,6 +298,7 @@ def open_prefix(
     beside: Iterable[PrefixPlan] = (),
     source: PrefixStore | None = None,
     progress: Progress,
+    contents: Contents | None = None,
 ) -> PrefixStore:
     """Opens the stored prefix of some samples, computing what is not there yet.
 
@@ -250,84 +312,57 @@ def open_prefix(
         source: A shorter prefix of the same samples and views that keeps the same blocks, to go on
             from; the images are read where None.
         progress: Called with the images done and their total.
+        contents: Hashes of the images, if they are known already.
 
     Raises:
-        DataError: No image could be read.
+        DataError: No image could be read, or one changed since it was hashed.
         StorageError: The prefix does not fit the limit or the disk.
     """
     shelf = plan.shelf(folder, backbone, limit=limit, beside=beside)
-    hashes = source.images if source else _contents(samples)
-    named = list(zip(samples, hashes, strict=True))
-    shelf.make_room(image for _, image in named)
-    missing = [row for row, (_, image) in enumerate(named) if not shelf.has(image)]
+    contents = contents or Contents()
+    read = functools.lru_cache(1)(contents.of)
+    files = [] if source else [read(sample.path) for sample in samples]
+    names = source.images if source else _names(samples, files)
+    shelf.make_room(names)
+    maker = _Maker(
+        shelf=shelf,
+        plan=plan,
+        backbone=backbone,
+        samples=samples,
+        files=files,
+        names=names,
+        contents=contents,
+        source=source,
+    )
+    missing = [row for row, name in enumerate(names) if not shelf.has(name)]
     skipped: list[Skipped] = []
     done = len(samples) - len(missing)
-    for piece in _pieces(samples, missing, backbone, plan, source):
-        if len(piece.rows):
-            # A shorter prefix holds its views by place, pictures are turned by number.
-            numbers = plan.numbers if source is None else range(plan.views)
-            views = [piece.maps_BMND(number) for number in numbers]
-            values = torch.stack(views, dim=1).view(torch.int16).numpy()
-            for row, value in zip(piece.rows, values, strict=True):
-                shelf.write(named[missing[row]][1], value)
+    for piece in maker.make(missing):
         skipped.extend(piece.skipped)
         done += len(piece.rows) + len(piece.skipped)
         progress(done, len(samples))
     left_out = {skip.id for skip in skipped}
-    images = [(sample, image) for sample, image in named if sample.id not in left_out]
-    if not images:
+    rows = [row for row, sample in enumerate(samples) if sample.id not in left_out]
+    if not rows:
         raise DataError(
             "not one image could be read",
             whose=samples[0].id,
             fix=f"check the data set; the first fault: {skipped[0].reason}",
             code="data/none-readable",
         )
-    return PrefixStore(
-        shelf=shelf, plan=plan, images=images, skipped=skipped, grid=plan.grid(backbone)
-    )
+    return PrefixStore(maker=maker, rows=rows, skipped=skipped, grid=plan.grid(backbone))
 
 
-def _pieces(
-    samples: Sequence[Sample],
-    missing: Sequence[int],
-    backbone: MoEBackbone,
-    plan: PrefixPlan,
-    source: PrefixStore | None,
-) -> Iterator[Piece]:
-    stretch = Stretch(
-        start=source.plan.end if source else 0,
-        stop=plan.end,
-        keep=plan.keep,
-        arithmetic=plan.arithmetic,
-        top_k=plan.top_k,
-    )
-    if source is None:
-        return image_pieces(
-            [samples[row] for row in missing],
-            backbone=backbone,
-            stretch=stretch,
-            preprocess=plan.preprocess,
-        )
-    return stored_pieces(
-        source.read, rows=missing, grid=source.grid, backbone=backbone, stretch=stretch
-    )
+def _names(samples: Sequence[Sample], files: Sequence[str]) -> list[str]:
+    """The name of each sample on the shelf: the hash of its file, and of where in it it lies.
 
-
-def _contents(samples: Sequence[Sample]) -> list[str]:
-    """The hash of each sample's file, and of where in it the sample lies."""
-    read = functools.lru_cache(1)(_content)
-    hashes = []
-    for sample in samples:
-        content = read(sample.path)
+    Of a file that cannot be read, which fails later, it is a hash of its path.
+    """
+    names = []
+    for sample, content in zip(samples, files, strict=True):
+        if not content:
+            content = hashlib.sha256(b"unreadable" + str(sample.path).encode()).hexdigest()
         if sample.window is not None:
             content = hashlib.sha256(f"{content} {tuple(sample.window)}".encode()).hexdigest()
-        hashes.append(content)
-    return hashes
-
-
-def _content(path: Path) -> str:
-    """The hash of the file's bytes; of its name where it cannot be read, which fails later."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return hashlib.sha256(b"unreadable" + str(path).encode()).hexdigest()
+        names.append(content)
+    return names

@@ -1,6 +1,8 @@
 """Activations on disk, one file an image, within a bound on their total size.
 
-A file is named by the hash of the image's bytes, so any data set that holds the image finds it.
+A file is named by the hash of the image's bytes, so any data set that holds the image finds it. It
+holds the views one after the other, then a CRC-32 of each (measured: 1.05 GB/s, beside 0.67 GB/s of
+SHA-256; it is to find damage, and nobody gains by forging a cache of their own).
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import zlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -16,7 +19,7 @@ import numpy as np
 from moekit.errors import StorageError
 
 DEFAULT_LIMIT = 16 * 2**30
-_BYTES = 2
+_BYTES, _CHECK = 2, 4
 
 
 class Shelf:
@@ -44,11 +47,11 @@ class Shelf:
         self._shape = shape
         self._limit = limit
         self._beside = {folder / name for name in beside}
-        self._size = math.prod(shape) * _BYTES
-        self._view_values = math.prod(shape[1:])
+        self._view = math.prod(shape[1:]) * _BYTES
+        self._size = shape[0] * (self._view + _CHECK)
 
     def has(self, image: str) -> bool:
-        """Whether the image of that hash is stored, whole."""
+        """Whether the image of that hash is stored, in full length."""
         try:
             return self._path(image).stat().st_size == self._size
         except OSError:
@@ -58,23 +61,19 @@ class Shelf:
         """One view: (maps, tokens, width) int16, the bit patterns of bfloat16.
 
         Raises:
-            StorageError: The file has gone since it was stored.
+            StorageError: The file has gone or changed since it was stored.
         """
         try:
-            values = np.fromfile(
-                self._path(image),
-                dtype=np.int16,
-                count=self._view_values,
-                offset=view * self._view_values * _BYTES,
-            )
-            return values.reshape(self._shape[1:])
-        except (OSError, ValueError) as error:
-            raise StorageError(
-                f"stored activations are gone ({error})",
-                whose=str(self._path(image)),
-                fix="run the command again with --resume; they are computed again",
-                code="storage/lost",
-            ) from error
+            with self._path(image).open("rb") as file:
+                file.seek(view * self._view)
+                values = file.read(self._view)
+                file.seek(self._shape[0] * self._view + view * _CHECK)
+                check = file.read(_CHECK)
+        except OSError as error:
+            raise self._lost(image, f"are gone ({error.strerror or error})") from error
+        if len(values) < self._view or check != _check_of(values):
+            raise self._lost(image, "are damaged: their checksum is another one")
+        return np.frombuffer(values, dtype=np.int16).reshape(self._shape[1:])
 
     def write(self, image: str, values: np.ndarray) -> None:
         """Stores all views of an image; the file is whole or absent.
@@ -85,7 +84,8 @@ class Shelf:
         path = self._path(image)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            values.tofile(temporary)
+            views = [np.ascontiguousarray(view).tobytes() for view in values]
+            temporary.write_bytes(b"".join([*views, *map(_check_of, views)]))
             temporary.replace(path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -138,6 +138,14 @@ class Shelf:
     def _path(self, image: str) -> Path:
         return self._folder / f"{image}.bf16"
 
+    def _lost(self, image: str, why: str) -> StorageError:
+        return StorageError(
+            f"stored activations {why}",
+            whose=str(self._path(image)),
+            fix="run the command again with --resume; they are computed again",
+            code="storage/lost",
+        )
+
     def _no_space(self, why: str) -> StorageError:
         return StorageError(
             f"the frozen activations cannot be stored: {why}",
@@ -146,6 +154,10 @@ class Shelf:
             "name another cache folder with XDG_CACHE_HOME",
             code="storage/no-space",
         )
+
+
+def _check_of(values: bytes) -> bytes:
+    return zlib.crc32(values).to_bytes(_CHECK, "little")
 
 
 def _gib(size: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from moekit import PredictJob, UsageError
+from moekit.files import to_json
 
 
 def predict_series(task: PredictJob) -> dict[str, Any]:
@@ -25,9 +25,11 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
         StorageError: The output cannot be written.
     """
     # The libraries of images and of DICOM output take a second to load; only this needs them.
+    from moekit_medical.inference.earlier import remove_series, series_of
     from moekit_medical.inference.pipeline import run_inference
 
     path = _one_input(task)
+    earlier = series_of(task.out / "series.json")
 
     def picture(crop_SS: np.ndarray) -> Image.Image:
         return Image.fromarray(crop_SS).convert("RGB")
@@ -48,9 +50,11 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
         frames=task.frames,
         progress=task.on_progress,
     )
+    gone = remove_series(task.out, earlier - {record.name for record in summary.series})
     return {
         **task.provenance,
         **summary.counts,
+        **gone,
         "findings": sum(len(record.findings) for record in summary.series),
         "ignored": len(summary.ignored),
     }
@@ -66,6 +70,8 @@ def predict_lesions(task: PredictJob) -> dict[str, Any]:
         DataError: There is nothing at the path.
         StorageError: The output cannot be written.
     """
+    from moekit_medical.inference.earlier import remove_series, series_of
+    from moekit_medical.inference.lesion_outputs import FILES
     from moekit_medical.inference.lesions import run_lesions
 
     path, answer = _one_input(task), task.answer
@@ -76,6 +82,8 @@ def predict_lesions(task: PredictJob) -> dict[str, Any]:
             fix="use a run that was adapted on single slices, as the loader lesions gives them",
             code="usage/frame-count",
         )
+
+    earlier = series_of(task.out / "summary.json")
 
     def outline(pictures_NHW: np.ndarray) -> np.ndarray:
         pictures = [Image.fromarray(picture_HW).convert("RGB") for picture_HW in pictures_NHW]
@@ -91,7 +99,10 @@ def predict_lesions(task: PredictJob) -> dict[str, Any]:
         batch_size=max(task.batch_size, 1),
         progress=task.on_progress,
     )
-    return {**task.provenance, **summary.counts, "ignored": len(summary.ignored)}
+    gone = remove_series(
+        task.out, earlier - {record.series.name for record in summary.series}, files=FILES
+    )
+    return {**task.provenance, **summary.counts, **gone, "ignored": len(summary.ignored)}
 
 
 def _one_input(task: PredictJob) -> Path:
@@ -106,4 +117,4 @@ def _one_input(task: PredictJob) -> Path:
 
 
 def _salt(task: PredictJob) -> bytes:
-    return hashlib.sha256(json.dumps(dict(task.provenance), sort_keys=True).encode()).digest()
+    return hashlib.sha256(to_json(dict(task.provenance), sort_keys=True).encode()).digest()

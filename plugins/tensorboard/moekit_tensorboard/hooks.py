@@ -15,7 +15,8 @@ FOLDER = "tensorboard"
 @hookimpl
 def moekit_run_started(event: RunEvent) -> None:
     """Writes what was asked for, as text."""
-    _write(event, text=json.dumps(dict(event.record), indent=2, default=str))
+    text = json.dumps(dict(event.record), indent=2, default=str, allow_nan=False)
+    _write(event, text=text)
 
 
 @hookimpl

@@ -86,6 +86,18 @@ def test_what_is_no_file_is_refused(name: str, tmp_path: Path) -> None:
         moekit.build_backbone(SMALL, weights=str(tmp_path / name))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_refused(
+    value: float, tmp_path: Path, small_state: dict[str, Tensor]
+) -> None:
+    state, name = dict(small_state), "blocks.1.mlp.fc1.weight"
+    state[name] = state[name].clone()
+    state[name][0, 0] = value
+    save_file(state, tmp_path / "lost.safetensors")
+    with refused("weights/not-finite", match=name):
+        moekit.build_backbone(SMALL, weights=str(tmp_path / "lost.safetensors"))
+
+
 def test_weights_of_another_architecture_are_refused(small_file: Path) -> None:
     with refused("weights/misfit", match="vit_tiny_patch16_224"):
         moekit.build_backbone("vit_tiny_patch16_224", weights=str(small_file))

@@ -68,6 +68,29 @@ def made(job, registry):
     return evaluate(job, backbone=small_backbone(), registry=registry, on_progress=lambda *_: None)
 
 
+def test_files_that_the_report_draws_from_are_those_of_the_result(job, registry):
+    result = made(job, registry)
+    assert "routing.json" in result["files"]
+    stems = ("validation", "predictions", "routing", "history")
+    for name in (*result["files"], *json.loads(job.run.record.read_text())["files"]):
+        assert name.partition(".")[0] in stems
+        path = job.run.folder / name
+        whole = path.read_bytes()
+        path.write_bytes(whole + b" ")
+        with refused("data/changed-file", match=name):
+            render_report(job.run.folder, registry=registry)
+        path.write_bytes(whole)
+    render_report(job.run.folder, registry=registry)
+
+
+def test_an_evaluation_chooses_nothing_from_tallies_that_were_edited(job, registry):
+    for name in json.loads(job.run.record.read_text())["files"]:
+        path = job.run.folder / name
+        path.write_bytes(path.read_bytes() + b"\n")
+    with refused("data/changed-file"):
+        made(job, registry)
+
+
 def test_the_record_is_read_once_and_each_picture_decoded_once(job, registry, reads, monkeypatch):
     decoded = collections.Counter()
     decode = reading._decode_page

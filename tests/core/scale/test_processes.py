@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -179,8 +180,18 @@ def test_a_checkpoint_of_another_model_is_refused(
 
 
 def test_a_damaged_checkpoint_is_refused(folder: Path, script: ModuleType, tmp_path: Path) -> None:
-    (source,) = (folder / "one").iterdir()
+    (source,) = (folder / "one").glob("*.safetensors")
     (tmp_path / source.name).write_bytes(source.read_bytes()[:-1000])
+    with refused("weights/damaged"):
+        load_sharded(tmp_path, script.make_backbone())
+    shutil.copy(folder / "one" / "hashes.json", tmp_path)
+    load_sharded(folder / "one", script.make_backbone())
+    content = bytearray(source.read_bytes())
+    content[-1] ^= 1
+    (tmp_path / source.name).write_bytes(content)
+    with refused("weights/damaged", match=source.name):
+        load_sharded(tmp_path, script.make_backbone())
+    (tmp_path / source.name).unlink()
     with refused("weights/damaged"):
         load_sharded(tmp_path, script.make_backbone())
 

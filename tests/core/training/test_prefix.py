@@ -103,6 +103,55 @@ def test_a_file_that_was_cut_off_is_computed_again(open_store, tmp_path):
     assert torch.equal(read(open_store(), [0])[0], whole)
 
 
+@pytest.mark.parametrize("place", [0, -30, -1])
+def test_activations_that_changed_on_disk_are_made_again_and_this_is_said(
+    open_store, kit, tmp_path, place, caplog
+):
+    store = open_store()
+    whole = [read(store, range(60), view=number)[0] for number in (0, 1)]
+    path = tmp_path / "shelf" / store.plan.name / f"{store.images[7]}.bf16"
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=times)
+    again = open_store()
+    for number in (0, 1):
+        # One image is computed alone here, which may round otherwise.
+        torch.testing.assert_close(
+            read(again, range(60), view=number)[0].float(),
+            whole[number].float(),
+            rtol=1e-2,
+            atol=1e-2,
+        )
+    assert again.made_again == 1
+    assert "damaged" in caplog.text
+    assert store.images[7] in caplog.text
+    assert open_store().made_again == 0
+    path.write_bytes(content)
+    open_store(spec=kit.bare, source=(source := open_store()))
+    assert source.made_again == 1
+
+
+def test_activations_that_went_while_they_are_used_are_made_again(open_store, tmp_path):
+    store = open_store()
+    whole = read(store, [3])[0]
+    shutil.rmtree(tmp_path / "shelf" / store.plan.name)
+    (tmp_path / "shelf" / store.plan.name).mkdir()
+    torch.testing.assert_close(read(store, [3])[0].float(), whole.float(), rtol=1e-2, atol=1e-2)
+
+
+def test_activations_are_never_made_again_from_another_image(open_store, cells, tmp_path):
+    copy = tmp_path / "cell.png"
+    shutil.copy(cells.samples[0].path, copy)
+    store = open_store(samples=[type(cells.samples[0])(id="cell", path=copy, label=0)])
+    (path,) = (tmp_path / "shelf").rglob("*.bf16")
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    shutil.copy(cells.samples[5].path, copy)
+    with refused("data/changed", match=r"cell\.png"):
+        read(store, [0], view=1)
+
+
 def test_another_image_under_the_same_name_is_another_prefix(open_store, cells, tmp_path):
     copy = tmp_path / "cell.png"
     shutil.copy(cells.samples[0].path, copy)

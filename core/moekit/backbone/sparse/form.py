@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from moekit.errors import WeightsError
-from moekit.files import check_plain, sha256, write_tensors
+from moekit.files import check_plain, sha256, to_json, write_tensors
 
 _FORMAT = "moekit-sparse-form-1"
 _WHOLE = torch.int16
@@ -111,7 +111,7 @@ def save_form(form: SparseForm, path: Path) -> None:
         "format": _FORMAT,
         "architecture": form.architecture,
         "dense_sha256": form.dense_sha256,
-        "facts": json.dumps(dict(form.facts), sort_keys=True),
+        "facts": to_json(dict(form.facts), sort_keys=True),
     }
     write_tensors(path, tensors, header=header)
 

@@ -1,6 +1,6 @@
 """Pictures that loaders write once below the cache folder, from files that hold many of them.
 
-`CACHE/KIND/KEY/` holds lossless PNG files and `index.json`, written last, with the length of each.
+`CACHE/KIND/KEY/` holds lossless PNG files and `index.json`, written last, with the SHA-256 of each.
 The folder is written under another name and renamed, so it is whole or absent. One whose files are
 not those of its index is removed, and the damage is named. Nothing is forced to the disk, since a
 cache can be made again and there may be many thousand files.
@@ -8,6 +8,8 @@ cache can be made again and there may be many thousand files.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -18,7 +20,7 @@ from PIL import Image
 
 from moekit.backbone.sources import cache_folder
 from moekit.errors import DataError, StorageError
-from moekit.files import read_json, write_json
+from moekit.files import read_json, sha256, write_json
 
 _INDEX = "index.json"
 KEY_DIGITS = 32
@@ -40,7 +42,7 @@ def stored_pictures(kind: str, key: str, pictures: Iterable[tuple[str, np.ndarra
         StorageError: The cache cannot be written.
     """
     folder = cache_folder() / kind / key
-    if folder.is_dir():
+    if folder.is_dir() and not _is_of_lengths(folder):
         _check(folder)
         return folder
     temporary: Path | None = None
@@ -48,6 +50,8 @@ def stored_pictures(kind: str, key: str, pictures: Iterable[tuple[str, np.ndarra
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{key}.", suffix=".tmp"))
         _write(temporary, pictures)
+        if _is_of_lengths(folder):
+            shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():  # another process may have been first
             temporary.rename(folder)
     except OSError as error:
@@ -64,21 +68,31 @@ def stored_pictures(kind: str, key: str, pictures: Iterable[tuple[str, np.ndarra
 
 
 def _write(folder: Path, pictures: Iterable[tuple[str, np.ndarray]]) -> None:
-    lengths: dict[str, int] = {}
+    hashes: dict[str, str] = {}
     for name, pixels in pictures:
-        path = folder / name
-        Image.fromarray(pixels).save(path, format="PNG", compress_level=1)
-        lengths[name] = path.stat().st_size
-    write_json(folder / _INDEX, lengths)
+        memory = io.BytesIO()
+        Image.fromarray(pixels).save(memory, format="PNG", compress_level=1)
+        (folder / name).write_bytes(memory.getvalue())
+        hashes[name] = hashlib.sha256(memory.getvalue()).hexdigest()
+    write_json(folder / _INDEX, hashes)
+
+
+def _is_of_lengths(folder: Path) -> bool:
+    """Whether a folder was written by an earlier version, which noted lengths and no hashes."""
+    try:
+        known = read_json(folder / _INDEX)
+    except DataError:
+        return False
+    return isinstance(known, dict) and any(isinstance(value, int) for value in known.values())
 
 
 def _check(folder: Path) -> None:
-    """Checks that all files of the index are there, each of its length."""
+    """Checks that all files of the index are there, each with its content."""
     name = _INDEX
     try:
-        lengths = read_json(folder / _INDEX)
-        for name, length in lengths.items():
-            if (folder / name).stat().st_size != length:
+        hashes = read_json(folder / _INDEX)
+        for name, expected in hashes.items():
+            if sha256(folder / name) != expected:
                 break
         else:
             return

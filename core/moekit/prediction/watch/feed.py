@@ -6,14 +6,15 @@ import collections
 import dataclasses
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from moekit.data.content import Contents, stamp_of
 from moekit.data.stream import ReadSample
 from moekit.errors import ImageError
-from moekit.prediction.watch.source import Arrival, Arrivals, mark_of
+from moekit.prediction.watch.source import Arrival, Arrivals
 
 POLL = 0.1
 """Least time between two looks at the folder, in seconds; a look takes a fifth of the time at
@@ -31,16 +32,21 @@ class Ready:
         whole_at: When its file was found to be whole, by the clock of `Arrivals`, in seconds.
         read: The image; None where it cannot be read.
         error: Why it cannot be read; empty otherwise.
+        content: The hash of its file; empty where it is gone.
     """
 
     name: str
     whole_at: float
     read: ReadSample | None
     error: str
+    content: str = ""
 
 
 class Feed:
     """Looks at the folder, reads what is whole and waits while the queue is full.
+
+    A file whose content has a row under its name is passed over. Files of earlier starts are
+    compared when there is no new one.
 
     Used as a context, whose end stops the thread; what is in the queue then is lost from memory and
     is found again by the next start.
@@ -51,6 +57,8 @@ class Feed:
         length: Most images in the queue.
         once: Whether to end when everything that is there was handed over.
         idle: After how many seconds without a new image to end; None for never.
+        known: By name, the hash of the content that has a row, empty where it is not known.
+        contents: Hashes files.
 
     Attributes:
         greatest: Greatest length that the queue had.
@@ -60,10 +68,21 @@ class Feed:
     """
 
     def __init__(
-        self, arrivals: Arrivals, read: Read, *, length: int, once: bool, idle: float | None
+        self,
+        arrivals: Arrivals,
+        read: Read,
+        *,
+        length: int,
+        once: bool,
+        idle: float | None,
+        known: Mapping[str, str] | None = None,
+        contents: Contents | None = None,
     ) -> None:
         self._arrivals = arrivals
         self._read = read
+        self._known = dict(known or {})
+        self._contents = contents or Contents()
+        self._earlier: collections.deque[Arrival] = collections.deque()
         self._once, self._idle = once, idle
         self._queue: queue.Queue[Ready] = queue.Queue(length)
         self._whole: collections.deque[Arrival] = collections.deque()
@@ -143,8 +162,8 @@ class Feed:
         while not self._stop.is_set():
             if self._scan_if_due() and self._has_ended():
                 return
-            if self._whole:
-                ready = self._ready(self._whole.popleft())
+            if waiting := self._whole or self._earlier:
+                ready = self._ready(waiting.popleft())
                 if ready is not None:
                     self._put(ready)
             else:
@@ -154,35 +173,42 @@ class Feed:
         began = self._arrivals.clock()
         if began < self._next_scan:
             return False
-        self._whole.extend(self._arrivals.scan())
+        for arrival in self._arrivals.scan():
+            (self._earlier if arrival.earlier else self._whole).append(arrival)
         self.greatest_backlog = max(self.greatest_backlog, len(self._whole))
         now = self._arrivals.clock()
-        if self._whole or self._arrivals.waiting:
+        if self._whole or self._earlier or self._arrivals.waiting:
             self._active_at = now
         self._next_scan = now + max(POLL, 4 * (now - began))
         return True
 
     def _has_ended(self) -> bool:
-        if self._whole or self._arrivals.waiting:
+        if self._whole or self._earlier or self._arrivals.waiting:
             return False
         idle = self._arrivals.clock() - self._active_at
         return self._once or (self._idle is not None and idle >= self._idle)
 
     def _ready(self, arrival: Arrival) -> Ready | None:
-        """The image; None where its file is waited for again."""
+        """The image; None where its file is waited for again, or has a row as it is."""
+        known = self._known.get(arrival.name)
+        if known and known == self._contents.of(arrival.path):
+            return None
         read, reason = None, ""
         try:
             read = self._read(arrival.path)
         except ImageError as error:
             reason = error.what
-        changed = mark_of(arrival.path) not in (arrival.mark, None)
+        content = self._contents.of(arrival.path) if read is None else read.content
+        changed = stamp_of(arrival.path) not in (arrival.mark, None)
         if (reason or changed) and self._arrivals.wait_again(arrival, reason):
             return None
+        self._known[arrival.name] = content
         return Ready(
             name=arrival.name,
             whole_at=arrival.whole_at,
             read=read,
             error=reason,
+            content=content,
         )
 
     def _put(self, ready: Ready) -> None:

@@ -21,10 +21,12 @@ import torch
 from PIL import Image
 
 from moekit.contract.answers import Answer, Item
+from moekit.data.content import Contents
 from moekit.data.pictures import LONG_SIDE
 from moekit.data.stream import ReadSample, batch_of, read_sample
 from moekit.errors import MoekitError
 from moekit.files import write_json
+from moekit.prediction.earlier import CONTENT
 from moekit.prediction.predict import read_rows
 from moekit.prediction.watch.drift import ProcessDrift
 from moekit.prediction.watch.feed import Feed, Ready
@@ -51,6 +53,8 @@ def watch(
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """Scores images as they arrive; what earlier calls have scored is not scored again.
+
+    An image is known by its content: another one of a name that was scored is scored again.
 
     Args:
         job: What to do.
@@ -100,14 +104,17 @@ class _Line:
         self._golden_facts: dict[str, Any] | None = None
         self._golden_due = job.golden_every or 0
         self._written, self._written_rows = time.monotonic(), -1
-        self._drift_told = self._lag_told = False
+        self._drift_told = self._lag_told = self._again_told = False
         self._trouble_told = ""
         self._remarks_told: tuple[str, ...] = ()
 
     def run(self, stop: threading.Event) -> dict[str, Any]:
         """Scores until the end; returns the summary, which is written whatever happens."""
         if self._tally.earlier:
-            self._tell(f"{self._tally.earlier} images have a row already and are passed over")
+            self._tell(
+                f"{self._tally.earlier} images have a row already; those that are as they were are "
+                "passed over"
+            )
         ended = "failed"
         try:
             with Journal(self._journal, self._job.provenance) as journal:
@@ -126,13 +133,22 @@ class _Line:
 
     def _make_feed(self) -> Feed:
         job = self._job
-        arrivals = Arrivals(job.folder, seen=self._tally.names, settle=job.settle, tries=job.tries)
+        known, contents = dict(self._tally.contents), Contents()
+        arrivals = Arrivals(job.folder, seen=known, settle=job.settle, tries=job.tries)
         pictures = None if job.overlays == "none" else LONG_SIDE
 
         def read(path: Path) -> ReadSample:
-            return read_sample(path, self._answerer.preprocess, pictures)
+            return read_sample(path, self._answerer.preprocess, pictures, contents=contents)
 
-        return Feed(arrivals, read, length=job.queue, once=job.once, idle=job.idle)
+        return Feed(
+            arrivals,
+            read,
+            length=job.queue,
+            once=job.once,
+            idle=job.idle,
+            known=known,
+            contents=contents,
+        )
 
     def _consume(self, journal: Journal, stop: threading.Event) -> str:
         while not stop.is_set():
@@ -147,6 +163,12 @@ class _Line:
 
     def _finish(self, batch: Sequence[Ready], journal: Journal) -> None:
         """Scores a batch and writes its rows."""
+        if len({one.name for one in batch}) < len(batch):  # a name that was used again meanwhile
+            for one in batch:
+                self._finish([one], journal)
+            return
+        for one in batch:
+            self._forget(one.name)
         answered, seconds = self._answers(batch)
         rows = list(self._rows(batch, answered))
         journal.append(rows)
@@ -186,7 +208,19 @@ class _Line:
                 row = self._answerer.row(
                     one.name, answer, overlay=overlay, remarks=one.read.remarks
                 )
-            yield {**row, "time": now()}
+            yield {**row, CONTENT: one.content, "time": now()}
+
+    def _forget(self, name: str) -> None:
+        """Removes the overlay of an image that is scored again, and says so the first time."""
+        if name not in self._tally.contents:
+            return
+        self._overlays.forget(name)
+        if not self._again_told:
+            self._again_told = True
+            self._tell(
+                f"{name} was scored with another content, or by a version that did not record it; "
+                "it is scored again, as all such images; summary.json counts them"
+            )
 
     def _overlay(self, picture: Image.Image | None, item: Item, answer: Answer) -> str:
         if picture is None or not self._overlays.wants(answer.verdict):

@@ -51,11 +51,20 @@ class KeptOverlays:
         Raises:
             StorageError: It cannot be written.
         """
+        self.forget(name)
         overlay = f"{FOLDER}/{fitting_name(self._out / FOLDER, name, '.jpg')}"
         save_jpeg(self._out / overlay, picture)
         self._kept.append(self._out / overlay)
         self._remove_oldest()
         return overlay
+
+    def forget(self, name: str) -> None:
+        """Removes the overlay of an image, if there is one."""
+        path = self._out / FOLDER / fitting_name(self._out / FOLDER, name, ".jpg")
+        if path.is_file():
+            path.unlink(missing_ok=True)
+            if path in self._kept:
+                self._kept.remove(path)
 
     def _remove_oldest(self) -> None:
         while len(self._kept) > self._keep:

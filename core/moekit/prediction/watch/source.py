@@ -1,8 +1,8 @@
 """New image files below a folder, and when each of them is whole.
 
-A file is whole once its size and its time of change have stayed the same for the settle time. One
+A file is whole once its size and its times of change have stayed the same for the settle time. One
 that cannot be read all the same is waited for twice as long each time, since its writer may have
-paused; one that changes begins anew.
+paused; one that changes begins anew, after it was scored too, since names are used again.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from moekit.data.content import Stamp, stamp_of
 from moekit.data.images import relative_id, walk_images
 from moekit.data.suffixes import is_picture_name
 from moekit.errors import DataError
-
-Mark = tuple[int, int]
-"""Size in bytes and time of change in nanoseconds."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -29,31 +27,36 @@ class Arrival:
         name: Its path below the folder, as `relative_id` gives it.
         raw: The same as the file system writes it.
         path: Its path.
-        mark: Its size and time of change when it was last looked at.
+        mark: Its size and times of change when it was last looked at.
         since: When it was first seen with them, by the clock of `Arrivals`, in seconds.
         wait: For how long they must stay the same, in seconds.
         whole_at: When it was first found to be whole.
         tries: How often it was read in vain since it changed.
         reason: Why it could not be read; empty where it was not tried.
+        earlier: Whether an earlier start scored a file of that name.
     """
 
     name: str
     raw: str
     path: Path
-    mark: Mark
+    mark: Stamp
     since: float
     wait: float
     whole_at: float = 0.0
     tries: int = 0
     reason: str = ""
+    earlier: bool = False
 
 
 class Arrivals:
-    """The files of a folder that were not scored yet. For one thread.
+    """The files of a folder that are new, or have changed since they were handed out.
+
+    For one thread.
 
     Args:
         folder: Where images arrive, at any depth.
-        seen: Names that were scored earlier; they are passed over.
+        seen: Names that earlier starts have scored; their files are handed out once too, to see
+            whether their content is what was scored.
         settle: For how long a file must not change, in seconds.
         tries: How often a file is read before it counts as unreadable.
         clock: Seconds that never go back.
@@ -86,7 +89,7 @@ class Arrivals:
         self._seen = seen
         self._settle = settle
         self._tries = tries
-        self._handed_out: set[str] = set()
+        self._handed_out: dict[str, Stamp] = {}
         self._waiting: dict[str, Arrival] = {}
 
     @property
@@ -98,14 +101,14 @@ class Arrivals:
         """Looks at the folder.
 
         Returns:
-            The files that are whole now, the oldest first, each once; and those that vanished after
-            they had been read in vain, with the reason.
+            The files that are whole now, the oldest first, each once and again when it has changed;
+            and those that vanished after they had been read in vain, with the reason.
         """
         self.trouble = ""
         there: set[str] = set()
         for here, base in walk_images(self._folder, onerror=self._note, is_wanted=is_picture_name):
             raw = f"{here}/{base}"[self._prefix :]
-            if raw not in self._handed_out and self._look(raw):
+            if self._look(raw):
                 there.add(raw)
         whole = [
             raw
@@ -125,7 +128,7 @@ class Arrivals:
         Returns:
             Whether it is handed out again; else it has been tried often enough.
         """
-        if (mark := mark_of(arrival.path)) == arrival.mark:
+        if (mark := stamp_of(arrival.path)) == arrival.mark:
             arrival.tries += 1
             arrival.reason = reason
             arrival.wait *= 2
@@ -134,47 +137,41 @@ class Arrivals:
         if mark is None or arrival.tries >= self._tries:
             return False
         arrival.since = self.clock()
-        self._handed_out.discard(arrival.raw)
+        self._handed_out.pop(arrival.raw, None)
         self._waiting[arrival.raw] = arrival
         return True
 
     def _look(self, raw: str) -> bool:
-        """Whether a file is there that was not scored."""
+        """Whether a file is there that was not handed out as it is now."""
         arrival = self._waiting.get(raw)
         path = Path(self._folder, raw) if arrival is None else arrival.path
-        mark = mark_of(path)
-        if mark is None:
+        mark = stamp_of(path)
+        if mark is None or mark == self._handed_out.get(raw):
             return False
         if arrival is None:
             name = relative_id(path, self._folder)
-            if name in self._seen:
-                self._handed_out.add(raw)
-                return False
             self._waiting[raw] = Arrival(
-                name=name, raw=raw, path=path, mark=mark, since=self.clock(), wait=self._settle
+                name=name,
+                raw=raw,
+                path=path,
+                mark=mark,
+                since=self.clock(),
+                wait=self._settle,
+                earlier=raw not in self._handed_out and name in self._seen,
             )
         elif mark != arrival.mark:
             self._renew(arrival, mark)
         return True
 
-    def _renew(self, arrival: Arrival, mark: Mark) -> None:
+    def _renew(self, arrival: Arrival, mark: Stamp) -> None:
         arrival.mark, arrival.since, arrival.wait = mark, self.clock(), self._settle
         arrival.tries, arrival.reason, arrival.whole_at = 0, "", 0.0
 
     def _hand_out(self, raw: str) -> Arrival:
-        self._handed_out.add(raw)
         arrival = self._waiting.pop(raw)
+        self._handed_out[raw] = arrival.mark
         arrival.whole_at = arrival.whole_at or self.clock()
         return arrival
 
     def _note(self, error: OSError) -> None:
         self.trouble = f"{error.filename} cannot be listed ({error.strerror or error})"
-
-
-def mark_of(path: Path) -> Mark | None:
-    """Size and time of change of a file; None where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns

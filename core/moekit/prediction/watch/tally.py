@@ -11,6 +11,7 @@ from typing import Any
 from moekit.data.remarks import RemarkTally
 from moekit.errors import DataError
 from moekit.files import read_json
+from moekit.prediction.earlier import CONTENT
 from moekit.prediction.watch.drift import ProcessDrift, Shift
 from moekit.prediction.watch.latency import Durations
 from moekit.runs.facts import now
@@ -30,8 +31,9 @@ class LineTally:
     def __init__(
         self, rows: Iterable[Row], *, monitor: str, drift: ProcessDrift, batch_size: int
     ) -> None:
-        self.names: set[str] = set()
-        """Names of all images that have a row."""
+        self.contents: dict[str, str] = {}
+        """By name, the hash of the content that was scored last; empty where no row says it."""
+        self._rows = self._again = 0
         self.shift: Shift | None = None
         self.remarks = RemarkTally()
         """What was guessed of the files."""
@@ -44,7 +46,7 @@ class LineTally:
         self._passes = 0
         for row in rows:
             self._count(row)
-        self.earlier = len(self.names)
+        self.earlier = self._rows
         """How many images have a row from earlier starts."""
         self._began: float | None = None
 
@@ -55,7 +57,7 @@ class LineTally:
     @property
     def session(self) -> int:
         """How many images this start has scored or found unreadable."""
-        return len(self.names) - self.earlier
+        return self._rows - self.earlier
 
     def add(self, row: Row, *, latency: float, scoring: float | None) -> None:
         """Counts a row that was written.
@@ -85,7 +87,8 @@ class LineTally:
         """Counts, durations, rates and drift, for the summary."""
         seconds = 0.0 if self._began is None else time.monotonic() - self._began
         return {
-            "n": len(self.names),
+            "n": self._rows,
+            "again": self._again,
             "verdicts": dict(sorted(self._verdicts.items())),
             "session": {
                 "n": self.session,
@@ -102,7 +105,9 @@ class LineTally:
         }
 
     def _count(self, row: Row) -> None:
-        self.names.add(row["file"])
+        self._rows += 1
+        self._again += row["file"] in self.contents
+        self.contents[row["file"]] = row.get(CONTENT) or ""
         self._verdicts[row["verdict"]] += 1
         self.remarks.add(row["file"], remarks_in(row))
         number = row[self._monitor]

@@ -6,7 +6,7 @@ Shapes: B items, C classes.
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 
 from moekit.contract.answers import Item, TaskContext
 from moekit.contract.outputs import Outputs
+from moekit.files import to_json
 from moekit.tasks.classify.point import LabelPoint
 from moekit.tasks.classify.refusal import refused_rows
 from moekit.tasks.classify.tally import probabilities
@@ -54,11 +55,15 @@ class ClassAnswer:
             "probability": self.monitor,
             "second": second[0],
             "second_probability": second[1],
-            "top": json.dumps(
-                [[name, round(value, 6)] for name, value in self.top], ensure_ascii=False
+            "top": to_json(
+                [[name, _rounded(value)] for name, value in self.top], ensure_ascii=False
             ),
             "unlike": self.unlike,
         }
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
 
 
 def merge_views(views: Sequence[Outputs]) -> Outputs:

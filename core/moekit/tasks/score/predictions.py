@@ -171,7 +171,7 @@ class Predictions:
                     name.removeprefix(_FACT): tuple(row[name] for row in rows) for name in facts
                 },
             )
-        except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
+        except (OSError, KeyError, ValueError, TypeError, OverflowError, csv.Error) as error:
             raise DataError(
                 f"the predictions cannot be read ({error})",
                 whose=str(path),

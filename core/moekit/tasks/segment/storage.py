@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from moekit.errors import DataError
-from moekit.files import atomic_path, atomic_text
+from moekit.files import atomic_path, atomic_text, to_json
 from moekit.tables import CsvWriter
 from moekit.tasks.segment.metrics import class_iou
 from moekit.tasks.segment.tally import SegmentTally
@@ -53,7 +54,7 @@ def save_tallies(folder: Path, stem: str, tallies: Sequence[SegmentTally]) -> li
         "subtypes": first.subtypes,
         "facts": dict(first.facts),
     }
-    text = json.dumps(about, ensure_ascii=False).encode()
+    text = to_json(about, ensure_ascii=False).encode()
     arrays = {"about": np.frombuffer(text, dtype=np.uint8)}
     for number, tally in enumerate(tallies):
         arrays |= {f"{name}.{number}": getattr(tally, name) for name in _COUNTS}
@@ -85,7 +86,16 @@ def load_tallies(folder: Path, stem: str) -> tuple[SegmentTally, ...]:
         if not tallies or len(arrays) != len(_COUNTS) * len(tallies):
             raise ValueError(f"it holds {len(arrays)} arrays for {about['models']} models")
         return tallies
-    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise DataError(
             f"the counts of the answers cannot be read ({error})",
             whose=str(path),

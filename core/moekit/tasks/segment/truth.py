@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable
 import numpy as np
 
 from moekit.data.class_masks import read_classes
+from moekit.data.content import stamp_of
 from moekit.data.geometry import Frame, Size
 from moekit.data.images import read_size
 from moekit.data.mask_table import IGNORED
@@ -91,13 +92,12 @@ def placed_truth(sample: Sample, frame: Frame, *, stride: int = STRIDE) -> np.nd
 
     if sample.mask is None:
         return make()
-    try:
-        state = sample.mask.stat()
-    except OSError:
+    stamp = stamp_of(sample.mask)
+    if stamp is None:
         return make()  # which says what is wrong
     table = sample.mask_table
     known = None if table is None else repr(table)
-    key = (sample.mask, state.st_mtime_ns, state.st_size, known, sample.window, frame, stride)
+    key = (sample.mask, stamp, known, sample.window, frame, stride)
     return _kept(key, make)
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from moekit.backbone.model import MoEBackbone
 from moekit.data.stream import Preprocess
+from moekit.errors import WeightsError
 from moekit.moe.specialists import Grid
 from moekit.runtime.device import Arithmetic, autocast
 from moekit.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -92,6 +93,7 @@ def distil(
     Raises:
         DataError: The checkpoint cannot be used.
         StorageError: It cannot be written.
+        WeightsError: A loss is not finite.
     """
     trained = _Trained(backbone)
     groups = [
@@ -109,6 +111,14 @@ def distil(
         while progress.step < recipe.steps:
             _set_rate(optimizer, recipe, progress.step)
             loss = _step(backbone, files, recipe, progress.step, preprocess, arithmetic)
+            if not loss.isfinite():
+                raise WeightsError(
+                    f"the loss of step {progress.step + 1} is {float(loss.detach())}, so the "
+                    "weights are lost",
+                    whose="the distillation",
+                    fix="choose a lower rate, delete the unfinished work and begin again",
+                    code="weights/not-finite",
+                )
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(trained.parameters(), 1.0)

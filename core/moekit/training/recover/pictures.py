@@ -6,6 +6,7 @@ Shapes: B images, S side of the input.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from moekit.data.content import Contents
 from moekit.data.images import read_image, read_remarked, relative_id
 from moekit.data.remarks import RemarkTally
 from moekit.data.samples import Skipped
@@ -34,12 +36,23 @@ class Pictures:
         held_out: Files for the figures alone.
         unreadable: How many files could not be read.
         notes: Sentences on what was left out or guessed.
+        contents: Hashes the files.
     """
 
     train: tuple[Path, ...]
     held_out: tuple[Path, ...]
     unreadable: int
     notes: tuple[str, ...] = ()
+    contents: Contents = dataclasses.field(default_factory=Contents, compare=False)
+
+    def content(self) -> str:
+        """SHA-256 of the bytes of all pictures as they are now, those held out apart."""
+        digest = hashlib.sha256()
+        for name, files in (("train", self.train), ("held out", self.held_out)):
+            digest.update(f"{name} {len(files)}".encode())
+            for file in files:
+                digest.update(self.contents.of(file).encode())
+        return digest.hexdigest()
 
 
 def split_pictures(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +16,8 @@ from torch import Tensor
 from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sparse.form import SparseForm, load_form, save_form
 from moekit.data.stream import Preprocess
-from moekit.errors import UsageError
-from moekit.files import read_json, write_json
+from moekit.errors import DataError, UsageError
+from moekit.files import read_json, sha256, to_json, write_json
 from moekit.runs.facts import machine, now, versions
 from moekit.runtime.device import Arithmetic, pick_arithmetic
 from moekit.training.recover.distil import DistilRecipe, distil
@@ -25,6 +26,7 @@ from moekit.training.recover.quality import health, nearness, shaped
 from moekit.training.recover.refit import refit
 from moekit.training.recover.student import trained_form
 
+_logger = logging.getLogger(__name__)
 _FIT_BATCH = 16
 _CURVE = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 15, 16)
 _TOLD_SECONDS = 30.0
@@ -82,13 +84,15 @@ def recover(
         The facts that the form's file carries.
 
     Raises:
+        DataError: The pictures changed while they were learned from.
         UsageError: There is unfinished work and `resume` is off, or it is another's.
     """
     began = time.monotonic()
     pictures = split_pictures(task.images, seed=task.recipe.seed, limit=task.limit)
     for note in pictures.notes:
         on_line(note)
-    _open_work(task, dense, pictures)
+    content = pictures.content()
+    _open_work(task, dense, pictures, content)
     preprocess = Preprocess(size=task.image_size, mean=dense.mean, std=dense.std)
     device = next(dense.parameters()).device
     arithmetic = pick_arithmetic("auto", device)
@@ -131,6 +135,7 @@ def recover(
             "held_out": len(pictures.held_out),
             **({"notes": list(pictures.notes)} if pictures.notes else {}),
         },
+        pictures_sha256=content,
         after_fit=fitted_near.as_json(),
         nearness={str(k): value.as_json() for k, value in curve.items()},
         health=health(student, held_out, top_k=task.recipe.top_k),
@@ -140,12 +145,19 @@ def recover(
         versions=versions(),
         machine=machine(),
     )
+    if pictures.content() != content:
+        raise DataError(
+            "the pictures have changed while they were learned from",
+            whose=str(task.images),
+            fix=f"let nothing write to them, delete {task.work} and begin again",
+            code="data/changed",
+        )
     save_form(form, task.out)
     shutil.rmtree(task.work, ignore_errors=True)
     return dict(form.facts)
 
 
-def _open_work(task: Recovery, dense: MoEBackbone, pictures: Pictures) -> None:
+def _open_work(task: Recovery, dense: MoEBackbone, pictures: Pictures, content: str) -> None:
     """Notes what is asked for, or checks that unfinished work was asked for in the same way."""
     request = {
         "dense_sha256": dense.provenance.sha256,
@@ -153,6 +165,7 @@ def _open_work(task: Recovery, dense: MoEBackbone, pictures: Pictures) -> None:
         "passes": task.passes,
         "image_size": task.image_size,
         "pictures": [len(pictures.train), len(pictures.held_out)],
+        "pictures_sha256": content,
         "recipe": dataclasses.asdict(task.recipe),
     }
     noted = task.work / "request.json"
@@ -166,7 +179,15 @@ def _open_work(task: Recovery, dense: MoEBackbone, pictures: Pictures) -> None:
             fix="pass --resume to go on with it, delete the folder, or choose another --out",
             code="usage/exists",
         )
-    if read_json(noted) != json.loads(json.dumps(request)):
+    known = read_json(noted)
+    if isinstance(known, dict) and "pictures_sha256" not in known:
+        _logger.warning(
+            "%s does not say what its pictures were, since an earlier version began it: whether "
+            "they have changed is not known",
+            noted,
+        )
+        del request["pictures_sha256"]
+    if known != json.loads(to_json(request)):
         raise UsageError(
             "the unfinished work was begun with other options, pictures or weights",
             whose=str(task.work),
@@ -184,9 +205,11 @@ def _fitted(
     on_progress: Callable[[str, int, int], None],
 ) -> SparseForm:
     """The form after the fit block by block; read back where it was finished before."""
-    stored = task.work / "fitted.safetensors"
-    if stored.exists():
-        return load_form(stored)
+    stored, noted = task.work / "fitted.safetensors", task.work / "fitted.json"
+    if stored.exists() and noted.exists():
+        if read_json(noted) == {"sha256": sha256(stored)}:
+            return load_form(stored)
+        _logger.warning("%s has changed since it was written; the fit is made again", stored)
     if not task.passes:
         return task.start
     fitted = refit(
@@ -199,6 +222,7 @@ def _fitted(
         progress=lambda done, total: on_progress("fit, blocks", done, total),
     )
     save_form(fitted, stored)
+    write_json(noted, {"sha256": sha256(stored)})
     return load_form(stored)
 
 

@@ -9,7 +9,6 @@ Shapes: B images, P patches, F features, C components, M members, R prototypes, 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from moekit import DataError
+from moekit.files import to_json
 from moekit_industrial.anomaly.cells import cluster
 from moekit_industrial.anomaly.foreground import Foreground, fit_foreground, shows_part
 from moekit_industrial.anomaly.head import MemoryHead, centred, worst
@@ -199,7 +199,7 @@ class MemoryLearner:
     def _keep(self, products: Mapping[str, _Product]) -> None:
         head, learned = self._head, list(products.values())
         head.memory.fill([product.members for product in learned])
-        names = json.dumps(list(products)).encode()
+        names = to_json(list(products)).encode()
         head.names = torch.tensor(list(names), dtype=torch.uint8, device=self._device)
         head.prototypes_RF = torch.cat([product.prototypes_RF for product in learned])
         counts = torch.tensor([len(product.prototypes_RF) for product in learned])

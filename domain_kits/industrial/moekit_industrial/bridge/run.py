@@ -33,7 +33,7 @@ from moekit import (
 from moekit.backbone import WeightFile
 from moekit.data import Preprocess
 from moekit.evaluation import Passed, PictureSpool, draw_worst, summarise
-from moekit.files import atomic_text, check_writable, write_json
+from moekit.files import atomic_text, check_writable, sha256, write_json
 from moekit.runs import machine, now, plugin_facts, versions
 from moekit.runtime import resolve
 from moekit.tables import CsvWriter
@@ -211,8 +211,9 @@ def _evaluate(
         "created": now(),
         "command": job.command,
     }
-    judge.save(job.out, "validation", (validation,))
-    judge.save(job.out, "predictions", (predictions,))
+    written = judge.save(job.out, "validation", (validation,))
+    written += judge.save(job.out, "predictions", (predictions,))
+    result["files"] = {name: sha256(job.out / name) for name in written}
     _write_raw(job.out / "raw_scores.csv", raw)
     _draw_worst(job.out / "overlays", passes["test"], spool, predictions, point, context)
     write_json(job.out / "result.json", result)

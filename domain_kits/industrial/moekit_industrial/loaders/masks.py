@@ -106,9 +106,17 @@ def single_mask(masks: tuple[Path, ...]) -> Path | None:
         return masks[0] if masks else None
     hashes = "".join(sha256(mask) for mask in masks)
     path = cache_folder() / "masks" / f"{hashlib.sha256(hashes.encode()).hexdigest()[:32]}.png"
-    if not path.is_file():
-        size_hw = read_size(masks[0])
-        union_HW = np.any([read_mask(mask, size_hw) for mask in masks], axis=0)
+    size_hw = read_size(masks[0])
+    union_HW = np.any([read_mask(mask, size_hw) for mask in masks], axis=0)
+    if not _holds(path, union_HW):
         with atomic_path(path) as temporary:
             Image.fromarray(union_HW.astype(np.uint8) * 255).save(temporary, format="PNG")
     return path
+
+
+def _holds(path: Path, union_HW: np.ndarray) -> bool:
+    """Whether a stored mask is there and is this one still."""
+    try:
+        return path.is_file() and np.array_equal(read_mask(path, union_HW.shape), union_HW)
+    except ImageError:
+        return False

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pydicom
 
 from moekit_medical.dicom.assemble import assemble
@@ -31,6 +34,14 @@ class Series:
     name: str
     volume: Volume
     files: tuple[str, ...]
+
+    @functools.cached_property
+    def content(self) -> str:
+        """SHA-256 of the voxels in HU and of where they lie; uids and names take no part."""
+        digest = hashlib.sha256(repr(self.volume.hu_DHW.shape).encode())
+        digest.update(np.ascontiguousarray(self.volume.hu_DHW, dtype=np.float32).data)
+        digest.update(np.ascontiguousarray(self.volume.affine, dtype=np.float64).data)
+        return digest.hexdigest()
 
 
 def read_inputs(

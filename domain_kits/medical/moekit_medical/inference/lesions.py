@@ -68,6 +68,7 @@ class LesionRecord:
         volume = self.series.volume
         return {
             "series": self.series.name,
+            "content_sha256": self.series.content,
             "status": self.status,
             "reason": self.reason,
             "slices": len(volume.hu_DHW),

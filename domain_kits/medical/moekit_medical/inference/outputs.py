@@ -22,10 +22,10 @@ MOST_OVERLAYS = 20
 MOST_REPORTED = 100
 """Findings in report.dcm; a Structured Report of more takes long to make and to read."""
 
-_FILES = ("findings.json", "findings.csv", "candidates.csv", "segmentation.dcm", "report.dcm")
+FILES = ("findings.json", "findings.csv", "candidates.csv", "segmentation.dcm", "report.dcm")
 
 
-def clear(folder: Path, *, files: Sequence[str] = _FILES) -> None:
+def clear(folder: Path, *, files: Sequence[str] = FILES) -> None:
     """Removes what an earlier call wrote, and nothing else.
 
     Args:
@@ -53,7 +53,7 @@ def clear(folder: Path, *, files: Sequence[str] = _FILES) -> None:
         ) from None
 
 
-def discard(folder: Path, *, files: Sequence[str] = _FILES) -> None:
+def discard(folder: Path, *, files: Sequence[str] = FILES) -> None:
     """Removes what was written of a series that failed, as far as it can be; see `clear`."""
     with contextlib.suppress(StorageError):
         clear(folder, files=files)

@@ -21,6 +21,7 @@ class SeriesRecord:
     Attributes:
         name: Token of the series, and the folder of its files.
         status: Whether it was scored.
+        content: SHA-256 of its voxels and their places.
         reason: Why it failed; empty otherwise.
         slices: How many.
         spacing_mm: Distance of slices, rows and columns.
@@ -37,6 +38,7 @@ class SeriesRecord:
 
     name: str
     status: Status
+    content: str = ""
     reason: str = ""
     slices: int
     spacing_mm: tuple[float, ...]
@@ -53,6 +55,7 @@ class SeriesRecord:
         """The record for series.json, with the number of findings in place of them."""
         return {
             "series": self.name,
+            "content_sha256": self.content,
             "status": self.status,
             "reason": self.reason,
             "slices": self.slices,
@@ -73,6 +76,7 @@ def begin_record(series: Series, status: Status, **more: Any) -> SeriesRecord:
     return SeriesRecord(
         name=series.name,
         status=status,
+        content=series.content,
         slices=len(series.volume.hu_DHW),
         spacing_mm=series.volume.spacing_mm,
         repairs=series.volume.repairs,

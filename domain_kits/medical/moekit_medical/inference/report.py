@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import jinja2
 from PIL import Image
 
-from moekit.files import atomic_text
+from moekit.files import atomic_text, to_json
 from moekit_medical.findings.overlay import draw_overlay
 from moekit_medical.findings.record import DISCLAIMER, Finding
 from moekit_medical.inference.outputs import MOST_OVERLAYS
@@ -138,4 +137,4 @@ def _plain(value: Any) -> str:
     """A value as text."""
     if isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return to_json(value, ensure_ascii=False, sort_keys=True)

@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-import json
 import os
 import shutil
 import tempfile
@@ -25,7 +24,7 @@ from PIL import Image
 
 from moekit import DataError, StorageError
 from moekit.backbone import cache_folder
-from moekit.files import read_json, sha256
+from moekit.files import read_json, sha256, to_json
 
 INDEX = "index.json"
 KEY_DIGITS = 16
@@ -127,7 +126,7 @@ def _write(place: Path, write: Callable[[Writer], None]) -> None:
     try:
         writer = Writer(temporary)
         write(writer)
-        index = json.dumps({"images": writer.images, "notes": writer.notes})
+        index = to_json({"images": writer.images, "notes": writer.notes})
         (temporary / INDEX).write_text(index, encoding="utf-8")
         try:
             temporary.rename(place)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from moekit.files import to_json
 from moekit_medical.loaders.cache import Cached, Writer
 from moekit_medical.loaders.crops import turn_to_patient
 from moekit_medical.loaders.facts import facts_of_scan
@@ -167,4 +168,4 @@ def _pixel_mm2(volume: Volume) -> float:
 
 def _note(writer: Writer, name: str, **known: Any) -> None:
     blank = {"reason": "", "step_mm": 0.0, "area_mm2": {}, "blank": {}, "facts": {}}
-    writer.note(name, json.dumps({**blank, **known}))
+    writer.note(name, to_json({**blank, **known}))

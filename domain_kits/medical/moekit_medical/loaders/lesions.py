@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from moekit import DataError, Dataset, DatasetSpec, ImageError, MaskTable, Sample, Skipped
 from moekit.data import check_file, complete_splits, parse_source
-from moekit.files import sha256
+from moekit.files import sha256, to_json
 from moekit_medical.dicom.assemble import assemble
 from moekit_medical.loaders.cache import Writer, cached, key_of
 from moekit_medical.loaders.crops import CropError
@@ -92,7 +91,7 @@ def load_lesions(path: Path | None, seed: int) -> Dataset:
         cases = cases_of_folder(found, files.labels, salt=salt)
     else:
         cases = cases_of_table(table, folder, found, files.labels)
-    asked = json.dumps([VERSION, WINDOW_WORDS, negatives, names.patterns])
+    asked = to_json([VERSION, WINDOW_WORDS, negatives, names.patterns])
     scans = _scans(cases, found, asked=asked, negatives=negatives, salt=salt)
     loose = [] if table else list(loose_labels(found, files.labels))
     dataset, places = _dataset(cases, scans, patient_groups(cases, found), salt)
@@ -170,7 +169,7 @@ def _content(case: Case) -> str:
     """What the slices of a case depend on beside the files of its series."""
     name = case.uid if case.file is None else ""
     labels = [(one.kind, one.digest, one.problem, sorted(one.series)) for one in case.labels]
-    return json.dumps([name, labels])
+    return to_json([name, labels])
 
 
 def _write_unit(

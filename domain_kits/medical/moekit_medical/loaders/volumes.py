@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from moekit import Dataset, Sample, Skipped
 from moekit.data import SPLITS
+from moekit.files import to_json
 from moekit_medical.loaders.cache import Cached, Writer, cached, key_of
 from moekit_medical.loaders.crops import CROP_MM, PIXEL_MM, STEP_MM, CropError, Form, Stack
 from moekit_medical.loaders.facts import subtypes_of_rows
@@ -109,7 +109,7 @@ def write_crops(
         DataError: An image in the cache was damaged.
         StorageError: The cache cannot be written.
     """
-    lines = json.dumps([(row.line, sorted(row.cells.items())) for row in rows])
+    lines = to_json([(row.line, sorted(row.cells.items())) for row in rows])
     low, high = form.window
     shown = f"{_VERSION},{CROP_MM},{PIXEL_MM},{low!r},{high!r}"
     if form.slices > 1:

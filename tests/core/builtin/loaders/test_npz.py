@@ -2,6 +2,7 @@
 
 import collections
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -118,7 +119,7 @@ def test_the_second_time_nothing_is_written(tmp_path, monkeypatch):
     assert {s.path: s.path.stat().st_mtime_ns for s in second.samples} == stamps
 
 
-@pytest.mark.parametrize("damage", ["shorter", "missing", "index", "index of no names"])
+@pytest.mark.parametrize("damage", ["shorter", "missing", "changed", "index", "index of no names"])
 def test_a_damaged_cache_is_named_and_written_again_the_next_time(tmp_path, damage):
     path = save(tmp_path, arrays())
     sample = load_npz(path, 0).samples[5]
@@ -127,11 +128,23 @@ def test_a_damaged_cache_is_named_and_written_again_the_next_time(tmp_path, dama
         sample.path.write_bytes(whole[:-9])
     elif damage == "missing":
         sample.path.unlink()
+    elif damage == "changed":
+        sample.path.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
     else:
         (sample.path.parent / "index.json").write_text("{" if damage == "index" else "[]")
     with refused("data/damaged-cache", match="index" if "index" in damage else sample.path.name):
         load_npz(path, 0)
     assert load_npz(path, 0).samples[5].path.read_bytes() == whole
+
+
+def test_a_cache_of_an_earlier_version_that_noted_lengths_is_written_again(tmp_path):
+    path = save(tmp_path, arrays())
+    sample = load_npz(path, 0).samples[5]
+    whole, index = sample.path.read_bytes(), sample.path.parent / "index.json"
+    index.write_text(json.dumps({sample.path.name: len(whole)}))
+    sample.path.write_bytes(bytes(len(whole)))
+    assert load_npz(path, 0).samples[5].path.read_bytes() == whole
+    assert len(json.loads(index.read_text())[sample.path.name]) == 64
 
 
 def test_an_interrupted_writing_leaves_nothing(cache):

@@ -62,10 +62,38 @@ def test_files_come_in_the_order_in_which_they_were_written(arrivals, clock, tmp
     assert names(arrivals.scan()) == ["b.png", "a.png", "c.png"]
 
 
-def test_names_that_were_scored_other_files_and_hidden_ones_are_passed_over(
+def test_files_of_names_that_were_scored_are_handed_out_once_to_be_compared(
     arrivals, clock, tmp_path
 ):
-    for name in ("old.png", "notes.txt", ".hidden.png", ".tmp/x.png"):
+    write(tmp_path / "in" / "old.png", "-", 1)
+    write(tmp_path / "in" / "new.png", "-", 2)
+    arrivals.scan()
+    clock.now += 1
+    assert [(one.name, one.earlier) for one in arrivals.scan()] == [
+        ("old.png", True),
+        ("new.png", False),
+    ]
+    clock.now += 5
+    assert arrivals.scan() == []
+
+
+def test_a_file_that_changes_after_it_was_handed_out_is_handed_out_again(arrivals, clock, tmp_path):
+    path = tmp_path / "in" / "a.png"
+    write(path, "one", 1)
+    arrivals.scan()
+    clock.now += 1
+    assert names(arrivals.scan()) == ["a.png"]
+    write(path, "two", 1)  # the same size, and the time is set back
+    assert arrivals.scan() == []
+    clock.now += 1
+    (found,) = arrivals.scan()
+    assert (found.name, found.earlier) == ("a.png", False)
+    clock.now += 5
+    assert arrivals.scan() == []
+
+
+def test_other_files_and_hidden_ones_are_passed_over(arrivals, clock, tmp_path):
+    for name in ("notes.txt", ".hidden.png", ".tmp/x.png"):
         write(tmp_path / "in" / name, "-", 1)
     (tmp_path / "in" / "broken.png").symlink_to(tmp_path / "nowhere.png")
     arrivals.scan()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -223,6 +224,80 @@ def test_an_interrupted_recovery_goes_on_to_the_same_form(
         quietly(task(carved, folder, parts, passes=2, resume=True), dense)
     quietly(task(carved, folder, parts, resume=True), dense)
     for ours, theirs in zip(load_form(whole).blocks, load_form(parts).blocks, strict=True):
+        for field in dataclasses.fields(ours):
+            assert torch.equal(getattr(ours, field.name), getattr(theirs, field.name))
+
+
+def stopped(
+    carved: SparseForm, dense: MoEBackbone, folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The folder of a recovery that ended in its distillation."""
+    monkeypatch.setattr("moekit.training.recover.distil._CHECKPOINT_SECONDS", 0.0)
+
+    def stop(what: str, done: int, total: int) -> None:
+        if what.startswith("distillation") and done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recover(task(carved, folder, out), dense, on_progress=stop, on_line=lambda _: None)
+    return task(carved, folder, out).work
+
+
+def test_a_recovery_does_not_go_on_with_other_pictures_of_the_same_names(
+    dense: MoEBackbone,
+    carved: SparseForm,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copy, out = tmp_path / "pictures", tmp_path / "form.safetensors"
+    shutil.copytree(folder, copy)
+    stopped(carved, dense, copy, out, monkeypatch)
+    first, second = sorted(copy.iterdir())[:2]
+    content = first.read_bytes()
+    shutil.copy(second, first)
+    with refused("usage/other-run", match="pictures"):
+        quietly(task(carved, copy, out, resume=True), dense)
+    first.write_bytes(content)
+    assert quietly(task(carved, copy, out, resume=True), dense)["pictures_sha256"]
+
+
+def test_pictures_that_change_while_they_are_learned_from_end_a_recovery(
+    dense: MoEBackbone, carved: SparseForm, folder: Path, tmp_path: Path
+) -> None:
+    copy, out = tmp_path / "pictures", tmp_path / "form.safetensors"
+    shutil.copytree(folder, copy)
+
+    def change(what: str, done: int, total: int) -> None:
+        if what.startswith("distillation") and done == total:
+            shutil.copy(*sorted(copy.iterdir())[:2])
+
+    with refused("data/changed"):
+        recover(task(carved, copy, out), dense, on_progress=change, on_line=lambda _: None)
+    assert not out.exists()
+
+
+def test_unfinished_work_that_was_damaged_is_not_gone_on_from(
+    dense: MoEBackbone,
+    carved: SparseForm,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    whole, out = tmp_path / "whole.safetensors", tmp_path / "form.safetensors"
+    quietly(task(carved, folder, whole), dense)
+    work = stopped(carved, dense, folder, out, monkeypatch)
+    for name in ("distil.safetensors", "fitted.safetensors"):
+        content = bytearray((work / name).read_bytes())
+        content[-1] ^= 1
+        (work / name).write_bytes(content)
+    with refused("data/damaged-run", match="distil"):
+        quietly(task(carved, folder, out, resume=True), dense)
+    assert "fitted.safetensors has changed" in caplog.text
+    (work / "distil.safetensors").unlink()
+    quietly(task(carved, folder, out, resume=True), dense)
+    for ours, theirs in zip(load_form(whole).blocks, load_form(out).blocks, strict=True):
         for field in dataclasses.fields(ours):
             assert torch.equal(getattr(ours, field.name), getattr(theirs, field.name))
 

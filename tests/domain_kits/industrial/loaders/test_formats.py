@@ -182,6 +182,11 @@ def test_several_masks_of_an_image_become_their_union(tmp_path, monkeypatch):
     mask = next(s.mask for s in dataset.samples if s.id == "bolt/test/scratch/001.png")
     assert read_mask(mask, (32, 32)).sum() == 64 + 4
     assert mask.is_relative_to(tmp_path / "cache")
+    whole = mask.read_bytes()
+    for damaged in (whole[:-20], (tmp_path / "set/bolt/ground_truth/scratch/001/001.png")):
+        mask.write_bytes(damaged if isinstance(damaged, bytes) else damaged.read_bytes())
+        load(tmp_path / "set", "format=mvtec_loco")
+        assert mask.read_bytes() == whole
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,96 @@
+"""What an adaptation learns from: its splits, how they lie in the input, and what they are.
+
+Data are hashed before the first image is read and compared again after the last epoch, so that a
+run never mixes what they were with what they became.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from moekit.backbone.model import MoEBackbone
+from moekit.contract.frames import frame_of
+from moekit.contract.recipe import Recipe
+from moekit.data.content import Contents
+from moekit.data.fingerprint import fingerprint, refuse_changes
+from moekit.data.geometry import Frame
+from moekit.data.samples import Dataset, Sample
+from moekit.data.sizes import typical_size
+from moekit.data.windows import Tiling, cut_samples
+from moekit.plugins.resolve import Resolved
+from moekit.runs.run import Run
+from moekit.runtime.parts import whole_of
+
+SPLITS = ("train", "val")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Learned:
+    """The splits that an adaptation learns from, as they were when it began.
+
+    Attributes:
+        dataset: Split data.
+        contents: Hashes of the files.
+        known: The fingerprint of each split.
+    """
+
+    dataset: Dataset
+    contents: Contents
+    known: dict[str, dict[str, Any]]
+
+    @classmethod
+    def of(cls, dataset: Dataset, *, on_progress: Callable[[str, int, int], None]) -> Learned:
+        """The data as they are now; all files are hashed.
+
+        Raises:
+            DataError: A split is empty.
+        """
+        contents = Contents()
+        return cls(dataset=dataset, contents=contents, known=_known(dataset, contents, on_progress))
+
+    def samples(self, tiling: Tiling | None) -> dict[str, Sequence[Sample]]:
+        """The samples of each split, windows of large pictures."""
+        return {split: cut_samples(self.dataset.split(split), tiling) for split in SPLITS}
+
+    def check(self, run: Run) -> None:
+        """Refuses data that have changed while they were learned from.
+
+        Raises:
+            DataError: They have.
+        """
+        now = _known(self.dataset, self.contents, lambda *_: None)
+        fix = "let nothing write to the data, then start a new run with another --out"
+        refuse_changes(self.known, now, whose=str(run.folder), fix=fix)
+
+
+def _known(
+    dataset: Dataset, contents: Contents, on_progress: Callable[[str, int, int], None]
+) -> dict[str, dict[str, Any]]:
+    def told(split: str) -> Callable[[int, int], None]:
+        return lambda done, total: on_progress(f"hashing the files, {split}", done, total)
+
+    return {
+        split: fingerprint(dataset.split(split), contents, on_progress=told(split))
+        for split in SPLITS
+    }
+
+
+def frame_for(recipe: Recipe, dataset: Dataset, backbone: MoEBackbone, kept: Run | None) -> Frame:
+    """How pictures lie in the input; a run that is gone on with keeps its own."""
+    if kept is not None:
+        return kept.frame()
+    typical = None
+    free = recipe.image_height is recipe.image_width is None
+    if recipe.fit == "letterbox" and free and recipe.tile is None:
+        typical = typical_size(dataset.split("train"))
+    return frame_of(recipe, backbone.patch, typical)
+
+
+def tiling_for(recipe: Recipe, resolved: Resolved, frame: Frame) -> Tiling | None:
+    """How large pictures are cut, if the recipe says so and the task puts windows together."""
+    if recipe.tile is None:
+        return None
+    whole_of(resolved.task)
+    return Tiling.of(frame, recipe.tile, overlap=recipe.tile_overlap)
