@@ -23,8 +23,7 @@ from moekit_medical.dicom.geometry import Plan
 from moekit_medical.dicom.reading import describe, read
 from moekit_medical.dicom.slices import Slice
 from moekit_medical.dicom.verdict import RefusedError, SetAsideError
-
-AIR_HU = -1024.0
+from moekit_medical.hounsfield import AIR_HU
 
 PADDING = "Padding voxels were set to -1024 HU."
 UNUSED_BITS = "Bits beyond BitsStored were not empty and were cleared."
