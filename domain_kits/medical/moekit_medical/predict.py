@@ -21,10 +21,11 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
 
     Raises:
         UsageError: More than one path was given.
-        DataError: There is nothing at the path.
+        DataError: There is nothing at the path, or no series that can be used.
         StorageError: The output cannot be written.
     """
     # The libraries of images and of DICOM output take a second to load; only this needs them.
+    from moekit_medical.inference.failures import check_some_usable
     from moekit_medical.inference.pipeline import run_inference
 
     path = _one_input(task)
@@ -48,6 +49,14 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
         frames=task.frames,
         progress=task.on_progress,
     )
+    failed = [one.reason for one in summary.series if one.status == "failed"]
+    check_some_usable(
+        len(summary.series) - len(failed),
+        failed=failed,
+        refused=summary.refused,
+        ignored=summary.ignored,
+        record="series.json",
+    )
     return {
         **task.provenance,
         **summary.counts,
@@ -63,9 +72,10 @@ def predict_lesions(task: PredictJob) -> dict[str, Any]:
 
     Raises:
         UsageError: More than one path was given, or the run was trained on stacks.
-        DataError: There is nothing at the path.
+        DataError: There is nothing at the path, or no series that can be used.
         StorageError: The output cannot be written.
     """
+    from moekit_medical.inference.failures import check_some_usable
     from moekit_medical.inference.lesions import run_lesions
 
     path, answer = _one_input(task), task.answer
@@ -90,6 +100,14 @@ def predict_lesions(task: PredictJob) -> dict[str, Any]:
         provenance=task.provenance,
         batch_size=max(task.batch_size, 1),
         progress=task.on_progress,
+    )
+    failed = [one.reason for one in summary.series if one.status == "failed"]
+    check_some_usable(
+        len(summary.series) - len(failed),
+        failed=failed,
+        refused=summary.refused,
+        ignored=summary.ignored,
+        record="summary.json",
     )
     return {**task.provenance, **summary.counts, "ignored": len(summary.ignored)}
 

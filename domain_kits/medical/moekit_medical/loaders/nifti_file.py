@@ -80,7 +80,7 @@ def read_nifti(path: Path) -> NiftiVolume:
         repairs += (f"{lost} of {hu_KJI.size} voxels were not finite and were set to -1024 HU.",)
     problem = why_no_hounsfield(hu_KJI)
     if problem:
-        raise NiftiError(problem, code="data/not-hounsfield")
+        raise NiftiError(f"no Hounsfield units: {problem}", code="data/not-hounsfield")
     return dataclasses.replace(volume, values_KJI=hu_KJI, repairs=repairs)
 
 
