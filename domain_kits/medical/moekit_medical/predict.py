@@ -21,11 +21,12 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
 
     Raises:
         UsageError: More than one path was given.
-        DataError: There is nothing at the path.
+        DataError: There is nothing at the path, or no series that can be used.
         StorageError: The output cannot be written.
     """
     # The libraries of images and of DICOM output take a second to load; only this needs them.
     from moekit_medical.inference.earlier import remove_series, series_of
+    from moekit_medical.inference.failures import check_some_usable
     from moekit_medical.inference.pipeline import run_inference
 
     path = _one_input(task)
@@ -51,6 +52,14 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
         progress=task.on_progress,
     )
     gone = remove_series(task.out, earlier - {record.name for record in summary.series})
+    failed = [one.reason for one in summary.series if one.status == "failed"]
+    check_some_usable(
+        len(summary.series) - len(failed),
+        failed=failed,
+        refused=summary.refused,
+        ignored=summary.ignored,
+        record="series.json",
+    )
     return {
         **task.provenance,
         **summary.counts,
@@ -67,10 +76,11 @@ def predict_lesions(task: PredictJob) -> dict[str, Any]:
 
     Raises:
         UsageError: More than one path was given, or the run was trained on stacks.
-        DataError: There is nothing at the path.
+        DataError: There is nothing at the path, or no series that can be used.
         StorageError: The output cannot be written.
     """
     from moekit_medical.inference.earlier import remove_series, series_of
+    from moekit_medical.inference.failures import check_some_usable
     from moekit_medical.inference.lesion_outputs import FILES
     from moekit_medical.inference.lesions import run_lesions
 
@@ -101,6 +111,14 @@ def predict_lesions(task: PredictJob) -> dict[str, Any]:
     )
     gone = remove_series(
         task.out, earlier - {record.series.name for record in summary.series}, files=FILES
+    )
+    failed = [one.reason for one in summary.series if one.status == "failed"]
+    check_some_usable(
+        len(summary.series) - len(failed),
+        failed=failed,
+        refused=summary.refused,
+        ignored=summary.ignored,
+        record="summary.json",
     )
     return {**task.provenance, **summary.counts, **gone, "ignored": len(summary.ignored)}
 

@@ -15,18 +15,19 @@ from moekit import DataError, MoekitError, StorageError
 from moekit.files import atomic_path
 from moekit_medical.deidentification.echoes import empty_echoes
 from moekit_medical.deidentification.files import is_index
+from moekit_medical.dicom.kinds import is_secondary_capture
 from moekit_medical.dicom.reading import describe, read
 from moekit_medical.dicom.sources import Source
 from moekit_medical.dicom.verdict import SetAsideError
 from moekit_medical.findings.deidentify import deidentify
 from moekit_medical.findings.quiet import READ_ERRORS
+from moekit_medical.findings.unused_bits import are_unseen
 from moekit_medical.privacy import token
 
 State = Literal["written", "already there", "duplicate", "left out"]
 
 _NAME_DIGITS = 32
 _CHUNK = 2**20
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _OFTEN_ANNOTATED = frozenset(("DOC", "ES", "GM", "IVUS", "OT", "SC", "SM", "US", "XC"))
 
 UNSTATED = "does not say whether it has burned-in annotation"
@@ -35,6 +36,10 @@ FACE = "says that its pixels show recognizable features, which stay"
 TRAILING = "has bytes after its pixels, which stay"
 ECHO = "repeated an identifying value in a text that is otherwise kept; the text was emptied"
 CUT = "its pixel data end too early"
+BITS = "had something in bits that hold no part of a pixel; they were cleared"
+UNSEEN = (
+    "has compressed pixels whose unused bits, which may hold an overlay, could not be looked at"
+)
 NO_PIXELS = "is no image, and lost most of its content"
 
 
@@ -96,6 +101,8 @@ def make_copy(source: Source, out: Path, *, salt: bytes, seen: set[str]) -> Outc
         cleaned = deidentify(original, salt=salt)
         if empty_echoes(cleaned, original):
             warnings += (ECHO,)
+        if cleaned.get("PixelData") != original.get("PixelData"):
+            warnings += (BITS,)
         kept, changed, removed = _compare(original, cleaned)
         _write(out / copy, cleaned)
     except StorageError:
@@ -144,9 +151,9 @@ def _warnings(header: Dataset) -> tuple[str, ...]:
         return (NO_PIXELS,)
     found: list[str] = []
     if str(header.get("BurnedInAnnotation") or "").strip().upper() not in ("NO", "YES"):
-        is_likely = str(header.get("Modality") or "") in _OFTEN_ANNOTATED or str(
-            header.get("SOPClassUID")
-        ).startswith(_SECONDARY_CAPTURE)
+        is_likely = str(header.get("Modality") or "") in _OFTEN_ANNOTATED or (
+            is_secondary_capture(str(header.get("SOPClassUID")))
+        )
         found.append(LIKELY if is_likely else UNSTATED)
     if str(header.get("RecognizableVisualFeatures") or "").strip().upper() == "YES":
         found.append(FACE)
@@ -160,7 +167,11 @@ def _warnings_of_pixels(original: Dataset) -> tuple[str, ...]:
         SetAsideError: They are shorter.
     """
     syntax = original.file_meta.get("TransferSyntaxUID")
-    if "PixelData" not in original or syntax is None or syntax.is_compressed:
+    if "PixelData" not in original or syntax is None:
+        return ()
+    if syntax.is_encapsulated:
+        return (UNSEEN,) if are_unseen(original) else ()
+    if syntax.is_compressed:
         return ()
     try:
         expected: object = get_expected_length(original)

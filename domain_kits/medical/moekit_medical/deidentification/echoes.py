@@ -32,6 +32,8 @@ _IDENTIFYING = frozenset(
         "StudyID",
     )
 )
+_LEAST_DIGITS = 6
+_NUMBERS = frozenset(("DS", "IS", "SL", "SV", "UL", "UV"))
 _TEXTS = frozenset(("AE", "CS", "LO", "LT", "SH", "ST", "UC", "UR", "UT"))
 # What de-identification itself writes, and what pixels and texts cannot be read without.
 _LEFT_ALONE = frozenset(
@@ -51,7 +53,7 @@ def empty_echoes(cleaned: Dataset, original: Dataset) -> int:
     """Empties the texts of a copy that hold an identifying value of its original.
 
     Names count by their parts, ids, places and dates as a whole, and all from four letters on,
-    whatever their case.
+    whatever their case. A number is emptied if it is such a value of six digits or more.
 
     Args:
         cleaned: The copy; it is changed.
@@ -68,6 +70,9 @@ def empty_echoes(cleaned: Dataset, original: Dataset) -> int:
     }
     emptied = 0
     for element in _every(cleaned):
+        if element.VR in _NUMBERS and _repeats(element, values):
+            element.value = None
+            emptied += 1
         if element.VR not in _TEXTS or element.keyword in _LEFT_ALONE:
             continue
         texts = _values(element)
@@ -84,6 +89,10 @@ def _identifying(element: DataElement) -> Iterator[str]:
             yield from re.split(r"[\^=\s,]+", name)
     elif element.VR == "DA" or element.keyword in _IDENTIFYING:
         yield from (value.strip() for value in _values(element))
+
+
+def _repeats(element: DataElement, values: set[str]) -> bool:
+    return any(len(text) >= _LEAST_DIGITS and text in values for text in _values(element))
 
 
 def _values(element: DataElement) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from moekit_medical.dicom.consistency import check_acquisitions, check_values, words_of_loss
 from moekit_medical.dicom.geometry import Plan, copies, nearest_places, plan_grid
 from moekit_medical.dicom.grouping import by_series, check_part, check_series, split_series
 from moekit_medical.dicom.pixels import hounsfield, resample
@@ -107,13 +108,20 @@ class _Run:
                 self._refuse(part, refusal)
             except MemoryError:
                 fix = "close other programs, or use a machine of more memory"
-                self._refuse(part, RefusedError("it needs more memory than there is", fix=fix))
+                self._refuse(
+                    part,
+                    RefusedError(
+                        "it needs more memory than there is", fix=fix, code="data/too-large"
+                    ),
+                )
             self._advance(len(_files(part)))
 
     def _take_part(self, part: Sequence[Slice], *, of: int) -> None:
         check_part(part)
         plan = plan_grid(part)
+        check_acquisitions(plan.places)
         hu_NHW, notes = _load(part, plan)
+        check_values(hu_NHW, plan.places)
         if of > 1:
             notes |= {f"It is one of {of} matrices or orientations that the series holds."}
         self.volumes.append(_volume(plan, resample(hu_NHW, plan), notes))
@@ -130,6 +138,7 @@ class _Run:
                 series=token(slices[0].series_uid, salt=self._salt),
                 reason=refusal.reason,
                 fix=refusal.fix,
+                code=refusal.code,
                 files=_files(slices),
             )
         )
@@ -164,6 +173,7 @@ def _load(part: Sequence[Slice], plan: Plan) -> tuple[np.ndarray, frozenset[str]
                 raise RefusedError(
                     "slices at one place differ in their voxels",
                     fix="separate the acquisitions, phases or reconstructions in the series",
+                    code="data/mixed-acquisitions",
                 )
             hu_NHW[place] = hu_HW
             filled.add(place)
@@ -181,6 +191,6 @@ def _volume(plan: Plan, hu_DHW: np.ndarray, notes: frozenset[str]) -> Volume:
         study_uid=kept[0].study_uid,
         frame_of_reference_uid=kept[0].frame_of_reference_uid,
         sop_uids=tuple(kept[place].sop_uid for place in nearest_places(plan)),
-        repairs=(*repairs, *plan.repairs, *sorted(notes)),
+        repairs=(*repairs, *plan.repairs, *sorted(notes), *words_of_loss(kept)),
         facts=common_facts([dict(one.facts) for one in kept]),
     )

@@ -134,17 +134,20 @@ def _find_places(slices: Sequence[Slice], normal: np.ndarray) -> tuple[tuple[Sli
             raise RefusedError(
                 "slices in one plane lie beside each other",
                 fix="separate the acquisitions that share the series",
+                code="data/mixed-acquisitions",
             )
     names = [name for place in places for name in {(one.sop_uid, one.frame) for one in place}]
     if len(names) != len(set(names)):
         raise RefusedError(
             "slices at different places share one SOPInstanceUID",
             fix="export the series again; a file has the identity of another",
+            code="data/duplicate-id",
         )
     if len(places) < MIN_SLICES:
         raise RefusedError(
             f"slices at {len(places)} places are fewer than {MIN_SLICES}",
             fix="give the whole series",
+            code="data/too-few-slices",
         )
     return tuple(map(tuple, places))
 
@@ -179,6 +182,7 @@ def _check_missing(missing: int, *, longest: int, total: int, step: float) -> No
     raise RefusedError(
         f"{missing} of {total} slices are missing, up to {longest} in a row, at {step:.2f} mm",
         fix="give the slices that are missing; only single ones at 3 mm or less can be filled",
+        code="data/missing-slices",
     )
 
 
@@ -190,6 +194,7 @@ def _resample(
         raise RefusedError(
             f"the distance between slices varies from {least:.2f} to {most:.2f} mm",
             fix="give a reconstruction of regular spacing, or the parts of the series one by one",
+            code="data/uneven-slices",
         )
     total = round(float(along_N[-1]) / step) + 1
     place_D = np.interp(np.linspace(0, along_N[-1], total), along_N, np.arange(len(along_N)))
@@ -213,12 +218,14 @@ def _tilt(along_N: np.ndarray, sideways_N2: np.ndarray, *, half_pixel: float) ->
         raise RefusedError(
             "slices are displaced sideways without an even tilt",
             fix="separate the acquisitions that share the series",
+            code="data/mixed-acquisitions",
         )
     degrees = math.degrees(math.atan(float(np.linalg.norm(slope_2))))
     if degrees > MAX_TILT_DEGREES:
         raise RefusedError(
             f"slices are displaced sideways as by a tilt of {degrees:.0f} degrees",
             fix="give images whose positions and orientations agree",
+            code="data/bad-geometry",
         )
     return degrees
 
@@ -230,6 +237,7 @@ def _matrix(one: Slice, shift_N2: np.ndarray) -> tuple[int, int]:
         raise RefusedError(
             f"undoing the tilt would need a matrix of {rows} x {columns}",
             fix="give a reconstruction without tilt",
+            code="data/bad-geometry",
         )
     return rows, columns
 

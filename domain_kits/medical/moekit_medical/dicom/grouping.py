@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from moekit_medical.dicom.consistency import check_persons, check_scaling
 from moekit_medical.dicom.slices import Slice
 from moekit_medical.dicom.verdict import RefusedError
 
@@ -47,54 +48,70 @@ def check_series(slices: Sequence[Slice]) -> None:
 
     Raises:
         RefusedError: Modality or storage class are not CT, a file has a problem of its own, two
-            patients or studies share the series, or an attribute that is needed is missing or
-            malformed.
+            patients, persons or studies share the series, an attribute that is needed is missing
+            or malformed, or slices differ in the sign of their values.
     """
     problems = sorted({one.problem for one in slices if one.problem})
     if problems:
         fix = "give CT images" if "not CT" in problems[0] else _EXPORT
-        raise RefusedError(problems[0], fix=fix)
+        raise RefusedError(problems[0], fix=fix, code="data/no-ct")
     if len({one.patient for one in slices}) > 1:
         raise RefusedError(
             "two or more PatientIDs share one SeriesInstanceUID",
             fix="separate the patients and give each series a UID of its own",
+            code="data/several-patients",
         )
+    check_persons(slices)
     if len({one.study_uid for one in slices}) > 1:
         raise RefusedError(
             "two or more StudyInstanceUIDs share one SeriesInstanceUID",
             fix="separate the studies and give each series a UID of its own",
+            code="data/several-studies",
         )
     for name, value in _NEEDED:
         missing = sum(value(one) is None for one in slices)
         if missing:
             raise RefusedError(
-                f"{name} is missing or malformed in {missing} of {len(slices)} slices", fix=_EXPORT
+                f"{name} is missing or malformed in {missing} of {len(slices)} slices",
+                fix=_EXPORT,
+                code="data/missing-attribute",
             )
     _check_values(slices)
+    check_scaling(slices)
 
 
 def _check_values(slices: Sequence[Slice]) -> None:
     low, high = SPACING_RANGE_MM
     if any(not low <= value <= high for one in slices for value in one.spacing or ()):
-        raise RefusedError(f"PixelSpacing is not within {low} to {high} mm", fix=_EXPORT)
+        raise RefusedError(
+            f"PixelSpacing is not within {low} to {high} mm", fix=_EXPORT, code="data/bad-geometry"
+        )
     if any(abs(value) > FURTHEST_MM for one in slices for value in one.position or ()):
-        raise RefusedError("ImagePositionPatient is further away than 100 m", fix=_EXPORT)
+        raise RefusedError(
+            "ImagePositionPatient is further away than 100 m", fix=_EXPORT, code="data/bad-geometry"
+        )
     if any(one.slope == 0 for one in slices):
-        raise RefusedError("RescaleSlope is 0", fix=_EXPORT)
+        raise RefusedError("RescaleSlope is 0", fix=_EXPORT, code="data/not-hounsfield")
     if any(one.rescale_type != "HU" for one in slices):
         raise RefusedError(
-            "RescaleType is not HU", fix="give images whose values are Hounsfield units"
+            "RescaleType is not HU",
+            fix="give images whose values are Hounsfield units",
+            code="data/not-hounsfield",
         )
     for one in slices:
         row, column = np.array(one.orientation, dtype=float).reshape(2, 3)
         lengths = np.linalg.norm([row, column], axis=1)
         if np.any(np.abs(lengths - 1) > UNIT_TOLERANCE):
             raise RefusedError(
-                "ImageOrientationPatient holds directions not of length 1", fix=_EXPORT
+                "ImageOrientationPatient holds directions not of length 1",
+                fix=_EXPORT,
+                code="data/bad-geometry",
             )
         if abs(row @ column) > UNIT_TOLERANCE:
             raise RefusedError(
-                "ImageOrientationPatient holds directions not at right angles", fix=_EXPORT
+                "ImageOrientationPatient holds directions not at right angles",
+                fix=_EXPORT,
+                code="data/bad-geometry",
             )
 
 
@@ -122,13 +139,16 @@ def split_series(slices: Sequence[Slice]) -> list[list[Slice]]:
             parts.append([one])
         if len(parts) > MAX_PARTS:
             raise RefusedError(
-                f"the slices have more than {MAX_PARTS} orientations or matrices", fix=_SPLIT
+                f"the slices have more than {MAX_PARTS} orientations or matrices",
+                fix=_SPLIT,
+                code="data/mixed-geometry",
             )
     files = [name for part in parts for name in {one.source.token for one in part}]
     if len(files) != len(set(files)):
         raise RefusedError(
             "the frames of one file differ in orientation or pixel spacing",
             fix=_SPLIT,
+            code="data/mixed-geometry",
         )
     return parts
 
@@ -143,9 +163,14 @@ def check_part(slices: Sequence[Slice]) -> None:
         raise RefusedError(
             f"{len(slices)} slices of one matrix and orientation are fewer than {MIN_SLICES}",
             fix="give the whole series",
+            code="data/too-few-slices",
         )
     if len(slices) * slices[0].rows * slices[0].columns > MAX_SERIES_VOXELS:
-        raise RefusedError(f"more than {MAX_SERIES_VOXELS} voxels", fix="give the series in parts")
+        raise RefusedError(
+            f"more than {MAX_SERIES_VOXELS} voxels",
+            fix="give the series in parts",
+            code="data/too-large",
+        )
 
 
 def _grid(one: Slice) -> tuple[float, ...]:

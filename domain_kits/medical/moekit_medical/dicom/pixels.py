@@ -16,18 +16,22 @@ from collections.abc import Sequence
 
 import numpy as np
 from pydicom.dataset import FileDataset
+from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
+from pydicom.pixels.utils import get_j2k_parameters
+from pydicom.uid import UID, JPEG2000TransferSyntaxes
 
 from moekit_medical.dicom.geometry import Plan
+from moekit_medical.dicom.lossless import register
 from moekit_medical.dicom.reading import describe, read
 from moekit_medical.dicom.slices import Slice
+from moekit_medical.dicom.sources import MAX_RATIO, RATIO_FREE_BYTES
 from moekit_medical.dicom.verdict import RefusedError, SetAsideError
-
-AIR_HU = -1024.0
+from moekit_medical.hounsfield import AIR_HU
 
 PADDING = "Padding voxels were set to -1024 HU."
 UNUSED_BITS = "Bits beyond BitsStored were not empty and were cleared."
+J2K_SIGN = "The JPEG 2000 data say unsigned and the header signed; the header was taken."
 MONOCHROME1 = "MONOCHROME1 tells how to display the values; they were not inverted."
 
 _AGAIN = "copy or export this file again"
@@ -49,15 +53,19 @@ def hounsfield(slices: Sequence[Slice]) -> tuple[list[np.ndarray], frozenset[str
     try:
         dataset = read(source, pixels=True)
         stored_FHW = _decode(dataset, slices, source.token)
-        return _to_hounsfield(dataset, stored_FHW, slices)
+        images, notes = _to_hounsfield(dataset, stored_FHW, slices)
+        return images, notes | _sign_notes(dataset, source.token)
     except SetAsideError as aside:
-        raise RefusedError(f"file {source.token}: {aside.reason}", fix=_AGAIN) from None
+        raise RefusedError(
+            f"file {source.token}: {aside.reason}", fix=_AGAIN, code="data/unreadable"
+        ) from None
     except RefusedError:
         raise
     except Exception as error:
         raise RefusedError(
             f"the pixel data of file {source.token} cannot be decoded: {describe(error)}",
             fix=_AGAIN,
+            code="data/cannot-decode",
         ) from None
 
 
@@ -69,41 +77,89 @@ def _decode(dataset: FileDataset, slices: Sequence[Slice], name: str) -> np.ndar
         int(dataset.get("NumberOfFrames") or 1),
     )
     if (dataset.Rows, dataset.Columns) != (rows, columns) or len(slices) != frames:
-        raise RefusedError(f"file {name} changed while it was read", fix="run the command again")
+        raise RefusedError(
+            f"file {name} changed while it was read",
+            fix="run the command again",
+            code="data/changed",
+        )
     if "PixelData" not in dataset:
-        raise RefusedError(f"file {name} holds no pixel data", fix=_AGAIN)
+        raise RefusedError(f"file {name} holds no pixel data", fix=_AGAIN, code="data/no-pixels")
     if dataset.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
-        raise RefusedError(f"the pixels of file {name} are not monochrome", fix="give CT images")
+        raise RefusedError(
+            f"the pixels of file {name} are not monochrome", fix="give CT images", code="data/no-ct"
+        )
     if dataset.BitsAllocated not in (8, 16, 32) or dataset.BitsStored > dataset.BitsAllocated:
         raise RefusedError(
-            f"the pixels of file {name} have a depth that CT does not allow", fix=_AGAIN
+            f"the pixels of file {name} have a depth that CT does not allow",
+            fix=_AGAIN,
+            code="data/no-ct",
         )
     if int(dataset.get("HighBit", dataset.BitsStored - 1)) != dataset.BitsStored - 1:
-        raise RefusedError(f"the pixels of file {name} do not end at the lowest bit", fix=_AGAIN)
+        raise RefusedError(
+            f"the pixels of file {name} do not end at the lowest bit", fix=_AGAIN, code="data/no-ct"
+        )
     syntax = dataset.file_meta.TransferSyntaxUID
     _check_decoder(syntax, name)
     if not syntax.is_encapsulated:
         expected = rows * columns * frames * dataset.BitsAllocated // 8
         if len(dataset.PixelData) < expected:
-            raise RefusedError(f"the pixel data of file {name} end early", fix=_AGAIN)
+            raise RefusedError(
+                f"the pixel data of file {name} end early", fix=_AGAIN, code="data/damaged"
+            )
+    elif rows * columns * frames * dataset.BitsAllocated // 8 > max(
+        RATIO_FREE_BYTES, MAX_RATIO * len(dataset.PixelData)
+    ):
+        raise RefusedError(
+            f"file {name} decodes to more than {MAX_RATIO} times its size; it may be a trap",
+            fix=_AGAIN,
+            code="data/too-large",
+        )
     options = {"correct_unused_bits": False, "allow_excess_frames": False}
     stored, _ = get_decoder(syntax).as_array(dataset, raw=True, **options)  # type: ignore[arg-type]
     return stored.reshape(frames, rows, columns)
 
 
+def _sign_notes(dataset: FileDataset, name: str) -> frozenset[str]:
+    """What is said of JPEG 2000 data of another sign than the header (PS3.5 8.2.4).
+
+    Writers that take signed values for unsigned ones keep their bits, so the header is right. In
+    the other case either may be.
+
+    Raises:
+        RefusedError: The data are signed and the header says unsigned.
+    """
+    if dataset.file_meta.TransferSyntaxUID not in JPEG2000TransferSyntaxes:
+        return frozenset()
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    codestream = next(generate_frames(dataset.PixelData, number_of_frames=frames))
+    stream_signed = get_j2k_parameters(codestream).get("is_signed")
+    if stream_signed is None or stream_signed == (dataset.PixelRepresentation == 1):
+        return frozenset()
+    if stream_signed:
+        raise RefusedError(
+            f"the JPEG 2000 data of file {name} hold signed values and the header says unsigned",
+            fix="export the series again, uncompressed",
+            code="data/contradiction",
+        )
+    return frozenset({J2K_SIGN})
+
+
 def _check_decoder(syntax: UID, name: str) -> None:
+    register()
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:
         raise RefusedError(
             f"file {name} is in a transfer syntax that pydicom does not know",
             fix="convert the series to Explicit VR Little Endian (gdcmconv --raw)",
+            code="data/no-decoder",
         ) from None
     if not decoder.is_available:
         raise RefusedError(
             f"no decoder is installed for file {name} ({syntax.name})",
-            fix="pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg, or decompress the"
-            " series (gdcmconv --raw)",
+            fix="pip install imagecodecs for JPEG Lossless, pylibjpeg pylibjpeg-openjpeg for HTJ2K;"
+            " or decompress the series (gdcmconv --raw)",
+            code="data/no-decoder",
         )
 
 
@@ -126,7 +182,11 @@ def _to_hounsfield(
             notes.add(PADDING)
             hu_HW[padded_HW] = AIR_HU
         if not np.isfinite(hu_HW).all():
-            raise RefusedError(f"the values of file {one.source.token} overflow", fix=_AGAIN)
+            raise RefusedError(
+                f"the values of file {one.source.token} overflow",
+                fix=_AGAIN,
+                code="data/not-hounsfield",
+            )
         images.append(hu_HW)
     return images, frozenset(notes)
 

@@ -23,13 +23,15 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from moekit_medical.dicom.sources import MAX_FILE_BYTES, Source
+from moekit_medical.dicom.sources import MAX_FILE_BYTES, MAX_RATIO, RATIO_FREE_BYTES, Source
 from moekit_medical.dicom.verdict import SetAsideError
 from moekit_medical.silence import silenced
 
 _PREAMBLE = 128
 _BARE_STARTS = (b"\x08\x00", b"\x02\x00", b"\x00\x08")
 """Groups 0008 and 0002, little and big endian: how a data set without a preamble begins."""
+
+_GZIP = b"\x1f\x8b"
 
 _WORDS: dict[type[BaseException], str] = {
     RecursionError: "its sequences are nested too deeply",
@@ -77,6 +79,8 @@ def _read(file: IO[bytes], *, pixels: bool) -> FileDataset:
         raise SetAsideError("an empty file")
     if head.startswith(b"PK\x03\x04"):
         raise SetAsideError("an archive inside an archive; unpack it first")
+    if head.startswith(_GZIP):
+        raise SetAsideError("compressed by gzip (.gz); unpack it first")
     has_preamble = head.endswith(b"DICM")
     if not has_preamble and not head.startswith(_BARE_STARTS):
         raise SetAsideError("not DICOM")
@@ -115,9 +119,13 @@ def _read_meta(file: IO[bytes], *, start: int) -> FileMetaDataset:
 def _read_deflated(file: IO[bytes], meta: FileMetaDataset, *, pixels: bool) -> FileDataset:
     """A deflated data set (PS3.5 A.5), inflated within bounds; pydicom's own way knows none."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    plain = inflater.decompress(file.read(), MAX_FILE_BYTES)
-    if inflater.unconsumed_tail:
+    packed = file.read()
+    most = min(MAX_FILE_BYTES, max(RATIO_FREE_BYTES, MAX_RATIO * len(packed)))
+    plain = inflater.decompress(packed, most)
+    if inflater.unconsumed_tail and most == MAX_FILE_BYTES:
         raise SetAsideError("too large: more than 1 GiB when inflated")
+    if inflater.unconsumed_tail:
+        raise SetAsideError(f"inflates to more than {MAX_RATIO} times its size; it may be a trap")
     if not inflater.eof:
         raise EOFError
     elements = read_dataset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import (
@@ -18,6 +18,7 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
+from moekit_medical.dicom.kinds import is_secondary_capture, loss, why_no_slice
 from moekit_medical.dicom.sources import Source
 from moekit_medical.dicom.subject import slice_facts
 from moekit_medical.dicom.verdict import SetAsideError
@@ -25,26 +26,24 @@ from moekit_medical.dicom.verdict import SetAsideError
 MAX_VOXELS = 2**28
 """Voxels that one file may hold."""
 
+AN_INDEX = "a DICOMDIR, an index; the files in its folder are read without it"
+
+ACQUISITION = (
+    *("AcquisitionNumber", "AcquisitionUID", "AcquisitionTime", "AcquisitionDateTime"),
+    *("TemporalPositionIdentifier", "TemporalPositionIndex", "NominalPercentageOfCardiacPhase"),
+    *("NominalCardiacTriggerDelayTime", "KVP", "ConvolutionKernel"),
+)
+"""What sets the acquisitions, phases and reconstructions of one series apart."""
+
+_PERSON = ("PatientName", "PatientBirthDate", "PatientSex")
 _ENHANCED = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 _CT = (CTImageStorage, *_ENHANCED)
 _COMPANIONS = (SegmentationStorage, RTDoseStorage, ParametricMapStorage)
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _MODALITIES = (
     *("CR", "DX", "ES", "GM", "IO", "IVUS", "MG", "MR", "NM", "OP", "OPT", "OT", "PT", "PX"),
     *("RF", "RG", "RTIMAGE", "SC", "SM", "TG", "US", "XA", "XC"),
 )
 """Those that may be named; any other text might name a person."""
-_NO_SLICES = {
-    "LOCALIZER": "a localizer",
-    "SCREEN SAVE": "a picture of a screen",
-    "DOSE_INFO": "a page of dose values",
-    "PATIENT PROTOCOL": "a page of the protocol",
-    "CSA REPORT": "a page of a report",
-    "MIP": "a projection, not a slice",
-    "PROJECTION IMAGE": "a projection, not a slice",
-    "VOLUME RENDERING": "a rendering, not a slice",
-}
-"""Values of ImageType (PS3.3 C.8.2.1.1.1 and makers' own) of CT objects that are no slices."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +57,7 @@ class Slice:
         series_uid: SeriesInstanceUID.
         study_uid: StudyInstanceUID; may be empty.
         patient: PatientID; may be empty. Never shown.
+        person: Name, birth date and sex as far as they are stated. Never shown.
         frame_of_reference_uid: FrameOfReferenceUID.
         problem: Why the whole series must be refused, or an empty text.
         rows: Of the matrix.
@@ -68,6 +68,9 @@ class Slice:
         slope: RescaleSlope.
         intercept: RescaleIntercept.
         rescale_type: RescaleType; HU where it is absent (PS3.3 C.8.2.1).
+        representation: PixelRepresentation.
+        acquisition: What sets acquisitions, phases and reconstructions apart, as far as stated.
+        loss: How the image says that it was compressed with loss; empty if it does not.
         facts: Of `Volume.facts`, as pairs.
     """
 
@@ -77,6 +80,7 @@ class Slice:
     series_uid: str
     study_uid: str
     patient: str = dataclasses.field(repr=False)
+    person: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
     frame_of_reference_uid: str | None
     problem: str = ""
     rows: int = 0
@@ -87,6 +91,9 @@ class Slice:
     slope: float | None = None
     intercept: float | None = None
     rescale_type: str = "HU"
+    representation: int | None = None
+    acquisition: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    loss: str = ""
     facts: tuple[tuple[str, str], ...] = ()
 
 
@@ -108,6 +115,7 @@ def slices_of(dataset: FileDataset, source: Source) -> tuple[Slice, ...]:
         series_uid=_text(dataset, "SeriesInstanceUID"),
         study_uid=_text(dataset, "StudyInstanceUID"),
         patient=_text(dataset, "PatientID"),
+        person=_person(dataset),
         frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID") or None,
     )
     if not first.series_uid or not first.sop_uid:
@@ -130,11 +138,11 @@ _META_CLASS = "MediaStorageSOPClassUID"
 
 def _check_is_image(dataset: FileDataset, storage: UID) -> None:
     if storage == MediaStorageDirectoryStorage or "DirectoryRecordSequence" in dataset:
-        raise SetAsideError("a DICOMDIR, an index; the files in its folder are read without it")
+        raise SetAsideError(AN_INDEX)
     if not storage:
         raise SetAsideError("DICOM of no stated storage class")
     name = storage.name if storage.name != str(storage) else "an unknown storage class"
-    if storage.startswith(_SECONDARY_CAPTURE):
+    if is_secondary_capture(storage):
         raise SetAsideError(f"a secondary capture ({name})")
     if storage in _COMPANIONS or (storage not in _CT and "Rows" not in dataset):
         raise SetAsideError(f"no slices ({name})")
@@ -142,9 +150,9 @@ def _check_is_image(dataset: FileDataset, storage: UID) -> None:
         return
     if int(dataset.get("SamplesPerPixel") or 1) != 1:
         raise SetAsideError("a colour image, which holds no CT values")
-    for value in _text(dataset, "ImageType").upper().split("\\"):
-        if value.strip() in _NO_SLICES:
-            raise SetAsideError(_NO_SLICES[value.strip()])
+    reason = why_no_slice(_text(dataset, "ImageType"))
+    if reason:
+        raise SetAsideError(reason)
 
 
 def _find_problem(dataset: Dataset, storage: UID, frames: int) -> str:
@@ -197,8 +205,34 @@ def _describe(first: Slice, groups: Sequence[Dataset], *, frame: int = 0) -> Sli
         slope=slope[0] if slope else None,
         intercept=intercept[0] if intercept else None,
         rescale_type=_text(holder("RescaleType"), "RescaleType").upper() or "HU",
+        representation=_whole(groups[-1].get("PixelRepresentation")),
+        acquisition={
+            keyword: text
+            for keyword in ACQUISITION
+            for text in [_text(holder(keyword), keyword)]
+            if text
+        },
+        loss=_loss(groups[-1]),
         facts=slice_facts(holder),
     )
+
+
+def _person(dataset: Dataset) -> dict[str, str]:
+    """Letters and digits of what says who it is, in lower case; only what is stated."""
+    stated = {keyword: _text(dataset, keyword).casefold() for keyword in _PERSON}
+    plain = {keyword: "".join(filter(str.isalnum, text)) for keyword, text in stated.items()}
+    return {keyword: text for keyword, text in plain.items() if text}
+
+
+def _loss(dataset: Dataset) -> str:
+    ratios = _text(dataset, "LossyImageCompressionRatio").split("\\")
+    meta = getattr(dataset, "file_meta", Dataset())
+    stated = _text(dataset, "LossyImageCompression")
+    return loss(stated, ratios, _text(meta, "TransferSyntaxUID"))
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _text(dataset: Dataset, keyword: str) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pydicom.dataset import Dataset
 
+from moekit_medical.dicom.kinds import body_part
+
 _TEXTS = {
     "manufacturer": "Manufacturer",
     "model": "ManufacturerModelName",
@@ -39,6 +41,7 @@ def slice_facts(holder: Callable[[str], Dataset]) -> tuple[tuple[str, str], ...]
             facts[name] = f"{float(holder(keyword).get(keyword)):g}"
     sex = str(holder("PatientSex").get("PatientSex") or "").strip()
     facts["patient_sex"] = sex if sex in ("F", "M", "O") else ""
+    facts["body_part"] = body_part(str(holder("BodyPartExamined").get("BodyPartExamined") or ""))
     facts["patient_age_years"] = _age(str(holder("PatientAge").get("PatientAge") or ""))
     return tuple((name, value) for name, value in facts.items() if value)
 

@@ -16,12 +16,14 @@ class Refusal:
         reason: Why, in one sentence.
         fix: What the reader can do about it.
         files: Tokens of its files, sorted.
+        code: Which failure it is, as in `moekit.errors`.
     """
 
     series: str
     reason: str
     fix: str
     files: tuple[str, ...]
+    code: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,10 +69,11 @@ class Assembly:
 class RefusedError(Exception):
     """Raised inside the assembler where a series must be refused."""
 
-    def __init__(self, reason: str, *, fix: str) -> None:
+    def __init__(self, reason: str, *, fix: str, code: str) -> None:
         super().__init__(reason)
         self.reason = reason
         self.fix = fix
+        self.code = code
 
 
 class SetAsideError(Exception):

@@ -9,11 +9,14 @@ names anywhere, so texts, dates, names, unknown and binary values are removed un
 as safe. For the other kinds of value, whose attributes the table lists one by one, the table's
 attributes of an image are listed below as removed.
 
-What this does not do: pixels stay as they are, so burned-in text and a face that a rendering of a
-head shows remain (the options Clean Pixel Data and Clean Recognizable Visual Features). An image
-that says it has burned-in annotation is refused; one that wrongly says nothing is not noticed.
-Codes are kept where their scheme is a public one. Objects other than images, such as reports and
-structure sets, lose most of their content.
+Numbers and tags are kept only if they are such (see `disguise`), codes only within the items that
+they describe, and of uncompressed pixels only the bits that are part of one (see `unused_bits`).
+
+What this does not do: pixels stay as they are else, so burned-in text and a face that a rendering
+of a head shows remain (the options Clean Pixel Data and Clean Recognizable Visual Features). An
+image that says it has burned-in annotation is refused; one that wrongly says nothing is not
+noticed. Codes are kept where their scheme is a public one. Objects other than images, such as
+reports and structure sets, lose most of their content.
 """
 
 from __future__ import annotations
@@ -32,8 +35,10 @@ from pydicom.uid import UID
 
 from moekit import DataError, UsageError
 from moekit_medical.findings import rules
+from moekit_medical.findings.disguise import hides_text
 from moekit_medical.findings.identifiers import uid_of_hash
 from moekit_medical.findings.quiet import READ_ERRORS, quiet
+from moekit_medical.findings.unused_bits import clear_unused_bits
 from moekit_medical.privacy import token
 
 _CODE = re.compile("[A-Z0-9 _]{0,16}")
@@ -54,7 +59,8 @@ def deidentify(dataset: pydicom.Dataset, *, salt: bytes) -> pydicom.Dataset:
         The copy, with file meta information where the transfer syntax is known.
 
     Raises:
-        DataError: The image says that it has burned-in annotation, or is nested too deeply.
+        DataError: The image says that it has burned-in annotation, is nested too deeply, or has
+            compressed pixels with something in bits that are no part of a pixel.
         UsageError: The salt is empty.
     """
     if not salt:
@@ -74,6 +80,10 @@ def deidentify(dataset: pydicom.Dataset, *, salt: bytes) -> pydicom.Dataset:
     try:
         with quiet():
             copy = _clean(dataset, salt)
+            for keyword in (*rules.OF_A_CODE, *rules.OF_A_SCHEME):
+                if keyword in copy:  # no code of anything
+                    delattr(copy, keyword)
+            clear_unused_bits(copy, dataset)
     except RecursionError:
         raise DataError(
             "the sequences are nested too deeply",
@@ -110,7 +120,7 @@ def _clean_element(element: DataElement, salt: bytes) -> DataElement | None:
         return _make(element, "")
     if keyword == "PatientID":
         return _make(element, _pseudonym(element.value, salt))
-    if not keyword or keyword in rules.REMOVED:
+    if not keyword or rules.is_removed(keyword, element.tag.group) or _is_disguised(element):
         return None
     # A file may give an attribute another kind of value than the standard does: both must be safe.
     kinds = {element.VR, dictionary_VR(element.tag)}
@@ -123,6 +133,11 @@ def _clean_element(element: DataElement, salt: bytes) -> DataElement | None:
     if kinds <= rules.SAFE_VRS or keyword in rules.SAFE:
         return _make(element, element.value)
     return None
+
+
+def _is_disguised(element: DataElement) -> bool:
+    """Whether a value that is kept for its kind is something else; sequences are looked into."""
+    return element.VR not in ("SQ", "UI") and hides_text(element)
 
 
 def _clean_items(element: DataElement, salt: bytes) -> DataElement | None:

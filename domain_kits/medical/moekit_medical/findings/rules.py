@@ -1,4 +1,4 @@
-"""What de-identification keeps, empties and removes (DICOM PS3.15 table E.1-1, as of 2024b).
+"""What de-identification keeps, empties and removes (DICOM PS3.15 table E.1-1, as of 2026d).
 
 Attributes are named by their keywords in PS3.6.
 """
@@ -15,6 +15,7 @@ CODING_SCHEMES = frozenset(
 )
 
 OF_A_CODE = ("CodeMeaning", "CodeValue", "LongCodeValue", "URNCodeValue")
+OF_A_SCHEME = ("CodingSchemeDesignator", "CodingSchemeVersion")
 
 # Texts and binary values that an image needs and that name nobody.
 SAFE = frozenset(
@@ -99,6 +100,8 @@ REMOVED = frozenset(
         "IssuerOfTheContainerIdentifierSequence",
         "IssuerOfTheSpecimenIdentifierSequence",
         "ModifiedAttributesSequence",
+        "ModifiedImageID",
+        "ModifyingDeviceID",
         "NonconformingModifiedAttributesSequence",
         "OperatorIdentificationSequence",
         "OriginalAttributesSequence",
@@ -122,6 +125,7 @@ REMOVED = frozenset(
         "ROICreatorSequence",
         "ROIInterpreterSequence",
         "ReasonForRequestedProcedureCodeSequence",
+        "ReasonForTheAttributeModification",
         "ReasonForVisitCodeSequence",
         "ReferencedDigitalSignatureSequence",
         "ReferencedPatientAliasSequence",
@@ -144,10 +148,29 @@ REMOVED = frozenset(
         "VerbalSourceIdentifierCodeSequenceTrial",
         "VerifyingObserverIdentificationCodeSequence",
         "VerifyingObserverSequence",
+        "WaveformAnnotationSequence",
     )
 )
 
-_FIRST_OF_IMAGES, _CLINICAL_TRIAL, _PHOTOGRAPHY = 0x0008, 0x0012, 0x0016
+# The same of the table that pydicom 3.0 does not know; a later one may.
+REMOVED_LATER = frozenset(
+    (
+        "HistologicalDiagnosesCodeSequence",
+        "PrimaryDiagnosisCodeSequence",
+        "PrincipalDiagnosisCodeSequence",
+        "SecondaryDiagnosesCodeSequence",
+    )
+)
+
+_FIRST_OF_IMAGES, _PATIENT, _CLINICAL_TRIAL, _PHOTOGRAPHY = 0x0008, 0x0010, 0x0012, 0x0016
+
+
+def is_removed(keyword: str, group: int) -> bool:
+    """Whether an attribute goes that is neither emptied nor replaced.
+
+    Group 0010 is of the patient: the table grows there with each edition, so all else of it goes.
+    """
+    return keyword in REMOVED or keyword in REMOVED_LATER or group == _PATIENT
 
 
 def is_removed_group(group: int) -> bool:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from moekit import DataError, StorageError, UsageError
+from moekit_medical.dicom.verdict import Ignored, Refusal
+
+_MOST_TOLD = 3
 
 ANSWERING = "scoring"
 """The stage in which a model answers; its errors may hold anything."""
@@ -29,6 +34,39 @@ def reason_of(stage: str, error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"{stage} failed: it needs more memory than there is"
     return f"{stage} failed ({type(error).__name__})"
+
+
+def check_some_usable(
+    usable: int,
+    *,
+    failed: Sequence[str],
+    refused: Sequence[Refusal],
+    ignored: Sequence[Ignored],
+    record: str,
+) -> None:
+    """Checks that at least one series could be used, once all is recorded.
+
+    Args:
+        usable: How many series could.
+        failed: Why series failed.
+        refused: Series that could not be made into a volume.
+        ignored: Files that take no part in any series.
+        record: Name of the file that holds the reasons of each.
+
+    Raises:
+        DataError: There was none; the most frequent reasons are named.
+    """
+    if usable:
+        return
+    reasons = Counter([*failed, *(one.reason for one in refused), *(one.reason for one in ignored)])
+    told = "; ".join(f"{reason} ({number})" for reason, number in reasons.most_common(_MOST_TOLD))
+    raise DataError(
+        f"none of the series could be used: {len(refused)} refused, {len(failed)} failed, and"
+        f" {len(ignored)} files are of none: {told or 'the folder holds no file'}",
+        whose="the input of moekit predict medical",
+        fix=f"see {record} in the output folder, and give CT series as DICOM, or one NIfTI file",
+        code="data/no-usable-series",
+    )
 
 
 def check_places(inputs: Path, *, out: Path, salt: bytes) -> None:

@@ -6,14 +6,17 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pydicom
 
+from moekit import DataError
 from moekit_medical.dicom.assemble import assemble
 from moekit_medical.dicom.reading import quiet, read
+from moekit_medical.dicom.slices import AN_INDEX
 from moekit_medical.dicom.sources import Archives, Source, find_sources
 from moekit_medical.dicom.verdict import Assembly
 from moekit_medical.inference.volumes import is_nifti, read_nifti
@@ -58,14 +61,26 @@ def read_inputs(
         progress: Called with the steps done and their total.
 
     Raises:
-        DataError: There is nothing at the path, or it is a NIfTI file that cannot be used.
+        DataError: There is nothing at the path, it is a NIfTI file that cannot be used, or a
+            DICOMDIR.
     """
     if path.is_file() and is_nifti(path):
         volume = read_nifti(path, salt=salt)
         assembly = Assembly(volumes=(volume,), refused=(), ignored=(), used=((),))
     else:
         assembly = assemble(path, salt=salt, progress=progress)
+        _check_no_index(path, assembly, salt)
     return assembly, tuple(_named(assembly, salt))
+
+
+def _check_no_index(path: Path, assembly: Assembly, salt: bytes) -> None:
+    if path.is_file() and any(one.reason == AN_INDEX for one in assembly.ignored):
+        raise DataError(
+            "this is a DICOMDIR, an index of files and none of them",
+            whose=f"file {token(os.path.abspath(path), salt=salt)}",  # noqa: PTH100
+            fix="name the folder in which it lies; all files below it are read",
+            code="data/dicomdir",
+        )
 
 
 def _named(assembly: Assembly, salt: bytes) -> Iterator[Series]:

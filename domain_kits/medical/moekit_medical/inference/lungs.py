@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage  # type: ignore[import-untyped]
 from skimage import morphology
 
+from moekit_medical.dicom.kinds import NO_LUNGS
 from moekit_medical.inference.grids import reduce
 from moekit_medical.volume import Volume
 
@@ -41,6 +42,12 @@ CLOSING_MM = 10.0
 """Radius of the ball that closes the border: a nodule of up to twice this, half of it in
 the wall of the chest, becomes part of the region."""
 
+BONE_HU = 300.0
+SHELL_MM = (2.0, 8.0)
+MOST_BONE_AROUND, MOST_BONE = 0.15, 0.1
+"""Share of bone in the shell of that distance around the region, and in all that is not air; in
+chests they are up to 0.08 and 0.04, in a head with its sinuses 0.20 and 0.18."""
+
 HOLE_CM2 = 20.0
 """Area enclosed by lung in one slice that is filled: a mass of 5 cm is, the heart is not."""
 
@@ -54,12 +61,15 @@ class Lungs:
         grid: The grid, with its HU values.
         volume_ml: Volume of the air in the region.
         mean_hu: Mean of that air, HU.
+        is_in_bone: Whether bone lies around it and makes up much of the body: the cells of a skull
+            have the density of lung too.
     """
 
     inside_mm_DHW: np.ndarray
     grid: Volume
     volume_ml: float
     mean_hu: float
+    is_in_bone: bool = False
 
 
 def find_lungs(volume: Volume) -> Lungs | None:
@@ -83,7 +93,29 @@ def find_lungs(volume: Volume) -> Lungs | None:
         grid=grid,
         volume_ml=float(kept_DHW.sum() * voxel_ml),
         mean_hu=float(grid.hu_DHW[kept_DHW].mean(dtype=np.float64)),
+        is_in_bone=_is_in_bone(kept_DHW, grid),
     )
+
+
+def why_no_lungs(volume: Volume, lungs: Lungs | None) -> str:
+    """Why no lungs can be searched for nodules; empty if they can.
+
+    Args:
+        volume: (D, H, W), with its facts.
+        lungs: What `find_lungs` found in it.
+    """
+    part = volume.facts.get("body_part", "")
+    if part in NO_LUNGS:
+        return f"BodyPartExamined is {part}, which has no lungs"
+    if lungs is None:
+        if not (volume.hu_DHW < AIR_HU).any():
+            return (
+                f"no voxel is below {AIR_HU:g} HU: no air, or values that are not Hounsfield units"
+            )
+        return "nothing has the volume and the density of lung"
+    if lungs.is_in_bone:
+        return "what has the density of lung lies in bone, as in a skull"
+    return ""
 
 
 def _find_body(hu_DHW: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
@@ -138,6 +170,18 @@ def _keep_lungs(air_DHW: np.ndarray, hu_DHW: np.ndarray, voxel_ml: float) -> np.
     kept = lungs[size_ml[lungs] >= LEAST_SHARE * size_ml[lungs].max()]
     kept_DHW: np.ndarray = np.isin(labels_DHW, kept + 1)
     return kept_DHW
+
+
+def _is_in_bone(kept_DHW: np.ndarray, grid: Volume) -> bool:
+    away_mm = ndimage.distance_transform_edt(~kept_DHW, sampling=grid.spacing_mm)
+    low, high = SHELL_MM
+    shell_DHW = (away_mm > low) & (away_mm <= high)
+    bone_DHW = grid.hu_DHW > BONE_HU
+    tissue_DHW = grid.hu_DHW > AIR_HU
+    if not (shell_DHW.any() and tissue_DHW.any()):
+        return False
+    around, overall = bone_DHW[shell_DHW].mean(), bone_DHW.sum() / tissue_DHW.sum()
+    return bool(around > MOST_BONE_AROUND and overall > MOST_BONE)
 
 
 def _has_lung_density(median_hu: float) -> bool:

@@ -31,7 +31,7 @@ from moekit_medical.inference.crops import (
 from moekit_medical.inference.failures import BadAnswersError, check_places, reason_of
 from moekit_medical.inference.grids import upright
 from moekit_medical.inference.inputs import Headers, Series, read_inputs
-from moekit_medical.inference.lungs import find_lungs
+from moekit_medical.inference.lungs import find_lungs, why_no_lungs
 from moekit_medical.inference.outputs import clear, discard, write_series
 from moekit_medical.inference.records import InferenceSummary, SeriesRecord, begin_record
 from moekit_medical.inference.regions import METHOD
@@ -140,8 +140,9 @@ class _Run:
             stage = "finding the lungs"
             volume = upright(series.volume)
             lungs = find_lungs(volume)
-            if lungs is None:
-                return begin_record(series, "no lung found"), ()
+            reason = why_no_lungs(volume, lungs)
+            if reason or lungs is None:
+                return begin_record(series, "no lung found", reason=reason), ()
             stage = "finding candidates"
             places = find_candidates(volume, lungs)
             crops_NSS, beyond = self._cut(volume, places)

@@ -22,7 +22,7 @@ class SeriesRecord:
         name: Token of the series, and the folder of its files.
         status: Whether it was scored.
         content: SHA-256 of its voxels and their places.
-        reason: Why it failed; empty otherwise.
+        reason: Why it failed, or why no lung was searched; empty otherwise.
         slices: How many.
         spacing_mm: Distance of slices, rows and columns.
         repairs: What was mended when it was read.

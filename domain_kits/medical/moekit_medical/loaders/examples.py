@@ -27,6 +27,7 @@ def write_nifti_example(folder: Path) -> Path:
     for number in range(_SERIES):
         voxels_IJK = made_volume(number).T
         image = cast(Any, Nifti1Image)(voxels_IJK, ras)
+        image.header.set_xyzt_units("mm")
         image.to_filename(folder / f"v{number}.nii.gz")
         for label, place in enumerate(BALLS):
             x, y, z = _point(place)

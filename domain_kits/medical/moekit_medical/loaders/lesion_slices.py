@@ -24,7 +24,7 @@ from moekit_medical.loaders.masks.grid import MaskError, check_own_slices, dice
 from moekit_medical.loaders.masks.pictures import slice_picture
 from moekit_medical.volume import Volume
 
-VERSION = "1"
+VERSION = "2"
 """Of how slices and masks are made. Raise it with a change that makes others of the same bytes."""
 
 SAME_LESION = 0.7
@@ -44,6 +44,7 @@ class Scan:
         area_mm2: Area of lesions by slice, of those that were taken; slices count from the feet.
         blank: Slices that show nothing, and whether they hold a lesion.
         facts: Of `facts_of_scan`.
+        repairs: What was mended or assumed when it was read, one sentence each.
     """
 
     folder: Path | None = None
@@ -52,6 +53,7 @@ class Scan:
     area_mm2: Mapping[int, float] = dataclasses.field(default_factory=dict)
     blank: Mapping[int, bool] = dataclasses.field(default_factory=dict)
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    repairs: tuple[str, ...] = ()
 
     def picture(self, d: int) -> Path:
         """The picture of a slice."""
@@ -99,6 +101,7 @@ def write_scan(
         area_mm2=area,
         blank=blank,
         facts=facts_of_scan(volume.facts),
+        repairs=volume.repairs,
     )
 
 
@@ -117,6 +120,7 @@ def read_scan(cached: Cached, name: str) -> Scan:
         area_mm2={int(d): float(area) for d, area in known["area_mm2"].items()},
         blank={int(d): bool(lesion) for d, lesion in known["blank"].items()},
         facts=known["facts"],
+        repairs=tuple(known["repairs"]),
     )
 
 
@@ -167,5 +171,5 @@ def _pixel_mm2(volume: Volume) -> float:
 
 
 def _note(writer: Writer, name: str, **known: Any) -> None:
-    blank = {"reason": "", "step_mm": 0.0, "area_mm2": {}, "blank": {}, "facts": {}}
+    blank = {"reason": "", "step_mm": 0.0, "area_mm2": {}, "blank": {}, "facts": {}, "repairs": []}
     writer.note(name, to_json({**blank, **known}))

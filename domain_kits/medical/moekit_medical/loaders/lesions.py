@@ -45,6 +45,7 @@ from moekit_medical.loaders.lesion_slices import (
 )
 from moekit_medical.loaders.masks.names import parse_names
 from moekit_medical.loaders.masks.pictures import WINDOW_WORDS
+from moekit_medical.loaders.mended import words_of
 from moekit_medical.loaders.nifti_file import read_nifti
 from moekit_medical.loaders.series_scan import Found, Unit, look_through
 from moekit_medical.privacy import token
@@ -200,10 +201,11 @@ def _volume_scan(case: Case, file: Path, *, asked: str, negatives: float) -> Sca
 
     def write(writer: Writer) -> None:
         try:
-            scan = read_nifti(file).scan
+            read = read_nifti(file)
         except CropError as error:
             note_reason(writer, "000", str(error))
             return
+        scan = read.scan
         volume = Volume(
             hu_DHW=scan.hu_DHW,
             affine=scan.affine,
@@ -211,6 +213,7 @@ def _volume_scan(case: Case, file: Path, *, asked: str, negatives: float) -> Sca
             study_uid="",
             frame_of_reference_uid=None,
             sop_uids=tuple(map(str, range(len(scan.hu_DHW)))),
+            repairs=read.repairs,
         )
         write_scan(writer, "000", volume, case.labels, negatives=negatives)
 
@@ -264,7 +267,11 @@ def _dataset(
             code="data/no-mask",
         )
     used = {place.scan for place in places.values()}
-    source = f"{len(used)} CT scans with masks of lesions; axial slices, {WINDOW_WORDS}"
+    mended = [scan.repairs for scan in scans.values() if scan.repairs and not scan.reason]
+    source = (
+        f"{len(used)} CT scans with masks of lesions; axial slices, {WINDOW_WORDS}"
+        f"{words_of(mended)}"
+    )
     dataset = Dataset(
         name=f"lesions {salt.hex()[:12]}",
         samples=tuple(samples),

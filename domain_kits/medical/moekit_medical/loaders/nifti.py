@@ -31,6 +31,7 @@ from moekit_medical.loaders.labels import (
     numbers,
     read_labels,
 )
+from moekit_medical.loaders.mended import note_repairs
 from moekit_medical.loaders.nifti_file import SUFFIXES, NiftiVolume, read_nifti
 from moekit_medical.loaders.options import parse_slices, parse_window
 from moekit_medical.loaders.volumes import (
@@ -133,6 +134,7 @@ def _make_crops(file: Path, rows: Sequence[Row], form: Form, writer: Writer) -> 
         for row in rows:
             write_or_note(writer, row, form, functools.partial(_fail, str(error)))
         return
+    note_repairs(writer, [volume.repairs])
     for row in rows:
         write_or_note(writer, row, form, functools.partial(_crop_row, row, volume, form))
 
@@ -144,11 +146,11 @@ def _fail(reason: str) -> Stack:
 def _crop_row(row: Row, volume: NiftiVolume, form: Form) -> Stack:
     point = numbers(row, _POINT)
     if point is not None:
-        if not volume.is_placed:
+        if not volume.place.is_placed:
             raise CropError("the volume has no qform or sform, so only d,h,w can be used")
         return crop_stack(volume.scan, np.array(point), form=form)
     index = np.array([*(numbers(row, _INDEX) or ()), 1.0])
-    return crop_stack(volume.scan, (volume.affine @ index)[:3], form=form)
+    return crop_stack(volume.scan, (volume.place.affine @ index)[:3], form=form)
 
 
 def _id(row: Row, table: Table) -> str:

@@ -16,7 +16,9 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
-from moekit_medical.loaders.crops import CropError, Scan, turn_to_patient
+from moekit_medical.hounsfield import AIR_HU, why_no_hounsfield
+from moekit_medical.loaders.crops import Scan, turn_to_patient
+from moekit_medical.loaders.nifti_place import NiftiError, Place, place_of
 from moekit_medical.silence import silenced
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -30,8 +32,6 @@ _MAX_REST = 2**20
 _MAX_DEFLATE = 1040
 """Deflate makes no more of a byte than this (RFC 1951: 1032)."""
 
-_SPACING_MM = (0.001, 100.0)
-_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _Header = Any  # nibabel's headers have no types
 _HEADERS: dict[int, tuple[_Header, bytes, int]] = {
     348: (Nifti1Header, b"n+1\0", 344),
@@ -45,38 +45,68 @@ class NiftiVolume:
     """A volume and what its indices mean.
 
     Attributes:
-        scan: With its axes turned to the patient's.
-        affine: (4, 4) from the file's own indices (third, second, first axis, 1) to LPS mm.
-        is_placed: Whether the file says where the patient is (a qform or an sform); without it the
-            directions are those of NIfTI's method 1, and points in mm mean nothing.
+        values_KJI: (K, J, I) float32, the third axis of the file first; scaled as the file says.
+        place: Where it lies.
+        repairs: What was mended or assumed, one sentence each.
     """
 
-    scan: Scan
-    affine: np.ndarray
-    is_placed: bool
+    values_KJI: np.ndarray
+    place: Place
+    repairs: tuple[str, ...]
+
+    @property
+    def scan(self) -> Scan:
+        """With its axes turned to the patient's; a view."""
+        return turn_to_patient(self.values_KJI, self.place.affine)
 
 
 def read_nifti(path: Path) -> NiftiVolume:
     """Reads a .nii or .nii.gz file of one volume in Hounsfield units.
 
+    Values that are not finite become air of -1024 HU, which is recorded.
+
     Raises:
-        CropError: It is not a volume that can be used; the message holds nothing of the file.
+        NiftiError: It is not a volume that can be used; the message holds nothing of the file.
+    """
+    volume = read_values(path)
+    hu_KJI = volume.values_KJI
+    lost_KJI = ~np.isfinite(hu_KJI)
+    lost = int(lost_KJI.sum())
+    if lost == hu_KJI.size:
+        raise NiftiError("no value of the volume is a finite number", code="data/not-finite")
+    repairs = volume.repairs
+    if lost:
+        hu_KJI[lost_KJI] = AIR_HU
+        repairs += (f"{lost} of {hu_KJI.size} voxels were not finite and were set to -1024 HU.",)
+    problem = why_no_hounsfield(hu_KJI)
+    if problem:
+        raise NiftiError(f"no Hounsfield units: {problem}", code="data/not-hounsfield")
+    return dataclasses.replace(volume, values_KJI=hu_KJI, repairs=repairs)
+
+
+def read_values(path: Path) -> NiftiVolume:
+    """Reads a .nii or .nii.gz file of one volume of any numbers, such as a label.
+
+    Raises:
+        NiftiError: As `read_nifti` does.
     """
     with silenced("nibabel.global"):  # it may repeat what a header says
         try:
             header = _read_header(path)
-            hu_KJI = _read_voxels(path, header)
-            affine = _affine(header)
-            placed = max(int(header["sform_code"]), int(header["qform_code"])) > 0
-            scan = turn_to_patient(hu_KJI, affine)
-        except CropError:
+            values_KJI = _read_voxels(path, header)
+            place = place_of(header)
+        except NiftiError:
             raise
         except MemoryError:
-            raise CropError("the volume needs more memory than there is") from None
+            raise NiftiError(
+                "the volume needs more memory than there is", code="data/too-large"
+            ) from None
         except Exception as error:  # parsers of damaged bytes raise nearly anything
             kind = type(error).__name__
-            raise CropError(f"the volume is truncated or damaged ({kind})") from None
-    return NiftiVolume(scan=scan, affine=affine, is_placed=placed)
+            raise NiftiError(
+                f"the volume is truncated or damaged ({kind})", code="data/damaged"
+            ) from None
+    return NiftiVolume(values_KJI=values_KJI, place=place, repairs=place.repairs)
 
 
 def _read_header(path: Path) -> _Header:
@@ -85,7 +115,7 @@ def _read_header(path: Path) -> _Header:
     for size, (kind, magic, place) in _HEADERS.items():
         if content[place : place + 4] == magic and len(content) >= size:
             return kind(content[:size])
-    raise CropError("the file is not a NIfTI volume in one file")
+    raise NiftiError("the file is not a NIfTI volume in one file", code="data/damaged")
 
 
 def _read_voxels(path: Path, header: _Header) -> np.ndarray:
@@ -93,22 +123,31 @@ def _read_voxels(path: Path, header: _Header) -> np.ndarray:
     shape = tuple(int(side) for side in header.get_data_shape())
     dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
     if len(shape) < 3 or min(shape) < 1 or any(side > 1 for side in shape[3:]):
-        raise CropError("the file does not hold exactly one volume")
+        raise NiftiError("the file does not hold exactly one volume", code="data/array-shape")
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise CropError("the voxels are neither integers nor floating-point numbers")
+        raise NiftiError(
+            "the voxels are neither integers nor floating-point numbers", code="data/array-type"
+        )
     count = math.prod(shape)
     if count > MAX_VOXELS or offset > _MAX_OFFSET:
-        raise CropError(f"the volume claims more than {MAX_VOXELS} voxels, or a long preface")
+        raise NiftiError(
+            f"the volume claims more than {MAX_VOXELS} voxels, or a long preface",
+            code="data/too-large",
+        )
     length = path.stat().st_size * (_MAX_DEFLATE if _is_compressed(path) else 1)
     if offset + count * dtype.itemsize > length:
-        raise CropError("the header claims more voxels than the file can hold")
+        raise NiftiError(
+            "the header claims more voxels than the file can hold", code="data/damaged"
+        )
     content = _read_bytes(path, offset, count * dtype.itemsize)
-    hu_KJI = np.frombuffer(content, dtype).reshape(shape[2::-1]).astype(np.float32)
+    stored_KJI = np.frombuffer(content, dtype).reshape(shape[2::-1])
+    values_KJI = np.empty(stored_KJI.shape, dtype=np.float32)
     slope, intercept = header.get_slope_inter()
-    if slope is not None:
-        hu_KJI *= np.float32(slope)
-        hu_KJI += np.float32(intercept)
-    return hu_KJI
+    for value_JI, stored_JI in zip(values_KJI, stored_KJI, strict=True):
+        value_JI[:] = stored_JI
+        if slope is not None:  # in float64, so that a value is rounded once
+            value_JI[:] = stored_JI * np.float64(slope) + np.float64(intercept)
+    return values_KJI
 
 
 def _read_bytes(path: Path, offset: int, count: int) -> bytes:
@@ -117,23 +156,12 @@ def _read_bytes(path: Path, offset: int, count: int) -> bytes:
         file.seek(offset)
         content = file.read(count)
         if len(content) < count:
-            raise CropError("the volume is shorter than its header says")
+            raise NiftiError("the volume is shorter than its header says", code="data/damaged")
         if len(file.read(_MAX_REST + 1)) > _MAX_REST:
-            raise CropError("the file holds more than the volume of its header")
+            raise NiftiError(
+                "the file holds more than the volume of its header", code="data/damaged"
+            )
     return content
-
-
-def _affine(header: _Header) -> np.ndarray:
-    if header.get_xyzt_units()[0] not in ("mm", "unknown"):
-        raise CropError("the volume's unit of length is not the millimetre")
-    affine: np.ndarray = (_RAS_TO_LPS @ header.get_best_affine())[:, [2, 1, 0, 3]]
-    low, high = _SPACING_MM
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if not (np.isfinite(affine).all() and np.all((spacing >= low) & (spacing <= high))):
-        raise CropError(f"the distance of voxels is not between {low} and {high} mm")
-    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 0.5:
-        raise CropError("the volume's axes are not nearly at right angles")
-    return affine
 
 
 def _open(path: Path) -> IO[bytes]:

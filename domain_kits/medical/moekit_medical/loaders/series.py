@@ -41,6 +41,7 @@ from moekit_medical.loaders.labels import (
     numbers,
     read_labels,
 )
+from moekit_medical.loaders.mended import note_repairs
 from moekit_medical.loaders.options import parse_slices, parse_window
 from moekit_medical.loaders.series_scan import Found, Unit, look_through
 from moekit_medical.loaders.volumes import (
@@ -146,6 +147,9 @@ def _make_crops(
             scan=turn_to_patient(volume.hu_DHW, volume.affine), sops=frozenset(volume.sop_uids)
         )
         parts.setdefault(volume.series_uid, []).append(part)
+    wanted = {row.cells["series"] for row in rows}
+    used = [volume for volume in assembly.volumes if volume.series_uid in wanted]
+    note_repairs(writer, [volume.repairs for volume in used])
     reasons = {refusal.series: refusal.reason for refusal in assembly.refused}
     for row in rows:
         series = row.cells["series"]

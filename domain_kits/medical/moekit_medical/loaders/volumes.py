@@ -12,8 +12,9 @@ from moekit_medical.loaders.cache import Cached, Writer, cached, key_of
 from moekit_medical.loaders.crops import CROP_MM, PIXEL_MM, STEP_MM, CropError, Form, Stack
 from moekit_medical.loaders.facts import subtypes_of_rows
 from moekit_medical.loaders.labels import CLASSES, Row, Table, split_of, split_problem
+from moekit_medical.loaders.mended import repairs_in, words_of
 
-_VERSION = "1"
+_VERSION = "2"
 """Of how crops are made. Raise it where a change of `crops`, of a reader or of the assembler makes
 other crops of the same bytes: keys change with it."""
 
@@ -28,11 +29,13 @@ class Outcome:
         form: How places are shown.
         crops: The folder of the cache that holds the crop of a line, by line.
         reasons: Why a line has no crop, by line.
+        mended: The repairs of each volume that has any.
     """
 
     form: Form
     crops: dict[int, Cached] = dataclasses.field(default_factory=dict)
     reasons: dict[int, str] = dataclasses.field(default_factory=dict)
+    mended: list[list[str]] = dataclasses.field(default_factory=list)
 
     def skip(self, rows: Iterable[Row], reason: str) -> None:
         """Leaves rows out."""
@@ -40,6 +43,7 @@ class Outcome:
 
     def take(self, rows: Iterable[Row], images: Cached) -> None:
         """Takes the crops of rows, or the reasons that were noted in place of them."""
+        self.mended.extend(repairs_in(images))
         for row in rows:
             name = image_name(row, self.form)
             if name in images.images:
@@ -179,7 +183,7 @@ def to_dataset(
         samples=tuple(samples),
         classes=CLASSES,
         licence="yours",
-        source=f"{source}; {outcome.form.words}{repeats}",
+        source=f"{source}; {outcome.form.words}{repeats}{words_of(outcome.mended)}",
         frames=outcome.form.slices,
         skipped=tuple(
             Skipped(

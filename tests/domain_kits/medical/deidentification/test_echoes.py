@@ -54,3 +54,12 @@ def test_without_a_repetition_nothing_changes_and_what_decodes_pixels_never_does
     assert empty_echoes(cleaned, original) == 0
     assert cleaned.PhotometricInterpretation == "MONOCHROME2"
     assert cleaned.DeidentificationMethodCodeSequence[0].CodeMeaning.startswith("Basic")
+
+
+def test_a_number_that_repeats_a_birth_date_is_emptied():
+    original, cleaned = Dataset(), Dataset()
+    original.PatientBirthDate, original.PatientID = "19700101", "4711"
+    cleaned.AcquisitionNumber, cleaned.InstanceNumber = 19700101, 4711
+    assert empty_echoes(cleaned, original) == 1
+    assert not cleaned["AcquisitionNumber"].value
+    assert cleaned.InstanceNumber == 4711

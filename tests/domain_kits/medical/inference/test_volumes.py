@@ -52,13 +52,18 @@ def test_scaled_values_are_hounsfield_units_and_what_is_no_number_is_air(tmp_pat
     stored = np.unique(np.asarray(nibabel.load(tmp_path / "a.nii").dataobj))
     np.testing.assert_array_equal(np.unique(scaled.hu_DHW), stored)
     broken = np.full((3, 3, 3), np.nan, dtype=np.float32)
-    assert (read_nifti(save(tmp_path / "b.nii", broken), salt=SALT).hu_DHW == -1024).all()
+    broken[0, 0, 0] = 40
+    volume = read_nifti(save(tmp_path / "b.nii", broken), salt=SALT)
+    assert sorted(volume.hu_DHW.ravel())[:-1] == [-1024] * 26
+    assert volume.repairs == ("26 of 27 voxels were not finite and were set to -1024 HU.",)
 
 
 def test_a_file_without_a_place_is_read_and_says_so(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(np.zeros((3, 3, 3), dtype=np.int16), None)
     nibabel.save(image, tmp_path / "a.nii")
-    assert "no place" in read_nifti(tmp_path / "a.nii", salt=SALT).repairs[0]
+    place, unit = read_nifti(tmp_path / "a.nii", salt=SALT).repairs
+    assert "no place" in place
+    assert "no unit" in unit
     assert read_nifti(save(tmp_path / "b.nii", np.zeros((3, 3, 3))), salt=SALT).repairs == ()
 
 
@@ -97,3 +102,15 @@ def test_a_nifti_file_is_known_by_its_name() -> None:
     assert is_nifti(Path("A.NII.GZ"))
     assert is_nifti(Path("a.nii"))
     assert not is_nifti(Path("a.nii.zip"))
+
+
+def test_the_volumes_that_contradict_themselves_are_refused(shared: Path) -> None:
+    folder = shared / "cases" / "field" / "07-nifti-forms-disagree"
+    for name in ("conflict", "ident", "mirror"):
+        with refused("data/contradiction"):
+            read_nifti(folder / f"{name}.nii.gz", salt=SALT)
+
+
+def test_voxels_that_are_no_numbers_are_told(shared: Path) -> None:
+    path = shared / "cases" / "field" / "15-nifti-nan" / "nan.nii.gz"
+    assert "6720 of 19200 voxels" in " ".join(read_nifti(path, salt=SALT).repairs)

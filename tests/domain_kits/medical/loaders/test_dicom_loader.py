@@ -273,7 +273,7 @@ def test_a_real_scan_gives_the_same_crop_from_dicom_and_from_nifti(shared):
     volume = assemble(source / "ct", salt=b"test").volumes[0]
     scan = turn_to_patient(volume.hu_DHW, volume.affine)
     for index in ((30, 100, 100), (10, 60, 140)):
-        point = (nifti.affine @ (*index, 1))[:3]
+        point = (nifti.place.affine @ (*index, 1))[:3]
         one, other = (crop(s, point, window=WINDOW_HU) for s in (nifti.scan, scan))
         assert np.array_equal(one, other)
         assert one.std() > 5

@@ -163,7 +163,7 @@ def test_a_real_scan_gives_the_same_stack_from_dicom_and_from_nifti(shared):
     scan = turn_to_patient(volume.hu_DHW, volume.affine)
     form = Form(window=WINDOW_HU, slices=5)
     for index, beyond in (((30, 100, 100), 0), ((0, 60, 140), 2)):
-        point = (nifti.affine @ (*index, 1))[:3]
+        point = (nifti.place.affine @ (*index, 1))[:3]
         one, other = (crop_stack(s, point, form=form) for s in (nifti.scan, scan))
         assert np.array_equal(one.pixels_THW, other.pixels_THW)
         assert one.beyond == other.beyond == beyond

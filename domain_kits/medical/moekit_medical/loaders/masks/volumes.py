@@ -11,7 +11,7 @@ import numpy as np
 
 from moekit_medical.loaders.crops import CropError, Scan, turn_to_patient
 from moekit_medical.loaders.masks.grid import MaskError
-from moekit_medical.loaders.nifti_file import read_nifti
+from moekit_medical.loaders.nifti_file import read_values
 from moekit_medical.volume import Volume
 
 _BESIDE = 0.1
@@ -33,18 +33,19 @@ def place_label(path: Path, volume: Volume) -> np.ndarray:
             size or geometry than the volume.
     """
     try:
-        label = read_nifti(path)
+        label = read_values(path)
     except CropError as error:
         raise MaskError(str(error)) from None
-    if not label.is_placed:
+    if not label.place.is_placed:
         raise MaskError("the label does not say where the patient is")
-    values_DHW = label.scan.hu_DHW
+    scan = label.scan
+    values_DHW = scan.hu_DHW
     if not (np.isfinite(values_DHW).all() and (values_DHW == np.rint(values_DHW)).all()):
         raise MaskError("the label holds values that are not whole numbers")
     turned = turn_to_patient(volume.hu_DHW, volume.affine)
     if values_DHW.shape != turned.hu_DHW.shape:
         raise MaskError("the label has another size than the series")
-    if not _beside(label.scan, turned) <= _BESIDE:
+    if not _beside(scan, turned) <= _BESIDE:
         raise MaskError("the voxels of the label lie beside those of the series")
     mask_DHW = np.zeros(volume.hu_DHW.shape, dtype=bool)
     # A view: what is written into it lies in the volume's own order.
