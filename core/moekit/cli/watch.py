@@ -22,6 +22,7 @@ from moekit.cli.options import (
     review_option,
     rule_option,
     run_option,
+    use_option,
     weights_option,
     with_options,
 )
@@ -124,6 +125,7 @@ _check_options = with_options(
         help="Folder for results.jsonl, summary.json and the heatmaps.",
     ),
     rule_option,
+    use_option,
     review_option,
     _feed_options,
     _output_options,
@@ -150,7 +152,7 @@ def watch(kit: str, folder: Path, as_json: bool, **options: Any) -> None:
         show_summary(summary)
 
 
-_HOW = ("review", "precision", "weights", "form", "device", "backend")
+_HOW = ("use", "review", "precision", "weights", "form", "device", "backend")
 
 
 def run_watch(kit: str, *, threshold_rule: str | None = None, **options: Any) -> dict[str, Any]:

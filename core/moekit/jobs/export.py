@@ -11,6 +11,7 @@ from moekit.export.export import ExportJob, export
 from moekit.jobs.session import open_backbone
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run, prepared, resolve
+from moekit.runs.choices import MEAN, kept_model
 from moekit.runs.run import Run
 from moekit.runtime.load import load_predictor, preprocess_of
 
@@ -28,6 +29,7 @@ def export_run(
     batch_size: int = 16,
     weights: str = "auto",
     form: str = "auto",
+    use: str | None = None,
     command: str = "",
 ) -> tuple[dict[str, Any], Path]:
     """Exports a run; returns the content of export.json and the folder.
@@ -44,6 +46,7 @@ def export_run(
         batch_size: Images a forward pass.
         weights: Of the backbone.
         form: Sparse form of the backbone.
+        use: Which model is exported: specialist, baseline or best; the kept one if None.
         command: The command line, for the record.
 
     Raises:
@@ -58,6 +61,14 @@ def export_run(
         )
     run = Run(run_folder)
     record = run.read_finished()
+    model = kept_model(run, use)
+    if model == MEAN:
+        raise UsageError(
+            "the run answers by the mean of two models, and a graph holds one",
+            whose=str(run_folder),
+            fix="name the one to export: --use specialist or --use baseline",
+            code="usage/option-conflict",
+        )
     registry = Registry()
     spec = kit_of_run(registry, kit, record)
     seed_of_data = record["request"]["seed"]
@@ -70,6 +81,7 @@ def export_run(
         int8=int8,
         max_loss=max_loss,
         batch_size=batch_size,
+        use=model,
         command=command,
     )
     backbone = open_backbone(
@@ -79,7 +91,13 @@ def export_run(
         form=form,
     )
     predictor = load_predictor(
-        run, spec, backbone=backbone, registry=registry, with_baseline=False, precision="fp32"
+        run,
+        spec,
+        backbone=backbone,
+        registry=registry,
+        with_baseline=False,
+        precision="fp32",
+        model=model,
     )
     made = export(
         job,

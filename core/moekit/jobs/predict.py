@@ -29,6 +29,7 @@ def predict_inputs(
     on_progress: Callable[[str, int, int], None],
     how: Opening | None = None,
     batch_size: int = 16,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Answers inputs with a run; returns what `--json` prints.
 
@@ -40,6 +41,7 @@ def predict_inputs(
         on_progress: Called with a description, what is done and the total.
         how: How the run is opened.
         batch_size: Images a forward pass.
+        tell: Called before the first answer with sentences: which model answers, and its point.
 
     Raises:
         MoekitError: See `moekit.prediction.predict.predict`.
@@ -60,6 +62,8 @@ def predict_inputs(
     images = spec.predict is None and spec.reader is None
     found = collect_inputs(inputs) if images else []
     trained = open_trained(spec, run, registry=registry, how=how)
+    for sentence in trained.told:
+        tell(sentence)
     if spec.predict is not None:
         return spec.predict(_own_way(trained, inputs, out, batch_size, on_progress))
     began = time.perf_counter()
@@ -79,6 +83,7 @@ def predict_inputs(
         gathered |= spec.reader.gather(rows, out)
     return {
         **trained.provenance,
+        "told": list(trained.told),
         "n": len(rows),
         "unreadable": sum(row["verdict"] == UNREADABLE for row in rows),
         "seconds": time.perf_counter() - began,

@@ -34,8 +34,9 @@ from moekit.runtime.kit import KitModules
 from moekit.runtime.parts import whole_of
 from moekit.training.fit import fit
 from moekit.training.prefix import PrefixPlan, PrefixStore, open_prefix
+from moekit.training.selection import check_rule, settle
 from moekit.training.storage import DEFAULT_LIMIT
-from moekit.training.tally import tally_stored
+from moekit.training.tally import image_counts, tally_stored
 
 _ALIKE = (
     "kit",
@@ -71,6 +72,7 @@ class AdaptJob:
         start: A finished run of the same kit whose weights are begun with; None to begin anew.
         cache_limit: Greatest size of the stored prefixes, in bytes.
         top_k: Generic experts a token has; as the backbone says if None.
+        rule: How the point is chosen on validation data, now and later; the kit's own if empty.
         command: The command line, for the record.
     """
 
@@ -85,6 +87,7 @@ class AdaptJob:
     start: Run | None = None
     cache_limit: int = DEFAULT_LIMIT
     top_k: int | None = None
+    rule: str = ""
     command: str = ""
 
 
@@ -122,6 +125,7 @@ def adapt(
     """
     resolved = resolve(job.kit, registry, frames=job.dataset.frames)
     resolved.task.learn.check(job.dataset)
+    check_rule(resolved, job.rule, job.dataset)
     frame = _frame(job, backbone)
     tiling = _tiling(job, resolved, frame)
     job = dataclasses.replace(job, kit=resolved.kit, top_k=job.top_k or backbone.top_k)
@@ -173,8 +177,9 @@ def adapt(
         )
     tallies = _tally(job, resolved, outcomes, frame, backbone, fabric)
     if fabric.is_global_zero:
-        resolved.task.judge.save(job.run.folder, VALIDATION, tallies)
-        _keep(job, outcomes, backbone, registry, arithmetic)
+        resolved.task.judge.save(job.run.folder, VALIDATION, tallies[:2])
+        chosen = settle(job.run, resolved, tallies, rule=job.rule, dataset=job.dataset)
+        _keep(job, outcomes, backbone, registry, arithmetic, chosen)
         shutil.rmtree(job.run.checkpoints, ignore_errors=True)
         registry.tell("run_finished", _event(job, job.run.read()))
     fabric.barrier()
@@ -238,7 +243,7 @@ def _tally(
     backbone: MoEBackbone,
     fabric: Fabric,
 ) -> tuple[Any, ...]:
-    """The validation tallies of the kit and the baseline."""
+    """The validation tallies of the kit, the baseline and the mean of both."""
     context = resolved.context(
         classes=job.dataset.classes, frame=frame, kinds=outcomes[KIT].kit.kinds
     )
@@ -352,6 +357,7 @@ def _keep(
     backbone: MoEBackbone,
     registry: Registry,
     arithmetic: Arithmetic,
+    chosen: Mapping[str, Any],
 ) -> None:
     run, kit, baseline = job.run, outcomes[KIT], outcomes[BASELINE]
     hashes = {part: run.save_weights(part, outcome.kit) for part, outcome in outcomes.items()}
@@ -375,7 +381,8 @@ def _keep(
                 }
                 for part, outcome in outcomes.items()
             },
-            **_counts({"train": kit.train.samples, "val": kit.val.samples}),
+            **image_counts({"train": kit.train.samples, "val": kit.val.samples}),
+            **chosen,
             "skipped": [dataclasses.asdict(skip) for skip in skipped.values()],
             "backbone": backbone_facts(backbone),
             "plugins": plugin_facts(registry.used()),
@@ -386,13 +393,6 @@ def _keep(
             "command": job.command,
         }
     )
-
-
-def _counts(splits: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
-    """Images by split and, if some were cut, the windows that were learned from."""
-    images = {name: len({one.id for one in samples}) for name, samples in splits.items()}
-    windows = {name: len(samples) for name, samples in splits.items()}
-    return {"images": images, **({} if windows == images else {"windows": windows})}
 
 
 def _count(module: nn.Module) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lightning.fabric import Fabric
@@ -34,17 +34,17 @@ def tally_stored(
     fabric: Fabric,
     batch_size: int,
 ) -> tuple[Any, ...]:
-    """The tally of each model.
+    """The tally of each model, and of the mean of all, which is the last one.
 
     Args:
-        models: Kits with the stored prefixes of the same samples.
+        models: Kits with the stored prefixes of the same samples, two at least.
         task: What they answer.
         context: What the task's functions know.
         backbone: The frozen trunk.
         fabric: Launched.
         batch_size: Samples a forward pass.
     """
-    tallier = task.judge.tallier(context, len(models))
+    tallier = task.judge.tallier(context, len(models) + 1)
     streams = [
         stored_outputs(
             kit, store, backbone=backbone, fabric=fabric, task=task, batch_size=batch_size
@@ -55,9 +55,17 @@ def tally_stored(
     table = _Table(tallier, task, context)
     for batch in zip(*streams, strict=True):
         found = [samples[row] for row in batch[0][0]]
-        table.add(found, [converted(outputs, task) for _, outputs in batch])
+        given = [converted(outputs, task) for _, outputs in batch]
+        table.add(found, [*given, task.answering.merge(given)])
     table.close()
     return tallier.finish()
+
+
+def image_counts(splits: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
+    """Images by split and, if some were cut, the windows that were learned from."""
+    images = {name: len({one.id for one in samples}) for name, samples in splits.items()}
+    windows = {name: len(samples) for name, samples in splits.items()}
+    return {"images": images, **({} if windows == images else {"windows": windows})}
 
 
 class _Table:
