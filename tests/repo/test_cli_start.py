@@ -42,17 +42,18 @@ def test_lists_and_help_import_neither_torch_nor_a_plugin(arguments):
 FLAGS = {
     "demo": "--data --debug --device --json --out --seed --weights",
     "adapt": "--architecture --cache-gib --data --debug --device --devices --epochs --expert "
-    "--form --from --gate --image-size --json --out --precision --resume --seed --task --tile "
-    "--top-k --views --weights",
+    "--form --from --gate --image-size --json --out --precision --resume --seed --task "
+    "--threshold-rule --tile --top-k --views --weights",
     "evaluate": "--batch-size --data --debug --device --form --from --json --precision --run "
-    "--seed --split --threshold-rule --weights",
+    "--seed --split --threshold-rule --use --weights",
     "export": "--batch-size --data --debug --form --format --int8 --json --max-loss --out --run "
-    "--weights",
+    "--use --weights",
     "predict": "--backend --batch-size --debug --device --form --json --out --precision --review "
-    "--run --threshold-rule --weights",
+    "--run --threshold-rule --use --weights",
     "watch": "--backend --batch-size --debug --device --form --golden --golden-every "
     "--golden-tolerance --idle --json --keep --once --out --overlays --precision --queue "
-    "--reference --review --run --settle --threshold-rule --tries --weights",
+    "--reference --review --run --settle --threshold-rule --tries --use "
+    "--weights",
     "report": "--debug --json",
     "kits": "--debug --json",
     "datasets": "--debug --json",

@@ -42,6 +42,12 @@ from moekit.cli.output import Reporter, print_json, reporter, say
         type=click.Path(path_type=Path, file_okay=False),
         help="A finished run of KIT to begin with, such as one to add new images to.",
     ),
+    click.option(
+        "--threshold-rule",
+        metavar="RULE",
+        help="How the point is chosen on validation data, see `moekit evaluate`; it is kept with "
+        "the run. The kit's own rule if not given.",
+    ),
     click.option("--resume", is_flag=True, help="Go on with an interrupted run."),
     click.option(
         "--expert",
@@ -102,8 +108,20 @@ def adapt(kit: str, data: str, run_folder: Path, as_json: bool, **options: Any) 
                 f"{record['activations_made_again']} stored activations were damaged or gone; they "
                 "were computed again"
             )
+        for sentence in kept_in_words(record):
+            say(sentence)
         if record["skipped"]:
             say(f"{len(record['skipped'])} inputs skipped; run.json names them")
+
+
+def kept_in_words(record: Mapping[str, Any]) -> list[str]:
+    """What the run keeps: the point with its rule, and which of its models answers."""
+    told = list((record.get("point") or {}).get("in_words", ()))
+    use = record.get("use")
+    if use:
+        told.append(f"the {use['model']} answers, by the rule: {use['rule']}")
+        told.append(use["in_words"])
+    return told
 
 
 _RECIPE = ("epochs", "views", "image_size", "tile", "precision")
@@ -113,6 +131,7 @@ def run_adaptation(kit: str, *, report: Reporter, **options: Any) -> dict[str, A
     """Adapts a kit with progress on the terminal; options as of `adapt_kit`."""
     from moekit.jobs.adapt import adapt_kit
 
+    options["rule"] = options.pop("threshold_rule", None)
     given = {name: options.pop(name, None) for name in _RECIPE}
     return adapt_kit(
         kit,

@@ -17,10 +17,11 @@ from moekit.cli.options import (
     json_option,
     run_option,
     seed_option,
+    use_option,
     weights_option,
     with_options,
 )
-from moekit.cli.output import Reporter, echo, print_json, print_table, reporter
+from moekit.cli.output import Reporter, echo, print_json, print_table, reporter, say
 
 
 @click.command()
@@ -39,8 +40,10 @@ from moekit.cli.output import Reporter, echo, print_json, print_table, reporter
         "--threshold-rule",
         metavar="RULE",
         help="How the point is chosen on validation data. Of the task score: accuracy, f1, youden, "
-        "max-miss=0.02, max-false-alarm=0.05 or tail=0.01. The kit's own if not given.",
+        "max-miss=0.02, max-false-alarm=0.05, tail=0.01, certified-miss=0.02,0.05 or "
+        "certified-false-alarm=0.05,0.1. It is kept with the run; the kept one if not given.",
     ),
+    use_option,
     click.option(
         "--from",
         "given",
@@ -68,6 +71,9 @@ def evaluate(kit: str, as_json: bool, **options: Any) -> None:
         print_json(result)
     else:
         show_result(result)
+    kept = [options[name] for name in ("threshold_rule", "use") if options.get(name)]
+    if kept and options.get("given") is None:
+        say(f"kept with the run, for predict, watch and export: {', '.join(kept)}")
 
 
 def run_evaluation(kit: str, *, report: Reporter, **options: Any) -> dict[str, Any]:
@@ -81,32 +87,52 @@ def run_evaluation(kit: str, *, report: Reporter, **options: Any) -> dict[str, A
 
 
 def show_result(result: dict[str, Any]) -> None:
-    """The metrics as a table, the kit beside its baseline."""
+    """The metrics as a table, the kit beside its baseline, and in words what matters of them."""
     baseline = (result.get("baseline") or {}).get("metrics", {})
+    named = (result.get("baseline") or {}).get("name", "frozen backbone, same head")
+    mean = (result.get("used") or {}).get("metrics")
     rows = [
-        [name, _figure(entry), _figure(baseline.get(name)), "up" if up else "down"]
+        [
+            name,
+            _figure(entry),
+            _figure(baseline.get(name)),
+            *([] if mean is None else [_figure(mean.get(name))]),
+            "up" if up else "down",
+        ]
         for name, entry in result["metrics"].items()
         for up in [entry["higher_is_better"]]
     ]
+    third = [] if mean is None else ["mean of both, which answers"]
     print_table(
         f"{result['kit']} on {result['dataset']}, {result['split']} split, n = {result['n']}",
-        ("metric [95% interval]", "specialist", "frozen backbone, same head", "better"),
+        ("metric [95% interval]", "specialist", named, *third, "better"),
         rows,
     )
-    told = comparison_in_words(result)
-    if told:
-        echo(told)
+    told = [
+        comparison_in_words(result),
+        verdict_in_words(result),
+        *result.get("point_in_words", ()),
+        (result.get("used") or {}).get("in_words", ""),
+    ]
     if result["skipped"]:
-        echo(f"{len(result['skipped'])} inputs skipped; result.json names them")
-    for sentence in (*result["notes"], result["data"]["caution"], result["disclaimer"]):
+        told.append(f"{len(result['skipped'])} inputs skipped; result.json names them")
+    for sentence in (*told, *result["notes"], result["data"]["caution"], result["disclaimer"]):
         if sentence:
             echo(sentence)
+
+
+def verdict_in_words(result: dict[str, Any]) -> str:
+    """Which model is better and whether that is proven; empty if nothing was compared."""
+    verdict = (result.get("comparison") or {}).get("verdict") or {}
+    return str(verdict.get("in_words", ""))
 
 
 def comparison_in_words(result: dict[str, Any]) -> str:
     """The paired test of kit and baseline in one line; empty if there is none."""
     comparison = result.get("comparison") or {}
-    named = {name: value for name, value in comparison.items() if name != "metrics"}
+    own = f"{comparison.get('metric')}_difference"
+    left_out = {"metrics", "verdict", *(("metric",) if own in comparison else ())}
+    named = {name: value for name, value in comparison.items() if name not in left_out}
     if not named:
         return ""
     parts = []

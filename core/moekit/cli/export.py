@@ -15,6 +15,7 @@ from moekit.cli.options import (
     form_option,
     json_option,
     run_option,
+    use_option,
     weights_option,
     with_options,
 )
@@ -47,6 +48,7 @@ from moekit.cli.output import Reporter, print_json, reporter, say
         type=click.Path(path_type=Path, file_okay=False),
         help="The folder to make; RUN/export/FORMAT[-int8] where not given.",
     ),
+    use_option,
     batch_option,
     weights_option,
     form_option,
@@ -95,6 +97,10 @@ def show_export(record: dict[str, Any], folder: Path) -> None:
             f"int8: {accuracy['measure']} {accuracy['int8']:.4f} beside {accuracy['fp32']:.4f} in "
             f"float32, loss {accuracy['loss']:+.4f}{told} on {accuracy['n']} validation images"
         )
+    for sentence in record["validation"].get("point_in_words", ()):
+        say(sentence)
+    if record.get("use", "specialist") != "specialist":
+        say(f"the graph holds the {record['use']}, which answers in this run")
     say(f"the export is in {folder}")
     if record["caution"]:
         say(record["caution"])

@@ -95,8 +95,14 @@ def command_line() -> str:
 rule_option = click.option(
     "--threshold-rule",
     metavar="RULE",
-    help="How the threshold is chosen on the run's validation split; the kit's own rule if not "
-    "given.",
+    help="How the threshold is chosen on the run's validation split; the rule that is kept with "
+    "the run if not given.",
+)
+use_option = click.option(
+    "--use",
+    type=click.Choice(["specialist", "baseline", "best"]),
+    help="Which of the run's models answers; best is what adapt found on validation data. The one "
+    "that is kept with the run if not given.",
 )
 review_option = click.option(
     "--review",

@@ -20,6 +20,7 @@ from moekit.cli.options import (
     review_option,
     rule_option,
     run_option,
+    use_option,
     weights_option,
     with_options,
 )
@@ -38,6 +39,7 @@ from moekit.cli.output import Reporter, print_json, reporter, say
         help="Folder for predictions.csv and the overlays.",
     ),
     rule_option,
+    use_option,
     review_option,
     backend_option,
     precision_option,

@@ -23,6 +23,7 @@ from moekit.cli.options import (
     review_option,
     rule_option,
     run_option,
+    use_option,
     weights_option,
     with_options,
 )
@@ -125,6 +126,7 @@ _check_options = with_options(
         help="Folder for results.jsonl, summary.json and the heatmaps.",
     ),
     rule_option,
+    use_option,
     review_option,
     _feed_options,
     _output_options,
@@ -151,7 +153,7 @@ def watch(kit: str, folder: Path, as_json: bool, **options: Any) -> None:
         show_summary(summary)
 
 
-_HOW = ("review", "precision", "weights", "form", "device", "backend")
+_HOW = ("use", "review", "precision", "weights", "form", "device", "backend")
 
 
 def run_watch(kit: str, *, threshold_rule: str | None = None, **options: Any) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class TaskContext:
         frame: How pictures lie in the backbone's input.
         kinds: Names of the kinds of item that the head tells apart; empty where it tells none.
         options: What the kit sets for the task; see `KitSpec.options`.
+        points: Of a tallier the point of each model, if it was chosen before; empty on the
+            validation split, from which points are chosen.
     """
 
     classes: tuple[str, ...]
@@ -35,6 +37,7 @@ class TaskContext:
     frame: Frame
     kinds: tuple[str, ...] = ()
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    points: tuple[Any, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,8 @@ class Item:
 class Point(Protocol):
     """What is chosen on validation data, such as a threshold.
 
-    A metric that needs a value of it names the attribute.
+    A metric that needs a value of it names the attribute. One that has a method `told()` is told
+    by commands in its sentences, a tuple of texts: the choice, its interval, what it rests on.
     """
 
     def as_json(self) -> dict[str, Any]:

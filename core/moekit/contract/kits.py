@@ -63,6 +63,8 @@ class KitSpec:
         prepare: Turns a loaded set into the truth of this variant, such as types of defects in
             place of good and defective; called with the set and the seed of its splits. None if
             the set is used as it is.
+        baseline_name: What reports call the baseline; "frozen backbone, same head" if empty. A kit
+            with a `fit` of its own names what that gives for the part `baseline`.
     """
 
     name: str
@@ -89,6 +91,7 @@ class KitSpec:
     map_metrics: tuple[str, ...] = ()
     variants: tuple[KitSpec, ...] = ()
     prepare: Callable[[Dataset, int], Dataset] | None = None
+    baseline_name: str = ""
 
     @property
     def words(self) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from moekit.contract.map_counts import MapCounts
 
 
@@ -52,6 +54,9 @@ class MetricSpec:
         task: Name of the task whose tallies it is computed from.
         needs: Fields of the tally, or attributes of the point. If a tally lacks one, the result
             has a note in place of the metric.
+        share: Of a metric that is a share of items: called as `compute`, returns two arrays (n,),
+            how much each item adds to the numerator and to the denominator (0 or 1 each if items
+            are counted). Such a metric has Wilson's interval; any other has a bootstrap.
     """
 
     name: str
@@ -63,6 +68,7 @@ class MetricSpec:
     examples: tuple[MetricExample, ...] = ()
     task: str = "score"
     needs: tuple[str, ...] = ("scores", "labels", "threshold")
+    share: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -175,6 +175,9 @@ class Judge:
         quantised: Compares the tally of a graph in int8 with that of the same graph in float32 by
             the greatest loss allowed (None for the task's own), and returns facts for the export's
             record; raises a `MoekitError` if the loss is greater. None compares the headline.
+        check_rule: Called before a training with a rule that a user names and the samples of the
+            validation split; raises a `UsageError` if the rule is unknown and a `DataError` if the
+            samples cannot do for it. None leaves it to `choose`.
         read: Reads answers that a peer wrote into a file or folder, for the samples of a split, and
             returns a tally; None where the task reads none.
     """
@@ -192,6 +195,7 @@ class Judge:
     reference: Callable[[Any], np.ndarray] | None = None
     review: Callable[[Any, Any, str], Any] | None = None
     quantised: Callable[[Any, Any, float | None], dict[str, Any]] | None = None
+    check_rule: Callable[[str, Sequence[Sample]], None] | None = None
     read: Callable[[Path, Sequence[Sample], TaskContext], Any] | None = None
 
 

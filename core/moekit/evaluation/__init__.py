@@ -12,9 +12,16 @@ from moekit.lazy import getter
 
 if TYPE_CHECKING:
     from moekit.evaluation.bootstrap import RESAMPLES, Resamples, percentile_interval
+    from moekit.evaluation.shares import (
+        Share,
+        paired_interval,
+        share_of,
+        unvaried,
+        wilson_interval,
+    )
     from moekit.evaluation.split_pass import Passed, pass_over
     from moekit.evaluation.spool import PictureSpool
-    from moekit.evaluation.summary import summarise
+    from moekit.evaluation.summary import measure, summarise
     from moekit.evaluation.worst import draw_worst
 
 _HOMES = {
@@ -23,12 +30,22 @@ _HOMES = {
         "Resamples",
         "percentile_interval",
     ),
+    "evaluation.shares": (
+        "Share",
+        "paired_interval",
+        "share_of",
+        "unvaried",
+        "wilson_interval",
+    ),
     "evaluation.split_pass": (
         "Passed",
         "pass_over",
     ),
     "evaluation.spool": ("PictureSpool",),
-    "evaluation.summary": ("summarise",),
+    "evaluation.summary": (
+        "measure",
+        "summarise",
+    ),
     "evaluation.worst": ("draw_worst",),
 }
 
@@ -37,10 +54,16 @@ __all__ = [
     "Passed",
     "PictureSpool",
     "Resamples",
+    "Share",
     "draw_worst",
+    "measure",
+    "paired_interval",
     "pass_over",
     "percentile_interval",
+    "share_of",
     "summarise",
+    "unvaried",
+    "wilson_interval",
 ]
 
 if not TYPE_CHECKING:

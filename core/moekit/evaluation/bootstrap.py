@@ -49,6 +49,12 @@ class Resamples:
         """Whether nothing can vary, because there is one group or no image."""
         return self._groups < 2
 
+    @property
+    def units(self) -> int:
+        """How many independent items or groups the smallest stratum has."""
+        pairs = np.unique(np.stack([self._strata_N, self._group_of]), axis=1)
+        return int(np.unique(pairs[0], return_counts=True)[1].min(initial=len(self._strata_N)))
+
     def __iter__(self) -> Iterator[np.ndarray]:
         generator = np.random.default_rng(self._seed)
         self.redrawn = 0

@@ -15,17 +15,27 @@ from moekit.data.content import Contents
 from moekit.data.fingerprint import fingerprint, refuse_changes
 from moekit.data.samples import Dataset
 from moekit.errors import DataError
+from moekit.evaluation.counts import count_classes, shifts_in_words
 from moekit.evaluation.routing import RoutingTable
 from moekit.evaluation.split_pass import Passed, pass_over
 from moekit.evaluation.spool import PictureSpool
+from moekit.evaluation.summary import BASELINE as BASELINE_NAME
 from moekit.evaluation.summary import summarise
+from moekit.evaluation.used import used_model, used_point
 from moekit.evaluation.worst import draw_worst
 from moekit.files import check_writable, write_json
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import Resolved, resolve
+from moekit.runs.choices import MEAN, keep, kept_model, model_in_words
 from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
 from moekit.runs.run import PREDICTIONS, Run, hashes_of
-from moekit.runtime.load import load_predictor, points_of, preprocess_of
+from moekit.runtime.load import (
+    load_predictor,
+    point_in_words,
+    point_of,
+    points_of,
+    preprocess_of,
+)
 
 SCHEMA = 1
 OnProgress = Callable[[str, int, int], None]
@@ -40,10 +50,12 @@ class EvaluateJob:
         dataset: Split data.
         run: The run folder of its adaptation.
         split: The split to answer.
-        rule: How the point is chosen on the validation split; the kit's own rule if empty.
+        rule: How the point is chosen on the validation split, which is then kept with the run; the
+            kept rule if empty.
         batch_size: Images a forward pass.
         seed: Of the bootstrap.
         precision: fp32, bf16, or that of the adaptation if None.
+        use: Which model answers from now on, see `kept_model`; the kept one if None.
         command: The command line, for the record.
     """
 
@@ -55,6 +67,7 @@ class EvaluateJob:
     batch_size: int = 16
     seed: int = 0
     precision: str | None = None
+    use: str | None = None
     command: str = ""
 
 
@@ -90,6 +103,7 @@ def _evaluate(
     resolved = resolve(job.kit, registry, frames=job.dataset.frames)
     task = resolved.task
     _check_classes(job)
+    model = kept_model(job.run, job.use)
     registry.tell("run_started", _event(job, record["request"]))
     predictor = load_predictor(
         job.run,
@@ -98,6 +112,7 @@ def _evaluate(
         registry=registry,
         with_baseline=True,
         precision=job.precision,
+        model=model,
     )
     context = resolved.context(
         classes=job.dataset.classes,
@@ -106,6 +121,8 @@ def _evaluate(
         words=job.dataset.words,
     )
     points = points_of(job.run, resolved, rule=job.rule)
+    if model == MEAN:
+        points = (*points, point_of(job.run, resolved, rule=job.rule, model=model))
     samples, contents = job.dataset.split(job.split), Contents()
     told = functools.partial(on_progress, f"hashing the files, {job.split}")
     inputs = {job.split: fingerprint(samples, contents, on_progress=told)}
@@ -119,8 +136,8 @@ def _evaluate(
         predictor,
         preprocess_of(job.run, backbone),
         task=task,
-        context=context,
-        models=2,
+        context=dataclasses.replace(context, points=points),
+        models=len(points) if model == MEAN else 2,
         batch_size=job.batch_size,
         on_progress=functools.partial(on_progress, f"scoring, {job.split}"),
         routing=table,
@@ -134,19 +151,33 @@ def _evaluate(
         whose=job.dataset.name,
         fix="let nothing write to the data, then evaluate again",
     )
-    tallies = passed.tallies[: len(points)]
+    tallies = passed.tallies[: min(len(points), 2)]
     summary = summarise(
         tallies,
-        points,
+        points[:2],
         resolved.metrics,
         task=task,
         seed=job.seed,
         optional=not resolved.kit.metrics,
+        baseline=resolved.kit.baseline_name or BASELINE_NAME,
     )
+    used = used_model(
+        model,
+        passed.tallies,
+        points,
+        resolved.metrics,
+        seed=job.seed,
+        why=model_in_words(job.run, model),
+    )
+    made_up, told = _make_up(job, record, task.labelled)
+    summary["notes"] = [*summary["notes"], *told]
     result = {
         **header(job, resolved, context, points[0], seed=record["request"]["seed"]),
         **summary,
         "notes": [*job.dataset.notes, *passed.remarks, *summary["notes"]],
+        "used": used,
+        "point_in_words": list(point_in_words(used_point(model, points))),
+        "class_counts": made_up,
         "throughput": {
             "images_per_s": len(passed.items) / passed.seconds,
             "batch_size": job.batch_size,
@@ -172,8 +203,28 @@ def _evaluate(
     result["files"] = hashes_of(folder, [*written, "routing.json"])
     draw_worst(folder / "overlays", passed, spool, points[0], task=task, context=context)
     write_json(folder / "result.json", result)
+    keep(job.run, rule=job.rule, use=job.use)
     registry.tell("run_finished", _event(job, result))
     return result
+
+
+def _make_up(
+    job: EvaluateJob, record: Mapping[str, Any], labelled: bool
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """Items of each class by split and how far splits lie apart; and what of it matters.
+
+    None where items have no one class, where a run did not record it, or where the training split
+    holds one class by design.
+    """
+    known = record.get("class_counts") or {}
+    if not labelled or not known or record["request"].get("negatives_only"):
+        return None, []
+    found = count_classes(job.dataset.split(job.split), job.dataset.classes)
+    if set(found) != set(known.get("val", found)):  # names of two classes may differ
+        found = dict(zip(known["val"], found.values(), strict=True)) if found else {}
+    counts = {**known, **({job.split: found} if found and job.split not in known else {})}
+    shifts, told = shifts_in_words(counts, job.split)
+    return {"counts": counts, "shifts": shifts}, told
 
 
 def check_passed(passed: Passed, dataset: Dataset) -> None:

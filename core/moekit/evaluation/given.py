@@ -15,7 +15,7 @@ from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import resolve
 from moekit.runs.facts import machine, now, plugin_facts, versions
 from moekit.runs.run import PREDICTIONS, hashes_of
-from moekit.runtime.load import points_of
+from moekit.runtime.load import point_in_words, points_of
 
 
 def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict[str, Any]:
@@ -59,6 +59,7 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
         **summary,
         "notes": [*job.dataset.notes, *summary["notes"]],
         "samples": len(samples),
+        "point_in_words": list(point_in_words(points[0])),
         "plugins": plugin_facts(registry.used()),
         "skipped": [dataclasses.asdict(skip) for skip in job.dataset.skipped],
         "versions": versions(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +15,8 @@ from moekit.contract.metrics import MapMetricSpec, MetricSpec
 from moekit.contract.tasks import SummaryJob, TaskSpec
 from moekit.errors import PluginError
 from moekit.evaluation.bootstrap import RESAMPLES, Resamples, percentile_interval
+from moekit.evaluation.shares import METHOD, Share, paired_interval, share_of, unvaried
+from moekit.evaluation.verdict import better_in_words
 from moekit.plugins.faults import is_nobodys, owner_in_words
 
 BASELINE = "frozen backbone, same head"
@@ -30,6 +33,7 @@ def summarise(
     seed: int,
     resamples: int = RESAMPLES,
     optional: bool = False,
+    baseline: str = BASELINE,
 ) -> dict[str, Any]:
     """Computes all figures of one split.
 
@@ -42,11 +46,14 @@ def summarise(
         resamples: Bootstrap samples.
         optional: Whether a metric whose needs are not met is left out without a note: the kit has
             not asked for it by name.
+        baseline: What the baseline is called.
 
     Returns:
         n, the task's counts, metrics, subsets, interval, baseline, comparison and notes, ready for
         JSON; an undefined value is None. `comparison` holds the task's paired test and, for each
-        metric, kit minus baseline with the interval of that difference on the same resamples.
+        metric, kit minus baseline with the interval of that difference: of the metric that the test
+        names (`metric`) the test's own, of shares of the same items the paired score interval, of
+        others from the same resamples.
 
     Raises:
         DataError: A tally holds impossible values.
@@ -55,7 +62,7 @@ def summarise(
     task.judge.check(tallies)
     kit, *others = tallies
     drawn = Resamples(kit, seed=seed, count=resamples)
-    usable, notes = _usable(metrics, kit, points[0])
+    usable, notes = usable_metrics(metrics, kit, points[0])
     notes = [] if optional else notes
     measured = measure(usable, kit, points[0], drawn)
     result: dict[str, Any] = {
@@ -66,6 +73,7 @@ def summarise(
         "interval": {
             "level": 0.95,
             "method": f"percentile bootstrap {_method(drawn, task)}",
+            "of_shares": METHOD,
             "resamples": drawn.count,
             "redrawn": drawn.redrawn,
         },
@@ -77,11 +85,15 @@ def summarise(
         bare = measure(usable, others[0], points[1], drawn)
         point = {} if points[1] is None else points[1].brief()
         result["baseline"] = {
-            "name": BASELINE,
+            "name": baseline,
             **point,
             "metrics": figures(bare, n=len(kit)),
         }
-        result["comparison"] = _comparison(task, kit, others[0], measured, bare)
+        compared = _comparison(task, kit, others[0], measured, bare)
+        if compared is not None:
+            verdict = better_in_words(result["metrics"], compared["metrics"], baseline)
+            compared = {**compared, "verdict": verdict}
+        result["comparison"] = compared
     job = SummaryJob(
         tallies=tallies, points=points, metrics=metrics, seed=seed, resamples=resamples
     )
@@ -102,14 +114,34 @@ class Measured:
         spec: The metric.
         value: nan if it is undefined.
         resampled: (resamples,) float64, nan if undefined.
+        share: The counts of a metric that is a share; None of any other.
+        items: (n,) numerator and (n,) denominator of each item of such a share.
+        groups: (n) names of the groups of its items, or None.
+        units: Independent items of the smallest stratum.
     """
 
     spec: Metric
     value: float
     resampled: np.ndarray
+    share: Share | None = None
+    items: tuple[np.ndarray, np.ndarray] | None = None
+    groups: tuple[str, ...] | None = None
+    units: int = 0
+
+    @property
+    def ci95(self) -> list[float] | None:
+        """The 95% interval; None where none can be told."""
+        if not math.isfinite(self.value):
+            return None
+        if self.share is not None:
+            return _listed(self.share.ci95)
+        interval = percentile_interval(self.resampled)
+        if interval is not None and interval[0] == interval[1]:
+            interval = unvaried(interval[0], self.spec.bounds, self.units)
+        return _listed(interval)
 
 
-def _usable(
+def usable_metrics(
     metrics: Sequence[Metric], tally: Tally, point: Any
 ) -> tuple[list[MetricSpec], list[str]]:
     """The metrics whose needs are met, and a note on each of the others."""
@@ -157,9 +189,61 @@ def measure(
             return checked_value(metric, *taken)
 
         value = value_of(metric, tally, point)
-        resampled = drawn.values(of_rows) if math.isfinite(value) else np.full(drawn.count, np.nan)
-        measured.append(Measured(spec=metric, value=value, resampled=resampled))
+        items = _items(metric, given, len(tally), value)
+        share = None if items is None else share_of(*items, tally.groups)
+        statistic = of_rows if items is None else functools.partial(_ratio, *items)
+        defined = math.isfinite(value)
+        resampled = drawn.values(statistic) if defined else np.full(drawn.count, np.nan)
+        measured.append(
+            Measured(
+                spec=metric,
+                value=value,
+                resampled=resampled,
+                share=share,
+                items=items,
+                groups=tally.groups,
+                units=drawn.units,
+            )
+        )
     return measured
+
+
+def _ratio(hits_N: np.ndarray, of_N: np.ndarray, rows: np.ndarray) -> float:
+    total = float(of_N[rows].sum())
+    return float(hits_N[rows].sum()) / total if total else math.nan
+
+
+def _items(
+    metric: MetricSpec, given: Sequence[Any], count: int, value: float
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """What each item adds to a share; None of other metrics.
+
+    Raises:
+        PluginError: It raises, has another shape, or is not the share that the metric computes.
+    """
+    if metric.share is None:
+        return None
+    copies = (one.copy() if isinstance(one, np.ndarray) else one for one in given)
+    try:
+        hits_N, of_N = (np.asarray(one) for one in metric.share(*copies))
+    except Exception as error:  # a plugin's metric may raise anything
+        raise _fault(
+            metric, f"raised {type(error).__name__}: {error}", code="plugin/metric-failed"
+        ) from error
+    fits = hits_N.shape == of_N.shape == (count,)
+    if not fits or not ((hits_N >= 0) & (hits_N <= of_N) & np.isfinite(of_N)).all():
+        raise _fault(
+            metric,
+            "counts its share by arrays that are not (n,), or by more hits than items",
+            code="plugin/metric-share",
+        )
+    total = float(of_N.sum())
+    counted = float(hits_N.sum()) / total if total else math.nan
+    if not (math.isclose(counted, value, abs_tol=_ROUNDING) or math.isnan(counted + value)):
+        raise _fault(
+            metric, f"returned {value}, and counts a share of {counted}", code="plugin/metric-share"
+        )
+    return hits_N, of_N
 
 
 def figures(measured: Sequence[Measured], **counts: int) -> dict[str, Any]:
@@ -172,9 +256,10 @@ def figures(measured: Sequence[Measured], **counts: int) -> dict[str, Any]:
     return {
         entry.spec.name: {
             "value": _number(entry.value),
-            "ci95": _interval(entry.resampled),
+            "ci95": entry.ci95,
             "higher_is_better": entry.spec.higher_is_better,
             **counts,
+            **({} if entry.share is None else {"share": entry.share.as_json()}),
         }
         for entry in measured
     }
@@ -204,22 +289,51 @@ def _subsets(
 def _comparison(
     task: TaskSpec, kit: Tally, bare: Tally, ours: Sequence[Measured], theirs: Sequence[Measured]
 ) -> dict[str, Any] | None:
-    metrics = {"metrics": differences(ours, theirs)}
+    gaps = differences(ours, theirs)
     if task.judge.compare is None:
-        return metrics
+        return {"metrics": gaps}
     test = task.judge.compare(kit, bare)
-    return None if test is None else {**test, **metrics}
+    if test is None:
+        return None
+    tested = test.get("metric")
+    if tested in gaps and test.get("ci95") is not None:
+        gaps[tested] = {**gaps[tested], "ci95": test["ci95"]}  # one difference, one interval
+    return {**test, "metrics": gaps}
 
 
 def differences(kit: Sequence[Measured], baseline: Sequence[Measured]) -> dict[str, Any]:
-    """Kit less baseline of each metric by its name, with the interval on the same resamples."""
+    """Kit less baseline of each metric by its name, with the interval of the difference."""
     return {
         ours.spec.name: {
             "difference": _number(ours.value - theirs.value),
-            "ci95": _interval(ours.resampled - theirs.resampled),
+            "ci95": difference_ci95(ours, theirs),
         }
         for ours, theirs in zip(kit, baseline, strict=True)
     }
+
+
+def difference_ci95(first: Measured, second: Measured) -> list[float] | None:
+    """The 95% interval of the first less the second, measured on the same items.
+
+    Of two shares of the same items it is the paired score interval; else it comes from the same
+    resamples.
+    """
+    difference = first.value - second.value
+    if not math.isfinite(difference):
+        return None
+    if first.items is not None and second.items is not None:
+        (hits_N, of_N), (other_N, other_of_N) = first.items, second.items
+        if np.array_equal(of_N, other_of_N) and of_N.max(initial=0) <= 1:
+            return _listed(paired_interval(hits_N, other_N, of_N, first.groups))
+    interval = percentile_interval(first.resampled - second.resampled)
+    if interval is not None and interval[0] == interval[1]:
+        low, high = first.spec.bounds
+        room = unvaried(high, (low, high), first.units)
+        if room is None:
+            return None
+        width, most = room[1] - room[0], high - low
+        interval = max(difference - width, -most), min(difference + width, most)
+    return _listed(interval)
 
 
 def checked_value(metric: Metric, *given: Any) -> float:
@@ -261,6 +375,5 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _interval(resampled: np.ndarray) -> list[float] | None:
-    interval = percentile_interval(resampled)
+def _listed(interval: tuple[float, float] | None) -> list[float] | None:
     return None if interval is None else list(interval)

@@ -23,10 +23,10 @@ from moekit.data.samples import Dataset, Sample
 from moekit.data.stream import Preprocess, image_batches
 from moekit.data.windows import cut_samples
 from moekit.errors import DataError, MoekitError, UsageError
-from moekit.evaluation.bootstrap import Resamples, percentile_interval
+from moekit.evaluation.bootstrap import Resamples
 from moekit.evaluation.evaluate import check_passed
 from moekit.evaluation.split_pass import pass_over
-from moekit.evaluation.summary import measure, value_of
+from moekit.evaluation.summary import difference_ci95, measure, value_of
 from moekit.export.data import check_data
 from moekit.export.graph import INPUT, write_onnx
 from moekit.export.libraries import need
@@ -38,9 +38,10 @@ from moekit.export.record import RECORD, SCHEMA, weights_of
 from moekit.export.sessions import Format, open_session, openvino_model
 from moekit.files import atomic_folder, sha256, write_json
 from moekit.plugins.resolve import Resolved
+from moekit.runs.choices import SPECIALIST, Model
 from moekit.runs.facts import machine, now, versions
 from moekit.runs.run import VALIDATION, Run
-from moekit.runtime.load import rule_of
+from moekit.runtime.load import point_in_words, rule_of
 from moekit.runtime.predictor import Predictor
 
 CALIBRATION_IMAGES = 200
@@ -62,6 +63,7 @@ class ExportJob:
         int8: Whether to quantise; OpenVINO alone.
         max_loss: Greatest loss by quantisation; see `check_accuracy`.
         batch_size: Images a forward pass when the validation split is scored.
+        use: Which of the run's models it is.
         command: The command line, for the record.
     """
 
@@ -72,6 +74,7 @@ class ExportJob:
     int8: bool = False
     max_loss: float | None = None
     batch_size: int = 16
+    use: Model = SPECIALIST
     command: str = ""
 
 
@@ -156,7 +159,7 @@ def export(
         task.judge.save(folder, VALIDATION, (tally,))
         name = _save(job, model, folder)
         files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
-        facts |= {"validation": _figures(resolved, tally), "files": files, "model": name}
+        facts |= {"validation": _figures(resolved, tally, job.run), "files": files, "model": name}
         result = _record(job, record, predictor, preprocess, outputs, precision, facts)
         write_json(folder / RECORD, result)
     return result
@@ -269,10 +272,10 @@ def _validate(
     return passed.tallies[0]
 
 
-def _headline(resolved: Resolved, tally: Any) -> tuple[MetricSpec, Any]:
+def _headline(resolved: Resolved, tally: Any, run: Run) -> tuple[MetricSpec, Any]:
     """The kit's headline metric, and the point that it is computed at."""
     metric = next(one for one in resolved.metrics if isinstance(one, MetricSpec))
-    return metric, resolved.task.judge.choose(tally, rule_of(resolved, None))
+    return metric, resolved.task.judge.choose(tally, rule_of(resolved, None, run))
 
 
 def _quantised(resolved: Resolved, fp32: Any, int8: Any, job: ExportJob) -> dict[str, Any]:
@@ -285,7 +288,7 @@ def _quantised(resolved: Resolved, fp32: Any, int8: Any, job: ExportJob) -> dict
     judge.check((int8,))
     if judge.quantised is not None:
         return judge.quantised(fp32, int8, job.max_loss)
-    metric, point = _headline(resolved, fp32)
+    metric, point = _headline(resolved, fp32, job.run)
     before, after = (value_of(metric, tally, point) for tally in (fp32, int8))
     loss = before - after if metric.higher_is_better else after - before
     limit = LARGEST_LOSS if job.max_loss is None else job.max_loss
@@ -298,15 +301,8 @@ def _quantised(resolved: Resolved, fp32: Any, int8: Any, job: ExportJob) -> dict
             code="error/int8-loss",
         )
     drawn = Resamples(fp32, seed=0)
-    gaps = [
-        one.resampled - other.resampled
-        for one, other in zip(
-            measure([metric], fp32, point, drawn),
-            measure([metric], int8, point, drawn),
-            strict=True,
-        )
-    ]
-    interval = percentile_interval(gaps[0])
+    (one,), (other,) = (measure([metric], tally, point, drawn) for tally in (fp32, int8))
+    better, worse = (one, other) if metric.higher_is_better else (other, one)
     return {
         "split": "val",
         "n": len(int8),
@@ -314,25 +310,24 @@ def _quantised(resolved: Resolved, fp32: Any, int8: Any, job: ExportJob) -> dict
         "fp32": before,
         "int8": after,
         "loss": loss,
-        "ci95": None if interval is None else list(interval),
+        "ci95": difference_ci95(better, worse),
         "limit": limit,
     }
 
 
-def _figures(resolved: Resolved, tally: Any) -> dict[str, Any]:
-    """The headline on the validation split, if it is defined there."""
-    metric, point = _headline(resolved, tally)
+def _figures(resolved: Resolved, tally: Any, run: Run) -> dict[str, Any]:
+    """The point that the graph's answers choose, and the headline if it is defined there."""
+    metric, point = _headline(resolved, tally, run)
     value = value_of(metric, tally, point)
     drawn = Resamples(tally, seed=0)
     known = np.isfinite(value)
-    interval = (
-        percentile_interval(measure([metric], tally, point, drawn)[0].resampled) if known else None
-    )
     return {
         "split": "val",
         "n": len(tally),
         metric.name: value if known else None,
-        "ci95": None if interval is None else list(interval),
+        "ci95": measure([metric], tally, point, drawn)[0].ci95,
+        "point": None if point is None else point.as_json(),
+        "point_in_words": list(point_in_words(point)),
     }
 
 
@@ -351,6 +346,7 @@ def _record(
         "precision": precision,
         "kit": record["request"]["kit"],
         "task": predictor.task.name,
+        "use": job.use,
         **weights_of(record),
         "backbone": record["backbone"],
         "plugins": record["plugins"],

@@ -64,6 +64,7 @@ class ExportRecord(pydantic.BaseModel):
     computes: str
     preprocess: PreprocessRecord
     kinds: tuple[str, ...] = ()
+    use: Literal["specialist", "baseline"] = "specialist"
     model: str
     files: dict[str, str]
 

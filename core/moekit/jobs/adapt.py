@@ -47,6 +47,7 @@ def adapt_kit(
     device: str = "auto",
     devices: int = 1,
     cache_gib: float = 16.0,
+    rule: str | None = None,
     command: str = "",
 ) -> dict[str, Any] | None:
     """Adapts a kit; returns the run's record, or None in all processes but the first.
@@ -74,6 +75,7 @@ def adapt_kit(
         device: auto, cpu, cuda or cuda:N.
         devices: Processes to train with.
         cache_gib: Most disk space for frozen activations.
+        rule: How the point is chosen on validation data, now and later; the kit's own if None.
         command: The command line, for the record.
 
     Raises:
@@ -109,6 +111,7 @@ def adapt_kit(
             kit_name=registry.full_name("kits", kit),
             cache_limit=int(cache_gib * _GIB),
             top_k=top_k,
+            rule=rule or "",
             command=command,
         ),
         backbone=backbone,

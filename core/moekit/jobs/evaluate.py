@@ -32,6 +32,7 @@ def evaluate_run(
     form: str = "auto",
     device: str = "auto",
     given: Path | None = None,
+    use: str | None = None,
     command: str = "",
 ) -> dict[str, Any]:
     """Evaluates a run; returns the content of result.json.
@@ -42,7 +43,8 @@ def evaluate_run(
         run_folder: The run.
         on_progress: Called with a description, what is done and the total.
         split: The split to answer.
-        rule: How the point is chosen on validation data; the kit's own rule if None.
+        rule: How the point is chosen on validation data, which is then kept with the run; the kept
+            rule if None.
         precision: fp32, bf16, or that of the adaptation if None.
         seed: Of the bootstrap.
         batch_size: Images a forward pass.
@@ -50,6 +52,7 @@ def evaluate_run(
         form: Sparse form of the backbone.
         device: auto, cpu, cuda or cuda:N.
         given: Answers of a peer, in the task's own format, which are judged in place of the run's.
+        use: Which model answers from now on: specialist, baseline or best; the kept one if None.
         command: The command line, for the record.
 
     Raises:
@@ -70,6 +73,7 @@ def evaluate_run(
         batch_size=batch_size,
         seed=seed,
         precision=precision,
+        use=use,
         command=command,
     )
     if given is not None:

@@ -13,6 +13,7 @@ from moekit.jobs.session import open_backbone
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run, prepared, resolve
+from moekit.runs.choices import MEAN, kept_model
 from moekit.runs.run import Run
 from moekit.runtime.load import load_predictor, preprocess_of
 
@@ -31,6 +32,7 @@ def export_run(
     batch_size: int = 16,
     weights: str = "auto",
     form: str = "auto",
+    use: str | None = None,
     command: str = "",
 ) -> tuple[dict[str, Any], Path]:
     """Exports a run; returns the content of export.json and the folder.
@@ -47,6 +49,7 @@ def export_run(
         batch_size: Images a forward pass.
         weights: Of the backbone.
         form: Sparse form of the backbone.
+        use: Which model is exported: specialist, baseline or best; the kept one if None.
         command: The command line, for the record.
 
     Raises:
@@ -61,6 +64,14 @@ def export_run(
         )
     run = Run(run_folder)
     record = run.read_finished()
+    model = kept_model(run, use)
+    if model == MEAN:
+        raise UsageError(
+            "the run answers by the mean of two models, and a graph holds one",
+            whose=str(run_folder),
+            fix="name the one to export: --use specialist or --use baseline",
+            code="usage/option-conflict",
+        )
     folder = out or run_folder / "export" / (f"{format_}-int8" if int8 else format_)
     check_writable(folder.parent)
     registry = Registry()
@@ -74,6 +85,7 @@ def export_run(
         int8=int8,
         max_loss=max_loss,
         batch_size=batch_size,
+        use=model,
         command=command,
     )
     backbone = open_backbone(
@@ -83,7 +95,13 @@ def export_run(
         form=form,
     )
     predictor = load_predictor(
-        run, spec, backbone=backbone, registry=registry, with_baseline=False, precision="fp32"
+        run,
+        spec,
+        backbone=backbone,
+        registry=registry,
+        with_baseline=False,
+        precision="fp32",
+        model=model,
     )
     made = export(
         job,

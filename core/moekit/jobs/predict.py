@@ -44,7 +44,7 @@ def predict_inputs(
         on_progress: Called with a description, what is done and the total.
         how: How the run is opened.
         batch_size: Images a forward pass.
-        on_note: Called with sentences on what is answered again; they are in the summary too.
+        on_note: Called with sentences: which model answers, its point, and what is answered again.
 
     Raises:
         MoekitError: See `moekit.prediction.predict.predict`.
@@ -67,6 +67,8 @@ def predict_inputs(
     images = spec.predict is None and spec.reader is None
     found = collect_inputs(inputs) if images else []
     trained = open_trained(spec, run, registry=registry, how=how)
+    for sentence in trained.told:
+        on_note(sentence)
     if spec.predict is not None:
         return spec.predict(_own_way(trained, inputs, out, batch_size, on_progress))
     began = time.perf_counter()
@@ -93,6 +95,7 @@ def predict_inputs(
         gathered |= spec.reader.gather(rows, out)
     return {
         **trained.provenance,
+        "told": list(trained.told),
         "n": len(rows),
         "unreadable": sum(row["verdict"] == UNREADABLE for row in rows),
         "seconds": time.perf_counter() - began,

@@ -16,12 +16,14 @@ from moekit.export.sessions import open_session
 from moekit.jobs.session import open_backbone
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import Resolved, resolve
+from moekit.runs.choices import SPECIALIST, Model, kept_model, model_in_words
 from moekit.runs.run import Run
 from moekit.runtime.answerer import Answerer
 from moekit.runtime.load import (
     check_kit,
     context_of,
     load_predictor,
+    point_in_words,
     preprocess_of,
     rule_of,
     validation_of,
@@ -33,7 +35,9 @@ class Opening:
     """How a run is opened.
 
     Attributes:
-        rule: How the point is chosen on validation data; the kit's own rule if None.
+        rule: How the point is chosen on validation data; the rule kept with the run if None.
+        use: Which model answers: specialist, baseline or best; the kept one if None. An export has
+            one model.
         review: Where the review zone begins; None for no such zone.
         precision: fp32, bf16, or that of the adaptation if None.
         weights: Of the backbone.
@@ -43,6 +47,7 @@ class Opening:
     """
 
     rule: str | None = None
+    use: str | None = None
     review: str | None = None
     precision: str | None = None
     weights: str = "auto"
@@ -60,12 +65,14 @@ class Trained:
         validation: The run's validation tally; with an export the one that it gave itself.
         made_with: What outputs depend on.
         provenance: What verdicts depend on, `made_with` included, and what readers must know.
+        told: Which model answers and how its point was chosen, in sentences.
     """
 
     answerer: Answerer
     validation: Any
     made_with: Mapping[str, Any]
     provenance: dict[str, Any]
+    told: tuple[str, ...] = ()
 
 
 def open_trained(spec: KitSpec, run: Run, *, registry: Registry, how: Opening) -> Trained:
@@ -91,9 +98,9 @@ def open_trained(spec: KitSpec, run: Run, *, registry: Registry, how: Opening) -
         opened = _open_torch(spec, run, registry, how)
     else:
         _refuse_options(how)
-        opened = _open_export(spec, run, resolved, how.backend)
+        opened = _open_export(spec, run, resolved, how)
     judge = resolved.task.judge
-    rule = rule_of(resolved, how.rule)
+    rule = rule_of(resolved, how.rule, run)
     point = judge.choose(opened.validation, rule)
     if how.review is not None:
         if judge.review is None:
@@ -111,6 +118,11 @@ def open_trained(spec: KitSpec, run: Run, *, registry: Registry, how: Opening) -
         "backbone_sha256": record["request"]["backbone_sha256"],
         **opened.arithmetic,
     }
+    if opened.model != SPECIALIST:
+        made_with |= {
+            "model": opened.model,
+            "baseline_sha256": record["weights"]["baseline_sha256"],
+        }
     provenance = {
         **made_with,
         **({} if point is None else point.brief()),
@@ -132,6 +144,7 @@ def open_trained(spec: KitSpec, run: Run, *, registry: Registry, how: Opening) -
         validation=opened.validation,
         made_with=made_with,
         provenance=provenance,
+        told=tuple(filter(None, (model_in_words(run, opened.model), *point_in_words(point)))),
     )
 
 
@@ -142,9 +155,11 @@ class _Opened:
     validation: Any
     kinds: tuple[str, ...]
     arithmetic: dict[str, Any]
+    model: Model
 
 
 def _open_torch(spec: KitSpec, run: Run, registry: Registry, how: Opening) -> _Opened:
+    model = kept_model(run, how.use)
     backbone = open_backbone(
         device=how.device,
         weights=how.weights,
@@ -158,19 +173,29 @@ def _open_torch(spec: KitSpec, run: Run, registry: Registry, how: Opening) -> _O
         registry=registry,
         with_baseline=False,
         precision=how.precision,
+        model=model,
     )
+    resolved = resolve(spec, registry, frames=run.frames())
     return _Opened(
         compute=predictor,
         preprocess=preprocess_of(run, backbone),
-        validation=validation_of(run, predictor.task)[0],
+        validation=validation_of(run, resolved.task, model=model)[0],
         kinds=predictor.kit.kinds,
         arithmetic={"precision": predictor.arithmetic},
+        model=model,
     )
 
 
-def _open_export(spec: KitSpec, run: Run, resolved: Resolved, backend: str) -> _Opened:
+def _open_export(spec: KitSpec, run: Run, resolved: Resolved, how: Opening) -> _Opened:
     check_kit(run, spec)
-    export = open_export(run, backend)
+    export = open_export(run, how.backend)
+    if how.use is not None and kept_model(run, how.use) != export.record.use:
+        raise UsageError(
+            f"the export holds the {export.record.use}, not what --use {how.use} names",
+            whose=str(export.folder),
+            fix="leave out --use, or export that model: moekit export KIT --run RUN --data D --use",
+            code="usage/option-conflict",
+        )
     session = open_session(
         export.model, format_=export.record.format, threads=torch.get_num_threads()
     )
@@ -178,6 +203,7 @@ def _open_export(spec: KitSpec, run: Run, resolved: Resolved, backend: str) -> _
         compute=ExportedPredictor(session, task=resolved.task, precision=export.record.precision),
         preprocess=export.preprocess,
         validation=validation_of(run, resolved.task, export=export.folder)[0],
+        model=export.record.use,
         kinds=export.record.kinds,
         arithmetic={
             "precision": export.record.precision,

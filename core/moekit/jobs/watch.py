@@ -71,6 +71,10 @@ def watch_folder(
             fix="use `moekit predict`",
             code="usage/not-for-task",
         )
+    moved = bool(getattr(trained.answerer.point, "bias", 0))
+    if moved and reference != "line":
+        tell("the rule moves the number that is watched: it is compared with the line's own first")
+        reference = "line"
     job = WatchJob(
         folder=folder,
         out=out,
@@ -80,5 +84,7 @@ def watch_folder(
         reference=task.judge.reference(trained.validation) if reference != "line" else None,
         **options,
     )
+    for sentence in trained.told:
+        tell(sentence)
     tell(f"watching {folder}")
     return watch(job, answerer=trained.answerer, stop=stop, tell=tell)

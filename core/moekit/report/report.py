@@ -174,9 +174,12 @@ def _metric_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
                 "kit": entry,
                 "baseline": baseline.get(name),
                 "from": [
-                    f"{value} {what} in {entry['n']} images"
-                    for what, value in entry.items()
-                    if what != "n" and _is_count(value) and value
+                    *_counted(entry),
+                    *(
+                        f"{value} {what} in {entry['n']} images"
+                        for what, value in entry.items()
+                        if what != "n" and _is_count(value) and value
+                    ),
                 ],
                 "drawing": interval_chart(f"Intervals of {name}", drawn) if drawn else None,
                 "difference": gap,
@@ -184,6 +187,16 @@ def _metric_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _counted(entry: Mapping[str, Any]) -> list[str]:
+    """The counts behind a share of items."""
+    share = entry.get("share")
+    if not share or not all(_is_count(share.get(name)) for name in ("hits", "of")):
+        return []
+    effective = share.get("effective", share["of"])
+    alone = "" if effective == share["of"] else f", which tell as much as {effective:.0f} alone"
+    return [f"{share['hits']} of {share['of']}{alone}"]
 
 
 def _better(gap: Mapping[str, Any] | None, *, up: bool) -> str | None:

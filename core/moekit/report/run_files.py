@@ -61,6 +61,12 @@ class Routing(pydantic.BaseModel):
     specialists: list[Specialist]
     generic: list[GenericExperts] = []
 
+    @pydantic.field_validator("generic")
+    @classmethod
+    def _with_a_choice(cls, blocks: list[GenericExperts]) -> list[GenericExperts]:
+        """Leaves out blocks whose tokens all have all experts, which earlier versions wrote."""
+        return [block for block in blocks if len({round(one, 9) for one in block.load}) > 1]
+
 
 class Overlay(pydantic.BaseModel):
     """One entry of overlays/index.json.

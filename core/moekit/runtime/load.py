@@ -15,11 +15,15 @@ from moekit.data.views import view_numbers
 from moekit.errors import DataError, WeightsError
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import Resolved, resolve
+from moekit.runs.choices import BASELINE, MEAN, SPECIALIST, Model, kept_model, kept_rule
 from moekit.runs.run import VALIDATION, Run
 from moekit.runtime.answerer import Answerer
 from moekit.runtime.device import pick_arithmetic
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
+
+MEAN_VALIDATION = f"{VALIDATION}_mean"
+"""How the names of the files begin that hold the validation tally of the mean of both models."""
 
 
 def check_kit(run: Run, kit: KitSpec) -> None:
@@ -46,8 +50,19 @@ def load_predictor(
     registry: Registry,
     with_baseline: bool,
     precision: str | None = None,
+    model: Model = SPECIALIST,
 ) -> Predictor:
     """A run's trained kit on the backbone that it was trained on; the backbone is not changed.
+
+    Args:
+        run: A finished run.
+        kit: As the run was made with it.
+        backbone: The shared backbone.
+        registry: The installed plugins.
+        with_baseline: Whether the outputs of the specialist and of the baseline come first. If
+            `model` is the mean of both, its outputs are then the third.
+        precision: fp32, bf16, or that of the adaptation if None.
+        model: Which model answers.
 
     Raises:
         DataError: The run is not finished or is of another kit.
@@ -60,9 +75,9 @@ def load_predictor(
     resolved = resolve(kit, registry, frames=run.frames())
     recipe = Recipe.model_validate(request["recipe"])
     device = next(backbone.parameters()).device
-    parts = {"kit": resolved.kit}
-    if with_baseline:
-        parts["baseline"] = resolved.kit.bare
+    parts = {"kit": resolved.kit, "baseline": resolved.kit.bare}
+    if not with_baseline and model != MEAN:
+        parts.pop("baseline" if model == SPECIALIST else "kit")
     loaded = {}
     for name, spec in parts.items():
         modules = KitModules(
@@ -76,8 +91,9 @@ def load_predictor(
         loaded[name] = modules.to(device)
     return Predictor(
         backbone=backbone,
-        kit=loaded["kit"],
-        baseline=loaded.get("baseline"),
+        kit=loaded["kit"] if "kit" in loaded else loaded["baseline"],
+        baseline=loaded.get("baseline") if "kit" in loaded else None,
+        mean=None if model != MEAN else "beside" if with_baseline else "alone",
         task=resolved.task,
         arithmetic=pick_arithmetic(precision or record["arithmetic"], device),
         views=view_numbers(recipe.scoring_views, recipe.scoring_order),
@@ -113,6 +129,7 @@ def load_answerer(
     registry: Registry,
     rule: str | None = None,
     precision: str | None = None,
+    use: str | None = None,
 ) -> tuple[Predictor, Answerer]:
     """A run's trained kit, ready to answer pictures.
 
@@ -123,13 +140,22 @@ def load_answerer(
         registry: The installed plugins.
         rule: See `points_of`.
         precision: fp32, bf16, or that of the adaptation if None.
+        use: Which model answers; see `kept_model`.
 
     Raises:
         DataError: The run is not finished, or its validation tallies do not do for the rule.
+        UsageError: The rule is unknown, or the run does not know which model is best.
         WeightsError: See `load_predictor`.
     """
+    model = kept_model(run, use)
     predictor = load_predictor(
-        run, kit, backbone=backbone, registry=registry, with_baseline=False, precision=precision
+        run,
+        kit,
+        backbone=backbone,
+        registry=registry,
+        with_baseline=False,
+        precision=precision,
+        model=model,
     )
     resolved = resolve(kit, registry, frames=run.frames())
     answerer = Answerer(
@@ -137,7 +163,7 @@ def load_answerer(
         preprocess=preprocess_of(run, backbone),
         task=resolved.task,
         context=context_of(run, resolved, kinds=predictor.kit.kinds),
-        point=points_of(run, resolved, rule=rule or "")[0],
+        point=point_of(run, resolved, rule=rule or "", model=model),
     )
     return predictor, answerer
 
@@ -164,7 +190,7 @@ def points_of(run: Run, resolved: Resolved, *, rule: str = "") -> tuple[Any, ...
     Args:
         run: A finished run.
         resolved: Its kit.
-        rule: See `Judge.rules`; the kit's own if empty, or else the task's first.
+        rule: See `rule_of`.
 
     Raises:
         DataError: The validation tallies are gone or not those of the run, or do not do for the
@@ -172,25 +198,37 @@ def points_of(run: Run, resolved: Resolved, *, rule: str = "") -> tuple[Any, ...
         UsageError: The rule is unknown.
     """
     tallies = validation_of(run, resolved.task)
-    judge = resolved.task.judge
-    return tuple(judge.choose(tally, rule_of(resolved, rule)) for tally in tallies)
+    named = rule_of(resolved, rule, run)
+    return tuple(resolved.task.judge.choose(tally, named) for tally in tallies)
 
 
-def validation_of(run: Run, task: TaskSpec, *, export: Path | None = None) -> tuple[Any, ...]:
+def point_of(run: Run, resolved: Resolved, *, rule: str, model: Model) -> Any:
+    """The point of one model of a run; see `points_of`."""
+    tally = validation_of(run, resolved.task, model=model)[0]
+    return resolved.task.judge.choose(tally, rule_of(resolved, rule, run))
+
+
+def validation_of(
+    run: Run, task: TaskSpec, *, model: Model = SPECIALIST, export: Path | None = None
+) -> tuple[Any, ...]:
     """The validation tallies, from which points are chosen: unchanged, and of possible values.
 
     Args:
         run: A finished run.
         task: Its task.
+        model: Whose tally; behind that of the specialist is the baseline's.
         export: The folder of an export whose own tallies are read; `open_export` has checked them.
 
     Raises:
         DataError: They are gone, are not those that the run wrote, or hold impossible values.
     """
     folder = run.folder if export is None else export
+    stem = MEAN_VALIDATION if model == MEAN else VALIDATION
     if export is None:
-        run.check_files(VALIDATION)
-    tallies = task.judge.load(folder, VALIDATION)
+        run.check_files(stem)
+    tallies = task.judge.load(folder, stem)
+    if model == BASELINE:
+        tallies = tallies[1:]
     if not tallies:
         raise DataError(
             "the tallies of the validation split are gone",
@@ -203,13 +241,24 @@ def validation_of(run: Run, task: TaskSpec, *, export: Path | None = None) -> tu
     except DataError as error:
         raise DataError(
             f"the tallies of the validation split are damaged: {error.what} ({error.whose})",
-            whose=str(folder / VALIDATION),
+            whose=str(folder / stem),
             fix=f"restore the file, or make it again; the run is {run.folder}",
             code="data/damaged-run",
         ) from error
     return tuple(tallies)
 
 
-def rule_of(resolved: Resolved, rule: str | None) -> str:
-    """The rule that a user names, or the kit's own, or else the task's first; may be empty."""
-    return rule or resolved.kit.threshold_rule or next(iter(resolved.task.judge.rules), "")
+def rule_of(resolved: Resolved, rule: str | None, run: Run) -> str:
+    """The rule that a user names, or the one kept with the run, or the kit's own.
+
+    Returns:
+        Without any of them the task's first; empty if it has none.
+    """
+    first = next(iter(resolved.task.judge.rules), "")
+    return rule or kept_rule(run) or resolved.kit.threshold_rule or first
+
+
+def point_in_words(point: Any) -> tuple[str, ...]:
+    """A point in sentences, as far as its task has some."""
+    told = getattr(point, "told", None)
+    return tuple(told()) if callable(told) else ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -29,7 +29,8 @@ class Computed:
     """What a batch was computed to, on the CPU.
 
     Attributes:
-        outputs: The merged outputs of each model: the kit, then the baseline if there is one.
+        outputs: The merged outputs of each model: the kit, then, as far as they are asked for, the
+            baseline and the mean of both.
         seconds: Time that the kit took, the baseline not counted.
     """
 
@@ -82,6 +83,8 @@ class Predictor:
         backbone: The shared backbone.
         kit: The trained kit.
         baseline: The trained baseline, or None.
+        mean: Whether the merged outputs of kit and baseline are given: `beside` those of each, or
+            `alone`; None for not at all.
         task: What the kit answers.
         arithmetic: fp32 or bf16.
         views: Flipped and turned views of each image whose outputs are merged: how many of the
@@ -108,10 +111,12 @@ class Predictor:
         arithmetic: Arithmetic,
         views: int | Sequence[int] = 1,
         top_k: int | None = None,
+        mean: Literal["beside", "alone"] | None = None,
     ) -> None:
         self.backbone = backbone
         self.kit = kit.eval()
         self._baseline = None if baseline is None else baseline.eval()
+        self._mean = mean
         self.task = task
         self.arithmetic: Arithmetic = arithmetic
         self.views = tuple(range(views)) if isinstance(views, int) else tuple(views)
@@ -126,8 +131,12 @@ class Predictor:
         passes += [self._view(images, number) for number in self.views[1:]]
         merge = self.task.answering.merge
         models = zip(*(one.outputs for one in passes), strict=True)
+        outputs = tuple(merge(views) for views in models)
+        if self._mean is not None:
+            both = merge(outputs)
+            outputs = (both,) if self._mean == "alone" else (*outputs, both)
         return Computed(
-            outputs=tuple(merge(views) for views in models),
+            outputs=outputs,
             seconds=sum(one.seconds for one in passes),
         )
 

@@ -109,13 +109,26 @@ def is_described(subject: Subject, name: str) -> None:
 
 @check("metric")
 def gives_the_known_answers(subject: Subject, name: str) -> None:
-    """It agrees with examples whose answer is known from elsewhere."""
+    """It agrees with known answers; a share that it counts is the one that it computes."""
     spec = _spec(subject, name)
     require(bool(spec.examples), "it has no example")
     for example in spec.examples:
         found = _value(spec, _given(spec, example))
         require(_same(found, example.value), f"{found!r} instead of {example.value!r}")
+        _check_share(spec, _given(spec, example), found)
         require(bool(example.source.strip()), "an example does not say who knows the answer")
+
+
+def _check_share(spec: MetricSpec, given: Given, value: float) -> None:
+    """A share that a metric counts is the one that it computes."""
+    if spec.share is None:
+        return
+    hits, there = (np.asarray(one) for one in spec.share(*(given[name] for name in spec.needs)))
+    shape = (_count(given),)
+    require(hits.shape == there.shape == shape, f"its share is counted in arrays not {shape}")
+    total = float(there.sum())
+    counted = float(hits.sum()) / total if total else math.nan
+    require(_same(counted, value), f"it counts a share of {counted!r} and computes {value!r}")
 
 
 @check("metric")

@@ -34,6 +34,7 @@ from moekit.training.counts import image_counts, parameter_count
 from moekit.training.fit import fit
 from moekit.training.learned import Learned, frame_for, tiling_for
 from moekit.training.prefix import PrefixPlan, PrefixStore, open_prefix
+from moekit.training.selection import check_rule, settle
 from moekit.training.storage import DEFAULT_LIMIT
 from moekit.training.tally import tally_stored
 
@@ -71,6 +72,7 @@ class AdaptJob:
         start: A finished run of the same kit whose weights are begun with; None to begin anew.
         cache_limit: Greatest size of the stored prefixes, in bytes.
         top_k: Generic experts a token has; as the backbone says if None.
+        rule: How the point is chosen on validation data, now and later; the kit's own if empty.
         command: The command line, for the record.
     """
 
@@ -85,6 +87,7 @@ class AdaptJob:
     start: Run | None = None
     cache_limit: int = DEFAULT_LIMIT
     top_k: int | None = None
+    rule: str = ""
     command: str = ""
 
 
@@ -128,6 +131,7 @@ def adapt(
     going_on = job.resume and job.run.record.exists() and job.start is None
     frame = frame_for(job.recipe, job.dataset, backbone, job.run if going_on else None)
     tiling = tiling_for(job.recipe, resolved, frame)
+    check_rule(resolved, job.rule, job.dataset)
     learned = Learned.of(job.dataset, on_progress=on_progress)
     job = dataclasses.replace(job, kit=resolved.kit, top_k=job.top_k or backbone.top_k)
     if fabric.is_global_zero:
@@ -194,8 +198,9 @@ def adapt(
     if fabric.is_global_zero:
         resolved.task.judge.check(tallies)
         learned.check(job.run)
-        written = resolved.task.judge.save(job.run.folder, VALIDATION, tallies)
-        _keep(job, outcomes, backbone, registry, arithmetic, notes, written)
+        written = resolved.task.judge.save(job.run.folder, VALIDATION, tallies[:2])
+        chosen, more = settle(job.run, resolved, tallies, rule=job.rule, dataset=job.dataset)
+        _keep(job, outcomes, backbone, registry, arithmetic, notes, [*written, *more], chosen)
         shutil.rmtree(job.run.checkpoints, ignore_errors=True)
         registry.tell("run_finished", _event(job, job.run.read()))
     fabric.barrier()
@@ -239,7 +244,7 @@ def _tally(
     backbone: MoEBackbone,
     fabric: Fabric,
 ) -> tuple[Any, ...]:
-    """The validation tallies of the kit and the baseline."""
+    """The validation tallies of the kit, the baseline and the mean of both."""
     context = resolved.context(
         classes=job.dataset.classes, frame=frame, kinds=outcomes[KIT].kit.kinds
     )
@@ -357,6 +362,7 @@ def _keep(
     arithmetic: Arithmetic,
     notes: Sequence[str],
     written: Sequence[str],
+    chosen: Mapping[str, Any],
 ) -> None:
     run, kit, baseline = job.run, outcomes[KIT], outcomes[BASELINE]
     hashes = {part: run.save_weights(part, outcome.kit) for part, outcome in outcomes.items()}
@@ -383,6 +389,7 @@ def _keep(
                 for part, outcome in outcomes.items()
             },
             **image_counts({"train": kit.train.samples, "val": kit.val.samples}),
+            **chosen,
             "skipped": [dataclasses.asdict(skip) for skip in skipped.values()],
             "activations_made_again": sum(store.made_again for store in stores),
             "backbone": backbone_facts(backbone),

@@ -34,17 +34,17 @@ def tally_stored(
     fabric: Fabric,
     batch_size: int,
 ) -> tuple[Any, ...]:
-    """The tally of each model.
+    """The tally of each model, and of the mean of all, which is the last one.
 
     Args:
-        models: Kits with the stored prefixes of the same samples.
+        models: Kits with the stored prefixes of the same samples, two at least.
         task: What they answer.
         context: What the task's functions know.
         backbone: The frozen trunk.
         fabric: Launched.
         batch_size: Samples a forward pass.
     """
-    tallier = task.judge.tallier(context, len(models))
+    tallier = task.judge.tallier(context, len(models) + 1)
     streams = [
         stored_outputs(
             kit, store, backbone=backbone, fabric=fabric, task=task, batch_size=batch_size
@@ -55,7 +55,8 @@ def tally_stored(
     table = _Table(tallier, task, context)
     for batch in zip(*streams, strict=True):
         found = [samples[row] for row in batch[0][0]]
-        table.add(found, [converted(outputs, task) for _, outputs in batch])
+        given = [converted(outputs, task) for _, outputs in batch]
+        table.add(found, [*given, task.answering.merge(given)])
     table.close()
     return tallier.finish()
 

@@ -60,6 +60,7 @@ GOOD_ALONE = dataclasses.replace(
     recipe=Recipe(image_size=448, views=2, epochs=1, baseline_epochs=1, batch_size=8),
     threshold_rule="tail=0.02",
     fit=fit_memory,
+    baseline_name="plain memory, same backbone",
 )
 
 DEFECT_TYPES = _BOTH_CLASSES.variant(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from moekit import ReportContext, ReportSection, ReportSectionSpec, ReportTable
+from moekit.evaluation import share_of
 from moekit.tasks.score import RECOGNISED, UNKNOWN, Predictions, auroc, delong_ci
 
 DEFECT, PRODUCT = "defect", "product"
@@ -22,7 +23,6 @@ OVERKILLS = (0.01, 0.02, 0.05)
 
 _TITLE = "Defect types"
 _MEAN = "mean of the products"
-_Z95 = 1.959963984540054
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,15 +72,6 @@ def threshold_of_overkill(good: np.ndarray, share: float) -> float:
     return float(np.nextafter(falling[allowed], np.inf))
 
 
-def wilson_interval(count: int, total: int) -> tuple[float, float]:
-    """The 95% score interval of a share (Wilson 1927, JASA 22(158):209-212); total is not 0."""
-    share, z2 = count / total, _Z95**2
-    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
-    spread = math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
-    half = _Z95 * spread / (1 + z2 / total)
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def _without(reason: str) -> ReportSection:
     return ReportSection(title=_TITLE, paragraphs=(reason,))
 
@@ -103,12 +94,11 @@ def _fixed_overkill(validation: Predictions | None) -> list[_Point]:
 def _paragraphs(
     scored: Predictions, validation: Predictions | None, points: Sequence[_Point]
 ) -> list[str]:
-    good = scored.scores[scored.labels == 0]
+    good = scored.take(np.flatnonzero(scored.labels == 0))
     told = [
-        "Escapes are defective parts that pass. Intervals of shares are Wilson's, 95%, and take "
-        "images as independent of each other; those of AUROC, each type against the good parts of "
-        "its product, are DeLong's, by group where the data name groups, and have no width where "
-        "the separation is perfect."
+        "Escapes are defective parts that pass. Intervals of shares are Wilson's, 95%, with the "
+        "effective number of images where the data name groups; those of AUROC, each type against "
+        "the good parts of its product, are DeLong's, by group where the data name groups."
     ]
     if len(points) > 1 and validation is not None:
         count = int((validation.labels == 0).sum())
@@ -130,13 +120,13 @@ def _recognised(scored: Predictions) -> list[str]:
         return []
     unknown = int((kinds == UNKNOWN).sum())
     return [
-        f"The product was told right in {_share(int((kinds == products).sum()), len(kinds))} "
+        f"The product was told right in {_share(kinds == products, scored.groups)} "
         f"images; {unknown} were taken for no product of the run, which are never passed."
     ]
 
 
-def _rejected(point: _Point, good: np.ndarray) -> str:
-    return f"{_share(int((good >= point.threshold).sum()), len(good))} {point.title}"
+def _rejected(point: _Point, good: Predictions) -> str:
+    return f"{_share(good.scores >= point.threshold, good.groups)} {point.title}"
 
 
 def _table(
@@ -186,16 +176,17 @@ def _columns(points: Sequence[_Point]) -> tuple[str, ...]:
 def _cells(
     scored: Predictions, defective: np.ndarray, good: np.ndarray, points: Sequence[_Point]
 ) -> tuple[str, ...]:
-    scores = scored.scores[defective]
-    escapes = [_share(int((scores < point.threshold).sum()), len(scores)) for point in points]
-    return (str(len(scores)), *escapes, _area(scored.take(np.flatnonzero(defective | good))))
+    of = scored.take(np.flatnonzero(defective))
+    escapes = [_share(of.scores < point.threshold, of.groups) for point in points]
+    return (str(len(of)), *escapes, _area(scored.take(np.flatnonzero(defective | good))))
 
 
-def _share(count: int, total: int) -> str:
-    if not total:
+def _share(hits: np.ndarray, groups: Sequence[str] | None) -> str:
+    share = share_of(hits, np.ones(len(hits)), groups)
+    if share.ci95 is None:
         return "undefined"
-    low, high = wilson_interval(count, total)
-    return f"{count} of {total}: {count / total:.1%} ({low:.1%} to {high:.1%})"
+    low, high = share.ci95
+    return f"{share.hits:.0f} of {share.of:.0f}: {share.value:.1%} ({low:.1%} to {high:.1%})"
 
 
 def _area(part: Predictions) -> str:

@@ -7,6 +7,9 @@ from PIL import Image
 
 from moekit import KitSpec, Recipe, Routing, RoutingTrace, SpecialistSlot
 from moekit.evaluation.routing import RoutingTable
+from moekit.report.run_files import Routing as RoutingFile
+from moekit.tasks.score.answers import ScoreAnswer
+from moekit.tasks.score.drawing import draw
 from moekit.tasks.score.overlay import LONG_SIDE, draw_overlay
 
 
@@ -22,6 +25,52 @@ def test_strong_evidence_is_red_where_it_lies():
     pixels = np.asarray(draw_overlay(image, evidence)).astype(int)
     assert pixels[35, 125, 0] - pixels[35, 125, 2] > 60
     assert abs(pixels[130, 30, 0] - pixels[130, 30, 2]) < 10
+
+
+def test_evidence_below_the_least_has_no_colour_and_what_reaches_it_can_be_seen():
+    image = Image.new("RGB", (160, 160), (90, 90, 90))
+    evidence = np.full((16, 16), 0.5)
+    plain = np.asarray(draw_overlay(image, evidence, least=0.6))
+    assert np.array_equal(plain, np.asarray(image))
+    evidence[4:12, 4:12] = 0.6
+    drawn = np.asarray(draw_overlay(image, evidence, least=0.6)).astype(int)
+    assert np.abs(drawn[80, 80] - 90).max() > 15
+    assert np.array_equal(drawn[5, 5], [90, 90, 90])
+
+
+def answer(score, evidence, threshold=0.8):
+    return ScoreAnswer(
+        score=score, verdict="-", threshold=threshold, kind="", regions=[], map_hw=evidence
+    )
+
+
+def test_a_picture_in_which_nothing_is_found_stays_as_it_is():
+    image = Image.new("RGB", (64, 64), (90, 90, 90))
+    evidence = np.full((8, 8), 0.5, dtype=np.float32)
+    assert np.array_equal(np.asarray(draw(image, answer(0.4, evidence), None, None)), image)
+    assert draw(image, answer(0.4, None), None, None) is None
+
+
+def test_a_positive_picture_shows_its_strongest_evidence_even_below_the_threshold():
+    image = Image.new("RGB", (64, 64), (90, 90, 90))
+    evidence = np.full((8, 8), 0.1, dtype=np.float32)
+    evidence[2:6, 2:6] = 0.6
+    drawn = np.asarray(draw(image, answer(0.9, evidence), None, None)).astype(int)
+    assert np.abs(drawn[32, 32] - 90).max() > 15
+    assert np.array_equal(drawn[2, 2], [90, 90, 90])
+
+
+def test_a_table_in_which_each_expert_has_all_tokens_says_nothing():
+    block = {"block": 0, "load": [0.25] * 4, "entropy": 1.0, "maxvio": 0.0, "dead": []}
+    told = {"block": 1, "load": [0.5, 0.3, 0.2, 0.0], "entropy": 1.0, "maxvio": 1.0, "dead": [3]}
+    made = RoutingFile.model_validate(
+        {"n": 4, "classes": ["all"], "specialists": [], "generic": [block]}
+    )
+    assert made.generic == []
+    made = RoutingFile.model_validate(
+        {"n": 4, "classes": ["all"], "specialists": [], "generic": [block, told]}
+    )
+    assert [one.block for one in made.generic] == [1]
 
 
 def test_a_large_image_becomes_a_small_overlay_of_the_same_shape():

@@ -165,7 +165,7 @@ def test_a_label_of_a_third_class_is_refused():
 
 
 def test_differences_are_paired_on_the_same_resamples():
-    drawn = make(strength=0.3)
+    drawn = make(2000, strength=0.3)
     near = dataclasses.replace(drawn, baseline_scores=np.clip(drawn.scores - 0.01, 0, 1))
     result = summarise(near, METRICS, 0.5, seed=0, baseline_threshold=0.49, resamples=200)
     own = result["metrics"]["accuracy"]["ci95"]

@@ -193,14 +193,14 @@ def test_a_comparison_that_names_its_metric_has_a_tile_and_a_sentence(run):
     told = text_of(page_of(run))
     said = "95% interval +0.1000 to +0.3000, permutation p = 0.04"
     assert f"difference in kappa+0.2000{said}" in told
-    assert "The specialist beats the same head" in told
+    assert "The specialist beats the baseline (frozen backbone, same head)" in told
 
 
 def test_where_less_is_better_a_greater_figure_is_worse(tmp_path):
     errors = {"errors": {**entry(0.5), "higher_is_better": False}}
     gap = {"metric": "errors", "difference": 0.2, "ci95": [0.1, 0.3]}
     told = text_of(page_of(write(tmp_path / "run", metrics=errors, comparison=gap)))
-    assert "The specialist is worse than the same head" in told
+    assert "The specialist is worse than the baseline (frozen backbone, same head)" in told
     assert " p = " not in told
 
 

@@ -7,9 +7,10 @@ import pytest
 from scipy.stats import binomtest
 
 from moekit import ReportContext
+from moekit.evaluation import wilson_interval
 from moekit.tasks.score.metrics import auroc
 from moekit.tasks.score.predictions import Predictions
-from moekit_industrial.report import render_defect_types, threshold_of_overkill, wilson_interval
+from moekit_industrial.report import render_defect_types, threshold_of_overkill
 
 
 def predictions(*rows, **facts):

@@ -16,6 +16,8 @@ from moekit.contract.metrics import MetricExample
 from moekit.tasks.parts.unit_metric import unit_metric
 
 TASK = "classify"
+Counted = tuple[np.ndarray, np.ndarray]
+"""(N,) what each item adds to the numerator of a share, and (N,) to its denominator."""
 BINS = 15
 """Bins of the calibration error."""
 _TOP = 5
@@ -23,8 +25,14 @@ _TOP = 5
 
 def top1(probability_NC: np.ndarray, labels_N: np.ndarray) -> float:
     """Share of items whose most probable class is theirs."""
-    probability_NC, labels_N = known(probability_NC, labels_N)
-    return _mean(probability_NC.argmax(1) == labels_N) if len(labels_N) else float("nan")
+    return _mean(top1_counts(probability_NC, labels_N))
+
+
+def top1_counts(probability_NC: np.ndarray, labels_N: np.ndarray) -> Counted:
+    """(N,) which items' most probable class is theirs, and (N,) which are of a known class."""
+    if not probability_NC.shape[1]:
+        return np.zeros(len(labels_N), dtype=bool), np.zeros(len(labels_N), dtype=bool)
+    return probability_NC.argmax(1) == labels_N, labels_N >= 0
 
 
 def top5(probability_NC: np.ndarray, labels_N: np.ndarray) -> float:
@@ -33,11 +41,16 @@ def top5(probability_NC: np.ndarray, labels_N: np.ndarray) -> float:
     A class with the same probability as the item's own counts as before it, so that equal
     probabilities earn nothing.
     """
-    probability_NC, labels_N = known(probability_NC, labels_N)
+    return _mean(top5_counts(probability_NC, labels_N))
+
+
+def top5_counts(probability_NC: np.ndarray, labels_N: np.ndarray) -> Counted:
+    """(N,) which items' class is among the five most probable, and (N,) of which that is asked."""
+    asked_N = labels_N >= 0
     if probability_NC.shape[1] <= _TOP:
-        return float("nan")
-    own_N1 = np.take_along_axis(probability_NC, labels_N[:, None], 1)
-    return _mean((probability_NC >= own_N1).sum(1) <= _TOP)
+        return np.zeros(len(labels_N), dtype=bool), np.zeros(len(labels_N), dtype=bool)
+    own_N1 = np.take_along_axis(probability_NC, np.maximum(labels_N, 0)[:, None], 1)
+    return asked_N & ((probability_NC >= own_N1).sum(1) <= _TOP), asked_N
 
 
 def balanced_accuracy(probability_NC: np.ndarray, labels_N: np.ndarray) -> float:
@@ -155,8 +168,10 @@ def _area(positives: np.ndarray, ordered: np.ndarray) -> float:
     return (ranks - count * (count + 1) / 2) / (count * (len(ordered) - count))
 
 
-def _mean(right_N: np.ndarray) -> float:
-    return float(right_N.mean()) if len(right_N) else float("nan")
+def _mean(counted: Counted) -> float:
+    hits_N, there_N = counted
+    total = there_N.sum()
+    return float(hits_N.sum() / total) if total else float("nan")
 
 
 _FOUR = {
@@ -191,6 +206,7 @@ CLASS_METRICS = (
         "share of items whose most probable class is right",
         "definition",
         MetricExample(given=_FOUR, value=3 / 4, source="three of four"),
+        share=top1_counts,
     ),
     _spec(
         "top5",
@@ -198,6 +214,7 @@ CLASS_METRICS = (
         "share of items whose class is among the five most probable",
         "Russakovsky et al. 2015, IJCV 115",
         MetricExample(given=_SIX, value=1 / 2, source="one of two"),
+        share=top5_counts,
     ),
     _spec(
         "macro_auroc",

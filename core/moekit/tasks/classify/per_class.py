@@ -6,33 +6,16 @@ Shapes: N items, C classes.
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
 
 from moekit.data.samples import UNSEEN
+from moekit.evaluation.shares import Share, share_of
 from moekit.tasks.classify.refusal import refused_rows
 from moekit.tasks.classify.tally import ClassTally
 
 Interval = tuple[float, float]
-_Z = 1.959963984540054
-"""The normal quantile of a two-sided 95% interval."""
-
-
-def wilson(right: int, count: int) -> Interval | None:
-    """The 95% score interval of a share (Wilson 1927, JASA 22); None of nothing.
-
-    Args:
-        right: Successes, 0 to `count`.
-        count: Trials.
-    """
-    if not count:
-        return None
-    share, spread = right / count, _Z**2 / count
-    middle = (share + spread / 2) / (1 + spread)
-    half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,12 +27,16 @@ class ClassRow:
         n: Items of it.
         called: Items that are given it.
         right: Items of it that are given it.
+        of_items: The share of its items that are given it.
+        of_called: The share of the items that are given it and are of it.
     """
 
     name: str
     n: int
     called: int
     right: int
+    of_items: Share
+    of_called: Share
 
     @property
     def recall(self) -> float | None:
@@ -64,12 +51,12 @@ class ClassRow:
     @property
     def recall_ci95(self) -> Interval | None:
         """Wilson's interval of the recall."""
-        return wilson(self.right, self.n)
+        return self.of_items.ci95
 
     @property
     def precision_ci95(self) -> Interval | None:
         """Wilson's interval of the precision."""
-        return wilson(self.right, self.called)
+        return self.of_called.ci95
 
     def as_json(self) -> dict[str, Any]:
         """The row for result.json."""
@@ -88,19 +75,31 @@ class ClassRow:
 
 def class_rows(tally: ClassTally, point: Any) -> list[ClassRow]:
     """One row a class, in the order of the classes."""
+    rows = []
+    for number, name in enumerate(tally.classes):
+        there_N, said_N = _of_class(tally, point, number)
+        right_N = there_N & said_N
+        rows.append(
+            ClassRow(
+                name=name,
+                n=int(there_N.sum()),
+                called=int(said_N.sum()),
+                right=int(right_N.sum()),
+                of_items=share_of(right_N, there_N, tally.groups),
+                of_called=share_of(right_N, said_N, tally.groups),
+            )
+        )
+    return rows
+
+
+def _of_class(tally: ClassTally, point: Any, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) which items are of a class, and (N,) which are given it."""
     if tally.labels_NC is not None:
-        said_NC, truth_NC = tally.probability_NC >= point.thresholds_C, tally.labels_NC > 0
-        n_C, called_C = truth_NC.sum(0), said_NC.sum(0)
-        right_C = (said_NC & truth_NC).sum(0)
-    else:
-        counts = confusions(tally, point)
-        count = len(tally.classes)
-        n_C, called_C = counts[:count].sum(1), counts[:, :count].sum(0)
-        right_C = np.diagonal(counts)[:count]
-    return [
-        ClassRow(name=name, n=int(n), called=int(called), right=int(right))
-        for name, n, called, right in zip(tally.classes, n_C, called_C, right_C, strict=True)
-    ]
+        said_N = tally.probability_NC[:, number] >= point.thresholds_C[number]
+        return tally.labels_NC[:, number] > 0, said_N
+    assert tally.labels_N is not None
+    answered_N = ~refused_rows(point, tally.unlike_N, len(tally))
+    return tally.labels_N == number, answered_N & (tally.probability_NC.argmax(1) == number)
 
 
 def confusions(tally: ClassTally, point: Any) -> np.ndarray:

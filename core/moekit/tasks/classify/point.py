@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from moekit.errors import DataError, UsageError
+from moekit.evaluation.bootstrap import Resamples, percentile_interval
+from moekit.tasks.parts.support import RESAMPLES, choice_interval, unsupported
 
 if TYPE_CHECKING:
     from moekit.tasks.classify.tally import ClassTally
@@ -20,6 +22,7 @@ TOP, REFUSE, F1, FALSE_ALARM = "top", "refuse", "f1", "max-false-alarm"
 RULES = ("top", "refuse=SHARE", "f1", "max-false-alarm=SHARE")
 """`top` answers the most probable class, and of several labels means `f1`."""
 _MIDDLE = 0.5
+Interval = tuple[float, float]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,8 @@ class ClassPoint:
         refuse_above: An item whose open-set score is greater is refused; None for never.
         refused: Share of the known items of the split that are refused.
         split: On which split it was chosen.
+        ci95: Bootstrap interval of `refuse_above`; None where it is not known.
+        warning: What the validation data do not support; empty if they do.
     """
 
     rule: str = TOP
@@ -39,6 +44,8 @@ class ClassPoint:
     refuse_above: float | None = None
     refused: float = 0.0
     split: str = "val"
+    ci95: Interval | None = None
+    warning: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The point for result.json."""
@@ -48,7 +55,20 @@ class ClassPoint:
             "n": self.n,
             "refuse_above": self.refuse_above,
             "refused": self.refused,
+            "ci95": None if self.ci95 is None else list(self.ci95),
+            "warning": self.warning,
         }
+
+    def told(self) -> tuple[str, ...]:
+        """The point in sentences."""
+        if self.refuse_above is None:
+            return (f"the most probable class is answered, by the rule {self.rule}",)
+        between = "" if self.ci95 is None else f" [{self.ci95[0]:.4f}, {self.ci95[1]:.4f}]"
+        said = (
+            f"refused above an open-set score of {self.refuse_above:.4f}{between}, by the rule "
+            f"{self.rule} on {self.n} items of the {self.split} split"
+        )
+        return (said, *((self.warning,) if self.warning else ()))
 
     def brief(self) -> dict[str, Any]:
         """What the result of a baseline says of its own point."""
@@ -66,6 +86,8 @@ class LabelPoint:
         values: (C) what the rule reached: F1, or the share of items without the label that get it;
             None for classes for which nothing could be chosen, whose threshold is 0.5.
         split: On which split they were chosen.
+        ci95: (C) bootstrap intervals of the thresholds, None each where not known; empty for none.
+        warning: What the validation data do not support; empty if they do.
     """
 
     thresholds: tuple[float, ...]
@@ -73,6 +95,8 @@ class LabelPoint:
     n: int
     values: tuple[float | None, ...]
     split: str = "val"
+    ci95: tuple[Interval | None, ...] = ()
+    warning: str = ""
 
     @property
     def thresholds_C(self) -> np.ndarray:
@@ -87,7 +111,20 @@ class LabelPoint:
             "n": self.n,
             "thresholds": list(self.thresholds),
             "values": list(self.values),
+            "ci95": [None if one is None else list(one) for one in self.ci95],
+            "warning": self.warning,
         }
+
+    def told(self) -> tuple[str, ...]:
+        """The point in sentences."""
+        least, most = min(self.thresholds), max(self.thresholds)
+        widths = [high - low for low, high in filter(None, self.ci95)]
+        wide = f"; the widest 95% interval of one is {max(widths):.4f} wide" if widths else ""
+        said = (
+            f"{len(self.thresholds)} thresholds from {least:.4f} to {most:.4f} by the rule "
+            f"{self.rule} on {self.n} items of the {self.split} split{wide}"
+        )
+        return (said, *((self.warning,) if self.warning else ()))
 
     def brief(self) -> dict[str, Any]:
         """What the result of a baseline says of its own point."""
@@ -95,6 +132,47 @@ class LabelPoint:
 
 
 Chosen = ClassPoint | LabelPoint
+
+
+def chosen_with_interval(tally: ClassTally, rule: str) -> Chosen:
+    """The point of `choose_point`, with the intervals of what was chosen and what it rests on."""
+    point = choose_point(tally, rule)
+    if isinstance(point, ClassPoint):
+        if point.refuse_above is None:
+            return point
+
+        def again(rows: np.ndarray) -> float:
+            found = choose_point(tally.take(rows), rule)
+            assert isinstance(found, ClassPoint)
+            assert found.refuse_above is not None
+            return found.refuse_above
+
+        share = _parse(rule)[1]
+        return dataclasses.replace(
+            point,
+            ci95=choice_interval(tally, again),
+            warning=unsupported(rule, share, point.n, "items"),
+        )
+    return dataclasses.replace(
+        point, ci95=_label_intervals(tally, rule), warning=_label_warning(tally, point.rule)
+    )
+
+
+def _label_intervals(tally: ClassTally, rule: str) -> tuple[Interval | None, ...]:
+    drawn = Resamples(tally, seed=0, count=RESAMPLES)
+    if drawn.fixed:
+        return ()
+    found = [choose_point(tally.take(rows), rule) for rows in drawn]
+    columns = zip(*(one.thresholds for one in found if isinstance(one, LabelPoint)), strict=True)
+    return tuple(percentile_interval(np.array(column)) for column in columns)
+
+
+def _label_warning(tally: ClassTally, rule: str) -> str:
+    kind, share = _parse(rule)
+    if kind != FALSE_ALARM or tally.labels_NC is None:
+        return ""
+    fewest = int((tally.labels_NC == 0).sum(0).min(initial=len(tally)))
+    return unsupported(rule, share, max(fewest, 1), "items without a label")
 
 
 def choose_point(tally: ClassTally, rule: str) -> Chosen:

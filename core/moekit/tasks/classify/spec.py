@@ -20,7 +20,7 @@ from moekit.tasks.classify.compare import compare_models
 from moekit.tasks.classify.example import small_head, write_example
 from moekit.tasks.classify.learn import LEARN
 from moekit.tasks.classify.per_class import class_rows
-from moekit.tasks.classify.point import RULES, choose_point
+from moekit.tasks.classify.point import RULES, chosen_with_interval
 from moekit.tasks.classify.read import read_answers
 from moekit.tasks.classify.sections import class_sections
 from moekit.tasks.classify.show import COLUMNS, NAMES, caption, draw_strip
@@ -98,7 +98,7 @@ CLASSIFY = TaskSpec(
         save=save_tallies,
         load=load_tallies,
         rules=RULES,
-        choose=choose_point,
+        choose=chosen_with_interval,
         words=_words,
         facts=_facts,
         check=check_tallies,

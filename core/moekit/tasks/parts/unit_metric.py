@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from moekit.contract.metrics import MetricExample, MetricSpec
 
 
@@ -16,6 +18,7 @@ def unit_metric(
     example: MetricExample,
     *,
     higher_is_better: bool = True,
+    share: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> MetricSpec:
     """A metric in [0, 1]; it needs what its example gives, in that order.
 
@@ -27,6 +30,7 @@ def unit_metric(
         source: Paper, standard or library.
         example: A known answer.
         higher_is_better: The direction of improvement.
+        share: Of a share of items, what each adds to it; see `MetricSpec.share`.
     """
     return MetricSpec(
         name=name,
@@ -38,4 +42,5 @@ def unit_metric(
         examples=(example,),
         task=task,
         needs=tuple(example.given),
+        share=share,
     )

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from moekit.evaluation.bootstrap import number_groups
+from moekit.evaluation.shares import unvaried
 from moekit.tasks.score.metrics import midranks
 
 _Z95 = 1.959963984540054
@@ -27,7 +28,8 @@ class PairedTest:
 
     Attributes:
         difference: The first less the second.
-        ci95: Its 95% confidence interval, cut to [-1, 1].
+        ci95: Its 95% confidence interval, cut to [-1, 1]. Where nothing varies, since both rank the
+            images alike, it is as wide as that of a share that no pair of images has.
         p: Two-sided p-value of no difference; 1 where the scores rank the images alike.
     """
 
@@ -41,7 +43,8 @@ def delong_ci(
 ) -> tuple[float, float]:
     """The 95% confidence interval of an AUROC, cut to [0, 1].
 
-    A perfect separation has an interval of no width: the method cannot see what is uncertain there.
+    A perfect separation has no variance. Its interval is that of a share: of pairs of a positive
+    and a negative, as many as the rarer class has images or groups, which all are in order.
 
     Args:
         scores: (n,) scores.
@@ -49,13 +52,16 @@ def delong_ci(
         groups: (n) group names; an empty name is an image that stands alone. None where all do.
 
     Returns:
-        Low and high; nan where a class has fewer than two images or groups.
+        Low and high; nan where a class has fewer than two images or groups, or where all scores
+        are equal.
     """
     of_positive, of_negative = _placements(scores, labels)
     variance = _variance(of_positive, of_negative, labels, groups)
     if math.isnan(variance):
         return _NAN, _NAN
     area, half = float(of_positive.mean()), _Z95 * math.sqrt(variance)
+    if variance == 0:
+        return unvaried(area, (0.0, 1.0), _pairs(labels, groups)) or (_NAN, _NAN)
     return max(0.0, area - half), min(1.0, area + half)
 
 
@@ -83,12 +89,14 @@ def delong_test(
     variance = _variance(gain, first_negative - second_negative, labels, groups)
     if math.isnan(variance):
         return PairedTest(difference=difference, ci95=(_NAN, _NAN), p=_NAN)
-    error = math.sqrt(variance)
+    error, half = math.sqrt(variance), _Z95 * math.sqrt(variance)
     if error == 0:
         p = 1.0 if difference == 0 else 0.0
+        room = unvaried(1.0, (0.0, 1.0), _pairs(labels, groups))
+        half = 1.0 if room is None else room[1] - room[0]
     else:
         p = math.erfc(abs(difference) / error / math.sqrt(2))
-    interval = max(-1.0, difference - _Z95 * error), min(1.0, difference + _Z95 * error)
+    interval = max(-1.0, difference - half), min(1.0, difference + half)
     return PairedTest(difference=difference, ci95=interval, p=p)
 
 
@@ -99,6 +107,12 @@ def _placements(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
     beaten = joint[: len(positive)] - midranks(positive)
     beating = joint[len(positive) :] - midranks(negative)
     return beaten / max(len(negative), 1), 1 - beating / max(len(positive), 1)
+
+
+def _pairs(labels: np.ndarray, groups: Sequence[str] | None) -> int:
+    """How many independent pairs of a positive and a negative there are."""
+    group_of = np.arange(len(labels)) if groups is None else number_groups(groups)
+    return min(len(np.unique(group_of[labels == label])) for label in (0, 1))
 
 
 def _variance(

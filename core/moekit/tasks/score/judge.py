@@ -13,13 +13,16 @@ import numpy as np
 from moekit.contract.answers import TaskContext
 from moekit.contract.metrics import MapMetricSpec
 from moekit.contract.tasks import Judge, SummaryJob
+from moekit.data.samples import Sample
 from moekit.errors import DataError
 from moekit.runs.run import VALIDATION
+from moekit.tasks.parts.support import choice_interval, drawn_groups
 from moekit.tasks.score.accuracy import check_accuracy
 from moekit.tasks.score.delong import delong_test
 from moekit.tasks.score.localisation import localise
 from moekit.tasks.score.map_summary import with_map_metrics
 from moekit.tasks.score.predictions import RECOGNISED, Predictions
+from moekit.tasks.score.tail import tail_limit
 from moekit.tasks.score.tallier import ScoreTallier
 from moekit.tasks.score.threshold import (
     RULES,
@@ -57,14 +60,41 @@ def paired(both: Predictions) -> tuple[Predictions, ...]:
 
 
 def choose(tally: Predictions, rule: str) -> OperatingPoint:
-    """The operating threshold on validation scores."""
-    return choose_threshold(tally.scores, tally.labels, rule=rule)
+    """The operating threshold on validation scores, with its interval."""
+    scores, labels = tally.scores, tally.labels
+    point = choose_threshold(scores, labels, rule=rule, groups=tally.groups)
+
+    def again(rows: np.ndarray) -> float:
+        if rule.startswith("tail="):
+            negatives = scores[rows][labels[rows] == 0]
+            return tail_limit(negatives, alarms=float(rule.partition("=")[2]))
+        named = None if tally.groups is None else drawn_groups(tally.groups, rows)
+        return choose_threshold(scores[rows], labels[rows], rule=rule, groups=named).threshold
+
+    return dataclasses.replace(point, threshold_ci95=choice_interval(tally, again))
 
 
 def review(tally: Predictions, point: OperatingPoint, text: str) -> OperatingPoint:
     """The point with its review zone."""
     low = review_threshold(text, tally.scores, tally.labels, point=point)
-    return dataclasses.replace(point, review=low)
+    told = point.warning
+    if text.startswith("max-false-alarm"):
+        asked = choose_threshold(tally.scores, tally.labels, rule=text, groups=tally.groups)
+        told = " ".join(filter(None, (told, asked.warning)))
+    return dataclasses.replace(point, review=low, warning=told)
+
+
+def check_rule(rule: str, samples: Sequence[Sample]) -> None:
+    """Says before a training, not after it, that a rule is unknown or needs more images.
+
+    Raises:
+        DataError: The images do not do for the rule.
+        UsageError: The rule is unknown.
+    """
+    labels = np.array([sample.label for sample in samples])
+    groups = [sample.group or "" for sample in samples]
+    spread = np.linspace(0.1, 0.9, len(labels))
+    choose_threshold(spread, labels, rule=rule, groups=groups if any(groups) else None)
 
 
 def words(context: TaskContext, point: OperatingPoint) -> dict[str, Any]:
@@ -117,7 +147,12 @@ def compare(kit: Predictions, baseline: Predictions) -> dict[str, Any] | None:
     test = delong_test(kit.scores, baseline.scores, kit.labels, kit.groups)
     if math.isnan(test.p):
         return None
-    return {"auroc_difference": test.difference, "ci95": list(test.ci95), "delong_p": test.p}
+    return {
+        "metric": "auroc",
+        "auroc_difference": test.difference,
+        "ci95": list(test.ci95),
+        "delong_p": test.p,
+    }
 
 
 def complete(summary: dict[str, Any], job: SummaryJob) -> dict[str, Any]:
@@ -157,5 +192,6 @@ JUDGE = Judge(
     complete=complete,
     reference=reference,
     review=review,
+    check_rule=check_rule,
     quantised=quantised,
 )

@@ -138,7 +138,7 @@ def _measure(
             for place in defined:
                 resampled[place, number] = checked_value(metrics[place], one)
     return [
-        Measured(spec=metric, value=value, resampled=of_metric)
+        Measured(spec=metric, value=value, resampled=of_metric, units=drawn.units)
         for metric, value, of_metric in zip(metrics, values, resampled, strict=True)
     ]
 

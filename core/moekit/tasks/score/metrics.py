@@ -13,6 +13,8 @@ import numpy as np
 from moekit.contract.metrics import MetricExample, MetricSpec
 
 Compute = Callable[[np.ndarray, np.ndarray, float], float]
+Counted = tuple[np.ndarray, np.ndarray]
+"""(n,) what each item adds to the numerator of a share, and (n,) to its denominator."""
 
 
 def auroc(scores: np.ndarray, labels: np.ndarray, threshold: float = 0.0) -> float:
@@ -49,7 +51,12 @@ def average_precision(scores: np.ndarray, labels: np.ndarray, threshold: float =
 
 def accuracy(scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
     """Share of right decisions."""
-    return _share((scores >= threshold) == (labels == 1))
+    return mean_of(right_decisions(scores, labels, threshold))
+
+
+def right_decisions(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Counted:
+    """(n,) which decisions are right, and (n,) all."""
+    return (scores >= threshold) == (labels == 1), np.ones(len(labels), dtype=bool)
 
 
 def f1(scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
@@ -63,15 +70,39 @@ def f1(scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
 
 def sensitivity(scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
     """Share of positives that are found: TP / (TP + FN)."""
-    return _share(scores[labels == 1] >= threshold)
+    return mean_of(found_positives(scores, labels, threshold))
+
+
+def found_positives(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Counted:
+    """(n,) which positives are found, and (n,) which are there."""
+    return (labels == 1) & (scores >= threshold), labels == 1
 
 
 def specificity(scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
     """Share of negatives that are passed: TN / (TN + FP)."""
-    return _share(scores[labels == 0] < threshold)
+    return mean_of(passed_negatives(scores, labels, threshold))
 
 
-def _spec(name: str, compute: Compute, summary: str, source: str, answer: float) -> MetricSpec:
+def passed_negatives(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Counted:
+    """(n,) which negatives are passed, and (n,) which are there."""
+    return (labels == 0) & (scores < threshold), labels == 0
+
+
+def mean_of(counted: Counted) -> float:
+    """The share that hits have of what is there; nan of nothing."""
+    hits, there = counted
+    total = there.sum()
+    return float(hits.sum() / total) if total else float("nan")
+
+
+def _spec(
+    name: str,
+    compute: Compute,
+    summary: str,
+    source: str,
+    answer: float,
+    share: Callable[[np.ndarray, np.ndarray, float], Counted] | None = None,
+) -> MetricSpec:
     return MetricSpec(
         name=name,
         compute=compute,
@@ -79,6 +110,7 @@ def _spec(name: str, compute: Compute, summary: str, source: str, answer: float)
         bounds=(0.0, 1.0),
         summary=summary,
         source=source,
+        share=share,
         examples=(
             MetricExample(
                 scores=(0.1, 0.4, 0.35, 0.8),
@@ -100,15 +132,25 @@ METRICS = (
         "scikit-learn's definition",
         5 / 6,
     ),
-    _spec("accuracy", accuracy, "share of right decisions", "definition", 3 / 4),
+    _spec("accuracy", accuracy, "share of right decisions", "definition", 3 / 4, right_decisions),
     _spec("f1", f1, "harmonic mean of precision and recall", "van Rijsbergen 1979", 2 / 3),
-    _spec("sensitivity", sensitivity, "share of positives found", "definition", 1 / 2),
-    _spec("specificity", specificity, "share of negatives passed", "definition", 1.0),
+    _spec(
+        "sensitivity",
+        sensitivity,
+        "share of positives found",
+        "definition",
+        1 / 2,
+        found_positives,
+    ),
+    _spec(
+        "specificity",
+        specificity,
+        "share of negatives passed",
+        "definition",
+        1.0,
+        passed_negatives,
+    ),
 )
-
-
-def _share(right: np.ndarray) -> float:
-    return float(right.mean()) if len(right) else float("nan")
 
 
 def midranks(values: np.ndarray) -> np.ndarray:

@@ -37,6 +37,8 @@ def curve_section(context: ReportContext) -> ReportSection:
         said = f"There is no predictions.csv with both classes; make it with `{command}`."
         return ReportSection(title=title, paragraphs=(said,))
     chosen = _chosen(context, predictions)
+    named = str((context.result.get("baseline") or {}).get("name") or "frozen backbone")
+    bare = named.partition(",")[0]
     drawn = Resamples(predictions, seed=context.result["bootstrap_seed"], count=_BAND_RESAMPLES)
     return ReportSection(
         title=title,
@@ -45,14 +47,16 @@ def curve_section(context: ReportContext) -> ReportSection:
                 title="ROC curve",
                 x="false positive rate",
                 y="true positive rate",
-                lines=_lines(predictions, roc_points, roc_band, drawn),
+                lines=_lines(predictions, roc_points, roc_band, drawn, bare=bare),
                 marks=((chosen["false_alarm_rate"], 1 - chosen["missed_rate"], _CHOSEN),),
             ),
             ReportChart(
                 title="Precision-recall curve",
                 x="recall",
                 y="precision",
-                lines=_lines(predictions, precision_recall_points, precision_recall_band, drawn),
+                lines=_lines(
+                    predictions, precision_recall_points, precision_recall_band, drawn, bare=bare
+                ),
                 marks=_precision_mark(chosen, int((predictions.labels == 1).sum())),
             ),
         ),
@@ -125,6 +129,8 @@ def _lines(
     points: Callable[..., Sequence[tuple[float, float]]],
     band: Callable[..., Sequence[tuple[float, float, float]]],
     drawn: Resamples,
+    *,
+    bare: str,
 ) -> tuple[ReportLine, ...]:
     def line(scores: np.ndarray, **named: Any) -> ReportLine:
         labels = predictions.labels
@@ -135,8 +141,7 @@ def _lines(
     kit = line(predictions.scores, label="specialist")
     if predictions.baseline_scores is None:
         return (kit,)
-    bare = line(predictions.baseline_scores, label="frozen backbone", style="baseline")
-    return (kit, bare)
+    return (kit, line(predictions.baseline_scores, label=bare, style="baseline"))
 
 
 def _row(counts: dict[str, float], *, chosen: bool) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from moekit.contract.report import (
     ReportSection,
     ReportTable,
 )
+from moekit.tasks.score.certified import Guarantee
 from moekit.tasks.score.sections import both_classes, curve_section, threshold_section
 
 NAMES = {"auroc": "AUROC"}
@@ -33,7 +35,9 @@ def sections(context: ReportContext) -> list[ReportSection]:
             title=WORST,
             notes=(
                 "Colour shows how strongly a patch speaks for "
-                f"{context.result['positive']}, from none to red.",
+                f"{context.result['positive']}, from none to red. Patches below the threshold have "
+                "no colour, unless the picture is called so and none reaches it: then its "
+                "strongest have.",
             ),
         ),
         curve_section(context),
@@ -56,9 +60,20 @@ def _header(comparison: Mapping[str, Any] | None) -> list[ReportSection]:
 
 
 def _metrics(threshold: Mapping[str, Any]) -> list[ReportSection]:
-    """How the threshold behind the metrics was chosen."""
-    said = (
-        f"Threshold {threshold['value']:.4f}, chosen by the rule {threshold['rule']} on "
+    """How the threshold behind the metrics was chosen, what it promises, what it rests on."""
+    between = ""
+    if threshold.get("ci95"):
+        low, high = threshold["ci95"]
+        between = f" (95% interval {low:.4f} to {high:.4f})"
+    said = [
+        f"Threshold {threshold['value']:.4f}{between}, chosen by the rule {threshold['rule']} on "
         f"{threshold['n']} images of the {threshold['split']} split."
-    )
-    return [ReportSection(title=METRICS, paragraphs=(said,))]
+    ]
+    promise = threshold.get("guarantee")
+    if promise:
+        known = {field.name for field in dataclasses.fields(Guarantee)}
+        given = {name: value for name, value in promise.items() if name in known}
+        said.append(Guarantee(**given).in_words())
+    if threshold.get("warning"):
+        said.append(threshold["warning"])
+    return [ReportSection(title=METRICS, paragraphs=tuple(said))]

@@ -110,12 +110,31 @@ def tail_threshold(scores: np.ndarray, *, alarms: float) -> tuple[float, tuple[f
     return float(special.expit(limit)), (float(low), float(high))
 
 
+def tail_limit(scores: np.ndarray, *, alarms: float) -> float:
+    """The threshold of `tail_threshold` without its interval.
+
+    Raises:
+        DataError: Fewer than 3 scores.
+    """
+    if len(scores) < LEAST_NEGATIVES:
+        return float(special.expit(_normal_limit(scores, alarms)))
+    return float(special.expit(fit_tail(scores).quantile(alarms)))
+
+
+def _normal_limit(scores: np.ndarray, alarms: float) -> float:
+    count = len(scores)
+    _check_count(count, VERY_FEWEST)
+    logits = _logits(scores)
+    spread = max(float(logits.std(ddof=1)), 1e-9)
+    return float(logits.mean() + stats.t.isf(alarms, count - 1) * spread * np.sqrt(1 + 1 / count))
+
+
 def _normal_threshold(scores: np.ndarray, alarms: float) -> tuple[float, tuple[float, float]]:
     count = len(scores)
     _check_count(count, VERY_FEWEST)
     logits = _logits(scores)
     mean, spread = logits.mean(), max(float(logits.std(ddof=1)), 1e-9)
-    limit = mean + stats.t.isf(alarms, count - 1) * spread * np.sqrt(1 + 1 / count)
+    limit = _normal_limit(scores, alarms)
     generator = np.random.default_rng(0)
     spreads = spread * np.sqrt((count - 1) / generator.chisquare(count - 1, _RESAMPLES))
     means = mean + spreads / np.sqrt(count) * generator.standard_normal(_RESAMPLES)

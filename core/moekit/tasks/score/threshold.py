@@ -6,19 +6,40 @@ A score at or above the threshold counts as positive.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from moekit.errors import DataError, UsageError
+from moekit.tasks.parts.support import unsupported
+from moekit.tasks.score.candidates import MEASURES, Counts, candidates_of, count_at, middle_of_best
+from moekit.tasks.score.certified import Guarantee, Rate, certify
 from moekit.tasks.score.kinds import UNKNOWN
 from moekit.tasks.score.tail import LARGEST_TAIL, counted_interval, tail_threshold
 
 PASS, REVIEW, UNREADABLE = "pass", "review", "unreadable"
 """Verdicts beside the kit's word for a positive."""
 
-RULES = ("accuracy", "f1", "youden", "max-miss=SHARE", "max-false-alarm=SHARE", "tail=SHARE")
-_ONE_CLASS = ("max-false-alarm", "tail")
+RULES = (
+    "accuracy",
+    "f1",
+    "youden",
+    "max-miss=SHARE",
+    "max-false-alarm=SHARE",
+    "tail=SHARE",
+    "certified-miss=SHARE,RISK",
+    "certified-false-alarm=SHARE,RISK",
+)
+_ONE_CLASS = ("max-false-alarm", "tail", "certified-false-alarm")
+_PROMISED: dict[str, Rate] = {
+    "max-miss": "missed",
+    "max-false-alarm": "false_alarm",
+    "tail": "false_alarm",
+    "certified-miss": "missed",
+    "certified-false-alarm": "false_alarm",
+}
+"""The errors whose share a rule speaks of."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,8 +52,11 @@ class OperatingPoint:
         split: On which split.
         n: From how many scores.
         value: What the rule reached there: its figure, or the share missed or falsely alarmed.
-        ci95: Interval of the false-alarm share, where the rule promises one.
+        ci95: Interval of the share missed or falsely alarmed, where the rule speaks of one.
         review: Scores from here up to the threshold are for review; None for no such zone.
+        threshold_ci95: Bootstrap interval of the threshold itself; None where it is not known.
+        guarantee: What a certified rule promises; None of other rules.
+        warning: What the validation data do not support; empty if they do.
     """
 
     threshold: float
@@ -42,6 +66,9 @@ class OperatingPoint:
     value: float
     ci95: tuple[float, float] | None = None
     review: float | None = None
+    threshold_ci95: tuple[float, float] | None = None
+    guarantee: Guarantee | None = None
+    warning: str = ""
 
     def brief(self) -> dict[str, Any]:
         """The threshold."""
@@ -49,28 +76,46 @@ class OperatingPoint:
 
     def as_json(self) -> dict[str, Any]:
         """The point for result.json."""
-        alarms = None if self.ci95 is None else {"value": self.value, "ci95": list(self.ci95)}
+        promised = _PROMISED.get(self.rule.partition("=")[0])
+        share = None if self.ci95 is None else {"value": self.value, "ci95": list(self.ci95)}
         return {
             "value": self.threshold,
+            "ci95": None if self.threshold_ci95 is None else list(self.threshold_ci95),
             "rule": self.rule,
             "split": self.split,
             "n": self.n,
-            "false_alarm": alarms,
+            "missed": share if promised == "missed" else None,
+            "false_alarm": share if promised == "false_alarm" else None,
+            "guarantee": None if self.guarantee is None else self.guarantee.as_json(),
+            "warning": self.warning,
         }
 
-
-@dataclasses.dataclass(frozen=True)
-class Counts:
-    """Confusion counts at each candidate threshold, all (m,)."""
-
-    true_positives: np.ndarray
-    false_positives: np.ndarray
-    positives: int
-    negatives: int
+    def told(self) -> tuple[str, ...]:
+        """The point in sentences."""
+        between = ""
+        if self.threshold_ci95 is not None:
+            low, high = self.threshold_ci95
+            between = f" [{low:.4f}, {high:.4f}]"
+        said = (
+            f"threshold {self.threshold:.4f}{between} by the rule {self.rule} on {self.n} images "
+            f"of the {self.split} split"
+        )
+        promised = _PROMISED.get(self.rule.partition("=")[0])
+        if promised is not None and self.ci95 is not None:
+            low, high = self.ci95
+            what = promised.replace("_", " ")
+            said += f"; {what} there: {self.value:.1%} [{low:.1%}, {high:.1%}]"
+        promise = () if self.guarantee is None else (self.guarantee.in_words(),)
+        return (said, *promise, *((self.warning,) if self.warning else ()))
 
 
 def choose_threshold(
-    scores: np.ndarray, labels: np.ndarray, *, rule: str = "accuracy", split: str = "val"
+    scores: np.ndarray,
+    labels: np.ndarray,
+    *,
+    rule: str = "accuracy",
+    split: str = "val",
+    groups: Sequence[str] | None = None,
 ) -> OperatingPoint:
     """Chooses the threshold that is best by a rule.
 
@@ -85,36 +130,100 @@ def choose_threshold(
             `max-miss=SHARE`: the highest threshold at which at most that share of positives is
             missed, or `max-false-alarm=SHARE`: the lowest at which at most that share of negatives
             is called positive (specificity of at least 1 - SHARE), or `tail=SHARE`: where a fitted
-            tail of the negatives' scores expects that share of them to be beyond. The last two need
-            no positives.
+            tail of the negatives' scores expects that share of them to be beyond, or
+            `certified-miss=SHARE,RISK` and `certified-false-alarm=SHARE,RISK`: the same as the
+            first two, but of the true share, with a probability of at least 1 - RISK (see
+            `moekit.tasks.score.certified`). Rules of false alarms need no positives.
         split: Name of the split, for the record.
+        groups: (n) names of groups; an image with an empty one stands by itself. None if all do.
 
     Raises:
-        DataError: A class that the rule needs is missing, or too few negatives to fit a tail.
+        DataError: A class that the rule needs is missing, or too few images to fit a tail or to
+            certify a share.
         UsageError: The rule is unknown.
     """
-    kind = rule if rule in _JUDGED else _promise(rule)[0]
+    kind = rule if rule in MEASURES else _promise(rule)[0]
     if not (labels == 0).any() or (kind not in _ONE_CLASS and not (labels == 1).any()):
         raise DataError(
             f"the rule {rule} needs scores of both classes",
             whose=f"the {split} split",
             fix="use a validation split that holds both, or with negatives alone one of the rules "
-            "max-false-alarm=SHARE and tail=SHARE",
+            "max-false-alarm=SHARE, certified-false-alarm=SHARE,RISK and tail=SHARE",
             code="data/one-class",
         )
     if kind == "tail":
         return _from_tail(scores[labels == 0], rule, split)
-    candidates = _candidates(scores)
-    counts = _count(scores, labels, candidates)
+    candidates = candidates_of(scores)
+    counts = count_at(scores, labels, candidates)
+    if kind.startswith("certified"):
+        return _certified(scores, labels, candidates, rule=rule, split=split, groups=groups)
     values, best = _judge(counts, rule)
-    alarmed = int(counts.false_positives[best])
-    return OperatingPoint(
+    point = OperatingPoint(
         threshold=float(candidates[best]),
         rule=rule,
         split=split,
         n=len(scores),
         value=float(values[best]),
-        ci95=counted_interval(alarmed, counts.negatives) if kind == "max-false-alarm" else None,
+    )
+    if kind not in _PROMISED:
+        return point
+    errors, total = _errors(counts, best, _PROMISED[kind])
+    return dataclasses.replace(
+        point,
+        ci95=counted_interval(errors, total),
+        warning=_warning(rule, labels, groups, _PROMISED[kind]),
+    )
+
+
+def _errors(counts: Counts, best: int, rate: Rate) -> tuple[int, int]:
+    """How many images are errors at a candidate, and of how many."""
+    if rate == "missed":
+        return counts.positives - int(counts.true_positives[best]), counts.positives
+    return int(counts.false_positives[best]), counts.negatives
+
+
+def _warning(rule: str, labels: np.ndarray, groups: Sequence[str] | None, rate: Rate) -> str:
+    """What is told if the class has too few images, or groups of them, for the rule."""
+    rows = np.flatnonzero(labels == (rate == "missed"))
+    what = "positive" if rate == "missed" else "negative"
+    named = [] if groups is None else [groups[row] for row in rows.tolist()]
+    if not any(named):
+        return unsupported(rule, _promise(rule)[1], len(rows), f"{what} images")
+    alone = sum(not name for name in named)
+    count = len(set(named) - {""}) + alone
+    return unsupported(rule, _promise(rule)[1], count, f"groups of {what} images")
+
+
+def _certified(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    candidates: np.ndarray,
+    *,
+    rule: str,
+    split: str,
+    groups: Sequence[str] | None,
+) -> OperatingPoint:
+    kind, share = _promise(rule)
+    rate = _PROMISED[kind]
+    rows = np.flatnonzero(labels == (rate == "missed"))
+    threshold, promise = certify(
+        scores[rows],
+        candidates,
+        rate=rate,
+        at_most=share,
+        risk=float(rule.rpartition(",")[2]),
+        groups=None if groups is None else [groups[row] for row in rows.tolist()],
+    )
+    counts = count_at(scores, labels, np.array([threshold]))
+    errors, total = _errors(counts, 0, rate)
+    return OperatingPoint(
+        threshold=threshold,
+        rule=rule,
+        split=split,
+        n=len(scores),
+        value=errors / total,
+        ci95=counted_interval(errors, total),
+        guarantee=promise,
     )
 
 
@@ -199,27 +308,11 @@ def _number(text: str) -> float:
     return number
 
 
-def _candidates(scores: np.ndarray) -> np.ndarray:
-    unique = np.unique(scores)
-    between = (unique[1:] + unique[:-1]) / 2
-    return np.concatenate([[unique[0]], between, [np.nextafter(unique[-1], np.inf)]])
-
-
-def _count(scores: np.ndarray, labels: np.ndarray, candidates: np.ndarray) -> Counts:
-    positive, negative = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
-    return Counts(
-        true_positives=len(positive) - np.searchsorted(positive, candidates, side="left"),
-        false_positives=len(negative) - np.searchsorted(negative, candidates, side="left"),
-        positives=len(positive),
-        negatives=len(negative),
-    )
-
-
 def _judge(counts: Counts, rule: str) -> tuple[np.ndarray, int]:
     """What the rule says of each candidate, and the candidate that it chooses."""
-    if rule in _JUDGED:
-        values = _JUDGED[rule](counts)
-        return values, _middle_of_best(values)
+    if rule in MEASURES:
+        values = MEASURES[rule](counts)
+        return values, middle_of_best(values)
     kind, share = _promise(rule)
     # Divided like the share was written, so that 2 of 100 is exactly 0.02.
     if kind == "max-miss":
@@ -230,14 +323,15 @@ def _judge(counts: Counts, rule: str) -> tuple[np.ndarray, int]:
 
 
 def _promise(rule: str) -> tuple[str, float]:
+    """The kind of a rule and its share."""
     kind, _, text = rule.partition("=")
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    known = {"max-miss": 1.0, "max-false-alarm": 1.0, "tail": LARGEST_TAIL}
-    least = 0.0 if kind != "tail" else np.nextafter(0.0, 1.0)
-    if kind not in known or not least <= share < known[kind]:
+    first, comma, second = text.partition(",")
+    certified = kind.startswith("certified")
+    share, risk = _float(first), _float(second) if certified else 0.5
+    known = dict.fromkeys(_PROMISED, 1.0) | {"tail": LARGEST_TAIL}
+    least = np.nextafter(0.0, 1.0) if certified or kind == "tail" else 0.0
+    right = kind in known and least <= share < known[kind] and 0 < risk < 1
+    if not right or bool(comma) != certified:
         raise UsageError(
             f"there is no threshold rule {rule!r}",
             whose="--threshold-rule",
@@ -247,29 +341,8 @@ def _promise(rule: str) -> tuple[str, float]:
     return kind, share
 
 
-def _accuracy(counts: Counts) -> np.ndarray:
-    true_negatives = counts.negatives - counts.false_positives
-    right = counts.true_positives + true_negatives
-    return np.asarray(right / (counts.positives + counts.negatives))
-
-
-def _f1(counts: Counts) -> np.ndarray:
-    called = counts.true_positives + counts.false_positives
-    return np.asarray(2 * counts.true_positives / np.maximum(called + counts.positives, 1))
-
-
-def _youden(counts: Counts) -> np.ndarray:
-    value: np.ndarray = (
-        counts.true_positives / counts.positives - counts.false_positives / counts.negatives
-    )
-    return value
-
-
-_JUDGED = {"accuracy": _accuracy, "f1": _f1, "youden": _youden}
-
-
-def _middle_of_best(values: np.ndarray) -> int:
-    best = np.flatnonzero(values >= values.max() - 1e-12)
-    runs = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)
-    longest = max(runs, key=len)
-    return int(longest[len(longest) // 2])
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return -1.0

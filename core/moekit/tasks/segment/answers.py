@@ -17,7 +17,7 @@ from moekit.contract.answers import Item, TaskContext
 from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import Answering
 from moekit.tasks.segment.classes import background_of, foreground_share
-from moekit.tasks.segment.enlarge import class_map
+from moekit.tasks.segment.enlarge import class_map, lowered
 from moekit.tasks.segment.head import LOGIT
 from moekit.tasks.segment.outlines import ClassRegion, Ring, find_regions, outlines
 from moekit.tasks.segment.rle import RunLengths, encode
@@ -109,14 +109,16 @@ def answers(
     Args:
         outputs: Merged `logit_BChw`.
         items: (B).
-        point: Not used.
+        point: Says by how much the logits of background are lowered; None for not at all.
         context: Of the run.
     """
-    del point
+    bias = float(getattr(point, "bias", 0.0))
     background = background_of(context)
     return [
         SegmentAnswer(
-            class_HW=class_map(logit_Chw, item.lies_in(context), item.size),
+            class_HW=class_map(
+                lowered(logit_Chw, background, bias), item.lies_in(context), item.size
+            ),
             classes=context.classes,
             background=background,
         )

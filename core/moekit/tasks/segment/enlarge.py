@@ -6,6 +6,8 @@ Shapes: C classes, h and w rows and columns of the logits, H and W those of the 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,17 +34,58 @@ def class_map(logit_Chw: Tensor, frame: Frame, size: Size) -> np.ndarray:
     Returns:
         (H, W) uint8, or uint16 if there are more than 256 classes.
     """
+    dtype = np.uint8 if len(logit_Chw) <= 256 else np.uint16
+    return _enlarged(logit_Chw, frame, size, lambda x_CHW: x_CHW.argmax(0), np.dtype(dtype))
+
+
+def margin_map(
+    logit_Chw: Tensor, frame: Frame, size: Size, background: Collection[int]
+) -> np.ndarray:
+    """(H, W) float32: by how much the greatest logit of foreground leads that of background.
+
+    Args:
+        logit_Chw: As of `class_map`; some class is background and some is not.
+        frame: As of `class_map`.
+        size: As of `class_map`.
+        background: Numbers of the classes that are background.
+    """
+    back = sorted(background)
+    front = [number for number in range(len(logit_Chw)) if number not in background]
+
+    def lead(x_CHW: Tensor) -> Tensor:
+        return x_CHW[front].amax(0) - x_CHW[back].amax(0)
+
+    return _enlarged(logit_Chw, frame, size, lead, np.dtype(np.float32))
+
+
+def lowered(logit_Chw: Tensor, background: Collection[int], bias: float) -> Tensor:
+    """Logits of which those of background are lower by a bias; the same ones if it is 0."""
+    if not bias:
+        return logit_Chw
+    made = logit_Chw.clone()
+    made[sorted(background)] -= bias
+    return made
+
+
+def _enlarged(
+    logit_Chw: Tensor,
+    frame: Frame,
+    size: Size,
+    reduce: Callable[[Tensor], Tensor],
+    dtype: np.dtype[Any],
+) -> np.ndarray:
+    """(H, W) what a function makes of the enlarged logits of each pixel."""
     classes, h, w = logit_Chw.shape
     height, width = size
     box = frame.box(size)
     rows = places(torch.arange(height) + 0.5, height, box.top, box.height, frame.height, h)
     columns = places(torch.arange(width) + 0.5, width, box.left, box.width, frame.width, w)
     strip = max(1, _MOST_NUMBERS // (classes * width))
-    answer = np.empty(size, dtype=np.uint8 if classes <= 256 else np.uint16)
+    answer = np.empty(size, dtype=dtype)
     for top in range(0, height, strip):
         part = tuple(one[top : top + strip] for one in rows)
         tall = blend(logit_Chw, part, dim=1)
-        answer[top : top + strip] = blend(tall, columns, dim=2).argmax(0).numpy()
+        answer[top : top + strip] = reduce(blend(tall, columns, dim=2)).numpy()
     return answer
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from moekit.contract.tasks import SummaryJob
 from moekit.evaluation.bootstrap import RESAMPLES, Resamples, percentile_interval
+from moekit.evaluation.shares import unvaried
 from moekit.tasks.segment.metrics import (
     class_boundary_iou,
     class_dice,
@@ -61,7 +62,7 @@ def compare(kit: SegmentTally, baseline: SegmentTally) -> dict[str, Any] | None:
     drawn = _miou(kit, weights) - _miou(baseline, weights)
     whole = np.ones((1, len(kit)))
     difference = float((_miou(kit, whole) - _miou(baseline, whole))[0])
-    interval = percentile_interval(drawn)
+    interval = _interval(drawn, difference, Resamples(kit, seed=SEED).units, gap=True)
     if interval is None or not np.isfinite(difference):
         return None
     drawn = drawn[np.isfinite(drawn)]
@@ -143,7 +144,7 @@ def _with_intervals(
 ) -> list[dict[str, Any]]:
     value_C = _FIGURES[name](tally, np.ones((1, len(tally))))[0]
     drawn = None if weights is None else _FIGURES[name](tally, weights)
-    return _entries(value_C, drawn, "value")
+    return _entries(value_C, drawn, "value", _pictures(tally))
 
 
 def _differences(
@@ -153,15 +154,25 @@ def _differences(
     iou = _FIGURES["iou"]
     ours, theirs = (iou(tally, whole)[0] for tally in (kit, bare))
     drawn = None if weights is None else iou(kit, weights) - iou(bare, weights)
-    return _entries(ours - theirs, drawn, "difference")
+    return _entries(ours - theirs, drawn, "difference", _pictures(kit))
 
 
-def _entries(value_C: np.ndarray, drawn_RC: np.ndarray | None, key: str) -> list[dict[str, Any]]:
+def _pictures(tally: SegmentTally) -> np.ndarray:
+    """(C,) independent pictures, or groups of them, that show each class."""
+    shown_NC = tally.confusion_NCC.sum(2) > 0
+    parts = (tally.take(np.flatnonzero(shown_N)) for shown_N in shown_NC.T)
+    return np.array([Resamples(part, seed=SEED).units for part in parts])
+
+
+def _entries(
+    value_C: np.ndarray, drawn_RC: np.ndarray | None, key: str, units_C: np.ndarray
+) -> list[dict[str, Any]]:
     entries = []
     for number, value in enumerate(value_C):
         interval: Sequence[float] | None = None
         if drawn_RC is not None and np.isfinite(value):
-            interval = percentile_interval(drawn_RC[:, number])
+            units = int(units_C[number])
+            interval = _interval(drawn_RC[:, number], value, units, gap=key == "difference")
         entries.append(
             {
                 key: float(value) if np.isfinite(value) else None,
@@ -169,3 +180,16 @@ def _entries(value_C: np.ndarray, drawn_RC: np.ndarray | None, key: str) -> list
             }
         )
     return entries
+
+
+def _interval(
+    drawn_R: np.ndarray, value: float, units: int, *, gap: bool
+) -> tuple[float, float] | None:
+    """The percentile interval of a share of pixels, or of the difference (`gap`) of two of them."""
+    interval = percentile_interval(drawn_R)
+    if interval is None or interval[0] < interval[1]:
+        return interval
+    if not gap:
+        return unvaried(interval[0], (0.0, 1.0), units)
+    room = unvaried(1.0, (0.0, 1.0), units)
+    return None if room is None else (max(-1.0, value - 1 + room[0]), min(1.0, value + 1 - room[0]))

@@ -101,6 +101,11 @@ def pixel_accuracy(confusion_NCC: np.ndarray) -> float:
     return float(_ratio(np.trace(confusion), confusion.sum()))
 
 
+def pixel_counts(confusion_NCC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) right pixels of each picture, and (N,) those that count."""
+    return np.trace(confusion_NCC, axis1=1, axis2=2), confusion_NCC.sum((1, 2))
+
+
 def boundary_iou(boundary_NC3: np.ndarray) -> float:
     """Mean boundary IoU over the classes that have a boundary in truth or answer of the split."""
     return float(mean_over_classes(class_boundary_iou(boundary_NC3.sum(0))))
@@ -159,6 +164,7 @@ METRICS = (
         "share of pixels whose class is right",
         "definition",
         MetricExample(given={"confusion_NCC": _CONFUSION}, value=9 / 12, source=_IN_ALL),
+        share=pixel_counts,
     ),
     _spec(
         "boundary_iou",

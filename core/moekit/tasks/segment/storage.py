@@ -18,10 +18,12 @@ import numpy as np
 from moekit.errors import DataError
 from moekit.files import atomic_path, atomic_text, to_json
 from moekit.tables import CsvWriter
+from moekit.tasks.segment.conformal import BIASES
 from moekit.tasks.segment.metrics import class_iou
 from moekit.tasks.segment.tally import SegmentTally
 
 _VERSION = 1
+_MISSED = "missed_NL"
 _COUNTS = ("confusion_NCC", "boundary_NC3", "predicted_NC", "ignored_N")
 
 
@@ -58,6 +60,8 @@ def save_tallies(folder: Path, stem: str, tallies: Sequence[SegmentTally]) -> li
     arrays = {"about": np.frombuffer(text, dtype=np.uint8)}
     for number, tally in enumerate(tallies):
         arrays |= {f"{name}.{number}": getattr(tally, name) for name in _COUNTS}
+        if tally.missed_NL is not None:
+            arrays[f"{_MISSED}.{number}"] = tally.missed_NL
     with atomic_path(folder / f"{stem}.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
     _write_table(folder / f"{stem}.csv", tallies)
@@ -83,7 +87,8 @@ def load_tallies(folder: Path, stem: str) -> tuple[SegmentTally, ...]:
         if about["version"] != _VERSION:
             raise ValueError(f"version {about['version']} is not known")
         tallies = tuple(_tally(about, arrays, number) for number in range(about["models"]))
-        if not tallies or len(arrays) != len(_COUNTS) * len(tallies):
+        counted = [name for name in arrays if not name.startswith(f"{_MISSED}.")]
+        if not tallies or len(counted) != len(_COUNTS) * len(tallies):
             raise ValueError(f"it holds {len(arrays)} arrays for {about['models']} models")
         return tallies
     except (
@@ -116,7 +121,11 @@ def _tally(about: dict[str, Any], arrays: dict[str, np.ndarray], number: int) ->
         array = arrays[f"{name}.{number}"]
         if array.shape != shapes[name] or array.dtype != np.int64:
             raise ValueError(f"{name} has the shape {array.shape} and the type {array.dtype}")
+    missed_NL = arrays.get(f"{_MISSED}.{number}")
+    if missed_NL is not None and missed_NL.shape != (pictures, len(BIASES)):
+        raise ValueError(f"{_MISSED} has the shape {missed_NL.shape}")
     return SegmentTally(
+        missed_NL=missed_NL,
         ids=tuple(about["ids"]),
         classes=tuple(about["classes"]),
         background=tuple(about["background"]),

@@ -18,7 +18,8 @@ from moekit.data.samples import Sample
 from moekit.errors import DataError
 from moekit.tasks.segment.boundary import boundary_counts
 from moekit.tasks.segment.classes import background_of, foreground_share
-from moekit.tasks.segment.enlarge import class_map
+from moekit.tasks.segment.conformal import missed_counts
+from moekit.tasks.segment.enlarge import class_map, lowered
 from moekit.tasks.segment.head import LOGIT
 from moekit.tasks.segment.metrics import foreground_confusion, image_iou
 from moekit.tasks.segment.truth import read_truth
@@ -45,6 +46,8 @@ class SegmentTally:
         groups: (N) names of groups, or None.
         subtypes: (N) names of strata that are reported by themselves, or None.
         facts: (N) values of each fact by its name.
+        missed_NL: (N, L) int64 pixels of foreground that are missed at each bias of
+            `moekit.tasks.segment.conformal`; None where nothing is to be chosen.
     """
 
     ids: tuple[str, ...]
@@ -57,6 +60,7 @@ class SegmentTally:
     groups: tuple[str, ...] | None = None
     subtypes: tuple[str, ...] | None = None
     facts: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    missed_NL: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -97,6 +101,7 @@ class SegmentTally:
             boundary_NC3=self.boundary_NC3[rows],
             predicted_NC=self.predicted_NC[rows],
             ignored_N=self.ignored_N[rows],
+            missed_NL=None if self.missed_NL is None else self.missed_NL[rows],
             groups=pick(self.groups),
             subtypes=pick(self.subtypes),
             facts={name: tuple(values[row] for row in rows) for name, values in self.facts.items()},
@@ -147,7 +152,14 @@ class SegmentTally:
             groups=optional_names([sample.group or "" for sample in samples]),
             subtypes=optional_names([sample.subtype or "" for sample in samples]),
             facts={name: tuple(sample.facts.get(name, "") for sample in samples) for name in names},
+            missed_NL=_missed(counts),
         )
+
+
+def _missed(counts: Sequence[Counts]) -> np.ndarray | None:
+    """(N, L) the counts of all pictures; None if one has none."""
+    found = [one.missed_L for one in counts if one.missed_L is not None]
+    return np.stack(found) if found and len(found) == len(counts) else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -158,6 +170,7 @@ class Counts:
     boundary_C3: np.ndarray
     predicted_C: np.ndarray
     ignored: np.ndarray
+    missed_L: np.ndarray | None = None
 
     @classmethod
     def of(cls, answer_HW: np.ndarray, truth_HW: np.ndarray, classes: int) -> Counts:
@@ -190,6 +203,11 @@ class SegmentTallier:
         self.context = context
         self._samples: list[Sample] = []
         self._counts: list[list[Counts]] = [[] for _ in range(models)]
+        points = (*context.points, *(None,) * models)[:models]
+        self._biases = [float(getattr(point, "bias", 0.0)) for point in points]
+        # Biases are chosen from a split for which none was chosen before.
+        front = len(context.classes) - len(background_of(context))
+        self._choosing = not context.points and bool(background_of(context)) and front > 0
 
     def add(self, items: Sequence[Item], outputs: Sequence[Outputs]) -> None:
         """Takes one batch.
@@ -201,7 +219,7 @@ class SegmentTallier:
         Raises:
             DataError: An item has no truth, or its mask cannot be used.
         """
-        classes = len(self.context.classes)
+        classes, background = len(self.context.classes), background_of(self.context)
         logits = [one[LOGIT].float().cpu() for one in outputs]
         for row, item in enumerate(items):
             if item.sample is None:
@@ -213,9 +231,14 @@ class SegmentTallier:
                 )
             truth_HW = read_truth(item.sample, item.size, classes)
             self._samples.append(item.sample)
-            for counts, logit_BChw in zip(self._counts, logits, strict=True):
-                answer_HW = class_map(logit_BChw[row], item.lies_in(self.context), item.size)
-                counts.append(Counts.of(answer_HW, truth_HW, classes))
+            frame = item.lies_in(self.context)
+            for counts, logit_BChw, bias in zip(self._counts, logits, self._biases, strict=True):
+                logit_Chw = lowered(logit_BChw[row], background, bias)
+                made = Counts.of(class_map(logit_Chw, frame, item.size), truth_HW, classes)
+                if self._choosing:
+                    missed_L = missed_counts(logit_Chw, truth_HW, frame, item.size, background)
+                    made = dataclasses.replace(made, missed_L=missed_L)
+                counts.append(made)
 
     def finish(self) -> tuple[SegmentTally, ...]:
         """The tally of each model."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from moekit.contract.answers import TaskContext
 from moekit.contract.outputs import Field
 from moekit.contract.tasks import Judge, Show, TaskSpec
+from moekit.data.samples import Sample
+from moekit.errors import DataError
 from moekit.tasks.segment.answers import ANSWERING
 from moekit.tasks.segment.classes import background_of
+from moekit.tasks.segment.conformal import RULES, choose_bias, share_of_rule
 from moekit.tasks.segment.example import write_example
 from moekit.tasks.segment.head import LOGIT, LinearSegHead
 from moekit.tasks.segment.intervals import compare, complete, facts
@@ -22,8 +27,21 @@ from moekit.tasks.segment.tally import SegmentTallier, SegmentTally, check_talli
 
 
 def _words(context: TaskContext, point: Any) -> dict[str, Any]:
-    del point
-    return {"background": [context.classes[number] for number in background_of(context)]}
+    named = [context.classes[number] for number in background_of(context)]
+    return {"background": named, "point": None if point is None else point.as_json()}
+
+
+def _check_rule(rule: str, samples: Sequence[Sample]) -> None:
+    """Refuses an unknown rule, and one that so few pictures cannot do for."""
+    share = share_of_rule(rule)
+    if share is not None and len(samples) < 1 / share - 1 - 1e-9:
+        raise DataError(
+            f"{len(samples)} pictures cannot hold the missed share to {share:g}",
+            whose="the validation split",
+            fix=f"give at least {math.ceil(1 / share - 1 - 1e-9)} with foreground there, or allow "
+            "a greater share",
+            code="data/too-few",
+        )
 
 
 def _reference(tally: SegmentTally) -> Any:
@@ -51,6 +69,9 @@ SEGMENT = TaskSpec(
         tallier=SegmentTallier,
         save=save_tallies,
         load=load_tallies,
+        rules=RULES,
+        choose=choose_bias,
+        check_rule=_check_rule,
         words=_words,
         facts=facts,
         check=check_tallies,

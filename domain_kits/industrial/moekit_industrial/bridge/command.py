@@ -157,6 +157,7 @@ def _tell(result: dict[str, Any]) -> None:
         told += f", peak memory {memory / 2**30:.2f} GiB"
     speed = result["throughput"]
     say(f"{told}, {speed['images_per_s']:.2f} images/s at batch {speed['batch_size']}")
-    for sentence in (*result["notes"], result["data"]["caution"], result["disclaimer"]):
+    known = (*result["point_in_words"], *result["notes"])
+    for sentence in (*known, result["data"]["caution"], result["disclaimer"]):
         if sentence:
             say(sentence)

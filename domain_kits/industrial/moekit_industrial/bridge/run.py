@@ -175,6 +175,7 @@ def _evaluate(
         **summarise(
             (predictions,), (point,), resolved.metrics, task=resolved.task, seed=job.fitting.seed
         ),
+        "point_in_words": list(point.told()),
         "auroc_delong_ci95": None if np.isnan(low) else [float(low), float(high)],
         "model": {
             "class": f"{kind.__module__}.{kind.__qualname__}",
@@ -256,7 +257,9 @@ def _split(dataset: Dataset, name: str) -> tuple[Sample, ...]:
 def _check_rule(rule: str, val: tuple[Sample, ...]) -> None:
     """Says before the fitting, not after it, that a rule is unknown or needs more samples."""
     labels = np.array([sample.label for sample in val])
-    choose_threshold(np.linspace(0.1, 0.9, len(labels)), labels, rule=rule)
+    groups = [sample.group or "" for sample in val]
+    spread = np.linspace(0.1, 0.9, len(labels))
+    choose_threshold(spread, labels, rule=rule, groups=groups if any(groups) else None)
 
 
 def _good(
@@ -303,13 +306,13 @@ def _draw_worst(
     point: OperatingPoint,
     context: TaskContext,
 ) -> None:
-    """Draws the worst misses; what lies below the middle of good parts stays dark."""
+    """Draws the worst misses."""
     outputs: list[Outputs] = [{}] * len(scored)
     for row in np.concatenate(list(scored.worst(point).values())):
         given = {"logit_B": torch.logit(torch.tensor([scored.scores[row]]))}
         evidence = _places(scored).maps[row]
         if evidence is not None:
-            given["map_BHW"] = torch.from_numpy(np.clip(2 * evidence - 1, 0, 1))[None]
+            given["map_BHW"] = torch.from_numpy(np.clip(evidence, 0, 1))[None]
         outputs[row] = given
     drawn = dataclasses.replace(passed, tallies=(scored,), outputs=outputs)
     draw_worst(folder, drawn, spool, point, task=SCORE, context=context)

@@ -9,17 +9,34 @@ import numpy as np
 
 from moekit import MetricExample, MetricSpec
 
+Counted = tuple[np.ndarray, np.ndarray]
+"""(n,) what each part adds to the numerator of a rate, and (n,) to its denominator."""
+
 
 def escape_rate(scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
     """Share of the defective parts that pass: FN / (TP + FN); nan without defective parts."""
-    defective = scores[labels == 1]
-    return float((defective < threshold).mean()) if len(defective) else float("nan")
+    return _rate(escapes(scores, labels, threshold))
+
+
+def escapes(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Counted:
+    """(n,) which defective parts pass, and (n,) which parts are defective."""
+    return (labels == 1) & (scores < threshold), labels == 1
 
 
 def overkill_rate(scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
     """Share of the good parts that are rejected: FP / (TN + FP); nan without good parts."""
-    good = scores[labels == 0]
-    return float((good >= threshold).mean()) if len(good) else float("nan")
+    return _rate(overkills(scores, labels, threshold))
+
+
+def overkills(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Counted:
+    """(n,) which good parts are rejected, and (n,) which parts are good."""
+    return (labels == 0) & (scores >= threshold), labels == 0
+
+
+def _rate(counted: Counted) -> float:
+    hits, there = counted
+    total = there.sum()
+    return float(hits.sum() / total) if total else float("nan")
 
 
 def _example(value: float) -> MetricExample:
@@ -41,6 +58,7 @@ METRICS = (
         summary="share of defective parts that pass",
         source="usage of automated inspection: the miss rate, 1 - sensitivity",
         examples=(_example(1 / 2),),
+        share=escapes,
     ),
     MetricSpec(
         name="overkill_rate",
@@ -50,5 +68,6 @@ METRICS = (
         summary="share of good parts that are rejected",
         source="usage of automated inspection: the false alarm rate, 1 - specificity",
         examples=(_example(1 / 2),),
+        share=overkills,
     ),
 )

@@ -11,8 +11,9 @@ import math
 
 import numpy as np
 
+from moekit.evaluation import wilson_interval
+
 BINS = 15
-_Z95 = 1.959963984540054
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,24 +68,3 @@ def reliability_curve(
             )
         )
     return tuple(points)
-
-
-def wilson_interval(successes: int, count: int) -> tuple[float, float]:
-    """The 95% score interval of a share (Wilson 1927, JASA 22(158):209-212).
-
-    Args:
-        successes: From 0 to `count`.
-        count: How many trials.
-
-    Returns:
-        Low and high in [0, 1]; nan without trials.
-    """
-    if count == 0:
-        return math.nan, math.nan
-    share, square = successes / count, _Z95**2
-    centre = (share + square / (2 * count)) / (1 + square / count)
-    spread = share * (1 - share) / count + square / (4 * count**2)
-    half = _Z95 / (1 + square / count) * math.sqrt(spread)
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == count else min(1.0, centre + half)
-    return low, high

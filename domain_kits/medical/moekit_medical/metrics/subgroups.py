@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import types
 from collections.abc import Mapping
 
 import numpy as np
 
 from moekit import MetricSpec
-from moekit.evaluation import RESAMPLES, Resamples
+from moekit.evaluation import RESAMPLES, Resamples, measure
 from moekit.tasks.score import Predictions
 
 UNKNOWN = "unknown"
@@ -24,7 +25,7 @@ class SubgroupValue:
         n: How many samples.
         positives: How many of them are positive.
         value: The metric; None where the subgroup cannot define it.
-        ci95: Its 95% bootstrap interval; None where undefined.
+        ci95: Its 95% interval; None where undefined.
     """
 
     name: str
@@ -82,16 +83,13 @@ def _value(
     threshold: float,
     samples: tuple[int, int],
 ) -> SubgroupValue:
-    def of_rows(rows: np.ndarray) -> float:
-        return metric.compute(part.scores[rows], part.labels[rows], threshold)
-
     seed, count = samples
-    value = of_rows(np.arange(len(part)))
-    defined = math.isfinite(value)
+    point = types.SimpleNamespace(threshold=threshold)
+    (measured,) = measure([metric], part, point, Resamples(part, seed=seed, count=count))
     return SubgroupValue(
         name=name,
         n=len(part),
         positives=int(part.labels.sum()),
-        value=value if defined else None,
-        ci95=Resamples(part, seed=seed, count=count).interval(of_rows) if defined else None,
+        value=measured.value if math.isfinite(measured.value) else None,
+        ci95=None if measured.ci95 is None else (measured.ci95[0], measured.ci95[1]),
     )

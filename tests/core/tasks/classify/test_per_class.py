@@ -1,23 +1,15 @@
 """Confusions, the classes one by one, and kit against baseline."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
-from moekit.tasks.classify.compare import compare_models, mcnemar, paired_interval
-from moekit.tasks.classify.per_class import class_rows, confusions, wilson
+from moekit.tasks.classify.compare import compare_models, mcnemar
+from moekit.tasks.classify.per_class import class_rows, confusions
 from moekit.tasks.classify.point import choose_point
-
-
-@pytest.mark.parametrize(("right", "count"), [(0, 10), (3, 10), (10, 10), (81, 263), (1, 1)])
-def test_intervals_of_shares_are_wilsons(right, count):
-    expected = stats.binomtest(right, count).proportion_ci(method="wilson")
-    assert wilson(right, count) == pytest.approx((expected.low, expected.high), abs=1e-12)
-
-
-def test_nothing_has_no_interval():
-    assert wilson(0, 0) is None
 
 
 def test_confusions_are_scikit_learns_and_hold_refusals_and_unseen_items(tally):
@@ -50,6 +42,12 @@ def test_recall_and_precision_are_scikit_learns(tally, several):
     )
     told = rows[0].as_json()
     assert told["recall_ci95"][0] < told["recall"] < told["recall_ci95"][1]
+    copies = np.repeat(np.arange(90), 5)
+    grouped = dataclasses.replace(made.take(copies), groups=tuple(map(str, copies)))
+    (row, *_) = class_rows(grouped, point)
+    assert row.recall == pytest.approx(rows[0].recall)
+    low, high = row.recall_ci95
+    assert high - low > 0.9 * (told["recall_ci95"][1] - told["recall_ci95"][0])
 
 
 def test_a_class_without_items_or_answers_has_no_share(tally):
@@ -81,7 +79,7 @@ def test_a_better_kit_is_better_and_the_interval_holds_the_difference(tally):
     assert told["top1_difference"] == pytest.approx(right[0] - right[1])
     assert told["ci95"][0] < told["top1_difference"] < told["ci95"][1]
     assert told["mcnemar_p"] < 1e-6
-    assert told["interval"] == "within classes"
+    assert told["interval"] == "by item"
     assert told["note"] == ""
 
 
@@ -98,17 +96,7 @@ def test_groups_widen_the_interval_and_are_noted(tally):
     assert told["ci95"] != alone
 
 
-def test_items_of_a_group_that_are_copies_are_worth_one():
-    gain = np.repeat(np.random.default_rng(0).integers(-1, 2, 20), 50).astype(float)
-    groups = tuple(str(place // 50) for place in range(1000))
-    (low, high), clustered = paired_interval(gain, np.zeros(1000, dtype=int), groups)
-    (narrow, wide), _ = paired_interval(gain, np.zeros(1000, dtype=int), None)
-    assert clustered
-    assert high - low > 4 * (wide - narrow)
-
-
-def test_one_group_has_no_interval_and_several_labels_no_test(tally):
-    assert paired_interval(np.ones(5), np.zeros(5, dtype=int), ("g",) * 5) == (None, True)
+def test_several_labels_have_no_test_and_no_item_of_a_known_class_neither(tally):
     assert set(compare_models(tally(several=True), tally(several=True, seed=1))) == {"note"}
     assert compare_models(tally(4, 4, unseen=4), tally(4, 4, unseen=4)) is None
 
@@ -116,4 +104,6 @@ def test_one_group_has_no_interval_and_several_labels_no_test(tally):
 def test_the_same_models_do_not_differ(tally):
     told = compare_models(tally(), tally())
     assert (told["top1_difference"], told["mcnemar_p"]) == (0.0, 1.0)
-    assert told["ci95"] == [0.0, 0.0]
+    low, high = told["ci95"]
+    assert low == pytest.approx(-high)
+    assert 0 < high < 0.1

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from moekit.evaluation import wilson_interval
 from moekit.tasks.score.delong import delong_ci, delong_test
 from moekit.tasks.score.metrics import auroc
 
@@ -85,10 +86,15 @@ def test_one_image_of_a_class_has_no_interval(labels):
     assert math.isnan(delong_test(scores, scores[::-1], labels).p)
 
 
-def test_a_perfect_and_a_reversed_score_differ_for_certain():
+def test_what_nothing_varies_has_the_width_of_a_share_of_the_rarer_class():
     scores, labels = np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1])
     test = delong_test(scores, -scores, labels)
-    assert (test.difference, test.p, test.ci95) == (1.0, 0.0, (1.0, 1.0))
+    low, high = wilson_interval(2, 2)
+    assert (test.difference, test.p, test.ci95) == (1.0, 0.0, pytest.approx((low, high)))
+    assert delong_ci(scores, labels) == pytest.approx((low, high))
+    same = delong_test(scores, scores, labels)
+    assert (same.difference, same.p, same.ci95) == (0.0, 1.0, pytest.approx((low - 1, 1 - low)))
+    assert all(math.isnan(bound) for bound in delong_ci(np.full(4, 0.5), labels))
 
 
 def test_repeating_images_within_their_groups_adds_no_certainty(pair):

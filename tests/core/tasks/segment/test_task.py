@@ -57,5 +57,5 @@ def test_the_example_runs_through_all_parts(tmp_path, generator, items):
         value = spec.compute(*(tallies[0].field(name) for name in spec.needs))
         assert 0 <= value <= 1
     assert targets[TARGET].shape == (6, 16, 32)
-    assert SEGMENT.judge.words(context, None) == {"background": ["ground"]}
+    assert SEGMENT.judge.words(context, None) == {"background": ["ground"], "point": None}
     assert SEGMENT.judge.choose(tallies[0], "") is None

@@ -1,0 +1,46 @@
+"""Which of two models is better, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from moekit.runs.choices import BASELINE, SPECIALIST
+
+
+def better_in_words(
+    metrics: Mapping[str, Any], gaps: Mapping[str, Any], baseline: str
+) -> dict[str, Any] | None:
+    """Which of the two models is better by the headline metric, and whether that is proven.
+
+    Args:
+        metrics: Figures of the specialist, the headline first.
+        gaps: Specialist less baseline of each metric, with its interval.
+        baseline: What the baseline is called.
+
+    Returns:
+        `metric`, `better` (`specialist`, `baseline` or None if they are equal), `proven` and
+        `in_words`; None if the headline has no difference.
+    """
+    name = next((name for name in metrics if name in gaps), None)
+    if name is None or gaps[name]["difference"] is None:
+        return None
+    difference, interval = gaps[name]["difference"], gaps[name]["ci95"]
+    proven = interval is not None and not interval[0] <= 0 <= interval[1]
+    up = metrics[name]["higher_is_better"]
+    better = None
+    if difference:
+        better = SPECIALIST if (difference > 0) == up else BASELINE
+    who = {SPECIALIST: "the specialist", BASELINE: f"the baseline ({baseline})"}
+    by = f"by {abs(difference):.4f} of {name}"
+    between = "" if interval is None else f" [{interval[0]:+.4f}, {interval[1]:+.4f}]"
+    if better is None:
+        words = f"neither model is ahead: they are equal by {name}{between}"
+    elif proven:
+        words = f"{who[better]} is better {by}{between}; that is proven on these items (95%)"
+    else:
+        words = (
+            f"{who[better]} is ahead {by}{between}; that is not proven on these items: the "
+            "interval of the difference holds 0, or there is none"
+        )
+    return {"metric": name, "better": better, "proven": bool(proven), "in_words": words}

@@ -1,0 +1,72 @@
+"""What a choice on validation data rests on: its interval, and whether they support its rule."""
+
+from __future__ import annotations
+
+import collections
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from moekit.contract.answers import Tally
+from moekit.errors import MoekitError
+from moekit.evaluation.bootstrap import Resamples
+
+RESAMPLES = 200
+_RISK = 0.05
+
+
+def needed(at_most: float, risk: float) -> int:
+    """The fewest draws that can certify a rate, without a single error among them."""
+    return math.ceil(math.log(risk) / math.log1p(-at_most) - 1e-9)
+
+
+def choice_interval(
+    tally: Tally, choose: Callable[[np.ndarray], float]
+) -> tuple[float, float] | None:
+    """The 95% interval of what a rule chooses, from bootstrap samples of the validation split.
+
+    Args:
+        tally: The validation split; items that share groups are drawn together.
+        choose: Called with row numbers; returns the choice.
+
+    Returns:
+        Low and high; None if more than 5% of the samples do not do for the rule.
+    """
+
+    def chosen(rows: np.ndarray) -> float:
+        try:
+            return choose(rows)
+        except MoekitError:
+            return math.nan
+
+    return Resamples(tally, seed=0, count=RESAMPLES).interval(chosen)
+
+
+def drawn_groups(groups: Sequence[str], rows: np.ndarray) -> tuple[str, ...]:
+    """Names of the groups of a resample, where a group that was drawn twice is two."""
+    seen: collections.Counter[int] = collections.Counter()
+    names = []
+    for row in rows.tolist():
+        names.append(f"{groups[row]} {seen[row]}" if groups[row] else "")
+        seen[row] += 1
+    return tuple(names)
+
+
+def unsupported(rule: str, share: float, count: int, what: str) -> str:
+    """A warning if so few items cannot tell a share; empty if they can.
+
+    Args:
+        rule: The rule, for the sentence.
+        share: The share of errors that it allows.
+        count: Items or groups of the class in the validation split.
+        what: What they are.
+    """
+    if share <= 0 or count * share >= 1 - 1e-9:
+        return ""
+    return (
+        f"The rule {rule} rests on {count} {what} of the validation split, of which one is "
+        f"{1 / count:.0%}: it allows no error there and promises no more than that. "
+        f"{math.ceil(1 / share - 1e-9)} {what} would resolve the share, and "
+        f"{needed(share, _RISK)} without an error would show it with 95% confidence."
+    )
