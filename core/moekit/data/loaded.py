@@ -63,7 +63,7 @@ def _faults_of_set(dataset: Any) -> Iterator[str]:
 
 
 def _faults_of(sample: Any, classes: int) -> Iterator[str]:
-    if not isinstance(sample, Sample):
+    if not issubclass(type(sample), Sample):
         yield f"is a {type(sample).__name__}, not a moekit.Sample"
         return
     if not isinstance(sample.id, str) or not sample.id:

@@ -187,7 +187,8 @@ def read_rows(journal: Path, provenance: dict[str, Any], columns: Sequence[str])
         UsageError: The journal was begun with another provenance.
     """
     for values in read_journal(journal, provenance):
-        if set(columns) <= set(values):
+        whole = set(columns) <= set(values)
+        if whole and isinstance(values["file"], str) and isinstance(values["verdict"], str):
             yield values
 
 

@@ -64,6 +64,17 @@ def test_watch_answers_all_of_them_and_starts_again(odd, run_watch, tmp_path):
     assert len(list((tmp_path / "out" / "overlays").iterdir())) == len(NAMES)
 
 
+def test_rows_that_were_edited_count_for_nothing(paint, run_watch, tmp_path):
+    paint("a.png", "b.png")
+    run_watch()
+    journal = tmp_path / "out" / "results.jsonl"
+    first, *lines = journal.read_text().splitlines()
+    row = json.loads(lines[0])
+    broken = [{**row, "file": ["x"]}, {**row, "verdict": {}}, {}, [], None]
+    journal.write_text("\n".join([first, *map(json.dumps, broken), lines[1]]) + "\n")
+    assert run_watch()["n"] == 2
+
+
 def test_the_case_from_the_field(shared, run_watch, tmp_path, make_answerer):
     case = shared / "cases" / "field" / "03-long-name" / "long"
     assert len(predicted(case, tmp_path / "predicted", make_answerer)) == 3
