@@ -162,7 +162,9 @@ class SpecialistSet(nn.Module):
             trace.add(block=block, kit=self.kit, routing=routing, scores_BNE=scores_BNE)
         whole = [index for index in range(len(self.experts)) if self._sees_all_tokens(index)]
         # What a gate chose wrongly fails where it is followed.
-        output_BND = owned(self._gate_owner, lambda: self._sparse(x_BND, routing, skip=whole))
+        output_BND: Tensor = owned(
+            self._gate_owner, lambda: self._sparse(x_BND, routing, skip=whole)
+        )
         weight_BNE = owned(self._gate_owner, lambda: routing.weight_TE().view_as(scores_BNE))
         for index in whole:
             reads_map = cast(SpecialistExpert, self.experts[index]).reads_map

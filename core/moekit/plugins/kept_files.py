@@ -65,7 +65,8 @@ class KeptFiles:
 
     def restore(self) -> Changes:
         """Puts back what has changed since the copies were made, and says what that was."""
-        restored, lost = [], []
+        restored: list[str] = []
+        lost: list[str] = []
         for name, kept in self._kept.items():
             path = self._folder / name
             if not self._is_changed(path, kept):
