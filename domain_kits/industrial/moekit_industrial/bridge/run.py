@@ -169,12 +169,14 @@ def _evaluate(
     used, read = models["test"].used, len(passes["test"].items)
     skipped = [*job.dataset.skipped, *fitted.skipped.values()]
     skipped += [skip for passed in passes.values() for skip in passed.skipped]
+    summary = summarise(
+        (predictions,), (point,), resolved.metrics, task=resolved.task, seed=job.fitting.seed
+    )
     result = {
         **_header(job, kind.__name__, judge.words(context, point), shared=bool(backbones)),
         "threshold": {**point.as_json(), "raw": score_map.inverse(point.threshold)},
-        **summarise(
-            (predictions,), (point,), resolved.metrics, task=resolved.task, seed=job.fitting.seed
-        ),
+        **summary,
+        "notes": [*job.dataset.notes, *passes["test"].remarks, *summary["notes"]],
         "point_in_words": list(point.told()),
         "auroc_delong_ci95": None if np.isnan(low) else [float(low), float(high)],
         "model": {

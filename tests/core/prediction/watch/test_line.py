@@ -5,7 +5,9 @@ import os
 import threading
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from moekit.testing import refused
 
@@ -269,3 +271,19 @@ def test_an_output_that_cannot_be_written_is_told(run_watch, paint, tmp_path):
     (tmp_path / "out").write_text("a file")
     with refused("storage/cannot-write"):
         run_watch()
+
+
+def test_what_is_guessed_of_files_is_told_once_and_kinds_that_are_not_read_get_a_row(
+    run_watch, paint, tmp_path
+):
+    for number in range(3):
+        grey = np.full((16, 16), 100 + number, np.uint16)
+        Image.fromarray(grey).save(tmp_path / "in" / f"{number}.png")
+    (tmp_path / "in/photo.heic").write_bytes(b"x")
+    told = []
+    summary = run_watch(tell=told.append, batch_size=1, tries=2)
+    assert summary["verdicts"]["unreadable"] == 1
+    assert len([line for line in told if "of full scale" in line]) == 1
+    assert any("3 pictures of more than 8 bits" in note for note in summary["notes"])
+    read = [row for row in rows(tmp_path) if row["verdict"] != "unreadable"]
+    assert all("range" in row["remarks"] for row in read)
