@@ -15,19 +15,17 @@ MASK_OF = "mask of "
 """How the id of a mask that was left out begins; that of its image follows."""
 _SPLIT_NAMES = {
     **{name: name for name in SPLITS},
-    "training": "train",
     "valid": "val",
     "validation": "val",
     "dev": "val",
     "development": "val",
-    "testing": "test",
 }
 UNSEEN = -1
 """The label of a sample that is of none of the classes."""
 
 
 def split_name(text: str) -> str | None:
-    """The split that a name means: train, training; val, valid, validation, dev; test, testing.
+    """The split that a name means: train; val, valid, validation, dev, development; test.
 
     Upper and lower case are the same. None for any other name.
     """

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from moekit.data.images import relative_id
-from moekit.data.samples import split_name, split_notes
+from moekit.data.samples import SPLITS, split_name, split_notes
 from moekit.data.survey import Survey
 from moekit.errors import DataError
 
@@ -64,6 +64,8 @@ class ClassLayout:
         return Place(self.splits[parts[0]], parts[1])
 
 
+_UNSURE = frozenset({"training", "trainval", "testing", "eval", "evaluation", "holdout"})
+"""Names of folders that are no splits here, and probably meant so."""
 _OUTSIDE = "it lies outside the class sub-folders"
 
 
@@ -71,8 +73,8 @@ def find_layout(survey: Survey) -> ClassLayout:
     """Tells classes from splits: splits are folders of such names with images two folders deep.
 
     Raises:
-        DataError: All folders have names of splits and hold no class sub-folders, or two folders
-            mean one split.
+        DataError: All folders have names of splits and hold no class sub-folders, two folders mean
+            one split, or one is called nearly as a split.
     """
     depths: dict[str, int] = {}
     for image in survey.images:
@@ -80,6 +82,14 @@ def find_layout(survey: Survey) -> ClassLayout:
         if len(parts) > 1:
             depths[parts[0]] = max(depths.get(parts[0], 0), len(parts))
     named = {name: split for name in depths if (split := split_name(name)) is not None}
+    unsure = [name for name in depths if name.lower() in _UNSURE and depths[name] > 2]
+    if unsure and len(named) + len(unsure) == len(depths):
+        raise DataError(
+            f"the folder {unsure[0]!r} seems to be a split, and is none of {', '.join(SPLITS)}",
+            whose=str(survey.folder),
+            fix="call it train, val or test",
+            code="data/unknown-split",
+        )
     if not any(depths[name] > 2 for name in named):
         if named and len(named) == len(depths):
             raise DataError(

@@ -91,7 +91,7 @@ def test_a_path_that_leaves_the_folder_is_refused_with_its_line(two_class_folder
         ("path,label\n", "data/no-image", ""),
         ("path,label\na.png,good,extra", "data/row-length", "line 2"),
         ("path,label,target\na.png,good,7\nb.png,bad,0", "data/bad-value", "line 2"),
-        ("path,label,split\na.png,good,holdout\nb.png,bad,test", "data/unknown-split", "line 2"),
+        ("path,label,split\na.png,good,training\nb.png,bad,test", "data/unknown-split", "line 2"),
         ("path,label\na.png,good\na.png,bad", "data/duplicate-id", "line 3"),
         ("path,label\na.png,dent\nb.png,dent", "data/class-count", ""),
         ("path,label\na.png,good\nb.png,", "data/empty-cell", "line 3"),

@@ -120,7 +120,7 @@ def test_masks_that_are_missing_are_named_and_the_set_is_read(parts):
 
 
 @pytest.mark.parametrize(
-    ("train", "val"), [("Train", "valid"), ("train", "validation"), ("training", "dev")]
+    ("train", "val"), [("Train", "valid"), ("train", "validation"), ("TRAIN", "dev")]
 )
 def test_names_of_splits_are_read_by_their_meaning_and_that_is_noted(parts, train, val):
     def split(number):
@@ -134,7 +134,7 @@ def test_names_of_splits_are_read_by_their_meaning_and_that_is_noted(parts, trai
 
 def test_folders_of_splits_are_read_by_their_meaning(two_class_folder, tmp_path):
     for number, path in enumerate(sorted(two_class_folder.glob("*/*.png"))):
-        split = ("Train", "Train", "Valid", "testing")[number % 4]
+        split = ("Train", "Train", "Valid", "test")[number % 4]
         target = tmp_path / "set" / split / path.parent.name / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
@@ -142,8 +142,12 @@ def test_folders_of_splits_are_read_by_their_meaning(two_class_folder, tmp_path)
     assert dataset.classes == ("good", "scratched")
     assert dataset.split_names() == ("train", "val", "test")
     assert "'Valid' as val" in dataset.notes[0]
-    shutil.copytree(tmp_path / "set/Train", tmp_path / "set/training")
-    with refused("data/unknown-split", match="Train"):
+    shutil.copytree(tmp_path / "set/Train", tmp_path / "set/train")
+    with refused("data/unknown-split", match="Train, Valid, test, train mean the same"):
+        load_folder(tmp_path / "set", 0)
+    shutil.rmtree(tmp_path / "set/train")
+    (tmp_path / "set/Train").rename(tmp_path / "set/training")
+    with refused("data/unknown-split", match="'training' seems to be a split"):
         load_folder(tmp_path / "set", 0)
 
 
