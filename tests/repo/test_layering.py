@@ -47,6 +47,7 @@ TASK_WORDS_ALLOWED = {
     "data/class_masks.py": "reads masks of class numbers as pictures, by their table",
     "data/__init__.py": "names what images.py offers",
     "data/conversion.py": "masks are pictures, and are read by the rules of pictures",
+    "data/fingerprint.py": "hashes the pictures that such a field of `Sample` names",
     "data/images.py": "the same: `read_mask` is public since API 1.0",
     "data/mask_table.py": "the loader says what the values of such a picture mean",
     "data/negatives.py": "sets without positives, which loaders of API 1.x split by it",
