@@ -65,6 +65,8 @@ class KitSpec:
             the set is used as it is.
         baseline_name: What reports call the baseline; "frozen backbone, same head" if empty. A kit
             with a `fit` of its own names what that gives for the part `baseline`.
+        hides_paths: Whether runs and results are recorded without the paths of the command line,
+            since names of files and folders may be private.
     """
 
     name: str
@@ -92,6 +94,7 @@ class KitSpec:
     variants: tuple[KitSpec, ...] = ()
     prepare: Callable[[Dataset, int], Dataset] | None = None
     baseline_name: str = ""
+    hides_paths: bool = False
 
     @property
     def words(self) -> dict[str, Any]:
@@ -101,9 +104,9 @@ class KitSpec:
     def variant(self, *, task: str, summary: str, **changes: Any) -> KitSpec:
         """This kit for another task, with nothing of its own task left.
 
-        Name, disclaimer, slots, head blocks and stack experts stay if `changes` does not name them;
-        the task's metrics, words, options, demonstration, rule, `fit`, `predict`, reader and
-        variants go.
+        Name, disclaimer, slots, head blocks, stack experts and whether paths are hidden stay if
+        `changes` does not name them; the task's metrics, words, options, demonstration, rule,
+        `fit`, `predict`, `prepare`, reader and variants go.
 
         Args:
             task: The other task.
@@ -119,5 +122,8 @@ class KitSpec:
         return dataclasses.replace(self, slots=(), stack_experts=())
 
 
-_KEPT = ("name", "slots", "head_blocks", "build_head", "recipe", "disclaimer", "stack_experts")
+_KEPT = (
+    *("name", "slots", "head_blocks", "build_head", "recipe", "disclaimer", "stack_experts"),
+    "hides_paths",
+)
 """What the variants of a kit have in common unless they say otherwise."""

@@ -10,6 +10,7 @@ from lightning.fabric import Fabric
 
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE
 from moekit.files import check_writable
+from moekit.jobs.recorded import recorded_command
 from moekit.jobs.session import open_backbone, quiet_libraries
 from moekit.plugins.changes import KitChanges
 from moekit.plugins.faults import names_owner
@@ -112,7 +113,9 @@ def adapt_kit(
             cache_limit=int(cache_gib * _GIB),
             top_k=top_k,
             rule=rule or "",
-            command=command,
+            command=recorded_command(
+                command, spec, data=data, paths=(run_folder, start, weights, form)
+            ),
         ),
         backbone=backbone,
         registry=registry,

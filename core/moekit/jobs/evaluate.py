@@ -9,6 +9,7 @@ from typing import Any
 from moekit.evaluation.evaluate import EvaluateJob, evaluate
 from moekit.evaluation.given import evaluate_given
 from moekit.files import check_writable
+from moekit.jobs.recorded import recorded_command
 from moekit.jobs.session import open_backbone
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
@@ -74,7 +75,9 @@ def evaluate_run(
         seed=seed,
         precision=precision,
         use=use,
-        command=command,
+        command=recorded_command(
+            command, spec, data=data, paths=(run_folder, weights, form, given)
+        ),
     )
     if given is not None:
         return evaluate_given(job, given, registry=registry)

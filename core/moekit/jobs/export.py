@@ -9,6 +9,7 @@ from typing import Any
 from moekit.errors import UsageError
 from moekit.export.export import ExportJob, export
 from moekit.files import check_writable
+from moekit.jobs.recorded import recorded_command
 from moekit.jobs.session import open_backbone
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
@@ -86,7 +87,7 @@ def export_run(
         max_loss=max_loss,
         batch_size=batch_size,
         use=model,
-        command=command,
+        command=recorded_command(command, spec, data=data, paths=(run_folder, out, weights, form)),
     )
     backbone = open_backbone(
         device="cpu",

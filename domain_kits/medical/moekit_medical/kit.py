@@ -11,6 +11,7 @@ from moekit.tasks.classify import ClassHead
 from moekit.tasks.segment import FusionSegHead
 from moekit_medical.demo_inputs import demo_inputs
 from moekit_medical.findings.record import DISCLAIMER
+from moekit_medical.hidden import hide_names
 from moekit_medical.predict import predict_lesions, predict_series
 
 _SUMMARIES: Final = ("class", "mean", "maximum", "deviation", "centre")
@@ -60,6 +61,8 @@ _CANDIDATES = KitSpec(
     predict=predict_series,
     demo_inputs=demo_inputs,
     stack_experts=("axial",),
+    prepare=hide_names,
+    hides_paths=True,
 )
 
 CLASSES = _CANDIDATES.variant(
@@ -81,6 +84,7 @@ CLASSES = _CANDIDATES.variant(
         class_balance=0.5,
         patience=3,
     ),
+    prepare=hide_names,
 )
 """Crops, one class each; they are answered one by one, as the core answers images."""
 
@@ -104,6 +108,7 @@ LESIONS = _CANDIDATES.variant(
         patience=3,
     ),
     predict=predict_lesions,
+    prepare=hide_names,
 )
 """Whole slices, each pixel a lesion or not; see the loader `lesions`."""
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from moekit import StorageError, UsageError
-from moekit.files import atomic_text
 
 LEAST_BYTES = 16
 _NEW_BYTES = 32
-_PRIVATE = 0o077
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,17 +62,29 @@ def read_or_make_salt(path: Path | None, *, out: Path) -> Salt:
 
 
 def _make(path: Path) -> bytes:
+    """Writes a new salt, whole or not at all, without a mask that all threads would share."""
     text = secrets.token_hex(_NEW_BYTES)
-    mask = os.umask(_PRIVATE)
+    temporary: Path | None = None
     try:
-        with atomic_text(path) as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # mkstemp makes files that their owner alone can read.
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = Path(name)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(text + "\n")
-    except StorageError as error:
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
         raise StorageError(
-            error.what, whose="--salt-file", fix=error.fix, code=error.code
+            f"the salt cannot be written ({error.strerror or type(error).__name__})",
+            whose="--salt-file",
+            fix="free space, or name a file in a folder that can be written",
+            code="storage/cannot-write",
         ) from None
     finally:
-        os.umask(mask)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
     return text.encode()
 
 
