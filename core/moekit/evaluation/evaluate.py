@@ -124,8 +124,8 @@ def _evaluate(
     if model == MEAN:
         points = (*points, point_of(job.run, resolved, rule=job.rule, model=model))
     samples, contents = job.dataset.split(job.split), Contents()
-    told = functools.partial(on_progress, f"hashing the files, {job.split}")
-    inputs = {job.split: fingerprint(samples, contents, on_progress=told)}
+    hashing = functools.partial(on_progress, f"hashing the files, {job.split}")
+    inputs = {job.split: fingerprint(samples, contents, on_progress=hashing)}
     table = RoutingTable(
         classes=job.dataset.classes if task.labelled else ("all",),
         kit=resolved.kit,

@@ -43,7 +43,8 @@ def some(name: str) -> Dataset:
         for number in range(3)
     )
     skipped = (Skipped(id="Jane_Doe/4.png", reason="damaged"),)
-    return Dataset(name=name, samples=samples, classes=("a", "b"), skipped=skipped)
+    notes = ("Jane_Doe/0.png holds 12 bits",)
+    return Dataset(name=name, samples=samples, classes=("a", "b"), skipped=skipped, notes=notes)
 
 
 @pytest.mark.parametrize("spec", KITS, ids=lambda spec: spec.task)
@@ -51,7 +52,8 @@ def test_names_of_files_are_tokens_that_are_the_same_each_time(spec) -> None:
     hidden = spec.prepare(some("folder Jane_Doe"), 0)
     assert hidden == hide_names(some("folder Jane_Doe"), 1)
     told = repr([(one.id, one.group) for one in hidden.samples])
-    assert "Doe" not in told + hidden.name + hidden.skipped[0].id
+    assert "Doe" not in told + hidden.name + hidden.skipped[0].id + "".join(hidden.notes)
+    assert len(hidden.notes) == 1
     assert len({one.id for one in hidden.samples}) == 3
     assert len({one.group for one in hidden.samples}) == 1
     assert [one.path for one in hidden.samples] == [Path(f"{number}.png") for number in range(3)]
