@@ -91,7 +91,9 @@ def summarise(
         }
         compared = _comparison(task, kit, others[0], measured, bare)
         if compared is not None:
-            verdict = better_in_words(result["metrics"], compared["metrics"], baseline)
+            verdict = better_in_words(
+                result["metrics"], compared["metrics"], baseline, units=drawn.units
+            )
             compared = {**compared, "verdict": verdict}
         result["comparison"] = compared
     job = SummaryJob(

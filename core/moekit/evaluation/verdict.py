@@ -7,9 +7,15 @@ from typing import Any
 
 from moekit.runs.choices import BASELINE, SPECIALIST
 
+LEAST = 20
+"""Independent items of the smallest stratum from which one model is told from another.
+
+From fewer a bootstrap interval is too narrow.
+"""
+
 
 def better_in_words(
-    metrics: Mapping[str, Any], gaps: Mapping[str, Any], baseline: str
+    metrics: Mapping[str, Any], gaps: Mapping[str, Any], baseline: str, *, units: int
 ) -> dict[str, Any] | None:
     """Which of the two models is better by the headline metric, and whether that is proven.
 
@@ -17,6 +23,7 @@ def better_in_words(
         metrics: Figures of the specialist, the headline first.
         gaps: Specialist less baseline of each metric, with its interval.
         baseline: What the baseline is called.
+        units: Independent items of the smallest stratum.
 
     Returns:
         `metric`, `better` (`specialist`, `baseline` or None if they are equal), `proven` and
@@ -26,7 +33,8 @@ def better_in_words(
     if name is None or gaps[name]["difference"] is None:
         return None
     difference, interval = gaps[name]["difference"], gaps[name]["ci95"]
-    proven = interval is not None and not interval[0] <= 0 <= interval[1]
+    apart = interval is not None and not interval[0] <= 0 <= interval[1]
+    proven = apart and units >= LEAST
     up = metrics[name]["higher_is_better"]
     better = None
     if difference:
@@ -38,6 +46,11 @@ def better_in_words(
         words = f"neither model is ahead: they are equal by {name}{between}"
     elif proven:
         words = f"{who[better]} is better {by}{between}; that is proven on these items (95%)"
+    elif apart:
+        words = (
+            f"{who[better]} is ahead {by}{between}; {units} independent items of a class are too "
+            f"few to prove it, {LEAST} may do"
+        )
     else:
         words = (
             f"{who[better]} is ahead {by}{between}; that is not proven on these items: the "

@@ -2,7 +2,8 @@
 
 The rule is paired and is decided on the validation split: the specialist stays, unless another
 model is better there by the headline metric and the 95% interval of the paired difference leaves
-out 0. The baseline is compared first, then the mean with the better of the two.
+out 0. The baseline is compared first, then the mean with the better of the two. From few items a
+bootstrap interval is too narrow, so that fewer than `LEAST` of them prove nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from moekit.errors import MoekitError, UsageError
 from moekit.evaluation.bootstrap import Resamples
 from moekit.evaluation.counts import count_classes
 from moekit.evaluation.summary import Measured, difference_ci95, measure, usable_metrics
+from moekit.evaluation.verdict import LEAST
 from moekit.plugins.resolve import Resolved
 from moekit.runs.choices import BASELINE, MEAN, SPECIALIST, Model
 from moekit.runs.run import Run
@@ -24,7 +26,7 @@ from moekit.runtime.load import MEAN_VALIDATION, point_in_words
 
 RULE = (
     "the specialist, unless another model is better on the validation split and the 95% interval "
-    "of the paired difference leaves out 0"
+    f"of the paired difference leaves out 0, from at least {LEAST} items (or groups) of each class"
 )
 RESAMPLES = 1000
 _ORDER: tuple[Model, ...] = (SPECIALIST, BASELINE, MEAN)
@@ -162,7 +164,7 @@ def _measured(
 
 def _beats(first: Measured, second: Measured) -> bool:
     interval = difference_ci95(first, second)
-    if interval is None:
+    if interval is None or first.units < LEAST:
         return False
     return interval[0] > 0 if first.spec.higher_is_better else interval[1] < 0
 

@@ -64,6 +64,14 @@ def test_one_that_is_ahead_by_chance_does_not_answer_and_is_named(resolved):
     assert found["model"] == "specialist"
 
 
+def test_few_items_prove_nothing_however_clear_they_look(resolved):
+    few, enough = (select(resolved, models((0.05, 0.6, 0.6), n=n), rule="f1") for n in (30, 60))
+    low, _ = few["differences"]["baseline"]["ci95"]
+    assert low > 0
+    assert few["model"] == "specialist"
+    assert enough["model"] == "baseline"
+
+
 def test_where_the_headline_is_not_defined_nothing_is_compared(resolved):
     negatives = [
         dataclasses.replace(one, labels=np.zeros(200, dtype=int)) for one in models((0.1, 0.5, 0.5))
