@@ -13,7 +13,7 @@ from moekit.contract.tasks import TaskSpec
 from moekit.errors import DataError, MoekitError, PluginError
 from moekit.plugins.registry import Registry
 from moekit.report.drawing import Drawn, draw
-from moekit.runs.run import check_hashes
+from moekit.runs.run import MEAN_VALIDATION, check_hashes
 from moekit.runs.schema import read_record, read_result
 
 _logger = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ def read_context(run: Path, registry: Registry | None = None) -> ReportContext:
     _check_files(run, "predictions", result, "result.json")
     _check_files(run, "routing", result, "result.json")
     _check_files(run, "history", about, "run.json")
+    _check_files(run, MEAN_VALIDATION, about, "run.json")
     _check_files(run, "validation", about or result, "run.json" if about else "result.json")
     tallies = _load(task, run, "predictions")
     validation = _load(task, run, "validation")

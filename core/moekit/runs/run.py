@@ -37,6 +37,8 @@ from moekit.runs.schema import SCHEMA, Record, read_record
 _logger = logging.getLogger(__name__)
 VALIDATION, PREDICTIONS = "validation", "predictions"
 """How the names of the files begin that hold the tallies of the validation and another split."""
+MEAN_VALIDATION = f"{VALIDATION}_mean"
+"""Likewise of the mean of specialist and baseline, if it was found best."""
 _EARLIER = {"frames": 1, "negatives_only": False, "started_from": None, "tiling": None}
 """What a request that does not name it means: it was begun before there was a choice."""
 _ADDED = ("task", "classes", "frame")

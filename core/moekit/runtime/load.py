@@ -16,14 +16,11 @@ from moekit.errors import DataError, WeightsError
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import Resolved, resolve
 from moekit.runs.choices import BASELINE, MEAN, SPECIALIST, Model, kept_model, kept_rule
-from moekit.runs.run import VALIDATION, Run
+from moekit.runs.run import MEAN_VALIDATION, VALIDATION, Run
 from moekit.runtime.answerer import Answerer
 from moekit.runtime.device import pick_arithmetic
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
-
-MEAN_VALIDATION = f"{VALIDATION}_mean"
-"""How the names of the files begin that hold the validation tally of the mean of both models."""
 
 
 def check_kit(run: Run, kit: KitSpec) -> None:

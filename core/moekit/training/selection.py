@@ -21,8 +21,8 @@ from moekit.evaluation.summary import Measured, difference_ci95, measure, usable
 from moekit.evaluation.verdict import LEAST
 from moekit.plugins.resolve import Resolved
 from moekit.runs.choices import BASELINE, MEAN, SPECIALIST, Model
-from moekit.runs.run import Run
-from moekit.runtime.load import MEAN_VALIDATION, point_in_words
+from moekit.runs.run import MEAN_VALIDATION, Run
+from moekit.runtime.load import point_in_words
 
 RULE = (
     "the specialist, unless another model is better on the validation split and the 95% interval "

@@ -5,7 +5,10 @@ import dataclasses
 from moekit import KitSpec
 from moekit_medical.hooks import MEDICAL
 
-DOMAIN = {"name", "slots", "head_blocks", "build_head", "recipe", "disclaimer", "stack_experts"}
+DOMAIN = {
+    *("name", "slots", "head_blocks", "build_head", "recipe", "disclaimer", "stack_experts"),
+    "hides_paths",
+}
 ASKED = {"task": "count", "summary": "counts cells", "fit": len}
 
 

@@ -71,7 +71,7 @@ def made(job, registry):
 def test_files_that_the_report_draws_from_are_those_of_the_result(job, registry):
     result = made(job, registry)
     assert "routing.json" in result["files"]
-    stems = ("validation", "predictions", "routing", "history")
+    stems = ("validation", "validation_mean", "predictions", "routing", "history")
     for name in (*result["files"], *json.loads(job.run.record.read_text())["files"]):
         assert name.partition(".")[0] in stems
         path = job.run.folder / name

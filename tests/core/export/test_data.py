@@ -30,7 +30,7 @@ def run(dataset, tmp_path):
     run = Run(tmp_path / "run")
     contents = Contents()
     data = {name: fingerprint(dataset.split(name), contents) for name in ("train", "val")}
-    run.begin({"data": data}, resume=False)
+    run.begin({"kit": "parts", "data": data}, resume=False)
     run.finish({})
     return Run(tmp_path / "run")
 
