@@ -123,7 +123,7 @@ def test_a_record_of_an_early_version_stays_readable(tmp_path):
     ("field", "value"),
     [
         ("metrics", []),
-        ("metrics.auroc.value", float("nan")),
+        ("metrics.auroc.value", "high"),
         ("metrics.auroc.ci95", [0.1]),
         ("metrics.auroc", {}),
         ("n", -1),
@@ -134,6 +134,12 @@ def test_a_record_of_an_early_version_stays_readable(tmp_path):
 def test_a_field_of_a_result_is_named(field, value, tmp_path):
     path = write(tmp_path / "result.json", changed(RESULT, field, value))
     with refused("data/damaged-run", match=field.replace(".", r"\.")):
+        read_result(path)
+
+
+def test_a_number_that_is_none_is_no_json(tmp_path):
+    path = write(tmp_path / "result.json", changed(RESULT, "metrics.auroc.value", float("nan")))
+    with refused("data/bad-json", match="NaN"):
         read_result(path)
 
 
