@@ -146,11 +146,12 @@ def test_what_two_processes_stored_is_read_by_one(
         torch.testing.assert_close(mine[sure], theirs[sure], rtol=1e-4, atol=1e-5)
 
 
-def test_a_checkpoint_holds_safetensors_and_nothing_else(two: Outcome, folder: Path) -> None:
+def test_a_checkpoint_holds_safetensors_and_their_hashes(two: Outcome, folder: Path) -> None:
     for name, parts in (("one", 1), ("two", 2)):
-        files = sorted((folder / name).iterdir())
-        assert len(files) == parts
-        assert all(file.suffix == ".safetensors" for file in files)
+        files = sorted(file.name for file in (folder / name).iterdir())
+        weights = [file for file in files if file.endswith(".safetensors")]
+        assert len(weights) == parts
+        assert files == sorted([*weights, "hashes.json"])
 
 
 def test_the_shallow_twin_learns_in_two_processes(two: Outcome) -> None:
