@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from moekit.errors import DataError, MoekitError, StorageError
-from moekit.text import visible_name
+from moekit.names import TEMPORARY, cut_bytes, longest_name
 
 if sys.platform != "win32":
     import fcntl
@@ -32,7 +32,6 @@ __all__ = [
     "check_plain",
     "check_writable",
     "finite",
-    "fitting_name",
     "locked",
     "not_finite",
     "read_json",
@@ -42,11 +41,6 @@ __all__ = [
     "write_json",
     "write_tensors",
 ]
-
-_LONGEST_NAME, _LONGEST_PATH = 255, 4000
-"""Bytes of a file's name and of a path that file systems take, where they do not say so."""
-_MARK = 12
-_TEMPORARY = len("..12345678.tmp")
 
 
 @contextlib.contextmanager
@@ -305,33 +299,6 @@ def check_writable(*folders: Path) -> None:
             raise _cannot_write("folder", folder, error) from error
 
 
-def fitting_name(folder: Path, name: str, suffix: str) -> str:
-    """A name for the file of an item, which the file system takes.
-
-    Args:
-        folder: Where the file will lie.
-        name: Of the item, with `/` between folders.
-        suffix: Of the file, such as `.jpg`.
-
-    Returns:
-        `name` with the suffix. What is too long is cut and gets 12 digits of the name's SHA-256; a
-        name that leads out of the folder becomes these digits.
-    """
-    name = visible_name(name)
-    mark = hashlib.sha256(name.encode("utf-8")).hexdigest()[:_MARK]
-    *parts, last = name.split("/")
-    if "\0" in name or any(part in ("", ".", "..") for part in (*parts, last)):
-        return f"{mark}{suffix}"
-    longest = _longest_name(folder)
-    fitting = [
-        *(_cut(part, "", mark, longest) for part in parts),
-        _cut(last, suffix, mark, longest),
-    ]
-    whole = "/".join(fitting)
-    length = len(os.fsencode(folder.absolute() / whole))
-    return whole if length + _TEMPORARY <= _LONGEST_PATH else f"{mark}{suffix}"
-
-
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Keeps other commands from a file while it is read, changed and written.
@@ -358,32 +325,8 @@ def locked(path: Path) -> Iterator[None]:
 
 def _beside(path: Path) -> Path:
     """A name for a temporary file or folder beside a path, which fits wherever the path's does."""
-    room = _longest_name(path.parent) - _TEMPORARY
-    return path.with_name(f".{_cut_bytes(path.name, room)}.{secrets.token_hex(4)}.tmp")
-
-
-def _cut(name: str, suffix: str, mark: str, longest: int) -> str:
-    if len(os.fsencode(name + suffix)) <= longest:
-        return name + suffix
-    return f"{_cut_bytes(name, longest - len(os.fsencode(f'-{mark}{suffix}')))}-{mark}{suffix}"
-
-
-def _cut_bytes(name: str, most: int) -> str:
-    """The beginning of a name that takes so many bytes at most, no letter cut in two."""
-    if len(os.fsencode(name)) <= most:
-        return name
-    return os.fsencode(name)[:most].decode("utf-8", "ignore")
-
-
-def _longest_name(folder: Path) -> int:
-    """Bytes that a file's name may have in a folder, or in the nearest one above that is there."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    try:
-        longest = os.pathconf(folder, "PC_NAME_MAX")
-    except (AttributeError, OSError, ValueError):
-        return _LONGEST_NAME
-    return longest if longest > _TEMPORARY + _MARK else _LONGEST_NAME
+    room = longest_name(path.parent) - TEMPORARY
+    return path.with_name(f".{cut_bytes(path.name, room)}.{secrets.token_hex(4)}.tmp")
 
 
 def _refuse_constant(text: str) -> Any:

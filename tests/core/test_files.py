@@ -19,13 +19,13 @@ from moekit.files import (
     atomic_path,
     atomic_text,
     check_writable,
-    fitting_name,
     locked,
     read_json,
     sha256,
     to_json,
     write_json,
 )
+from moekit.names import fitting_name
 from moekit.testing import refused
 
 

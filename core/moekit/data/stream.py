@@ -250,9 +250,8 @@ def image_batches(
                     found.append(error.what)
             batch = batch_of([inputs[row][0] for row in piece], piece, found, preprocess)
             if contents is not None:
-                unread = [
-                    row for row, one in zip(piece, found, strict=True) if isinstance(one, str)
-                ]
+                read_or_not = zip(piece, found, strict=True)
+                unread = [row for row, one in read_or_not if isinstance(one, str)]
                 known = {row: contents.of(inputs[row][1]) for row in unread}
                 batch = dataclasses.replace(batch, contents={**batch.contents, **known})
             yield batch

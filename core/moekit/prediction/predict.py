@@ -15,7 +15,8 @@ from moekit.data.pictures import LONG_SIDE, save_jpeg
 from moekit.data.remarks import Remark, RemarkTally
 from moekit.data.stream import ImageBatch, image_batches, item_batches
 from moekit.errors import DataError, ImageError, UsageError
-from moekit.files import atomic_path, atomic_text, fitting_name, to_json
+from moekit.files import atomic_path, atomic_text, to_json
+from moekit.names import fitting_name
 from moekit.prediction.earlier import CONTENT, Earlier
 from moekit.runs.journal import Journal, read_journal
 from moekit.runtime.answerer import Answerer, Row, remarks_in

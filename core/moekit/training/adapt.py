@@ -39,14 +39,8 @@ from moekit.training.storage import DEFAULT_LIMIT
 from moekit.training.tally import tally_stored
 
 _ALIKE = (
-    "kit",
-    "task",
-    "changes",
-    "frames",
-    "negatives_only",
-    "backbone_sha256",
-    "computes",
-    "top_k",
+    *("kit", "task", "changes", "frames", "negatives_only"),
+    *("backbone_sha256", "computes", "top_k"),
 )
 """What a run must share with the one that it begins with."""
 OnProgress = Callable[[str, int, int], None]

@@ -10,7 +10,7 @@ from typing import Literal
 from PIL import Image
 
 from moekit.data.pictures import save_jpeg
-from moekit.files import fitting_name
+from moekit.names import fitting_name
 
 Which = Literal["all", "rejected", "none"]
 FOLDER = "overlays"

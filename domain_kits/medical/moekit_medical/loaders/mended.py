@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from moekit.files import to_json
 from moekit_medical.loaders.cache import Cached, Writer
 
 _NOTE = "repairs"
@@ -17,7 +18,7 @@ def note_repairs(writer: Writer, volumes: Iterable[Sequence[str]]) -> None:
     """Keeps the repairs of volumes; nothing of those that have none."""
     mended = [list(repairs) for repairs in volumes if repairs]
     if mended:
-        writer.note(_NOTE, json.dumps(mended))
+        writer.note(_NOTE, to_json(mended))
 
 
 def repairs_in(images: Cached) -> list[list[str]]:
