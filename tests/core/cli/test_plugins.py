@@ -127,22 +127,7 @@ def test_check_prints_how_many_checks_ran_and_the_code_says_whether_it_conforms(
     assert (counted["ran"], counted["expected"], counted["conforms"]) == (22, 22, False)
 
 
-def test_the_doctor_names_each_finding(moekit, install):
-    install("sound", metrics=("one",))
-    install("dying", metrics=("two",), hooks="import os\nos._exit(5)")
-    install("raising", metrics=("three",), hooks="raise OSError('gone')")
-    install("invalid", manifest="not TOML")
-    outcome = moekit("plugins", "doctor", "--json")
-    assert outcome.code == 1
-    findings = {(row["plugin"], row["check"]): row["finding"] for row in outcome.json["findings"]}
-    assert findings["sound", "activation"] == ""
-    assert "code 5" in findings["dying", "activation"]
-    assert "OSError: gone" in findings["raising", "activation"]
-    assert "not TOML" in findings["invalid", "state"]
-    assert findings["moekit", "weights"] == ""
-
-
-def test_the_doctor_examines_plugins_next_to_each_other_and_shows_how_far_it_is(
+def test_the_doctor_names_each_finding_of_plugins_examined_next_to_each_other(
     moekit, install, tmp_path
 ):
     meet = (
@@ -155,13 +140,20 @@ def test_the_doctor_examines_plugins_next_to_each_other_and_shows_how_far_it_is(
         "else: raise OSError('the other plugin was not imported meanwhile')\n"
     )
     for mine, other in (("one", "two"), ("two", "one")):
-        folder = install(mine, metrics=(mine,))
-        hooks = folder / "hooks.py"
+        hooks = install(mine, metrics=(mine,)) / "hooks.py"
         known = meet.format(folder=str(tmp_path), mine=mine, other=other)
         hooks.write_text(known + hooks.read_text())
+    install("dying", metrics=("three",), hooks="import os\nos._exit(5)")
+    install("raising", metrics=("four",), hooks="raise OSError('gone')")
+    install("invalid", manifest="not TOML")
     outcome = moekit("plugins", "doctor", "--json")
+    assert outcome.code == 1
     findings = {(row["plugin"], row["check"]): row["finding"] for row in outcome.json["findings"]}
     assert findings["one", "activation"] == findings["two", "activation"] == ""
+    assert "code 5" in findings["dying", "activation"]
+    assert "OSError: gone" in findings["raising", "activation"]
+    assert "not TOML" in findings["invalid", "state"]
+    assert findings["moekit", "weights"] == ""
     assert re.search(r"plugins: (\d+) of \1\b", outcome.err)
 
 
