@@ -42,6 +42,19 @@ def shared() -> Path:
     return SHARED.resolve()
 
 
+@pytest.fixture
+def case(shared: Path) -> Callable[[str], Path]:
+    """Finds the folder of an input from the field that once went wrong."""
+
+    def path(name: str) -> Path:
+        found = shared / "cases/field" / name
+        if not found.exists():
+            pytest.skip("the cases are not there")
+        return found
+
+    return path
+
+
 @pytest.fixture(scope="session")
 def backbone() -> Iterator[MoEBackbone]:
     """The backbone with its real weights. No test may change it, but for `top_k`."""

@@ -49,7 +49,7 @@ def _cut(name: str, suffix: str, mark: str, longest: int) -> str:
 
 
 def cut_bytes(name: str, most: int) -> str:
-    """The beginning of a name that takes so many bytes at most, no letter cut in two."""
+    """The beginning of a name, cut between letters to at most `most` bytes."""
     if len(os.fsencode(name)) <= most:
         return name
     return os.fsencode(name)[:most].decode("utf-8", "ignore")

@@ -32,7 +32,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from moekit.data.conversion import QUARTER_TURNS, orientation, to_mask, to_rgb
-from moekit.data.pillow_rules import FORMAT_WORDS, FORMATS, strict_pillow
+from moekit.data.pillow_rules import FORMAT_WORDS, FORMATS, opened_header, strict_pillow
 from moekit.data.plain_files import check_file, plain
 from moekit.data.remarks import Remark, mark_depth, remarks_of
 from moekit.data.suffixes import is_image_name, why_unread
@@ -68,8 +68,7 @@ def read_size(path: Path) -> tuple[int, int]:
     Raises:
         ImageError: The file is missing, empty, a folder, not permitted or no image.
     """
-    check_file(path)
-    with _named_errors(path), path.open("rb") as file, Image.open(file, formats=FORMATS) as header:
+    with _named_errors(path), opened_header(path) as header:
         width, height = header.size
         turned = orientation(header) in QUARTER_TURNS
     return (width, height) if turned else (height, width)

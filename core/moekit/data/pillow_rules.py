@@ -6,10 +6,12 @@ import contextlib
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 from PIL import (  # each plugin that is imported here adds its format to Image.open
     BmpImagePlugin,
     GifImagePlugin,
+    Image,
     ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
@@ -17,6 +19,8 @@ from PIL import (  # each plugin that is imported here adds its format to Image.
     TiffImagePlugin,
     WebPImagePlugin,
 )
+
+from moekit.data.plain_files import check_file
 
 FORMATS = tuple(
     plugin.format
@@ -61,3 +65,16 @@ def strict_pillow() -> Iterator[None]:
             _readers -= 1
             if _readers == 0:
                 _restore.close()
+
+
+@contextlib.contextmanager
+def opened_header(path: Path) -> Iterator[Image.Image]:
+    """A picture of which only the header is read so far; Pillow stays strict until the end.
+
+    Raises:
+        ImageError: The file is missing, empty, a folder or not permitted; a damaged header raises
+            nearly anything.
+    """
+    check_file(path)
+    with strict_pillow(), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+        yield image

@@ -1,6 +1,6 @@
-"""What is guessed or left out when a picture file becomes RGB, file by file, and told in sentences.
+"""What is guessed or left out when a picture file becomes RGB, file by file, and said in sentences.
 
-| kind | what is told |
+| kind | what it says |
 | --- | --- |
 | `frames` | the file has several frames or pages, and the first is used |
 | `range` | numbers of more than 8 bits; the value is the highest one as a share of full scale |

@@ -10,11 +10,8 @@ import concurrent.futures
 from collections.abc import Iterable
 from pathlib import Path
 
-from PIL import Image
-
 from moekit.data.images import read_remarked
-from moekit.data.pillow_rules import FORMATS, strict_pillow
-from moekit.data.plain_files import check_file
+from moekit.data.pillow_rules import opened_header
 from moekit.data.remarks import Remark, RemarkTally, is_plain
 from moekit.data.samples import Dataset, Sample
 from moekit.errors import ImageError
@@ -61,12 +58,7 @@ def notes_on(dataset: Dataset, splits: Iterable[str] = ("train", "val")) -> tupl
 def _is_plain(path: Path, frames: int) -> bool:
     """Whether nothing can be guessed of a file, by its header."""
     try:
-        check_file(path)
-        with (
-            strict_pillow(),
-            path.open("rb") as file,
-            Image.open(file, formats=FORMATS) as image,
-        ):
+        with opened_header(path) as image:
             return is_plain(image, single=frames == 1)
     except Exception:  # parsers of damaged bytes raise nearly anything
         return True

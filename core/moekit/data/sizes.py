@@ -13,8 +13,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from moekit.data.conversion import orientation
 from moekit.data.geometry import Size
-from moekit.data.pillow_rules import FORMATS, strict_pillow
-from moekit.data.plain_files import check_file
+from moekit.data.pillow_rules import opened_header
 from moekit.data.samples import Sample
 
 _QUARTER_TURNS = frozenset(
@@ -60,12 +59,7 @@ def header_size(path: Path) -> Size | None:
         (H, W) upright, of several pages those of the first; None if the header cannot be read.
     """
     try:
-        check_file(path)
-        with (
-            strict_pillow(),
-            path.open("rb") as file,
-            Image.open(file, formats=FORMATS) as image,
-        ):
+        with opened_header(path) as image:
             width, height = image.size
             turned = _is_to_be_turned(image)
     except Exception:  # parsers of damaged bytes raise nearly anything

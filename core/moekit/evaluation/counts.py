@@ -17,7 +17,7 @@ from moekit.data.samples import Sample
 
 _GREATEST_SHIFT = 0.1
 _LEAST_P = 0.01
-"""A shift is told if so much of the items would have to change class, and chance is unlikely."""
+"""A shift is reported from this share of items that differ in class, and below this p-value."""
 
 
 def count_classes(samples: Sequence[Sample], classes: Sequence[str]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 from moekit.runs.choices import BASELINE, SPECIALIST
 
 LEAST = 20
-"""Independent items of the smallest stratum from which one model is told from another.
+"""Independent items of the smallest stratum that a proof of the better model needs.
 
 From fewer a bootstrap interval is too narrow.
 """

@@ -25,7 +25,7 @@ def check_data(
     """Compares splits with the fingerprints in run.json.
 
     Args:
-        run: A finished run. One of an earlier version has none, which is told.
+        run: A finished run. One of an earlier version has none; a warning says so.
         dataset: Split data.
         splits: Those that are used.
         on_progress: Called with a description, the files that are hashed and their total.

@@ -37,7 +37,7 @@ class Caught:
         self.parts: list[str] = []
 
     def lines(self) -> list[str]:
-        """The lines, without control characters, at most so many."""
+        """The first 50 lines, without control characters, and how many more there are."""
         found = [printable(line) for line in "".join(self.parts).splitlines() if line.strip()]
         more = len(found) - _MOST_LINES
         return [*found[:_MOST_LINES], *([f"({more} more lines)"] if more > 0 else [])]

@@ -260,7 +260,7 @@ class Run:
     def check_files(self, stem: str) -> None:
         """Checks files that the adaptation wrote against their hashes in run.json.
 
-        A run of an earlier version does not name them, which is told.
+        A run of an earlier version does not name them; a warning says so.
 
         Args:
             stem: The files' name without its suffix, such as `VALIDATION`.

@@ -245,14 +245,15 @@ def validation_of(
     return tuple(tallies)
 
 
-def rule_of(resolved: Resolved, rule: str | None, run: Run) -> str:
+def rule_of(resolved: Resolved, rule: str | None, run: Run | None = None) -> str:
     """The rule that a user names, or the one kept with the run, or the kit's own.
 
     Returns:
         Without any of them the task's first; empty if it has none.
     """
+    kept = "" if run is None else kept_rule(run)
     first = next(iter(resolved.task.judge.rules), "")
-    return rule or kept_rule(run) or resolved.kit.threshold_rule or first
+    return rule or kept or resolved.kit.threshold_rule or first
 
 
 def point_in_words(point: Any) -> tuple[str, ...]:

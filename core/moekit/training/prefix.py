@@ -226,7 +226,7 @@ class PrefixStore:
         return maps_BMND[:, -1], kept
 
     def _stored(self, row: int, view: int) -> np.ndarray:
-        """One view; activations that are damaged or gone are computed again, which is told."""
+        """One view; activations that are damaged or gone are computed again, with a note."""
         shelf, image = self._maker.shelf, self.images[row]
         try:
             return shelf.read(image, view)

@@ -22,7 +22,7 @@ from moekit.evaluation.verdict import LEAST
 from moekit.plugins.resolve import Resolved
 from moekit.runs.choices import BASELINE, MEAN, SPECIALIST, Model
 from moekit.runs.run import MEAN_VALIDATION, Run
-from moekit.runtime.load import point_in_words
+from moekit.runtime.load import point_in_words, rule_of
 
 RULE = (
     "the specialist, unless another model is better on the validation split and the 95% interval "
@@ -83,7 +83,7 @@ def settle(
 def choices(resolved: Resolved, tallies: Sequence[Any], *, rule: str) -> dict[str, Any]:
     """The rule, the point and the model, as of `settle`."""
     judge = resolved.task.judge
-    named = rule or resolved.kit.threshold_rule or next(iter(judge.rules), "")
+    named = rule_of(resolved, rule)
     use = select(resolved, tallies, rule=named)
     try:
         point = judge.choose(tallies[_ORDER.index(use["model"])], named)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from moekit import PredictJob, UsageError
 from moekit.files import to_json
+
+if TYPE_CHECKING:
+    from moekit_medical.inference.lesions import LesionSummary
+    from moekit_medical.inference.records import InferenceSummary
 
 
 def predict_series(task: PredictJob) -> dict[str, Any]:
@@ -26,7 +30,6 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
     """
     # The libraries of images and of DICOM output take a second to load; only this needs them.
     from moekit_medical.inference.earlier import remove_series, series_of
-    from moekit_medical.inference.failures import check_some_usable
     from moekit_medical.inference.pipeline import run_inference
 
     path = _one_input(task)
@@ -52,14 +55,7 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
         progress=task.on_progress,
     )
     gone = remove_series(task.out, earlier - {record.name for record in summary.series})
-    failed = [one.reason for one in summary.series if one.status == "failed"]
-    check_some_usable(
-        len(summary.series) - len(failed),
-        failed=failed,
-        refused=summary.refused,
-        ignored=summary.ignored,
-        record="series.json",
-    )
+    _check_usable(summary, record="series.json")
     return {
         **task.provenance,
         **summary.counts,
@@ -80,7 +76,6 @@ def predict_lesions(task: PredictJob) -> dict[str, Any]:
         StorageError: The output cannot be written.
     """
     from moekit_medical.inference.earlier import remove_series, series_of
-    from moekit_medical.inference.failures import check_some_usable
     from moekit_medical.inference.lesion_outputs import FILES
     from moekit_medical.inference.lesions import run_lesions
 
@@ -112,14 +107,7 @@ def predict_lesions(task: PredictJob) -> dict[str, Any]:
     gone = remove_series(
         task.out, earlier - {record.series.name for record in summary.series}, files=FILES
     )
-    failed = [one.reason for one in summary.series if one.status == "failed"]
-    check_some_usable(
-        len(summary.series) - len(failed),
-        failed=failed,
-        refused=summary.refused,
-        ignored=summary.ignored,
-        record="summary.json",
-    )
+    _check_usable(summary, record="summary.json")
     return {**task.provenance, **summary.counts, **gone, "ignored": len(summary.ignored)}
 
 
@@ -132,6 +120,20 @@ def _one_input(task: PredictJob) -> Path:
             code="usage/several-inputs",
         )
     return task.inputs[0]
+
+
+def _check_usable(summary: InferenceSummary | LesionSummary, *, record: str) -> None:
+    """Refuses an input without a series that could be used; `record` is the file of the reasons."""
+    from moekit_medical.inference.failures import check_some_usable
+
+    failed = [one.reason for one in summary.series if one.status == "failed"]
+    check_some_usable(
+        len(summary.series) - len(failed),
+        failed=failed,
+        refused=summary.refused,
+        ignored=summary.ignored,
+        record=record,
+    )
 
 
 def _salt(task: PredictJob) -> bytes:

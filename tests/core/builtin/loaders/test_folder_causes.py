@@ -12,17 +12,6 @@ from moekit.testing import refused
 
 
 @pytest.fixture
-def case(shared):
-    def path(name):
-        found = shared / "cases/field" / name
-        if not found.exists():
-            pytest.skip("the cases are not there")
-        return found
-
-    return path
-
-
-@pytest.fixture
 def parts(two_class_folder):
     """Writes labels.csv next to the two classes; returns the folder."""
 

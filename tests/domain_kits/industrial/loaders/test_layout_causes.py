@@ -21,17 +21,6 @@ def bolt(tmp_path):
     return folder
 
 
-@pytest.fixture
-def case(shared):
-    def path(name):
-        found = shared / "cases/field" / name
-        if not found.exists():
-            pytest.skip("the cases are not there")
-        return found
-
-    return path
-
-
 def counts(dataset):
     labels = [sample.label for sample in dataset.split("test")]
     return labels.count(0), labels.count(1)
