@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from moekit.contract.metrics import MetricExample, MetricSpec
+from moekit.evaluation.shares import share_of
 
 Compute = Callable[[np.ndarray, np.ndarray, float], float]
 Counted = tuple[np.ndarray, np.ndarray]
@@ -51,7 +52,7 @@ def average_precision(scores: np.ndarray, labels: np.ndarray, threshold: float =
 
 def accuracy(scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
     """Share of right decisions."""
-    return mean_of(right_decisions(scores, labels, threshold))
+    return share_of(*right_decisions(scores, labels, threshold)).value
 
 
 def right_decisions(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Counted:
@@ -70,7 +71,7 @@ def f1(scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
 
 def sensitivity(scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
     """Share of positives that are found: TP / (TP + FN)."""
-    return mean_of(found_positives(scores, labels, threshold))
+    return share_of(*found_positives(scores, labels, threshold)).value
 
 
 def found_positives(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Counted:
@@ -80,19 +81,12 @@ def found_positives(scores: np.ndarray, labels: np.ndarray, threshold: float) ->
 
 def specificity(scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
     """Share of negatives that are passed: TN / (TN + FP)."""
-    return mean_of(passed_negatives(scores, labels, threshold))
+    return share_of(*passed_negatives(scores, labels, threshold)).value
 
 
 def passed_negatives(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Counted:
     """(n,) which negatives are passed, and (n,) which are there."""
     return (labels == 0) & (scores < threshold), labels == 0
-
-
-def mean_of(counted: Counted) -> float:
-    """The share that hits have of what is there; nan of nothing."""
-    hits, there = counted
-    total = there.sum()
-    return float(hits.sum() / total) if total else float("nan")
 
 
 def _spec(

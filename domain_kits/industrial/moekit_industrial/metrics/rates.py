@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from moekit import MetricExample, MetricSpec
+from moekit.evaluation import share_of
 
 Counted = tuple[np.ndarray, np.ndarray]
 """(n,) what each part adds to the numerator of a rate, and (n,) to its denominator."""
@@ -15,7 +16,7 @@ Counted = tuple[np.ndarray, np.ndarray]
 
 def escape_rate(scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
     """Share of the defective parts that pass: FN / (TP + FN); nan without defective parts."""
-    return _rate(escapes(scores, labels, threshold))
+    return share_of(*escapes(scores, labels, threshold)).value
 
 
 def escapes(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Counted:
@@ -25,18 +26,12 @@ def escapes(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Counted
 
 def overkill_rate(scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
     """Share of the good parts that are rejected: FP / (TN + FP); nan without good parts."""
-    return _rate(overkills(scores, labels, threshold))
+    return share_of(*overkills(scores, labels, threshold)).value
 
 
 def overkills(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Counted:
     """(n,) which good parts are rejected, and (n,) which parts are good."""
     return (labels == 0) & (scores >= threshold), labels == 0
-
-
-def _rate(counted: Counted) -> float:
-    hits, there = counted
-    total = there.sum()
-    return float(hits.sum() / total) if total else float("nan")
 
 
 def _example(value: float) -> MetricExample:
