@@ -65,7 +65,9 @@ if TYPE_CHECKING:
     from moekit.moe.specialists import Grid, SpecialistExpert
     from moekit.moe.stats import BlockRouting, RoutingTrace
     from moekit.plugins.registry import Registry
+    from moekit.runtime.plan import RequestPlan
     from moekit.runtime.runtime import Runtime
+    from moekit.runtime.together import Answers
     from moekit.tasks.score.head import PooledHead
     from moekit.tasks.score.predictions import Predictions
 
@@ -180,7 +182,9 @@ _HOMES = {
         "RoutingTrace",
     ),
     "plugins.registry": ("Registry",),
+    "runtime.plan": ("RequestPlan",),
     "runtime.runtime": ("Runtime",),
+    "runtime.together": ("Answers",),
     "tasks.score.head": ("PooledHead",),
     "tasks.score.predictions": ("Predictions",),
 }
@@ -191,6 +195,7 @@ _EARLIER = {"FitTask": "FitJob", "PredictTask": "PredictJob"}
 __all__ = [
     "Answer",
     "Answering",
+    "Answers",
     "BlockRouting",
     "CommandSpec",
     "DataError",
@@ -239,6 +244,7 @@ __all__ = [
     "ReportSection",
     "ReportSectionSpec",
     "ReportTable",
+    "RequestPlan",
     "Routing",
     "RoutingTrace",
     "RunEvent",

@@ -70,7 +70,7 @@ FLAGS = {
     "plugins check": "--debug --expect-failure --json",
     "plugins doctor": "--debug --json",
     "plugins new": "--debug --json --kind --out",
-    "bench": "--debug --dtype --json --out --seconds --threads --weights",
+    "bench": "--debug --dtype --json --kits --most-kits --out --run --seconds --threads --weights",
     "anomalib": "--architecture --batch-size --data --debug --device --image-size --json "
     "--max-steps --out --presample --seed --set --threshold-rule --weights",
     "deidentify": "--debug --json --out --salt-file",

@@ -10,7 +10,7 @@ CLASS_OR_FUNCTION = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 def public_nodes(tree, prefix=""):
     """Public classes and functions of a module, and those inside its public classes."""
     for node in tree.body:
-        if not isinstance(node, CLASS_OR_FUNCTION) or is_setter(node):
+        if not isinstance(node, CLASS_OR_FUNCTION) or is_told_elsewhere(node):
             continue
         if not node.name.startswith("_"):
             yield f"{prefix}{node.name}", node
@@ -18,9 +18,10 @@ def public_nodes(tree, prefix=""):
                 yield from public_nodes(node, f"{prefix}{node.name}.")
 
 
-def is_setter(node):
-    """The setter of a property, whose getter carries the text."""
-    return any(ast.unparse(decorator).endswith(".setter") for decorator in node.decorator_list)
+def is_told_elsewhere(node):
+    """The setter of a property, whose getter carries the text; a signature of a function's."""
+    names = [ast.unparse(decorator) for decorator in node.decorator_list]
+    return any(name.endswith(".setter") or name == "overload" for name in names)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import moekit
 PUBLIC = [
     "Answer",
     "Answering",
+    "Answers",
     "BlockRouting",
     "CommandSpec",
     "DataError",
@@ -55,6 +56,7 @@ PUBLIC = [
     "ReportSection",
     "ReportSectionSpec",
     "ReportTable",
+    "RequestPlan",
     "Routing",
     "RoutingTrace",
     "RunEvent",

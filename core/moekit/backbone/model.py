@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping
-from typing import cast
+from typing import NamedTuple, cast
 
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -47,6 +47,18 @@ class Provenance:
     sparse_sha256: str | None = None
 
 
+class BareBlock(NamedTuple):
+    """What a block computes without specialists.
+
+    Attributes:
+        output_BND: (B, N, D) its output.
+        normal_BND: (B, N, D) the normalised tokens that its experts read, and specialists too.
+    """
+
+    output_BND: Tensor
+    normal_BND: Tensor
+
+
 class MoEBlock(nn.Module):
     """A transformer block with an MoE layer as its FFN and a place for one kit's specialists.
 
@@ -76,15 +88,28 @@ class MoEBlock(nn.Module):
         trace: RoutingTrace | None = None,
     ) -> Tensor:
         """(B, N, D) to (B, N, D)."""
+        bare = self.bare(x_BND, top_k=top_k, trace=trace)
+        return bare.output_BND if specialists is None else self.add(bare, specialists, grid, trace)
+
+    def bare(self, x_BND: Tensor, *, top_k: int, trace: RoutingTrace | None = None) -> BareBlock:
+        """The block without specialists: (B, N, D) tokens to its output and what experts read."""
         x_BND = self.attend(x_BND)
         z_BND = self.norm2(x_BND)
         y_BND: Tensor = x_BND + self.ls2(
             self.moe(z_BND, top_k=top_k, trace=trace, block=self.index)
         )
-        if specialists is None:
-            return y_BND
-        branch_BND: Tensor = specialists(z_BND, grid, trace=trace, block=self.index)
-        return y_BND + branch_BND
+        return BareBlock(y_BND, z_BND)
+
+    def add(
+        self,
+        bare: BareBlock,
+        specialists: SpecialistSet,
+        grid: Grid,
+        trace: RoutingTrace | None = None,
+    ) -> Tensor:
+        """(B, N, D) the output with specialists, of what the block computes without them."""
+        branch_BND: Tensor = specialists(bare.normal_BND, grid, trace=trace, block=self.index)
+        return bare.output_BND + branch_BND
 
     def attend(self, x_BND: Tensor) -> Tensor:
         """The first half of the block: (B, N, D) to (B, N, D) after attention."""

@@ -46,7 +46,8 @@ def write_results(found: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
     json_path, svg_path = folder / "bench.json", folder / "bench.svg"
     write_json(json_path, found)
     with atomic_text(svg_path) as file:
-        file.write(sheet("Time as a ratio to the dense network's", charts(found["benchmarks"])))
+        title = "Time as a ratio to the dense network's, of kits to one kit's"
+        file.write(sheet(title, charts(found["benchmarks"])))
     return json_path, svg_path
 
 
@@ -87,22 +88,34 @@ def _backbone_charts(title: str, rows: Sequence[Row]) -> list[Markup]:
     return [_chart(title, "experts of a token", points)]
 
 
+def _kits_charts(title: str, rows: Sequence[Row]) -> list[Markup]:
+    points: dict[str, dict[float, float]] = {}
+    for row in rows:
+        if row["name"].endswith(" kits"):
+            at = math.log2(int(row["name"].split()[0]))
+            points.setdefault(row["placement"], {})[at] = row["ratio"]
+    return [_chart(title, "log2 of the number of kits", points, of="one kit")]
+
+
 _SERIES = {"batch": "the number of images", "experts": "the number of experts"}
 _CHARTS: dict[str, Callable[[str, Sequence[Row]], list[Markup]]] = {
     "layer": _layer_charts,
     "scaling": _scaling_charts,
     "backbone": _backbone_charts,
+    "kits": _kits_charts,
 }
 
 
-def _chart(title: str, label: str, points: Mapping[str, Mapping[float, float]]) -> Markup:
+def _chart(
+    title: str, label: str, points: Mapping[str, Mapping[float, float]], *, of: str = "dense"
+) -> Markup:
     lines = [
         Line(name=name, points=sorted(at.items()), style=style)
         for (name, at), style in zip(points.items(), _STYLES, strict=False)
         if at
     ]
     x = Axis.around(label, [at for line in lines for at, _ in line.points])
-    y = Axis.around("time / dense", [0.0, *(ratio for line in lines for _, ratio in line.points)])
+    y = Axis.around(f"time / {of}", [0.0, *(ratio for line in lines for _, ratio in line.points)])
     return line_chart(title, lines, x=x, y=y)
 
 

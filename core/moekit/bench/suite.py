@@ -1,4 +1,4 @@
-"""The benchmarks: the layer beside its peers, how it scales, and the backbone at each top_k.
+"""The benchmarks: the layer beside its peers, how it scales, the backbone at each top_k, kits.
 
 Shapes: B images, N tokens, D width.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -15,11 +16,22 @@ from torch import Tensor
 from moekit.backbone.build import build_backbone, build_dense
 from moekit.backbone.features import Features
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE, find_weights
+from moekit.bench.kits import (
+    ALONE,
+    PLACEMENTS,
+    kit_calls,
+    kit_with_specialists,
+    placed,
+    run_calls,
+    seeded_kits,
+)
 from moekit.bench.peers import Forward, LayerSize, dense_ffn, layer_candidates, moe_layer
-from moekit.bench.timing import compare, threads
+from moekit.bench.timing import Call, Timing, compare, threads
 from moekit.errors import UsageError
 from moekit.moe.gates import UnitTopK
+from moekit.plugins.registry import Registry
 from moekit.runtime.device import Arithmetic, autocast
+from moekit.runtime.runtime import Runtime
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _INPUTS, _STEP = 64, 32
@@ -43,6 +55,11 @@ class Plan:
         images: Batch of the backbone.
         architecture: Of the backbone.
         weights: Their source.
+        kits: Numbers of kits that answer together.
+        kit_images: Batch that they answer.
+        runs: Folders of the runs whose kits are measured; kits with random weights in each
+            placement if there are none.
+        most_kits: Most kits of runs that lie in memory; None for all.
     """
 
     dtypes: tuple[str, ...] = ("fp32", "bf16")
@@ -57,6 +74,10 @@ class Plan:
     images: int = 8
     architecture: str = DEFAULT_ARCHITECTURE
     weights: str = "auto"
+    kits: tuple[int, ...] = (1, 2, 4, 8, 16)
+    kit_images: int = 1
+    runs: tuple[Path, ...] = ()
+    most_kits: int | None = None
 
 
 Row = dict[str, Any]
@@ -110,7 +131,49 @@ def backbone(plan: Plan, tell: Tell) -> list[Row]:
     return rows
 
 
-BENCHMARKS: Mapping[str, Benchmark] = {"layer": layer, "scaling": scaling, "backbone": backbone}
+def kits(plan: Plan, tell: Tell) -> list[Row]:
+    """Several kits that answer together beside one kit by itself, by where their specialists lie.
+
+    In the placement `last3` a kit has specialists in the last three blocks, and so on; `frozen`
+    has a head alone. The ratios are to one kit, and `expected` is the ratio by arithmetic.
+    """
+    registry = Registry()
+    carved = build_backbone(plan.architecture, weights=plan.weights)
+    spec = kit_with_specialists(registry)
+    if spec is None and not plan.runs:
+        tell("kits: no kit with specialists is installed")
+        return []
+    generator = torch.Generator().manual_seed(0)
+    shape = (plan.kit_images, 3, plan.image_size, plan.image_size)
+    inputs = [torch.randn(shape, generator=generator) for _ in range(2)]
+    rows: list[Row] = []
+    for dtype, count in _settings(plan):
+        setting = {"dtype": dtype, "threads": count, "images": plan.kit_images}
+        if plan.runs:
+            runtime = Runtime(carved, registry=registry, most_kits=plan.most_kits)
+            made = run_calls(plan.runs, plan.kits, runtime=runtime)
+            rows += _measure_kits(*made, {**setting, "placement": "as trained"}, plan, tell)
+            continue
+        assert spec is not None
+        for placement, own in PLACEMENTS.items():
+            predictors = seeded_kits(
+                placed(spec, depth=len(carved.blocks), own=own),
+                max(plan.kits),
+                backbone=carved,
+                registry=registry,
+                arithmetic="bf16" if dtype == "bf16" else "fp32",
+            )
+            made = kit_calls(predictors, inputs, plan.kits)
+            rows += _measure_kits(*made, {**setting, "placement": placement}, plan, tell)
+    return rows
+
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "layer": layer,
+    "scaling": scaling,
+    "backbone": backbone,
+    "kits": kits,
+}
 
 
 def run_benchmarks(names: tuple[str, ...], plan: Plan, tell: Tell) -> dict[str, list[Row]]:
@@ -123,7 +186,8 @@ def run_benchmarks(names: tuple[str, ...], plan: Plan, tell: Tell) -> dict[str, 
 
     Returns:
         Rows by benchmark. Each has its setting, the candidate's `name`, and the fields of
-        `moekit.bench.timing.Timing`; the ratios are to `dense` in the same round.
+        `moekit.bench.timing.Timing`; the ratios are to `dense`, of kits to one kit, in the same
+        round.
 
     Raises:
         UsageError: There is no benchmark of a name.
@@ -164,16 +228,33 @@ def _measure(
             baseline="dense",
             seconds=plan.seconds,
         )
+    tell(_told(setting, timings, "dense"))
+    return [
+        {**setting, "name": name, **dataclasses.asdict(timing)} for name, timing in timings.items()
+    ]
+
+
+def _measure_kits(
+    calls: Mapping[str, Call], expected: Mapping[str, float], setting: Row, plan: Plan, tell: Tell
+) -> list[Row]:
+    with threads(setting["threads"]):
+        timings = compare(calls, baseline=ALONE, seconds=plan.seconds)
+    tell(_told(setting, timings, ALONE))
+    return [
+        {**setting, "name": name, "expected": expected[name], **dataclasses.asdict(timing)}
+        for name, timing in timings.items()
+    ]
+
+
+def _told(setting: Row, timings: Mapping[str, Timing], baseline: str) -> str:
+    """A comparison in one line."""
     where = ", ".join(f"{key} {value}" for key, value in setting.items())
     found = ", ".join(
         f"{name} {timing.ratio:.2f} ({timing.ratio_q25:.2f} to {timing.ratio_q75:.2f})"
         for name, timing in timings.items()
-        if name != "dense"
+        if name != baseline
     )
-    tell(f"{where}: {found}")
-    return [
-        {**setting, "name": name, **dataclasses.asdict(timing)} for name, timing in timings.items()
-    ]
+    return f"{where}: {found}"
 
 
 def _backbones(plan: Plan, dtype: str) -> dict[str, Forward]:

@@ -41,6 +41,26 @@ from moekit.cli.output import print_json, reporter, say
         show_default=True,
         help="Time for each comparison, all its candidates together.",
     ),
+    click.option(
+        "--kits",
+        multiple=True,
+        type=click.IntRange(1, 4096),
+        help="Of `kits`: kits that answer together; may be given several times. "
+        "1, 2, 4, 8 and 16 if not given.",
+    ),
+    click.option(
+        "--run",
+        "runs",
+        multiple=True,
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Of `kits`: a run whose kit is measured; may be given several times. Without it kits "
+        "with random weights are.",
+    ),
+    click.option(
+        "--most-kits",
+        type=click.IntRange(2),
+        help="Of `kits`: most kits of runs that lie in memory. All if not given.",
+    ),
     weights_option,
     json_option,
     debug_option,
@@ -51,13 +71,16 @@ def bench(
     dtypes: tuple[str, ...],
     threads: tuple[int, ...],
     seconds: float,
+    kits: tuple[int, ...],
+    runs: tuple[Path, ...],
+    most_kits: int | None,
     weights: str,
     as_json: bool,
 ) -> None:
-    """Measure the benchmarks NAME (layer, scaling, backbone; all if none is named).
+    """Measure the benchmarks NAME (layer, scaling, backbone, kits; all if none is named).
 
     Candidates run in turn in one process. Ratios are to a dense network of the same active
-    arithmetic in the same round: median and quartiles over the rounds.
+    arithmetic in the same round, of kits to one kit: median and quartiles over the rounds.
     """
     import torch
 
@@ -73,6 +96,9 @@ def bench(
         threads=threads or (torch.get_num_threads(),),
         seconds=seconds,
         weights=weights,
+        kits=kits or Plan.kits,
+        runs=runs,
+        most_kits=most_kits,
     )
     with reporter() as report:
         rows = run_benchmarks(names, plan, report.line)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from moekit.runtime.device import pick_device
     from moekit.runtime.kit import KitModules
     from moekit.runtime.load import load_predictor, preprocess_of
+    from moekit.runtime.plan import PlannedModel, PlannedPass, RequestPlan
     from moekit.runtime.predictor import Compute, Computed, Predictor
+    from moekit.runtime.runtime import Runtime
+    from moekit.runtime.together import Answers
 
 _HOMES = {
     "plugins.resolve": (
@@ -28,19 +31,31 @@ _HOMES = {
         "load_predictor",
         "preprocess_of",
     ),
+    "runtime.plan": (
+        "PlannedModel",
+        "PlannedPass",
+        "RequestPlan",
+    ),
     "runtime.predictor": (
         "Compute",
         "Computed",
         "Predictor",
     ),
+    "runtime.runtime": ("Runtime",),
+    "runtime.together": ("Answers",),
 }
 
 __all__ = [
+    "Answers",
     "Compute",
     "Computed",
     "KitModules",
+    "PlannedModel",
+    "PlannedPass",
     "Predictor",
+    "RequestPlan",
     "Resolved",
+    "Runtime",
     "load_predictor",
     "pick_device",
     "preprocess_of",

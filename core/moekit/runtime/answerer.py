@@ -12,12 +12,11 @@ from moekit.contract.answers import Answer, Item, TaskContext
 from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import TaskSpec
 from moekit.data.remarks import Remark
-from moekit.data.stream import ImageBatch, Preprocess, batch_of, check_frames, prepare
-from moekit.data.windows import together
+from moekit.data.stream import ImageBatch, Preprocess
 from moekit.errors import PluginError
 from moekit.files import finite, not_finite
 from moekit.plugins.faults import owner_in_words
-from moekit.runtime.parts import computed_parts
+from moekit.runtime.parts import Part, computed_parts, stack_batches
 from moekit.runtime.predictor import Compute, Computed
 
 Row = dict[str, Any]
@@ -59,13 +58,8 @@ class Answerer:
             UsageError: A stack has another number of pictures than the run was trained with.
         """
         stacks = [[one] if isinstance(one, Image.Image) else list(one) for one in pictures]
-        for stack in stacks:
-            check_frames(len(stack), self.preprocess)
-        sizes = [(stack[0].height, stack[0].width) for stack in stacks]
         found: dict[int, Answer] = {}
-        for rows in together(sizes, batch_size, self.preprocess.tiling):
-            read = [prepare(stacks[row], self.preprocess, None) for row in rows]
-            batch = batch_of([str(row) for row in rows], rows, read, self.preprocess)
+        for batch in stack_batches(stacks, self.preprocess, batch_size=batch_size):
             for items, computed in self.computed(batch, str, batch_size=batch_size):
                 answers = self.answers(computed.kit, items)
                 found |= {int(item.id): one for item, one in zip(items, answers, strict=True)}
@@ -89,11 +83,7 @@ class Answerer:
             context=self.context,
             batch_size=batch_size,
         ):
-            items = [
-                Item(id=name(batch.rows[place]), size=batch.sizes[place], frame=part.frame)
-                for place in part.places
-            ]
-            yield items, part.computed
+            yield items_of(batch, part, name), part.computed
 
     def answers(self, outputs: Outputs, items: Sequence[Item]) -> Sequence[Answer]:
         """The answers to items whose outputs were computed.
@@ -145,6 +135,14 @@ class Answerer:
         if not_finite(row) is not None:
             row = {**finite(row), "error": NOT_FINITE}
         return {"file": name, **row}
+
+
+def items_of(batch: ImageBatch, part: Part, name: Callable[[int], str]) -> list[Item]:
+    """The items of a part of a batch; `name` gives the id of the input at a position."""
+    return [
+        Item(id=name(batch.rows[place]), size=batch.sizes[place], frame=part.frame)
+        for place in part.places
+    ]
 
 
 def remarks_in(row: Row) -> tuple[Remark, ...]:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from moekit.backbone.model import MoEBackbone
+from moekit.backbone.model import BareBlock, MoEBackbone, MoEBlock
 from moekit.contract.experts import SpecialistSlot
 from moekit.contract.kits import KitSpec
 from moekit.contract.outputs import HeadOutput, HeadSite, Outputs
@@ -96,6 +96,30 @@ class KitModules(nn.Module):
         """The head's blocks inside the prefix, less its last one, which ends it anyway."""
         return [block for block in self.head_blocks if block < self.prefix_end - 1]
 
+    @property
+    def start(self) -> int:
+        """The first block with specialists, or the one behind the head's last block."""
+        return min(self.prefix_end, self.head_blocks[-1] + 1)
+
+    @property
+    def trunk_end(self) -> int:
+        """Number of blocks whose bare form is all that the kit needs of them.
+
+        The first block with specialists is one of them: these are added to what it computes without
+        them.
+        """
+        return self.start + (self.start <= self.head_blocks[-1])
+
+    @property
+    def own_blocks(self) -> int:
+        """How many blocks the kit runs by itself."""
+        return self.head_blocks[-1] + 1 - self.trunk_end
+
+    @property
+    def reads_of_trunk(self) -> list[int]:
+        """The head's blocks before `start`, less the last one, after which the tokens are given."""
+        return [block for block in self.head_blocks if block < self.start - 1]
+
     def forward(
         self,
         backbone: MoEBackbone,
@@ -104,6 +128,7 @@ class KitModules(nn.Module):
         grid: Grid,
         *,
         start: int | None = None,
+        bare: BareBlock | None = None,
         top_k: int | None = None,
         trace: RoutingTrace | None = None,
     ) -> Outputs:
@@ -116,6 +141,7 @@ class KitModules(nn.Module):
             grid: Rows and columns of the patch tokens, and the frames of a stack.
             start: First block to run; the end of the prefix where None. An earlier start than the
                 prefix's end gives the same result.
+            bare: What block `start` computes without specialists, if that is known.
             top_k: Generic experts a token has; as the backbone says if None.
             trace: Collects the routing if one is given.
 
@@ -124,6 +150,11 @@ class KitModules(nn.Module):
                 each image or stack.
         """
         first = self.prefix_end if start is None else start
+        tokens = {**kept, first - 1: x_BND}
+        if bare is not None:
+            block = cast(MoEBlock, backbone.blocks[first])
+            x_BND = tokens[first] = block.add(bare, self.branches[first], grid, trace)
+            first += 1
         _, later = backbone.run_blocks(
             x_BND,
             grid,
@@ -134,7 +165,7 @@ class KitModules(nn.Module):
             top_k=top_k,
             trace=trace,
         )
-        tokens = {**kept, first - 1: x_BND, **later}
+        tokens.update(later)
         output = self._answer([tokens[block] for block in self.head_blocks], grid)
         outputs: Outputs = output.as_outputs() if isinstance(output, HeadOutput) else output
         if is_traced():  # in a graph the comparison would fix the number of items

@@ -14,8 +14,17 @@ from torch import Tensor
 
 from moekit.contract.answers import TaskContext
 from moekit.contract.tasks import TaskSpec, Whole
-from moekit.data.geometry import Frame, Size
-from moekit.data.stream import ImageBatch, Preprocess, Stack, cropped
+from moekit.data.geometry import Box, Frame, Size
+from moekit.data.stream import (
+    ImageBatch,
+    Preprocess,
+    Stack,
+    batch_of,
+    check_frames,
+    cropped,
+    prepare,
+)
+from moekit.data.windows import together
 from moekit.errors import UsageError
 from moekit.moe.stats import RoutingTrace
 from moekit.runtime.predictor import Compute, Computed
@@ -52,6 +61,111 @@ class Part:
     frame: Frame | None = None
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Step:
+    """The images of one forward pass.
+
+    Attributes:
+        images: (K, 3, H, W) or (K, T, 3, H, W) float32, normalised.
+        places: (K) the input of each row, by its place in the batch.
+        windows: (K) the windows of the one picture that was cut; empty if none was.
+        size: (H, W) of that picture.
+        is_last: Whether no further step has windows of that picture.
+    """
+
+    images: Tensor
+    places: tuple[int, ...]
+    windows: tuple[Box, ...] = ()
+    size: Size = (0, 0)
+    is_last: bool = True
+
+
+def stack_batches(
+    stacks: Sequence[Stack], preprocess: Preprocess, *, batch_size: int
+) -> Iterator[ImageBatch]:
+    """Batches of pictures that all lie in memory, or of stacks of them.
+
+    Args:
+        stacks: The RGB pictures of each input.
+        preprocess: Makes the tensors.
+        batch_size: Inputs a batch; one that is to be cut has a batch of its own.
+
+    Raises:
+        UsageError: An input has another number of frames than the run was trained with.
+    """
+    for stack in stacks:
+        check_frames(len(stack), preprocess)
+    sizes = [(stack[0].height, stack[0].width) for stack in stacks]
+    for rows in together(sizes, batch_size, preprocess.tiling):
+        read = [prepare(stacks[row], preprocess, None) for row in rows]
+        yield batch_of([str(row) for row in rows], rows, read, preprocess)
+
+
+def steps(batch: ImageBatch, preprocess: Preprocess, batch_size: int) -> Iterator[Step]:
+    """The passes that a batch takes: one of all that fit, then those of each picture that is cut.
+
+    Args:
+        batch: As it comes from `image_batches`.
+        preprocess: How it was read.
+        batch_size: Windows a forward pass, at most.
+    """
+    stacks = batch.stacks or ((),) * len(batch.rows)
+    fitting = tuple(place for place, stack in enumerate(stacks) if not stack)
+    if fitting:
+        yield Step(images=batch.images, places=fitting)
+    for place, stack in enumerate(stacks):
+        if not stack:
+            continue
+        size = (stack[0].height, stack[0].width)
+        assert preprocess.tiling is not None
+        boxes = preprocess.tiling.boxes(size)
+        for first in range(0, len(boxes), batch_size):
+            part = boxes[first : first + batch_size]
+            yield Step(
+                images=torch.stack([preprocess.stack(cropped(stack, box)) for box in part]),
+                places=(place,) * len(part),
+                windows=part,
+                size=size,
+                is_last=first + batch_size >= len(boxes),
+            )
+
+
+class Assembly:
+    """Makes parts of what the passes of batches were computed to; windows are put together.
+
+    Args:
+        task: Puts windows together.
+        context: What its functions know.
+    """
+
+    def __init__(self, task: TaskSpec, context: TaskContext) -> None:
+        self._task = task
+        self._context = context
+        self._wholes: list[Whole] = []
+        self._seconds = 0.0
+
+    def add(self, step: Step, computed: Computed) -> Part | None:
+        """Takes one pass; None as long as windows of its picture are to come.
+
+        Raises:
+            UsageError: A picture was cut and the task puts no windows together.
+        """
+        if not step.windows:
+            return Part(places=step.places, computed=computed)
+        if not self._wholes:
+            make = whole_of(self._task)
+            self._wholes = [make(step.size, self._context) for _ in computed.outputs]
+        for whole, outputs in zip(self._wholes, computed.outputs, strict=True):
+            whole.add(step.windows, outputs)
+        self._seconds += computed.seconds
+        if not step.is_last:
+            return None
+        finished = tuple(whole.finish() for whole in self._wholes)
+        made = Computed(outputs=finished, seconds=self._seconds)
+        self._wholes, self._seconds = [], 0.0
+        return Part(places=step.places[:1], computed=made, frame=whole_frame(step.size))
+
+
 def computed_parts(
     batch: ImageBatch,
     *,
@@ -76,15 +190,13 @@ def computed_parts(
     Raises:
         UsageError: A picture was cut and the task puts no windows together.
     """
-    stacks = batch.stacks or ((),) * len(batch.rows)
-    fitting = tuple(place for place, stack in enumerate(stacks) if not stack)
-    if fitting:
-        yield Part(places=fitting, computed=_observed(compute, batch.images, fitting, observer))
-    for place, stack in enumerate(stacks):
-        if stack:
-            yield _compute_cut(
-                stack, place, compute, preprocess, task, context, batch_size, observer
-            )
+    if any(batch.stacks):
+        whole_of(task)  # refused before anything is computed
+    assembly = Assembly(task, context)
+    for step in steps(batch, preprocess, batch_size):
+        part = assembly.add(step, _observed(compute, step.images, step.places, observer))
+        if part is not None:
+            yield part
 
 
 def whole_of(task: TaskSpec) -> Callable[[Size, TaskContext], Whole]:
@@ -117,36 +229,3 @@ def _observed(
     computed = compute(images, trace=trace)
     observer.end(trace, places)
     return computed
-
-
-def _compute_cut(
-    stack: Stack,
-    place: int,
-    compute: Compute,
-    preprocess: Preprocess,
-    task: TaskSpec,
-    context: TaskContext,
-    batch_size: int,
-    observer: Observer | None,
-) -> Part:
-    size = (stack[0].height, stack[0].width)
-    assert preprocess.tiling is not None
-    boxes = preprocess.tiling.boxes(size)
-    make = whole_of(task)
-    wholes = None
-    seconds = 0.0
-    for first in range(0, len(boxes), batch_size):
-        part = boxes[first : first + batch_size]
-        images = torch.stack([preprocess.stack(cropped(stack, box)) for box in part])
-        computed = _observed(compute, images, (place,) * len(part), observer)
-        if wholes is None:
-            wholes = [make(size, context) for _ in computed.outputs]
-        for whole, outputs in zip(wholes, computed.outputs, strict=True):
-            whole.add(part, outputs)
-        seconds += computed.seconds
-    finished = tuple(whole.finish() for whole in wholes or ())
-    return Part(
-        places=(place,),
-        computed=Computed(outputs=finished, seconds=seconds),
-        frame=whole_frame(size),
-    )

@@ -20,6 +20,7 @@ from moekit.data.views import unview, view
 from moekit.moe.stats import RoutingTrace
 from moekit.runtime.device import Arithmetic, autocast
 from moekit.runtime.kit import KitModules
+from moekit.runtime.trunk import Stop, walk
 
 _DTYPES = {"float64": torch.float64, "float32": torch.float32, "int64": torch.int64}
 
@@ -94,6 +95,7 @@ class Predictor:
     Attributes:
         backbone: The shared backbone.
         kit: The trained kit.
+        models: The kit, then the baseline if there is one.
         task: What the kit answers.
         arithmetic: fp32 or bf16.
         views: The numbers of the views that an image is answered by.
@@ -115,7 +117,7 @@ class Predictor:
     ) -> None:
         self.backbone = backbone
         self.kit = kit.eval()
-        self._baseline = None if baseline is None else baseline.eval()
+        self.models = (self.kit,) if baseline is None else (self.kit, baseline.eval())
         self._mean = mean
         self.task = task
         self.arithmetic: Arithmetic = arithmetic
@@ -129,33 +131,62 @@ class Predictor:
         images = images.to(self.device, non_blocking=True)
         passes = [self._view(images, self.views[0], trace)]
         passes += [self._view(images, number) for number in self.views[1:]]
-        merge = self.task.answering.merge
-        models = zip(*(one.outputs for one in passes), strict=True)
-        outputs = tuple(merge(views) for views in models)
-        if self._mean is not None:
-            both = merge(outputs)
-            outputs = (both,) if self._mean == "alone" else (*outputs, both)
         return Computed(
-            outputs=outputs,
+            outputs=self.merged([one.outputs for one in passes]),
             seconds=sum(one.seconds for one in passes),
         )
 
+    def outputs_at(
+        self, stop: Stop, model: int, number: int, *, trace: RoutingTrace | None = None
+    ) -> Outputs:
+        """A model's outputs for one view, on the CPU, lying as the pictures do.
+
+        Args:
+            stop: Where the trunk stands; its tokens are those of the view.
+            model: The place in `models`.
+            number: Of the view.
+            trace: Collects the routing of the model's own blocks if one is given.
+
+        Raises:
+            PluginError: A part of a plugin fails, or the head returns what it must not.
+        """
+        output = self.models[model](
+            self.backbone,
+            stop.x_BND,
+            stop.kept,
+            stop.grid,
+            start=stop.start,
+            bare=stop.bare,
+            top_k=self.top_k,
+            trace=trace,
+        )
+        return turned_back(converted(output, self.task), self.task, number)
+
+    def merged(self, views: Sequence[Sequence[Outputs]]) -> tuple[Outputs, ...]:
+        """The merged outputs of each model; see `Computed.outputs`.
+
+        Args:
+            views: For each view, in the order of `views`, the outputs of each of `models`.
+        """
+        merge = self.task.answering.merge
+        outputs = tuple(merge(of_model) for of_model in zip(*views, strict=True))
+        if self._mean is None:
+            return outputs
+        both = merge(outputs)
+        return (both,) if self._mean == "alone" else (*outputs, both)
+
     def _view(self, images: Tensor, number: int, trace: RoutingTrace | None = None) -> Computed:
-        kit, backbone, top_k = self.kit, self.backbone, self.top_k
         began = time.perf_counter()
+        seconds = 0.0
+        outputs: list[Outputs] = []  # the kit's first, since it starts no later than its baseline
         if number:
             images = view(images, number)
         with autocast(self.device, self.arithmetic):
-            x_BND, grid = backbone.embed(images)
-            x_BND, kept = backbone.run_blocks(
-                x_BND, grid, stop=kit.prefix_end, keep=kit.prefix_keep, top_k=top_k, trace=trace
-            )
-            output = kit(backbone, x_BND, kept, grid, top_k=top_k, trace=trace)
-            outputs = [turned_back(converted(output, self.task), self.task, number)]
-            seconds = time.perf_counter() - began
-            if self._baseline is not None:
-                bare = self._baseline(
-                    backbone, x_BND, kept, grid, start=kit.prefix_end, top_k=top_k
+            for stop in walk(self.backbone, images, self.models, top_k=self.top_k, trace=trace):
+                of_kit = stop.model == 0
+                outputs.append(
+                    self.outputs_at(stop, stop.model, number, trace=trace if of_kit else None)
                 )
-                outputs.append(turned_back(converted(bare, self.task), self.task, number))
+                if of_kit:
+                    seconds = time.perf_counter() - began
         return Computed(outputs=tuple(outputs), seconds=seconds)

@@ -5,10 +5,12 @@ Shapes: B images, N tokens, D width.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -20,27 +22,26 @@ from moekit.contract.kits import KitSpec
 from moekit.contract.outputs import Outputs
 from moekit.data.images import read_frames
 from moekit.data.views import view_numbers
-from moekit.errors import UsageError
+from moekit.errors import MoekitError, UsageError
 from moekit.moe.stats import RoutingTrace
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run
 from moekit.runs.run import Run
-from moekit.runtime.answerer import Answerer
+from moekit.runtime.cache import KitCache
 from moekit.runtime.kit import KitModules
 from moekit.runtime.load import load_answerer
+from moekit.runtime.plan import RequestPlan, plan_of
 from moekit.runtime.predictor import Predictor
+from moekit.runtime.together import Answers, Trained, answer_together
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Attached:
-    """A kit on the backbone; one of a run can answer pictures."""
-
-    predictor: Predictor
-    answerer: Answerer | None = None
+Picture = Path | Image.Image | np.ndarray | Tensor
+"""A file, an RGB picture, uint8 (H, W) or (H, W, 3) as an array, or uint8 (3, H, W) as a tensor."""
+Kits = Sequence[str | Path | Run]
+"""Names of attached kits, and runs."""
 
 
 class Runtime:
-    """Runs the backbone with one kit active at a time.
+    """Runs the backbone with any of the attached kits, or with several at once.
 
     Attaching, training or detaching a kit never changes what the bare backbone or another kit
     computes, since each call names its kit and the backbone holds none. Two runs may differ in
@@ -49,12 +50,24 @@ class Runtime:
     Args:
         backbone: The shared backbone.
         registry: The installed plugins; looked for if None.
+        most_kits: Most kits of runs that lie in memory, at least 2; None for all. Those used
+            least recently leave it, and are loaded again when they are named.
+
+    Raises:
+        UsageError: `most_kits` is less than 2.
     """
 
-    def __init__(self, backbone: MoEBackbone, *, registry: Registry | None = None) -> None:
+    def __init__(
+        self,
+        backbone: MoEBackbone,
+        *,
+        registry: Registry | None = None,
+        most_kits: int | None = None,
+    ) -> None:
         self.backbone = backbone
         self.registry = registry or Registry()
-        self._kits: dict[str, _Attached] = {}
+        self._kits: dict[str, Predictor | Path] = {}  # of runs the folder
+        self._trained = KitCache(most_kits)
 
     @property
     def kits(self) -> tuple[str, ...]:
@@ -92,7 +105,7 @@ class Runtime:
             arithmetic="fp32",
             views=view_numbers(spec.recipe.scoring_views, spec.recipe.scoring_order),
         )
-        self._kits[spec.name] = _Attached(predictor=predictor)
+        self._kits[spec.name] = predictor
         return modules
 
     def load(self, run: Path | Run, *, name: str | None = None) -> str:
@@ -116,11 +129,25 @@ class Runtime:
         spec = kit_of_run(self.registry, made_by, record)
         chosen = name or spec.name
         self._check_free(chosen)
-        predictor, answerer = load_answerer(
-            opened, spec, backbone=self.backbone, registry=self.registry
-        )
-        self._kits[chosen] = _Attached(predictor=predictor, answerer=answerer)
+
+        def loaded() -> Trained:
+            made = load_answerer(opened, spec, backbone=self.backbone, registry=self.registry)
+            return Trained(predictor=made[0], answerer=made[1])
+
+        self._trained.add(chosen, loaded)
+        self._kits[chosen] = opened.folder.resolve()
         return chosen
+
+    def preload(self, kits: Kits) -> None:
+        """Begins to load kits that have left memory, and does not wait for them.
+
+        Args:
+            kits: As of `answer`.
+
+        Raises:
+            UsageError: A kit is not attached, or has no trained run.
+        """
+        self._trained.fetch(self._names(kits))
 
     def detach(self, kit: str) -> None:
         """Forgets a kit.
@@ -128,7 +155,8 @@ class Runtime:
         Raises:
             UsageError: It is not attached.
         """
-        self._attached(kit)
+        if isinstance(self._attached(kit), Path):
+            self._trained.forget(kit)
         del self._kits[kit]
 
     @torch.inference_mode()
@@ -144,7 +172,7 @@ class Runtime:
         """
         branches, top_k = None, None
         if kit is not None:
-            predictor = self._attached(kit).predictor
+            predictor = self._predictor(kit)
             branches, top_k = predictor.kit.branches, predictor.top_k
         features: Features = self.backbone(images, branches=branches, trace=trace, top_k=top_k)
         return features
@@ -158,33 +186,122 @@ class Runtime:
             UsageError: The kit is not attached, or the images have another shape.
             PluginError: The kit's head does not give one row an image or stack.
         """
-        return self._attached(kit).predictor(images, trace=trace).kit
+        return self._predictor(kit)(images, trace=trace).kit
+
+    @overload
+    def answer(
+        self, pictures: Sequence[Picture], *, kit: str, batch_size: int = 16
+    ) -> list[Answer]: ...
+
+    @overload
+    def answer(
+        self, pictures: Sequence[Picture], *, kits: Kits, batch_size: int = 16
+    ) -> Answers: ...
 
     def answer(
-        self, pictures: Sequence[Path | Image.Image], *, kit: str, batch_size: int = 16
-    ) -> list[Answer]:
-        """A run's answers to pictures, the same as `moekit predict` gives.
+        self,
+        pictures: Sequence[Picture],
+        *,
+        kit: str | None = None,
+        kits: Kits | None = None,
+        batch_size: int = 16,
+    ) -> list[Answer] | Answers:
+        """The answers of a run, or of several at once, the same as `moekit predict` gives.
+
+        Several kits share what they have in common: pictures are read once, and the blocks before
+        a kit's own are run once for all kits of the same input, view, `top_k` and arithmetic. Each
+        answers bitwise as it does by itself; `plan` says what that costs.
 
         Args:
-            pictures: Files, or RGB pictures of any size.
+            pictures: Files, or pictures of any size in memory.
             kit: Name of a kit that `load` attached.
+            kits: In its place, names of such kits, and runs. A run that is not attached yet is
+                attached under the name of its folder, and stays so.
             batch_size: Pictures a forward pass.
+
+        Returns:
+            The answers in the order of the pictures; with `kits`, those of each kit by its name. A
+            kit that fails takes no other with it: see `Answers`.
 
         Raises:
             ImageError: A file cannot be read.
-            UsageError: The kit is not attached, or has no trained run.
+            UsageError: A kit is not attached, or has no trained run; a picture is something else.
+            MoekitError: With `kits`, all of them fail; the error is the first kit's.
         """
-        answerer = self._attached(kit).answerer
-        if answerer is None:
+        if (kit is None) == (kits is None):
             raise UsageError(
-                f"kit {kit} has no trained run, so it has no answers",
-                whose=kit,
-                fix="attach a run with Runtime.load",
-                code="usage/no-run",
+                "it is asked with both or neither of `kit` and `kits`",
+                whose="Runtime.answer",
+                fix="give one of them",
+                code="usage/one-of-two",
             )
-        frames = answerer.preprocess.frames
-        read = [read_frames(one, frames) if isinstance(one, Path) else (one,) for one in pictures]
-        return answerer.answer(read, batch_size=batch_size)
+        read = functools.cache(functools.partial(_read, tuple(pictures)))
+        if kit is not None:
+            (name,) = self._names([kit])
+            answerer = self._trained.get(name).answerer
+            return answerer.answer(read(answerer.preprocess.frames), batch_size=batch_size)
+        names = self._names(kits or ())
+        answers = Answers()
+        for part in self._trained.parts(names):
+            loaded = self._loaded(part, answers.failed)
+            found = answer_together(loaded, read, batch_size=batch_size)
+            answers.update(found)
+            answers.failed.update(found.failed)
+        if not answers:
+            raise answers.failed[names[0]]
+        return answers
+
+    def plan(self, kits: Kits) -> RequestPlan:
+        """What `answer` costs with these kits, by arithmetic; print it for a table.
+
+        It is the plan of kits that all lie in memory: with more than `most_kits` a request is made
+        in parts, each with a trunk of its own.
+
+        Args:
+            kits: As of `answer`.
+
+        Raises:
+            UsageError: A kit is not attached, or has no trained run.
+        """
+        return plan_of({name: self._trained.get(name) for name in self._names(kits)})
+
+    def _names(self, kits: Kits) -> list[str]:
+        """The names of kits of runs, each once; runs that are not attached are attached."""
+        names = [one if isinstance(one, str) else self._name_of(one) for one in kits]
+        for name in names:
+            if not isinstance(self._attached(name), Path):
+                raise UsageError(
+                    f"kit {name} has no trained run, so it has no answers",
+                    whose=name,
+                    fix="attach a run with Runtime.load",
+                    code="usage/no-run",
+                )
+        if not names:
+            raise UsageError(
+                "no kit is named",
+                whose="kits",
+                fix=f"name one; attached: {', '.join(self._kits) or 'none'}",
+                code="usage/no-kit",
+            )
+        return list(dict.fromkeys(names))
+
+    def _name_of(self, run: Path | Run) -> str:
+        """The name of a run's kit, which is attached if it is not."""
+        folder = (run.folder if isinstance(run, Run) else run).resolve()
+        for name, known in self._kits.items():
+            if known == folder:
+                return name
+        return self.load(run, name=folder.name)
+
+    def _loaded(self, names: Sequence[str], failed: dict[str, MoekitError]) -> dict[str, Trained]:
+        """The kits; the errors of those that cannot be loaded again are put into `failed`."""
+        found: dict[str, Trained] = {}
+        for name in names:
+            try:
+                found[name] = self._trained.get(name)
+            except MoekitError as error:
+                failed[name] = error
+        return found
 
     def _check_free(self, name: str) -> None:
         if name in self._kits:
@@ -195,7 +312,7 @@ class Runtime:
                 code="usage/name-taken",
             )
 
-    def _attached(self, kit: str) -> _Attached:
+    def _attached(self, kit: str) -> Predictor | Path:
         if kit not in self._kits:
             raise UsageError(
                 f"kit {kit} is not attached",
@@ -204,3 +321,34 @@ class Runtime:
                 code="usage/not-attached",
             )
         return self._kits[kit]
+
+    def _predictor(self, kit: str) -> Predictor:
+        known = self._attached(kit)
+        return self._trained.get(kit).predictor if isinstance(known, Path) else known
+
+
+def _read(pictures: Sequence[Picture], frames: int) -> list[Sequence[Image.Image]]:
+    """The RGB pictures of each input, of files as many frames as asked for."""
+    return [
+        read_frames(one, frames) if isinstance(one, Path) else (_picture(one),) for one in pictures
+    ]
+
+
+def _picture(given: object) -> Image.Image:
+    if isinstance(given, Image.Image):
+        return given
+    array = given
+    if isinstance(given, Tensor) and given.ndim == 3:
+        array = given.permute(1, 2, 0).cpu().numpy()
+    if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.shape[2:] in ((), (3,)):
+        return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
+    told = (
+        f" of {given.dtype} {tuple(given.shape)}" if isinstance(given, Tensor | np.ndarray) else ""
+    )
+    raise UsageError(
+        f"a picture is given as {type(given).__name__}{told}",
+        whose="the pictures",
+        fix="give a path, a PIL image, uint8 (H, W) or (H, W, 3) as an array, or uint8 (3, H, W) "
+        "as a tensor",
+        code="usage/no-picture",
+    )

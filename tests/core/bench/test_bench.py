@@ -27,6 +27,7 @@ SETTINGS = {
     "layer": {"tokens"},
     "scaling": {"series", "at", "tokens"},
     "backbone": {"images"},
+    "kits": {"images", "placement", "expected"},
 }
 
 
@@ -47,6 +48,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         top_ks=(4, 16),
         image_size=32,
         images=1,
+        kits=(1, 3),
         architecture=architecture,
         weights=str(path),
     )
@@ -56,7 +58,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 def found(plan: Plan) -> dict[str, Any]:
     told: list[str] = []
     rows = run_benchmarks((), plan, told.append)
-    assert len(told) == 2 * (2 + 3 + 1)
+    assert len(told) == 2 * (2 + 3 + 1 + 3)
     return results(rows, plan, command="moekit bench")
 
 
@@ -69,7 +71,7 @@ def test_each_row_has_its_setting_and_a_ratio_with_its_spread(found: dict[str, A
             assert 0 < row["ratio_q25"] <= row["ratio"] <= row["ratio_q75"]
             assert row["milliseconds"] > 0
             assert row["rounds"] >= 5
-            if row["name"] == "dense":
+            if row["name"] in ("dense", "one kit"):
                 assert row["ratio_q25"] == row["ratio_q75"] == 1
 
 
@@ -95,7 +97,7 @@ def test_json_and_drawing_are_written_and_valid(found: dict[str, Any], tmp_path:
     root = ElementTree.parse(svg_path).getroot()
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     inner = root.findall(".//{http://www.w3.org/2000/svg}svg")
-    assert len(inner) == len(charts(found["benchmarks"])) == 2 * (1 + 2 + 1)
+    assert len(inner) == len(charts(found["benchmarks"])) == 2 * (1 + 2 + 1 + 1)
     assert "nan" not in svg_path.read_text()
 
 

@@ -1,0 +1,103 @@
+"""The trunk of a pass: blocks that several models share, run once and no further than needed.
+
+Shapes: B images (or the frames of stacks), N tokens, D width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+from torch import Tensor
+
+from moekit.backbone.model import BareBlock, MoEBackbone, MoEBlock
+from moekit.moe.specialists import Grid
+from moekit.moe.stats import RoutingTrace
+from moekit.runtime.kit import KitModules
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stop:
+    """A point of the trunk from which a model goes on by itself.
+
+    Attributes:
+        model: The model, by its place among those of the pass.
+        start: Block before which the trunk stands.
+        x_BND: (B, N, D) the tokens there.
+        bare: What block `start` computes without specialists; None if the model has none there.
+        kept: (B, N, D) the outputs of the earlier blocks that the model's head reads, by block.
+        grid: Rows and columns of the patch tokens, and the frames of a stack.
+    """
+
+    model: int
+    start: int
+    x_BND: Tensor
+    bare: BareBlock | None
+    kept: Mapping[int, Tensor]
+    grid: Grid
+
+    def copied(self) -> Stop:
+        """The same with tensors of its own, as far as plugins see them."""
+        bare = self.bare
+        if bare is not None:
+            bare = bare._replace(normal_BND=bare.normal_BND.clone())
+        kept = {block: value.clone() for block, value in self.kept.items()}
+        return dataclasses.replace(self, x_BND=self.x_BND.clone(), bare=bare, kept=kept)
+
+
+def walk(
+    backbone: MoEBackbone,
+    images: Tensor,
+    models: Sequence[KitModules],
+    *,
+    top_k: int,
+    trace: RoutingTrace | None = None,
+) -> Iterator[Stop]:
+    """Runs the bare backbone from stop to stop; each model is met once, the earliest first.
+
+    The first block of a model's specialists belongs to the trunk too: they are added to what it
+    computes without them.
+
+    A model gets tensors of its own as long as others wait, so that nothing that it does to them
+    changes what those others see. Features are dropped as soon as no waiting model reads them.
+
+    Args:
+        backbone: The shared backbone.
+        images: (B, 3, H, W) normalised, or (B, T, 3, H, W).
+        models: Kits and baselines; those that start at the same block come in this order.
+        top_k: Generic experts a token has.
+        trace: Collects the routing up to the first stop if one is given.
+
+    Raises:
+        UsageError: The images have another shape, or `top_k` is out of range.
+    """
+    x_BND, grid = backbone.embed(images)
+    kept: dict[int, Tensor] = {}
+    at, bare = 0, None  # the next block, and what it computes if that is known
+    waiting = sorted(range(len(models)), key=lambda place: models[place].start)
+    while waiting:
+        place = waiting[0]
+        model = models[place]
+        read = {block for one in waiting for block in models[one].reads_of_trunk}
+        if bare is not None and at < model.start:
+            x_BND, bare, at = bare.output_BND, None, at + 1
+            kept[at - 1] = x_BND
+        x_BND, new = backbone.run_blocks(
+            x_BND, grid, start=at, stop=model.start, keep=read, top_k=top_k, trace=trace
+        )
+        kept = {block: value for block, value in {**kept, **new}.items() if block in read}
+        at = model.start
+        if bare is None and model.trunk_end > at:
+            block = cast(MoEBlock, backbone.blocks[at])
+            bare = block.bare(x_BND, top_k=top_k, trace=trace)
+        trace, waiting = None, waiting[1:]
+        stop = Stop(
+            model=place,
+            start=at,
+            x_BND=x_BND,
+            bare=bare if model.trunk_end > at else None,
+            kept={block: kept[block] for block in model.reads_of_trunk},
+            grid=grid,
+        )
+        yield stop.copied() if waiting else stop
