@@ -205,6 +205,15 @@ class Run:
         cut = self.read()["request"].get("tiling")
         return None if cut is None else Tiling(**cut)
 
+    def bits(self) -> int | None:
+        """Bits of the numbers in files of more than 8 bits; None if they fill 16.
+
+        Raises:
+            DataError: The folder holds no run.
+        """
+        found = (self.read()["request"].get("recipe") or {}).get("bits")
+        return None if found is None else int(found)
+
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Adds what was found out and marks the adaptation as done."""
         self._write({**self.read(), **facts, "done": True})

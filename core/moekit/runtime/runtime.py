@@ -18,7 +18,6 @@ from moekit.backbone.model import MoEBackbone
 from moekit.contract.answers import Answer
 from moekit.contract.kits import KitSpec
 from moekit.contract.outputs import Outputs
-from moekit.data.images import read_frames
 from moekit.data.views import view_numbers
 from moekit.errors import UsageError
 from moekit.moe.stats import RoutingTrace
@@ -182,8 +181,8 @@ class Runtime:
                 fix="attach a run with Runtime.load",
                 code="usage/no-run",
             )
-        frames = answerer.preprocess.frames
-        read = [read_frames(one, frames) if isinstance(one, Path) else (one,) for one in pictures]
+        load = answerer.preprocess.read
+        read = [load(one)[0] if isinstance(one, Path) else (one,) for one in pictures]
         return answerer.answer(read, batch_size=batch_size)
 
     def _check_free(self, name: str) -> None:
