@@ -60,6 +60,9 @@ class Run:
     _known: list[Record] = dataclasses.field(
         default_factory=list, init=False, repr=False, compare=False
     )
+    _told: list[str] = dataclasses.field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     @property
     def record(self) -> Path:
@@ -269,7 +272,7 @@ class Run:
     def check_files(self, stem: str) -> None:
         """Checks files that the adaptation wrote against their hashes in run.json.
 
-        A run of an earlier version does not name them; a warning says so.
+        A run of an earlier version does not name them; a warning says so, once for each `Run`.
 
         Args:
             stem: The files' name without its suffix, such as `VALIDATION`.
@@ -279,6 +282,9 @@ class Run:
         """
         hashes = self.read().get("files")
         if hashes is None:
+            if self._told:
+                return
+            self._told.append(stem)
             _logger.warning(
                 "%s does not hold the hash of %s, since an earlier version wrote it: whether the "
                 "file has changed is not known",
