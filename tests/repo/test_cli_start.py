@@ -41,8 +41,8 @@ def test_lists_and_help_import_neither_torch_nor_a_plugin(arguments):
 
 FLAGS = {
     "demo": "--data --debug --device --json --out --seed --weights",
-    "adapt": "--architecture --cache-gib --data --debug --device --devices --epochs --expert "
-    "--form --from --gate --image-size --json --out --precision --resume --seed --task "
+    "adapt": "--architecture --bits --cache-gib --data --debug --device --devices --epochs "
+    "--expert --form --from --gate --image-size --json --out --precision --resume --seed --task "
     "--threshold-rule --tile --top-k --views --weights",
     "evaluate": "--batch-size --data --debug --device --form --from --json --precision --run "
     "--seed --split --threshold-rule --use --weights",
@@ -71,7 +71,7 @@ FLAGS = {
     "plugins doctor": "--debug --json",
     "plugins new": "--debug --json --kind --out",
     "bench": "--debug --dtype --json --kits --most-kits --out --run --seconds --threads --weights",
-    "anomalib": "--architecture --batch-size --data --debug --device --image-size --json "
+    "anomalib": "--architecture --batch-size --bits --data --debug --device --image-size --json "
     "--max-steps --out --presample --seed --set --threshold-rule --weights",
     "deidentify": "--debug --json --out --salt-file",
     "backbone info": "--architecture --debug --form --json --weights",

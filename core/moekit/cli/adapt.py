@@ -65,6 +65,12 @@ from moekit.cli.output import Reporter, print_json, reporter, say
         type=click.IntRange(14),
         help="Cut larger pictures into windows of that many of their pixels.",
     ),
+    click.option(
+        "--bits",
+        type=click.IntRange(8, 16),
+        help="Bits of the numbers in files of more than 8 bits, such as 12 of 16; kept with the "
+        "run.",
+    ),
     click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="Arithmetic."),
     click.option("--top-k", type=click.IntRange(1), help="Generic experts a token has."),
     click.option(
@@ -124,7 +130,7 @@ def kept_in_words(record: Mapping[str, Any]) -> list[str]:
     return told
 
 
-_RECIPE = ("epochs", "views", "image_size", "tile", "precision")
+_RECIPE = ("epochs", "views", "image_size", "tile", "bits", "precision")
 
 
 def run_adaptation(kit: str, *, report: Reporter, **options: Any) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from moekit.cli.options import (
     weights_option,
     with_options,
 )
-from moekit.cli.output import print_json, reporter, say
+from moekit.cli.output import echo, print_json, reporter, say
 from moekit.cli.predict import run_prediction
 
 
@@ -58,6 +59,7 @@ def demo(
     """
     from moekit.plugins.registry import Registry
     from moekit.report.report import render_report
+    from moekit.runs.run import Run
 
     spec = Registry().kit(kit)
     run_folder = out or Path("runs") / _folder_name(spec.name, data)
@@ -72,6 +74,7 @@ def demo(
             resume=True,
             weights=weights,
             device=device,
+            **(spec.demo_recipe if data is None else {}),
         )
         result = run_evaluation(
             kit,
@@ -93,13 +96,51 @@ def demo(
                     weights=weights,
                     device=device,
                 )
+    closing = closing_words(result, Run(run_folder).read().get("use"))
     if as_json:
-        print_json({**result, "report": str(path), "predicted": predicted})
+        print_json({**result, "report": str(path), "predicted": predicted, "closing": closing})
         return
     for name, summary in predicted.items():
         _show_counts(name, summary, run_folder / "predicted" / name)
     show_result(result)
+    for sentence in closing:
+        echo(sentence)
     say(f"the report is {path}")
+
+
+def closing_words(result: Mapping[str, Any], use: Mapping[str, Any] | None) -> list[str]:
+    """Whether the specialist helped, and which model `predict` answers by.
+
+    Args:
+        result: Of the evaluation.
+        use: What the run says of its choice among its models; None if it made none.
+
+    Returns:
+        Sentences; none without a baseline.
+    """
+    name, own = next(iter(result["metrics"].items()), ("", {}))
+    bare = ((result.get("baseline") or {}).get("metrics") or {}).get(name) or {}
+    values = own.get("value"), bare.get("value")
+    if None in values:
+        return []
+    proven = ((result.get("comparison") or {}).get("verdict") or {}).get("proven")
+    ahead = values[0] - values[1] if own["higher_is_better"] else values[1] - values[0]
+    helps = "helps" if ahead > 0 else "does not help" if ahead < 0 else "changes nothing"
+    told = [
+        f"On these data the specialist {helps}: {name} is {values[0]:.4f} with it and "
+        f"{values[1]:.4f} without ({result['baseline']['name']}), on {result['n']} items of the "
+        f"{result['split']} split; that is {'proven' if proven else 'not proven'} on them."
+    ]
+    model = (result.get("used") or {}).get("model")
+    if model:
+        words = {"specialist": "the specialist", "baseline": "the baseline"}
+        who = words.get(model, f"the {model} of both")
+        why = (use or {}).get("in_words", "")
+        told.append(
+            f"`moekit predict` answers by {who}, as chosen on validation data alone"
+            f"{f': {why}' if why else ''}."
+        )
+    return told
 
 
 def _folder_name(kit: str, data: str | None) -> str:

@@ -49,6 +49,8 @@ class KitSpec:
             None for plain images, or with `predict`.
         demo_inputs: Inputs that `moekit demo` predicts after the evaluation, by a name for their
             output folder; called with a folder for files that must be made. None for no such part.
+        demo_recipe: Fields of the recipe that `moekit demo` changes for the kit's demonstration, if
+            its data are few; chosen on validation data.
         stack_experts: Names of registered experts that each slot gets too if samples are stacks of
             frames; images are not touched by them.
         threshold_rule: How the point is chosen on validation data if the user names no rule; the
@@ -86,6 +88,7 @@ class KitSpec:
     predict: Callable[[PredictJob], dict[str, Any]] | None = None
     reader: ItemReader | None = None
     demo_inputs: Callable[[Path], Mapping[str, Path]] | None = None
+    demo_recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     stack_experts: tuple[str, ...] = ()
     threshold_rule: str = ""
     fit: Callable[[FitJob], FitResult] | None = None

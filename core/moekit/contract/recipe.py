@@ -44,6 +44,14 @@ class Recipe(BaseModel):
         lt=1,
         description="Least share of a window that its neighbour covers too.",
     )
+    bits: int | None = Field(
+        default=None,
+        ge=8,
+        le=16,
+        description="Bits of the numbers in files of more than 8 bits that do not say it "
+        "themselves, such as 12 of 16: 2^bits - 1 is full brightness, and a larger number is "
+        "refused. None takes them for 16.",
+    )
     precision: Precision = Field(
         default="auto",
         description="fp32, bf16 (autocast), or auto: bf16 where the device computes it natively.",

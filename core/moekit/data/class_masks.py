@@ -6,7 +6,7 @@
 | palette | the index, whatever its colour |
 | RGB, transparent or not | the colour; equal channels are a number if no colour is listed |
 | integers of 32 bits, floats | the number, if all are whole and from 0 to 65535 |
-| JPEG | refused, since its compression changes values |
+| JPEG, lossy WebP, such compression in TIFF | refused, since it changes values |
 
 Shapes: H and W rows and columns of a mask.
 """
@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from moekit.data.conversion import JPEG_FORMATS
-from moekit.data.images import read_converted
+from moekit.data.images import check_mask_size, read_converted
+from moekit.data.lossy import refuse_lossy
 from moekit.data.mask_table import MaskTable
 from moekit.errors import ImageError
 
@@ -52,19 +52,13 @@ def read_classes(
         (H, W) int16, `IGNORED` for pixels that do not count.
 
     Raises:
-        ImageError: As of `read_image`; or the mask is a JPEG, has another size than its image, or
-            holds values that the table does not list. Those are named with their pixel counts.
+        ImageError: As of `read_image`; or the mask is compressed with loss, has another size than
+            its image, or holds values that the table does not list. Those are named with their
+            pixel counts.
     """
     table = NOT_ZERO if table is None else table
     raw = read_values(path, max_pixels=max_pixels)
-    if raw.shape[:2] != tuple(size_hw):
-        raise ImageError(
-            f"the mask has {raw.shape[1]} x {raw.shape[0]} pixels, its image "
-            f"{size_hw[1]} x {size_hw[0]}",
-            whose=str(path),
-            fix="give the mask the size of its image, or leave the mask out",
-            code="image/mask-size",
-        )
+    check_mask_size((raw.shape[0], raw.shape[1]), size_hw, path)
     return look_up(raw, table, path)
 
 
@@ -130,13 +124,7 @@ def _by_colour(raw: np.ndarray, table: MaskTable, path: Path) -> np.ndarray:
 
 def _stored(image: Image.Image, path: Path) -> Image.Image:
     """A loaded image as numbers (mode "1", "L" or "I") or colours ("RGB"), nothing scaled."""
-    if image.format in JPEG_FORMATS:
-        raise ImageError(
-            "the mask is a JPEG, whose compression changes the numbers of classes",
-            whose=str(path),
-            fix="draw it again without loss, as PNG, BMP or TIFF",
-            code="image/jpeg-mask",
-        )
+    refuse_lossy(image, path)
     if image.mode in ("1", "RGB"):
         return image.copy()
     if image.mode in ("P", "PA"):

@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
+from moekit.data.lossy import refuse_lossy
 from moekit.errors import ImageError
+
+STATED = "the file states its scale"
+"""Key in `info` of a picture whose reader has brought its numbers to 16 bits."""
+DEEP = "colours of 16 bits"
+"""Key in `info` of a picture of whose colours Pillow keeps the upper 8 bits."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -20,8 +26,6 @@ _TURNS = {
 }
 QUARTER_TURNS = tuple(_TURNS[number] for number in (5, 6, 7, 8))
 """The turns that exchange rows and columns."""
-JPEG_FORMATS = ("JPEG", "MPO")
-"""What Pillow calls JPEG files, of one picture and of several."""
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_PHOTOMETRIC = 262
@@ -40,15 +44,9 @@ def to_mask(image: Image.Image, path: Path) -> Image.Image:
     """A loaded image as one of mode "L": 255 where it is not zero (not black), else 0.
 
     Raises:
-        ImageError: It is a JPEG, whose noise is not zero.
+        ImageError: It is compressed with loss, whose noise is not zero.
     """
-    if image.format in JPEG_FORMATS:
-        raise ImageError(
-            "the mask is a JPEG, whose compression leaves values other than zero everywhere",
-            whose=str(path),
-            fix="draw it again without loss, as PNG, BMP or TIFF",
-            code="image/jpeg-mask",
-        )
+    refuse_lossy(image, path)
     if image.mode.startswith("I") or image.mode == "F":
         full_scale, inverted = _tiff_scale(image)
         positive_HW = np.asarray(image) != (full_scale if inverted else 0)
@@ -57,19 +55,40 @@ def to_mask(image: Image.Image, path: Path) -> Image.Image:
     return Image.fromarray(positive_HW.astype(np.uint8) * 255)
 
 
-def to_rgb(image: Image.Image, path: Path) -> Image.Image:
+def to_rgb(image: Image.Image, path: Path, *, bits: int | None = None) -> Image.Image:
     """A loaded image in mode "RGB".
 
+    Args:
+        image: Marked by `mark_unread` before it was loaded.
+        path: What an error names.
+        bits: Bits of the numbers of files of more than 8 bits that do not say it themselves; None
+            for 16.
+
     Raises:
-        ImageError: Its values have no brightness.
+        ImageError: Its values have no brightness, or do not fit into that many bits.
     """
-    if image.mode.startswith("I;16"):
-        return _from_integers(np.asarray(image), *_tiff_scale(image))
-    if image.mode == "I":
+    if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise _no_scale(path, "integers outside 0..65535", values)
-        return _from_integers(values, *_tiff_scale(image))
+        scale = full_scale(image, bits)
+        if values.max() > scale:
+            raise ImageError(
+                f"the image holds the number {values.max()}, and {bits} bits hold at most {scale}",
+                whose=str(path),
+                fix=f"adapt with --bits {needed_bits(int(values.max()))}, or save the image as "
+                "8 bits",
+                code="image/over-bits",
+            )
+        return _from_integers(values, scale, _tiff_scale(image)[1])
+    if bits is not None and bits < 16 and image.info.get(DEEP):
+        raise ImageError(
+            f"its colours have 16 bits each, of which the upper 8 are read: numbers of {bits} bits "
+            "would lose what they say",
+            whose=str(path),
+            fix="save it with 8 bits a colour, scaled to full brightness",
+            code="image/deep-colours",
+        )
     if image.mode == "F":
         return _from_floats(np.asarray(image), path)
     if image.has_transparency_data:
@@ -79,9 +98,19 @@ def to_rgb(image: Image.Image, path: Path) -> Image.Image:
     return image.convert("RGB")
 
 
-def full_scale(image: Image.Image) -> int:
-    """The number of full scale of a picture of integers of more than 8 bits."""
-    return _tiff_scale(image)[0]
+def full_scale(image: Image.Image, bits: int | None = None) -> int:
+    """The number of full scale of a picture of integers of more than 8 bits; see `to_rgb`."""
+    return _tiff_scale(image)[0] if bits is None or states_scale(image) else (1 << bits) - 1
+
+
+def states_scale(image: Image.Image) -> bool:
+    """Whether the file itself says how many bits its numbers have, where 16 is no such word."""
+    return _tiff_scale(image)[0] != 65535 or bool(image.info.get(STATED))
+
+
+def needed_bits(highest: int) -> int:
+    """Least bits, from 8 on, that hold a number."""
+    return max(8, int(highest).bit_length())
 
 
 def _tiff_scale(image: Image.Image) -> tuple[int, bool]:

@@ -8,12 +8,13 @@ Pillow's warnings leave `read_image`. The rules of conversion:
 | 8-bit gray, RGB, palette, 1-bit | the same brightness in RGB |
 | CMYK, YCbCr, LAB | RGB by Pillow's own conversion |
 | any kind of transparency | composited over black, the colour of no signal |
-| 16-bit gray | value / 65535 (12-bit TIFF: / 4095), never stretched to the image's own range |
+| 16-bit gray | value / 65535 (12-bit TIFF: / 4095; PGM: / its own maximum), never stretched to the
+image's own range; of a run with `--bits N` value / (2^N - 1), and larger numbers are refused |
 | 32-bit integer gray | as 16-bit if all values lie in 0..65535, otherwise refused |
 | float gray | as fractions if all lie in [0, 1], as 8-bit if in [0, 255], else refused |
 | 16-bit colour | the upper 8 bits |
 | several frames or pages | the first; `read_frames` gives all pages of a TIFF |
-| EXIF orientation | applied; an EXIF block that cannot be parsed counts as none |
+| EXIF orientation | applied, to masks too; a block that cannot be parsed counts as none |
 | ICC profile, EXIF, text | dropped; colours are not converted |
 
 What a rule guesses or leaves out of one file is a remark, see `moekit.data.remarks`.
@@ -32,9 +33,10 @@ import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from moekit.data.conversion import QUARTER_TURNS, orientation, to_mask, to_rgb
+from moekit.data.lossy import mark_loss
 from moekit.data.pillow_rules import FORMAT_WORDS, FORMATS, opened_header, strict_pillow
 from moekit.data.plain_files import check_file, plain
-from moekit.data.remarks import Remark, mark_depth, remarks_of
+from moekit.data.remarks import Remark, mark_unread, remarks_of
 from moekit.data.suffixes import is_image_name, why_unread
 from moekit.errors import DataError, ImageError
 from moekit.text import visible_name
@@ -70,12 +72,14 @@ def read_size(path: Path) -> tuple[int, int]:
     """
     with _named_errors(path), opened_header(path) as header:
         width, height = header.size
-        turned = orientation(header) in QUARTER_TURNS
+        # Pillow turns the size of a TIFF as it reads the header.
+        tiff = isinstance(header, TiffImagePlugin.TiffImageFile)
+        turned = not tiff and orientation(header) in QUARTER_TURNS
     return (width, height) if turned else (height, width)
 
 
 def read_frames(
-    path: Path, frames: int, *, max_pixels: int = 100_000_000
+    path: Path, frames: int, *, bits: int | None = None, max_pixels: int = 100_000_000
 ) -> tuple[Image.Image, ...]:
     """Reads all frames of a stack, each as `read_image` reads an image.
 
@@ -83,6 +87,8 @@ def read_frames(
         path: One image where `frames` is 1, else a TIFF file of that many pages of one size. The
             content decides the format, not the name.
         frames: How many frames there must be.
+        bits: Bits of the numbers in files of more than 8 bits, if they do not fill 16 and the file
+            does not say it; see `Recipe.bits`.
         max_pixels: As of `read_image`, over all frames.
 
     Returns:
@@ -91,18 +97,22 @@ def read_frames(
     Raises:
         ImageError: As of `read_image`, or the file has another number of pages.
     """
-    return read_remarked(path, frames, max_pixels=max_pixels)[0]
+    return read_remarked(path, frames, bits=bits, max_pixels=max_pixels)[0]
 
 
 def read_remarked(
-    path: Path, frames: int, *, max_pixels: int = 100_000_000
+    path: Path, frames: int, *, bits: int | None = None, max_pixels: int = 100_000_000
 ) -> tuple[Pages, tuple[Remark, ...]]:
-    """As `read_frames`, with what was guessed or left out on the way."""
+    """As `read_frames`, with what was guessed or left out on the way.
+
+    Raises:
+        ImageError: As of `read_frames`, or a number has more than `bits` bits.
+    """
     found: dict[str, Remark] = {}
 
     def convert(image: Image.Image, path: Path) -> Image.Image:
-        upright = to_rgb(image, path)
-        for remark in remarks_of(image, single=frames == 1):
+        upright = to_rgb(image, path, bits=bits)
+        for remark in remarks_of(image, single=frames == 1, bits=bits):
             found[remark.kind] = max(remark, found.get(remark.kind, remark))
         return upright
 
@@ -134,21 +144,38 @@ def read_mask(
         (H, W), or (h, w), bool.
 
     Raises:
-        ImageError: As of `read_image`, or the mask is a JPEG or of another size than the image.
+        ImageError: As of `read_image`, or the mask is compressed with loss or of another size.
     """
     (mask,) = read_converted(path, 1, max_pixels, to_mask)
-    height, width = size_hw
-    if mask.size != (width, height):
-        raise ImageError(
-            f"the mask has {mask.width} x {mask.height} pixels, its image {width} x {height}",
-            whose=str(path),
-            fix="give the mask the size of its image, or leave the mask out",
-            code="image/mask-size",
-        )
+    check_mask_size((mask.height, mask.width), size_hw, path)
     if resized_hw is not None and resized_hw != size_hw:
         mask = mask.resize((resized_hw[1], resized_hw[0]), Image.Resampling.NEAREST)
     positive_HW: np.ndarray = np.asarray(mask) > 0
     return positive_HW
+
+
+def check_mask_size(mask_hw: tuple[int, int], size_hw: tuple[int, int], path: Path) -> None:
+    """Refuses a mask of another size than its image; both (H, W), upright.
+
+    A mask that is drawn on the pixels of a photograph as they are stored, before its EXIF
+    orientation turns them, has rows and columns exchanged. It is not turned: which way is not
+    known.
+
+    Raises:
+        ImageError: The sizes differ.
+    """
+    if tuple(mask_hw) == tuple(size_hw):
+        return
+    (mask_height, mask_width), (height, width) = mask_hw, size_hw
+    what = f"the mask has {mask_width} x {mask_height} pixels, its image {width} x {height}"
+    fix = "give the mask the size of its image, or leave the mask out"
+    if (mask_width, mask_height) == (height, width):
+        what += (
+            ": rows and columns are exchanged, as of a mask that is drawn on a photograph as it is "
+            "stored, before its EXIF orientation turns it upright"
+        )
+        fix = "save image and mask upright, or give the mask the EXIF orientation of its image"
+    raise ImageError(what, whose=str(path), fix=fix, code="image/mask-size")
 
 
 def read_converted(path: Path, frames: int, max_pixels: int, convert: Convert) -> Pages:
@@ -326,7 +353,8 @@ def _turn_to(image: Image.Image, number: int) -> bool:
 
 
 def _decode_page(image: Image.Image, path: Path, convert: Convert) -> Image.Image:
-    mark_depth(image)
+    mark_unread(image)
+    mark_loss(image, path)
     image.load()
     upright = convert(image, path)
     turn = orientation(image)

@@ -4,10 +4,13 @@
 | --- | --- |
 | `frames` | the file has several frames or pages, and the first is used |
 | `range` | numbers of more than 8 bits; the value is the highest one as a share of full scale |
+| `deep` | colours of more than 8 bits; likewise |
+| `bits` | numbers of more than 8 bits are taken for numbers of so many bits, as the run says |
 | `integers` | 32-bit or signed integers are taken for 16-bit ones |
 | `fractions`, `bytes` | floats are taken for shares of full brightness, or for 0 to 255 |
 | `clear` | something is transparent, and becomes black |
 | `ink` | CMYK or LAB is converted without its colour profile |
+| `turned` | the picture is turned or mirrored as its EXIF orientation says |
 """
 
 from __future__ import annotations
@@ -16,15 +19,24 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from moekit.data.conversion import full_scale
+from moekit.data.conversion import (
+    DEEP,
+    STATED,
+    full_scale,
+    needed_bits,
+    orientation,
+    states_scale,
+)
 
 _FULL_RANGE = 0.26
 """A highest value below this share of full scale looks like 14 bits or fewer in 16."""
 _TWELVE_BITS = 0.0626
-_DEEP = "colours of 16 bits"
+_TURNED = "turned by its EXIF block"
 _TIFF_BITS, _TIFF_FORMAT, _UNSIGNED = 258, 339, 1
+BITS_OPTION = "adapt with --bits {} (the run keeps it for evaluate, predict and watch)"
+"""What is advised for numbers of few bits."""
 
 
 class Remark(NamedTuple):
@@ -39,28 +51,44 @@ class Remark(NamedTuple):
     value: float = 1.0
 
 
-def mark_depth(image: Image.Image) -> None:
-    """Keeps in `info` of a picture that is not decoded yet whether its colours have 16 bits."""
-    if not image.mode.startswith("I"):
-        image.info[_DEEP] = any(";16" in str(tile) for tile in getattr(image, "tile", ()))
+def mark_unread(image: Image.Image) -> None:
+    """Keeps in `info` of a picture that is not decoded yet what decoding would hide.
+
+    That is whether its colours have 16 bits, whether its numbers are brought to 16 bits by what the
+    file says, and whether the EXIF block of a TIFF turns it.
+    """
+    tiles = [tuple(tile) for tile in getattr(image, "tile", ())]
+    if image.mode.startswith("I"):
+        image.info[STATED] = any(str(tile[0]).startswith("ppm") for tile in tiles)
+    else:
+        image.info[DEEP] = any(";16" in str(tile) for tile in tiles)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        image.info[_TURNED] = orientation(image) is not None
 
 
 def is_plain(image: Image.Image, *, single: bool) -> bool:
     """Whether there is surely nothing to tell of a picture that is not decoded yet."""
-    mark_depth(image)
+    mark_unread(image)
     odd = image.mode in ("F", "CMYK", "LAB") or image.mode.startswith("I")
     more = single and _has_more(image)
-    return not (odd or more or image.info.get(_DEEP) or image.has_transparency_data)
+    if odd or more or image.info.get(DEEP) or image.has_transparency_data:
+        return False
+    if isinstance(image, PngImagePlugin.PngImageFile) and "exif" not in image.info:
+        return True  # Pillow would decode all of it to look for the block behind the pixels
+    return not _is_turned(image)
 
 
-def remarks_of(image: Image.Image, *, single: bool) -> tuple[Remark, ...]:
+def remarks_of(image: Image.Image, *, single: bool, bits: int | None = None) -> tuple[Remark, ...]:
     """What is to be told of a picture.
 
     Args:
-        image: Decoded, as it is in the file, and marked by `mark_depth`.
+        image: Decoded, as it is in the file, and marked by `mark_unread`.
         single: Whether one frame is used, whatever the file holds.
+        bits: As of `to_rgb`.
     """
-    found = [*_of_numbers(image)]
+    found = [*_of_numbers(image, bits)]
+    if _is_turned(image):
+        found.append(Remark("turned"))
     if image.mode in ("CMYK", "LAB"):
         found.append(Remark("ink"))
     if image.has_transparency_data and _lowest_alpha(image) < 255:
@@ -71,10 +99,16 @@ def remarks_of(image: Image.Image, *, single: bool) -> tuple[Remark, ...]:
 
 
 class RemarkTally:
-    """What was guessed of many files, told in sentences on all of them, each with an example."""
+    """What was guessed of many files, told in sentences on all of them, each with an example.
 
-    def __init__(self) -> None:
+    Args:
+        option: What may be advised for numbers of few bits, with a place for their bits; empty if
+            the command has no such option.
+    """
+
+    def __init__(self, *, option: str = BITS_OPTION) -> None:
         self._kinds: dict[str, _Kind] = {}
+        self._option = option
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -96,8 +130,15 @@ class RemarkTally:
         found = []
         for name in self.kinds:
             kind = self._kinds[name]
-            if name == "range":
-                found.append(kind.told_range())
+            if name in ("range", "deep"):
+                option = self._option if name == "range" and "bits" not in self._kinds else ""
+                found.append(kind.told_range(option))
+            elif name == "bits":
+                found.append(
+                    f"{_pictures(kind.count)} of more than 8 bits {_are(kind.count)} read as "
+                    f"numbers of {kind.highest:.0f} bits, as the run says (--bits), such as "
+                    f"{kind.example}"
+                )
             elif name in _WORDS:
                 found.append(f"{_pictures(kind.count)} {_WORDS[name]}, such as {kind.example}")
         if {"fractions", "bytes"} <= set(self._kinds):
@@ -122,15 +163,18 @@ class _Kind:
             self.low_count += 1
             self.low_highest = max(self.low_highest, value)
 
-    def told_range(self) -> str:
+    def told_range(self, option: str) -> str:
         """Of numbers of more than 8 bits; empty if they fill their range."""
         if self.highest < _FULL_RANGE:
+            advice = "If they hold numbers of fewer bits (such as 12 in 16), "
+            if option:
+                bits = needed_bits(round(65535 * self.highest))
+                advice = f"If they hold numbers of {bits} bits, {option.format(bits)}; else "
             return (
                 f"{_pictures(self.count)} of more than 8 bits reach at most "
                 f"{_percent(self.highest)} of full scale, such as {self.example}; they are read "
-                f"so, in about {max(1, round(256 * self.highest))} of 256 grey levels. If they "
-                "hold numbers of fewer bits (such as 12 in 16), save them scaled to full scale or "
-                "as 8 bits"
+                f"so, in about {max(1, round(256 * self.highest))} of 256 grey levels. {advice}"
+                "save them scaled to full scale or as 8 bits"
             )
         if self.low_count:
             return (
@@ -148,6 +192,8 @@ _WORDS: Mapping[str, str] = {
     "frames": "with several frames or pages, of which the first is used",
     "ink": "in CMYK or LAB, converted without a colour profile",
     "integers": "of 32-bit or signed integers: taken for 16-bit ones",
+    "turned": "turned or mirrored as the EXIF orientation says, and masks taken for upright unless "
+    "they have one too",
 }
 
 
@@ -155,21 +201,31 @@ def _pictures(number: int) -> str:
     return f"{number} picture{'s' * (number != 1)}"
 
 
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.2g}%"
 
 
-def _of_numbers(image: Image.Image) -> Iterable[Remark]:
+def _is_turned(image: Image.Image) -> bool:
+    return bool(image.info.get(_TURNED)) or orientation(image) is not None
+
+
+def _of_numbers(image: Image.Image, bits: int | None) -> Iterable[Remark]:
     if image.mode == "F":
         yield Remark("fractions" if float(np.asarray(image).max()) <= 1 else "bytes")
     elif image.mode.startswith("I"):
         if isinstance(image, TiffImagePlugin.TiffImageFile) and not _is_plain(image):
             yield Remark("integers")
-        yield Remark("range", float(np.asarray(image).max()) / full_scale(image))
-    elif image.info.get(_DEEP):
+        yield Remark("range", float(np.asarray(image).max()) / full_scale(image, bits))
+        if bits is not None and not states_scale(image):
+            yield Remark("bits", bits)
+    elif image.info.get(DEEP):
         # Pillow has kept the upper 8 bits of 16.
         colours = image.convert("RGB") if image.mode in ("RGBA", "LA") else image
-        yield Remark("range", (int(np.asarray(colours).max()) + 1) / 256)
+        yield Remark("deep", (int(np.asarray(colours).max()) + 1) / 256)
 
 
 def _is_plain(image: TiffImagePlugin.TiffImageFile) -> bool:

@@ -21,7 +21,9 @@ MOST = 500
 """Files that are decoded to find out what they hold; of more, as many at equal distances."""
 
 
-def remarks_on(samples: Iterable[Sample], *, frames: int = 1) -> tuple[str, ...]:
+def remarks_on(
+    samples: Iterable[Sample], *, frames: int = 1, bits: int | None = None
+) -> tuple[str, ...]:
     """Sentences on what is guessed or left out when the files of samples are read.
 
     The header of each file is read. Only those that are not plain 8-bit pictures are decoded.
@@ -30,6 +32,7 @@ def remarks_on(samples: Iterable[Sample], *, frames: int = 1) -> tuple[str, ...]
     Args:
         samples: Any order.
         frames: T, the frames that each has.
+        bits: As of `read_frames`.
     """
     names: dict[Path, str] = {}
     for sample in samples:
@@ -40,7 +43,7 @@ def remarks_on(samples: Iterable[Sample], *, frames: int = 1) -> tuple[str, ...]
         odd = [path for path, is_so in zip(names, plain, strict=True) if not is_so]
         count = min(len(odd), MOST)
         chosen = [odd[place * len(odd) // count] for place in range(count)]
-        remarks = pool.map(lambda path: _remarks(path, frames), chosen)
+        remarks = pool.map(lambda path: _remarks(path, frames, bits), chosen)
         for path, found in zip(chosen, remarks, strict=True):
             tally.add(names[path], found)
     told = tally.sentences()
@@ -49,10 +52,12 @@ def remarks_on(samples: Iterable[Sample], *, frames: int = 1) -> tuple[str, ...]
     return told
 
 
-def notes_on(dataset: Dataset, splits: Iterable[str] = ("train", "val")) -> tuple[str, ...]:
+def notes_on(
+    dataset: Dataset, splits: Iterable[str] = ("train", "val"), *, bits: int | None = None
+) -> tuple[str, ...]:
     """What was guessed of a set: by its loader, and of the files of these splits themselves."""
     used = [sample for name in splits for sample in dataset.split(name)]
-    return (*dataset.notes, *remarks_on(used, frames=dataset.frames))
+    return (*dataset.notes, *remarks_on(used, frames=dataset.frames, bits=bits))
 
 
 def _is_plain(path: Path, frames: int) -> bool:
@@ -64,8 +69,8 @@ def _is_plain(path: Path, frames: int) -> bool:
         return True
 
 
-def _remarks(path: Path, frames: int) -> tuple[Remark, ...]:
+def _remarks(path: Path, frames: int, bits: int | None) -> tuple[Remark, ...]:
     try:
-        return read_remarked(path, frames)[1]
+        return read_remarked(path, frames, bits=bits)[1]
     except ImageError:
         return ()

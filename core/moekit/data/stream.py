@@ -9,7 +9,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from moekit.data.content import Contents, content_of_frames
 from moekit.data.geometry import Box, Frame, Size
-from moekit.data.images import Pages, read_frames, read_remarked
+from moekit.data.images import Pages, read_remarked
 from moekit.data.remarks import Remark
 from moekit.data.samples import Skipped
 from moekit.data.sizes import header_size
@@ -43,6 +43,7 @@ class Preprocess:
         frames: T, the frames of a sample; 1 for images.
         size: Side of a square input, in pixels; it takes the place of the frame's height and width.
         tiling: How pictures are cut that are larger than a window; None if none is cut.
+        bits: Bits of the numbers in files of more than 8 bits; see `read_frames`.
 
     Attributes:
         frame: The input's size, and how a picture or a window of it is fitted to it.
@@ -50,6 +51,7 @@ class Preprocess:
         std: Per-channel standard deviation.
         frames: T, the frames of a sample; 1 for images.
         tiling: How pictures are cut that are larger than a window; None if none is cut.
+        bits: Bits of the numbers in files of more than 8 bits; None if they fill 16.
 
     Raises:
         UsageError: Neither a frame nor a size is given.
@@ -60,6 +62,7 @@ class Preprocess:
     std: tuple[float, float, float]
     frames: int = 1
     tiling: Tiling | None = None
+    bits: int | None = None
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class Preprocess:
         frames: int = 1,
         size: int | None = None,
         tiling: Tiling | None = None,
+        bits: int | None = None,
     ) -> None:
         if size is not None:
             fit = "squash" if frame is None else frame.fit
@@ -81,11 +85,9 @@ class Preprocess:
                 fix="give frame=, or size=",
                 code="usage/no-size",
             )
-        object.__setattr__(self, "frame", frame)
-        object.__setattr__(self, "mean", mean)
-        object.__setattr__(self, "std", std)
-        object.__setattr__(self, "frames", frames)
-        object.__setattr__(self, "tiling", tiling)
+        known = {"frame": frame, "mean": mean, "std": std, "frames": frames}
+        for name, value in {**known, "tiling": tiling, "bits": bits}.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def square(
@@ -127,13 +129,16 @@ class Preprocess:
         Raises:
             ImageError: It cannot be read, or has another number of frames.
         """
-        return self.stack(read_frames(path, self.frames))
+        return self.stack(self.read(path)[0])
+
+    def read(self, path: Path) -> tuple[Pages, tuple[Remark, ...]]:
+        """The RGB pictures of one sample, and what was guessed of its file."""
+        return read_remarked(path, self.frames, bits=self.bits)
 
     def stack(self, pictures: Sequence[Image.Image]) -> Tensor:
         """The RGB pictures of one sample, `frames` of them, as float32 of `shape`, normalised."""
-        if self.frames == 1:
-            return self.tensor(pictures[0])
-        return torch.stack([self.tensor(picture) for picture in pictures])
+        tensors = [self.tensor(picture) for picture in pictures]
+        return tensors[0] if self.frames == 1 else torch.stack(tensors)
 
     def cuts(self, size: Size) -> bool:
         """Whether a picture of `size` (H, W) is cut into windows."""
@@ -222,16 +227,14 @@ def image_batches(
     sizes = [None if preprocess.tiling is None else header_size(path) for _, path in inputs]
     pieces = list(together(sizes, batch_size, preprocess.tiling))
     boxes = windows or [None] * len(inputs)
-    load: Callable[[Path, int], tuple[Pages, tuple[Remark, ...]]] = read_remarked
-    if any(boxes):
-        load = functools.lru_cache(_HELD)(read_remarked)
+    load = functools.lru_cache(_HELD)(preprocess.read) if any(boxes) else preprocess.read
 
     def read(row: int) -> ReadSample:
-        path, box, content = inputs[row][1], boxes[row], ""
+        path, box = inputs[row][1], boxes[row]
         if contents is None:
-            frames, remarks = load(path, preprocess.frames)
+            (frames, remarks), content = load(path), ""
         else:
-            (frames, remarks), content = contents.read(path, lambda: load(path, preprocess.frames))
+            (frames, remarks), content = contents.read(path, lambda: load(path))
         stack = frames if box is None else cropped(frames, box)
         made = prepare(stack, preprocess, pictures, content=content)
         return dataclasses.replace(made, remarks=remarks)
@@ -334,13 +337,10 @@ def read_sample(
     Raises:
         ImageError: It cannot be read.
     """
-    content = ""
     if contents is None:
-        frames, remarks = read_remarked(path, preprocess.frames)
+        (frames, remarks), content = preprocess.read(path), ""
     else:
-        (frames, remarks), content = contents.read(
-            path, lambda: read_remarked(path, preprocess.frames)
-        )
+        (frames, remarks), content = contents.read(path, lambda: preprocess.read(path))
     made = prepare(frames, preprocess, pictures, content=content)
     return dataclasses.replace(made, remarks=remarks)
 

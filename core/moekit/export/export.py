@@ -362,6 +362,7 @@ def _record(
             "std": preprocess.std,
             "frames": preprocess.frames,
             "tiling": None if preprocess.tiling is None else dataclasses.asdict(preprocess.tiling),
+            "bits": preprocess.bits,
         },
         **facts,
         "versions": {**versions(), **_library_versions()},

@@ -48,6 +48,7 @@ class PreprocessRecord(pydantic.BaseModel):
     std: tuple[float, float, float]
     frames: int = pydantic.Field(ge=1)
     tiling: Tiling | None = None
+    bits: int | None = pydantic.Field(default=None, ge=8, le=16)
 
 
 class ExportRecord(pydantic.BaseModel):
@@ -97,6 +98,7 @@ class Export:
             std=read.std,
             frames=read.frames,
             tiling=read.tiling,
+            bits=read.bits,
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL.Image import Image
 
 from moekit.contract.jobs import PredictJob
 from moekit.errors import UsageError
@@ -118,6 +119,9 @@ def _own_way(
         answers = answerer.answer(pictures, batch_size=batch_size)
         return np.array([answer.monitor for answer in answers], dtype=np.float64)
 
+    def draw(picture: Image, answer: Any) -> Image | None:
+        return answerer.task.show.draw(picture, answer, None, answerer.context)
+
     return PredictJob(
         inputs=tuple(inputs),
         out=out,
@@ -128,4 +132,6 @@ def _own_way(
         batch_size=batch_size,
         on_progress=on_progress,
         frames=answerer.preprocess.frames,
+        draw=draw,
+        told=trained.told,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ from moekit.report.sections import (
     task_name,
     task_of,
     task_sections,
+    unverified,
 )
 from moekit.report.svg import interval_chart
 from moekit.report.text import readable, with_code
 from moekit.report.training import training_charts
 from moekit.runs.schema import read_result
 
+_logger = logging.getLogger(__name__)
 LARGEST = 2_000_000
 _MARGIN = 20_000
 
@@ -68,7 +71,9 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
             "facts": _facts(result, task_name(result, registry)),
         }
     about, task = read_context(run, registry), task_of(result, registry)
-    of_task = task_sections(about, registry)
+    of_task, unsure = task_sections(about, registry), unverified(about)
+    if unsure:
+        _logger.warning("%s: %s", run, unsure)
     context |= {
         "sections": [section for section in of_task if section.title not in JOINED],
         "header": _joined(of_task, HEADER),
@@ -77,6 +82,7 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
         "routing": read_routing(run),
         "history": training_charts(read_history(run), task.show.names if task else {}),
         "added": plugin_sections(about, registry),
+        "unverified": unsure,
     }
     with naming(source):
         bare = _render(context, None)

@@ -83,6 +83,20 @@ def read_context(run: Path, registry: Registry | None = None) -> ReportContext:
     )
 
 
+def unverified(context: ReportContext) -> str:
+    """A sentence on files whose hashes an earlier version did not record; empty without such."""
+    sources = {"result.json": context.result, "run.json": context.record}
+    known = {name: one for name, one in sources.items() if one}
+    lacking = [name for name, one in known.items() if not isinstance(one.get("files"), Mapping)]
+    if not lacking:
+        return ""
+    return (
+        f"The tallies behind this page were recorded before checksums and are not verified: "
+        f"{' and '.join(lacking)} hold{'s' if len(lacking) == 1 else ''} no hash of them, since an "
+        "earlier version wrote the run."
+    )
+
+
 def task_sections(context: ReportContext, registry: Registry) -> list[Drawn]:
     """The sections that the task gives, in its order; one that says so if they cannot be made."""
     name = task_name(context.result, registry)

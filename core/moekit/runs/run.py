@@ -60,6 +60,9 @@ class Run:
     _known: list[Record] = dataclasses.field(
         default_factory=list, init=False, repr=False, compare=False
     )
+    _told: list[str] = dataclasses.field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     @property
     def record(self) -> Path:
@@ -205,6 +208,15 @@ class Run:
         cut = self.read()["request"].get("tiling")
         return None if cut is None else Tiling(**cut)
 
+    def bits(self) -> int | None:
+        """Bits of the numbers in files of more than 8 bits; None if they fill 16.
+
+        Raises:
+            DataError: The folder holds no run.
+        """
+        found = (self.read()["request"].get("recipe") or {}).get("bits")
+        return None if found is None else int(found)
+
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Adds what was found out and marks the adaptation as done."""
         self._write({**self.read(), **facts, "done": True})
@@ -260,7 +272,7 @@ class Run:
     def check_files(self, stem: str) -> None:
         """Checks files that the adaptation wrote against their hashes in run.json.
 
-        A run of an earlier version does not name them; a warning says so.
+        A run of an earlier version does not name them; a warning says so, once for each `Run`.
 
         Args:
             stem: The files' name without its suffix, such as `VALIDATION`.
@@ -270,6 +282,9 @@ class Run:
         """
         hashes = self.read().get("files")
         if hashes is None:
+            if self._told:
+                return
+            self._told.append(stem)
             _logger.warning(
                 "%s does not hold the hash of %s, since an earlier version wrote it: whether the "
                 "file has changed is not known",

@@ -173,6 +173,7 @@ def preprocess_of(run: Run, backbone: MoEBackbone) -> Preprocess:
         std=backbone.std,
         frames=run.frames(),
         tiling=run.tiling(),
+        bits=run.bits(),
     )
 
 

@@ -239,7 +239,8 @@ class Runtime:
         if kit is not None:
             (name,) = self._names([kit])
             answerer = self._trained.get(name).answerer
-            return answerer.answer(read(answerer.preprocess.frames), batch_size=batch_size)
+            stacks = read(answerer.preprocess.frames, answerer.preprocess.bits)
+            return answerer.answer(stacks, batch_size=batch_size)
         names = self._names(kits or ())
         answers = Answers()
         for part in self._trained.parts(names):
@@ -327,10 +328,13 @@ class Runtime:
         return self._trained.get(kit).predictor if isinstance(known, Path) else known
 
 
-def _read(pictures: Sequence[Picture], frames: int) -> list[Sequence[Image.Image]]:
-    """The RGB pictures of each input, of files as many frames as asked for."""
+def _read(
+    pictures: Sequence[Picture], frames: int, bits: int | None
+) -> list[Sequence[Image.Image]]:
+    """The RGB pictures of each input, of files as many frames and bits as asked for."""
     return [
-        read_frames(one, frames) if isinstance(one, Path) else (_picture(one),) for one in pictures
+        read_frames(one, frames, bits=bits) if isinstance(one, Path) else (_picture(one),)
+        for one in pictures
     ]
 
 

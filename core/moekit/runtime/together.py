@@ -173,13 +173,16 @@ def _run(
 
 
 def answer_together(
-    kits: Mapping[str, Trained], read: Callable[[int], Sequence[Stack]], *, batch_size: int
+    kits: Mapping[str, Trained],
+    read: Callable[[int, int | None], Sequence[Stack]],
+    *,
+    batch_size: int,
 ) -> Answers:
     """The answers of several kits to the same pictures.
 
     Args:
         kits: By name, all of one backbone.
-        read: Gives the RGB pictures of each input, as many frames of it as asked for.
+        read: Gives the RGB pictures of each input, as many frames of it and bits of its numbers as asked for.
         batch_size: Pictures or stacks a forward pass.
     """
     answers = Answers()
@@ -187,7 +190,7 @@ def answer_together(
     found: dict[str, dict[int, Answer]] = {name: {} for name in kits}
     for preprocess, group in readings_of(kits).items():
         try:
-            stacks = read(preprocess.frames)
+            stacks = read(preprocess.frames, preprocess.bits)
             for batch in stack_batches(stacks, preprocess, batch_size=batch_size):
                 for name, row, answer in _answer_batch(batch, group, batch_size, failed):
                     found[name][row] = answer

@@ -137,7 +137,7 @@ def adapt(
         return record
     if fabric.is_global_zero:
         registry.tell("run_started", _event(job, record["request"]))
-    notes = notes_on(job.dataset) if fabric.is_global_zero else ()
+    notes = notes_on(job.dataset, bits=job.recipe.bits) if fabric.is_global_zero else ()
     for note in notes:
         on_note(note)
     arithmetic = pick_arithmetic(job.recipe.precision, fabric.device)
@@ -290,6 +290,7 @@ def _request(
     record = job.start.read_finished()
     known = {"task": FIRST_TASK, **record["request"]}
     other = [name for name in _ALIKE if known.get(name) != request[name]]
+    other += ["number of bits (--bits)"] if job.start.bits() != job.recipe.bits else []
     if other:
         raise UsageError(
             f"the run was made with another {', '.join(other)}",
@@ -317,6 +318,7 @@ def _plan(
         frames=job.dataset.frames,
         top_k=job.top_k,
         order=job.recipe.view_order if split == "train" else job.recipe.scoring_order,
+        bits=job.recipe.bits,
     )
 
 

@@ -80,6 +80,7 @@ class PrefixPlan:
         frames: int = 1,
         top_k: int | None = None,
         order: ViewOrder = "dihedral",
+        bits: int | None = None,
     ) -> PrefixPlan:
         """The plan for a kit on a backbone, for images, or stacks of them.
 
@@ -93,6 +94,7 @@ class PrefixPlan:
             frames: T, the frames of a sample; 1 for images.
             top_k: Generic experts a token has; the backbone's own if None.
             order: Which views are kept.
+            bits: As of `Preprocess`.
 
         Raises:
             UsageError: Neither or both of size and frame are given, or the frame has fewer views.
@@ -105,7 +107,12 @@ class PrefixPlan:
                 code="usage/no-size",
             )
         preprocess = Preprocess(
-            size=size, frame=frame, mean=backbone.mean, std=backbone.std, frames=frames
+            size=size,
+            frame=frame,
+            mean=backbone.mean,
+            std=backbone.std,
+            frames=frames,
+            bits=bits,
         )
         check_views(preprocess.frame, views, order=order, whose="views")
         top_k = backbone.top_k if top_k is None else top_k
@@ -127,6 +134,8 @@ class PrefixPlan:
         content = dataclasses.asdict(self)
         reading = content["preprocess"]
         del reading["tiling"]  # a window is a picture of its own, see `_names`
+        if self.preprocess.bits is None:
+            del reading["bits"]  # names are older than bits
         if self.order == "dihedral":
             del content["order"]  # names are older than orders
         if self.preprocess.frames == 1:

@@ -60,6 +60,7 @@ _CANDIDATES = KitSpec(
     disclaimer=DISCLAIMER,
     predict=predict_series,
     demo_inputs=demo_inputs,
+    demo_recipe={"epochs": 24},  # 480 crops make few steps an epoch
     stack_experts=("axial",),
     prepare=hide_names,
     hides_paths=True,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +45,18 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
             return task.score([picture(crop_SS) for crop_SS in crops_NSS])
         return task.score([[picture(one) for one in stack_TSS] for stack_TSS in crops_NSS])
 
+    def paint(crops_NSS: np.ndarray) -> list[Callable[[Image.Image], Image.Image | None]]:
+        stacks = crops_NSS[:, None] if crops_NSS.ndim == 3 else crops_NSS
+        pictures = [[picture(one) for one in stack_TSS] for stack_TSS in stacks]
+        given = [one[0] for one in pictures] if crops_NSS.ndim == 3 else pictures
+        answers = task.answer(given, batch_size=task.batch_size) if task.answer else ()
+        return [functools.partial(_drawn, task, answer) for answer in answers]
+
     summary = run_inference(
         path,
         scorer=score,
+        painter=paint if task.answer and task.draw else None,
+        told=told_of(task),
         threshold=task.threshold,
         out=task.out,
         salt=_salt(task),
@@ -60,6 +71,8 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
         **task.provenance,
         **summary.counts,
         **gone,
+        "told": list(told_of(task)),
+        "notes": list(summary.notes),
         "findings": sum(len(record.findings) for record in summary.series),
         "ignored": len(summary.ignored),
     }
@@ -101,6 +114,7 @@ def predict_lesions(task: PredictJob) -> dict[str, Any]:
         out=task.out,
         salt=_salt(task),
         provenance=task.provenance,
+        told=told_of(task),
         batch_size=max(task.batch_size, 1),
         progress=task.on_progress,
     )
@@ -108,7 +122,25 @@ def predict_lesions(task: PredictJob) -> dict[str, Any]:
         task.out, earlier - {record.series.name for record in summary.series}, files=FILES
     )
     _check_usable(summary, record="summary.json")
-    return {**task.provenance, **summary.counts, **gone, "ignored": len(summary.ignored)}
+    return {
+        **task.provenance,
+        **summary.counts,
+        **gone,
+        "told": list(told_of(task)),
+        "notes": list(summary.notes),
+        "ignored": len(summary.ignored),
+    }
+
+
+def told_of(task: PredictJob) -> tuple[str, ...]:
+    """Which model answers, why, and what its point promises, in sentences."""
+    model = task.provenance.get("model")
+    plain = () if model else ("answers come from the specialist",)
+    return (*plain, *task.told)
+
+
+def _drawn(task: PredictJob, answer: Any, picture: Image.Image) -> Image.Image | None:
+    return None if task.draw is None else task.draw(picture, answer)
 
 
 def _one_input(task: PredictJob) -> Path:

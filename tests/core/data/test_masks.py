@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from moekit import DataError
+from moekit.data.class_masks import read_classes
 from moekit.data.images import read_mask
 from moekit.testing import refused
 
@@ -79,3 +80,27 @@ def test_a_truncated_mask_and_a_jpeg_are_refused(tmp_path, drawn):
         read_mask(path, SHAPE)
     with refused("image/jpeg-mask"):
         read_mask(save(tmp_path / "m.jpg", drawn.astype(np.uint8) * 255), SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "is_lossy"),
+    [
+        ("m.webp", {"quality": 80}, True),
+        ("m.webp", {"quality": 80, "exif": b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0"}, True),
+        ("m.webp", {"lossless": True}, False),
+        ("m.tif", {"compression": "jpeg"}, True),
+        ("m.tif", {"compression": "tiff_lzw"}, False),
+        ("m.tif", {"compression": "tiff_deflate"}, False),
+    ],
+)
+@pytest.mark.parametrize("read", [read_mask, read_classes])
+def test_masks_compressed_with_loss_are_refused_by_both_readers(
+    tmp_path, drawn, name, options, is_lossy, read
+):
+    path = tmp_path / name
+    Image.fromarray(drawn.astype(np.uint8) * 255).convert("RGB").save(path, **options)
+    if is_lossy:
+        with refused("image/lossy-mask"):
+            read(path, SHAPE)
+    else:
+        assert np.array_equal(read(path, SHAPE) > 0, drawn)

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from moekit.data.images import read_image, read_remarked
+from moekit.data.images import read_frames, read_image, read_mask, read_remarked, read_size
 from moekit.data.remarks import RemarkTally
 from moekit.data.samples import Sample
 from moekit.data.scan import remarks_on
+from moekit.data.sizes import header_size
+from moekit.testing import refused
 
 GREY = np.random.default_rng(0).integers(0, 256, (24, 32), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -39,6 +41,12 @@ def png_of_16_bits(path, values, colour):
         content += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", check)
     path.write_bytes(content)
     return path
+
+
+def exif(orientation):
+    block = Image.Exif()
+    block[0x0112] = orientation
+    return block
 
 
 def save(path, image, **options):
@@ -83,7 +91,8 @@ def test_a_gif_that_is_cut_off_is_refused_by_name(tmp_path):
 )
 def test_few_bits_in_many_are_told_with_the_levels_that_are_left(tmp_path, make, share):
     path = make(tmp_path)
-    assert kinds(path)["range"] == pytest.approx(share, rel=0.03)
+    (kind,) = {"range", "deep"} & set(kinds(path))
+    assert kinds(path)[kind] == pytest.approx(share, rel=0.03)
     levels = len(np.unique(np.asarray(read_image(path))[..., 0]))
     assert levels <= 17
     told = " ".join(sentences(path))
@@ -159,3 +168,75 @@ def test_the_case_of_few_bits_is_told_with_each_kind_of_file(shared):
     told = sentences(*paths)
     assert any("5.9% of full scale" in sentence for sentence in told)
     assert sentences(folder / "reference_8bit.png") == ()
+    reference = np.asarray(read_image(folder / "reference_8bit.png")).astype(int)
+    for bits, name in ((12, "12bit_in_16.png"), (8, "8bit_in_16.png"), (8, "8bit_in_int32.tif")):
+        assert f"--bits {bits} " in " ".join(sentences(folder / name))
+        (read,) = read_frames(folder / name, 1, bits=bits)
+        assert np.abs(np.asarray(read) - reference).max() <= 1
+
+
+def test_numbers_of_stated_bits_are_scaled_by_them_and_that_is_told(tmp_path):
+    dark = save(tmp_path / "dark.png", GREY.astype(np.uint16) * 16)
+    (told,) = sentences(dark)
+    assert "hold numbers of 12 bits, adapt with --bits 12 " in told
+    (image,), remarks = read_remarked(dark, 1, bits=12)
+    assert np.abs(np.asarray(image)[..., 0].astype(int) - GREY).max() <= 1
+    tally = RemarkTally()
+    tally.add("dark.png", remarks)
+    (told,) = tally.sentences()
+    assert "1 picture of more than 8 bits is read as numbers of 12 bits" in told
+    eight = save(tmp_path / "eight.png", GREY)
+    assert np.array_equal(np.asarray(read_frames(eight, 1, bits=12)[0])[..., 0], GREY)
+
+
+def test_a_number_of_more_bits_than_stated_is_refused_with_the_option_that_does(tmp_path):
+    path = save(tmp_path / "a.png", GREY.astype(np.uint16) * 200)
+    with refused("image/over-bits", match="at most 4095") as caught:
+        read_frames(path, 1, bits=12)
+    assert "--bits 16" in caught.value.fix
+    deep = png_of_16_bits(tmp_path / "deep.png", COLOUR.astype(int) * 16, 2)
+    with refused("image/deep-colours"):
+        read_frames(deep, 1, bits=12)
+
+
+def test_a_file_that_says_its_own_bits_goes_by_them(tmp_path):
+    rows = (GREY.astype(np.uint16) * 16).astype(">u2").tobytes()
+    path = tmp_path / "a.pgm"
+    path.write_bytes(b"P5 32 24 4080\n" + rows)
+    (image,) = read_frames(path, 1, bits=12)
+    assert np.abs(np.asarray(image)[..., 0].astype(int) - GREY).max() <= 1
+    assert "bits" not in {remark.kind for remark in read_remarked(path, 1, bits=12)[1]}
+
+
+def test_a_command_without_the_option_does_not_advise_it(tmp_path):
+    tally = RemarkTally(option="")
+    path = save(tmp_path / "dark.png", GREY.astype(np.uint16) * 16)
+    tally.add("dark.png", read_remarked(path, 1)[1])
+    assert "--bits" not in " ".join(tally.sentences())
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif", "webp", "png"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_picture_that_its_exif_block_turns_is_told(tmp_path, suffix, orientation):
+    path = save(tmp_path / f"a.{suffix}", COLOUR, exif=exif(orientation))
+    assert set(kinds(path)) == {"turned"}
+    (told,) = sentences(path)
+    assert told.startswith("1 picture turned or mirrored as the EXIF orientation says")
+    assert remarks_on([Sample(id=path.name, path=path, label=0)]) == (told,)
+    size = (32, 24) if orientation == 6 else (24, 32)
+    assert (read_size(path), header_size(path)) == (size, size)
+    assert np.asarray(read_image(path)).shape[:2] == size
+
+
+def test_masks_are_turned_by_their_own_exif_block_only(tmp_path):
+    photo = save(tmp_path / "a.jpg", COLOUR, exif=exif(6))
+    drawn = (np.arange(24 * 32).reshape(24, 32) < 100).astype(np.uint8)
+    size = read_size(photo)
+    upright = save(tmp_path / "upright.png", np.rot90(drawn, -1).copy())
+    turned = save(tmp_path / "turned.png", drawn, exif=exif(6))
+    assert np.array_equal(read_mask(upright, size), np.rot90(drawn, -1) > 0)
+    assert np.array_equal(read_mask(turned, size), np.rot90(drawn, -1) > 0)
+    stored = save(tmp_path / "stored.png", drawn)
+    with refused("image/mask-size", match="rows and columns are exchanged") as caught:
+        read_mask(stored, size)
+    assert "EXIF" in caught.value.fix

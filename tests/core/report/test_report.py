@@ -124,6 +124,18 @@ def test_a_report_holds_every_section(tmp_path):
     assert page.count("data:image/jpeg;base64,") == 2
 
 
+def test_tallies_of_before_there_were_hashes_are_told_once_as_not_verified(tmp_path, caplog):
+    run = write_run(tmp_path / "run")
+    page = render_report(run).read_text(encoding="utf-8")
+    assert page.count("recorded before checksums and are not verified") == 1
+    assert caplog.text.count("recorded before checksums") == 1
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps({**result, "files": {}}))
+    caplog.clear()
+    assert "before checksums" not in render_report(run).read_text(encoding="utf-8")
+    assert caplog.text == ""
+
+
 def test_text_of_files_is_shown_and_never_run(tmp_path):
     page = render_report(write_run(tmp_path / "run", text=HOSTILE)).read_text(encoding="utf-8")
     assert "<script" not in page

@@ -159,7 +159,7 @@ def alone(kit, pictures):
 
 
 def together(kits, pictures):
-    found = answer_together(kits, lambda frames: pictures, batch_size=2)
+    found = answer_together(kits, lambda frames, bits: pictures, batch_size=2)
     return found, {name: [plain(one) for one in answers] for name, answers in found.items()}
 
 

@@ -1,5 +1,6 @@
 """What was guessed of the data is in the record of the run, told at the start, and in results."""
 
+import dataclasses
 import json
 import shutil
 
@@ -16,6 +17,8 @@ from moekit.prediction.inputs import collect_inputs
 from moekit.prediction.predict import notes_on, predict
 from moekit.runs.run import Run
 from moekit.runtime.answerer import Answerer
+from moekit.runtime.load import preprocess_of
+from moekit.testing import refused
 from moekit.testing.reference import QUICK, REFERENCE_KIT, add_reference, small_backbone
 from moekit.training.adapt import AdaptJob, adapt
 from moekit.training.recover.pictures import split_pictures
@@ -70,6 +73,39 @@ def test_the_run_the_result_and_the_answers_say_what_was_guessed(
         job, backbone=small_backbone(), registry=registry, on_progress=lambda *_: None
     )
     assert any("of full scale" in note for note in result["notes"])
+
+
+def test_a_run_keeps_the_bits_of_its_data_and_all_that_answers_reads_by_them(
+    dark_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("moekit.training.adapt.cache_folder", lambda: tmp_path / "cache")
+    registry, run = add_reference(Registry()), Run(tmp_path / "run")
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    fabric.launch()
+    job = AdaptJob(
+        kit=REFERENCE_KIT,
+        dataset=load_folder(dark_folder, 0),
+        run=run,
+        seed=0,
+        recipe=Recipe.model_validate({**QUICK, "bits": 12}),
+    )
+    how = {
+        "backbone": small_backbone(),
+        "registry": registry,
+        "fabric": fabric,
+        "on_progress": lambda *_: None,
+        "on_epoch": lambda *_: None,
+    }
+    record = adapt(job, **how)
+    assert record["request"]["recipe"]["bits"] == 12
+    assert any("read as numbers of 12 bits" in note for note in record["notes"])
+    assert not any("of full scale" in note for note in record["notes"])
+    assert preprocess_of(Run(run.folder), how["backbone"]).bits == 12
+    for bits in (None, 11):
+        recipe = job.recipe.model_copy(update={"bits": bits})
+        other = dataclasses.replace(job, run=Run(tmp_path / "other"), start=run, recipe=recipe)
+        with refused("usage/other-run", match="--bits"):
+            adapt(other, **how)
 
 
 def test_the_rows_of_predict_keep_what_was_guessed_and_a_second_call_tells_it_too(

@@ -100,8 +100,12 @@ def test_each_frame_has_a_name_of_its_own():
         for height, width in ((224, 224), (224, 112), (112, 224), (112, 112))
         for fit in ("squash", "letterbox")
     ]
-    reads = [Preprocess(frame=frame, mean=MEAN, std=STD) for frame in frames]
-    assert len({plan_of(preprocess=read).name for read in reads}) == len(frames)
+    reads = [
+        Preprocess(frame=frame, mean=MEAN, std=STD, bits=bits)
+        for frame in frames
+        for bits in (None, 12)
+    ]
+    assert len({plan_of(preprocess=read).name for read in reads}) == 2 * len(frames)
 
 
 def test_a_plan_is_for_a_size_or_for_a_frame(tiny_backbone):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,7 +34,9 @@ def read_table(table: Path) -> Dataset:
     not leave it. How lines may look is said in `moekit.builtin.loaders.rows`. If a file classes.txt
     lies next to the table, it gives the classes and their order.
 
-    An image that is not there, and a mask that cannot be used, are left out by name.
+    An image that is not there is left out by name. A mask that is not there is named too; its image
+    keeps the path, so that whatever looks at masks leaves the image out and nobody takes it for one
+    without a mark.
 
     Args:
         table: The CSV file, UTF-8.
@@ -79,7 +80,6 @@ def read_table(table: Path) -> Dataset:
         if sample.mask is not None and (reason := _fault_of(sample.mask, near)) is not None:
             named_as = f"{MASK_OF}{sample.id}"
             skipped.append(Skipped(id=named_as, reason=f"{row['mask']}: {reason}"))
-            sample = dataclasses.replace(sample, mask=None)
         samples[sample.id] = sample
     if not samples:
         raise DataError(
@@ -118,7 +118,7 @@ def _notes(
     if lost:
         notes.append(
             f"{len(lost)} masks that the table names cannot be used, such as the {lost[0].id} "
-            f"({lost[0].reason}); their images count as images without a mask"
+            f"({lost[0].reason}); their images are in no figure that needs masks"
         )
     return tuple(notes)
 

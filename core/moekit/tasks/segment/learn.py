@@ -139,7 +139,11 @@ def check(dataset: Dataset) -> None:
     _check_tables(dataset)
     for split in ("train", "val"):
         samples = [sample for sample in dataset.samples if sample.split == split]
-        missing = [sample.id for sample in samples if not has_truth(sample)]
+        missing = [
+            sample.id
+            for sample in samples
+            if not has_truth(sample) or (sample.mask is not None and not sample.mask.is_file())
+        ]
         if missing:
             raise DataError(
                 f"{len(missing)} of {len(samples)} images of the split {split!r} have no mask, "

@@ -80,7 +80,7 @@ def split_pictures(
     order = np.random.default_rng(seed).permutation(len(files))[:limit]
     good = []
     left_out = list(survey.skipped)
-    remarks = RemarkTally()
+    remarks = RemarkTally(option="")
     for done, index in enumerate(order, start=1):
         name = relative_id(files[index], folder)
         try:

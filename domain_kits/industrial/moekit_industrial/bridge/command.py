@@ -39,6 +39,11 @@ _RULE = "tail=0.02"
     help="Side of the square input, in pixels.",
 )
 @click.option(
+    "--bits",
+    type=click.IntRange(8, 16),
+    help="Bits of the numbers in files of more than 8 bits, as of `moekit adapt`.",
+)
+@click.option(
     "--max-steps", type=click.IntRange(1), help="Optimiser steps after which training ends."
 )
 @click.option(
@@ -98,6 +103,7 @@ def run_baseline(
     on_progress: Any,
     settings: tuple[str, ...] = (),
     image_size: int = 448,
+    bits: int | None = None,
     max_steps: int | None = None,
     presample: int | None = None,
     threshold_rule: str = _RULE,
@@ -131,6 +137,7 @@ def run_baseline(
             architecture=architecture,
             weights=find_weights(architecture, weights),
             image_size=image_size,
+            bits=bits,
             fitting=Fitting(
                 device=pick_device(device), max_steps=max_steps, presample=presample, seed=seed
             ),

@@ -68,6 +68,7 @@ class Baseline:
         architecture: timm's name of the backbone.
         weights: Its weights.
         image_size: Side of the square input, in pixels.
+        bits: As of `Recipe.bits`.
         fitting: How the model is fitted.
         batch_size: Images a forward pass, of fitting and of scoring.
         rule: How the operating threshold is chosen on the validation scores.
@@ -86,6 +87,7 @@ class Baseline:
     batch_size: int
     rule: str
     command: str
+    bits: int | None = None
 
 
 def evaluate_baseline(
@@ -129,7 +131,7 @@ def _evaluate(
     with offline(kind.__name__), shared_weights(job.architecture, job.weights) as built:
         model = build_model(kind, arguments, image_size=job.image_size)
         # Models that fetch or build more when they begin to train are held to the same.
-        preprocess = preprocess_of(model, job.image_size)
+        preprocess = preprocess_of(model, job.image_size, bits=job.bits)
         fitted = _good(train, preprocess, job, shuffle=job.fitting.seed)
         shown = _good(val, preprocess, job)
         fitting = fit_model(model, fitted, shown, job.fitting)
@@ -223,7 +225,7 @@ def _evaluate(
     return result
 
 
-def preprocess_of(model: nn.Module, image_size: int) -> Preprocess:
+def preprocess_of(model: nn.Module, image_size: int, *, bits: int | None = None) -> Preprocess:
     """How images are read: a square, normalised as timm says of the first backbone found.
 
     A model without a timm backbone gets the mean and standard deviation of ImageNet.
@@ -231,10 +233,11 @@ def preprocess_of(model: nn.Module, image_size: int) -> Preprocess:
     for part in model.modules():
         if isinstance(getattr(part, "pretrained_cfg", None), dict):
             config = resolve_model_data_config(part)
-            return Preprocess.square(
-                image_size, mean=tuple(config["mean"]), std=tuple(config["std"])
-            )
-    return Preprocess.square(image_size, mean=IMAGENET_DEFAULT_MEAN, std=IMAGENET_DEFAULT_STD)
+            mean, std = tuple(config["mean"]), tuple(config["std"])
+            break
+    else:
+        mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+    return Preprocess(size=image_size, mean=mean, std=std, bits=bits)
 
 
 def _split(dataset: Dataset, name: str) -> tuple[Sample, ...]:

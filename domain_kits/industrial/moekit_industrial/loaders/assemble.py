@@ -117,6 +117,8 @@ def _read_rows(product: Product) -> tuple[list[Sample], list[Skipped]]:
         chosen = choose_mask(row.masks) if row.masks else Chosen(mask=None)
         if chosen.faults:
             skipped.append(Skipped(id=MASK_OF + row.id, reason="; ".join(chosen.faults)))
+        # A good image whose mask cannot be read is none of which all pixels are known to be good.
+        lost = row.masks[0] if row.masks and row.defect == GOOD else None
         samples.append(
             Sample(
                 id=row.id,
@@ -126,7 +128,7 @@ def _read_rows(product: Product) -> tuple[list[Sample], list[Skipped]]:
                 subtype=product.name,
                 split=row.split,
                 facts=facts,
-                mask=chosen.mask,
+                mask=chosen.mask or lost,
             )
         )
     return samples, skipped

@@ -50,4 +50,6 @@ def _tell(summary: Summary) -> None:
         say(f"left out, {number}: {reason}")
     for warning, number in summary.warnings().items():
         say(f"warning, {number}: {warning}")
+    for doubt in summary.doubts:
+        say(f"warning: {doubt}")
     say(f"what each file became is in {SUMMARY} in the output folder")

@@ -16,6 +16,7 @@ from moekit.files import atomic_path
 from moekit_medical.deidentification.echoes import empty_echoes
 from moekit_medical.deidentification.files import is_index
 from moekit_medical.dicom.kinds import is_secondary_capture
+from moekit_medical.dicom.persons import Stated, person_of
 from moekit_medical.dicom.reading import describe, read
 from moekit_medical.dicom.sources import Source
 from moekit_medical.dicom.verdict import SetAsideError
@@ -28,6 +29,8 @@ State = Literal["written", "already there", "duplicate", "left out"]
 
 _NAME_DIGITS = 32
 _CHUNK = 2**20
+_LATEST = 50
+"""Files of one series lie together, so that what they say is among the latest."""
 _OFTEN_ANNOTATED = frozenset(("DOC", "ES", "GM", "IVUS", "OT", "SC", "SM", "US", "XC"))
 
 UNSTATED = "does not say whether it has burned-in annotation"
@@ -69,7 +72,9 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
-def make_copy(source: Source, out: Path, *, salt: bytes, seen: set[str]) -> Outcome:
+def make_copy(
+    source: Source, out: Path, *, salt: bytes, seen: set[str], stated: list[Stated]
+) -> Outcome:
     """De-identifies one file; call it inside `quiet`.
 
     The copy lies at STUDY/SERIES/FILE.dcm, all of them salted hashes, the last one of the file's
@@ -80,6 +85,7 @@ def make_copy(source: Source, out: Path, *, salt: bytes, seen: set[str]) -> Outc
         out: The output folder.
         salt: Secret of the call.
         seen: Copies of this call so far; the new one is added.
+        stated: What the files of this call say of whom they show; what is new is added.
 
     Raises:
         StorageError: The copy cannot be written.
@@ -88,6 +94,13 @@ def make_copy(source: Source, out: Path, *, salt: bytes, seen: set[str]) -> Outc
         header = read(source, pixels=False)
         _check(header)
         copy = _place(header, source, salt)
+        person = Stated(
+            series=token(str(header.get("SeriesInstanceUID") or ""), salt=salt),
+            shared={"PatientID": str(header.get("PatientID") or "").strip()},
+            person=person_of(header),
+        )
+        if person not in stated[-_LATEST:]:
+            stated.append(person)
         warnings = _warnings(header)
         if copy in seen:
             return Outcome(file=source.token, state="duplicate", copy=copy)

@@ -12,6 +12,7 @@ from moekit import DataError, StorageError, UsageError
 from moekit.files import read_json, write_json
 from moekit_medical.deidentification.copies import Outcome, State, make_copy
 from moekit_medical.deidentification.files import find_files
+from moekit_medical.dicom.persons import Stated, find_doubts
 from moekit_medical.dicom.reading import quiet
 from moekit_medical.dicom.sources import Archives
 from moekit_medical.privacy import token
@@ -25,6 +26,7 @@ NOT_DONE = (
     "Nothing but DICOM files is copied.",
 )
 _WHAT = "de-identified"
+_ONE_ID = "their copies share one new PatientID"
 _FINGERPRINT = "fingerprint of the salt"
 
 
@@ -36,11 +38,14 @@ class Summary:
         outcomes: Of every file found, in the order of their paths.
         salt: Tells whether two summaries were made with the same salt, and nothing about it.
         is_finished: Whether the call came to its end.
+        doubts: Series of two persons under one PatientID, whose copies share one new id; by the
+            names of their folders.
     """
 
     outcomes: tuple[Outcome, ...]
     salt: str
     is_finished: bool
+    doubts: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:
         """How many files were found and what they became."""
@@ -70,6 +75,7 @@ class Summary:
             "counts": self.counts(),
             "left_out": self.reasons(),
             "warnings": self.warnings(),
+            "doubts": list(self.doubts),
             "files": [dataclasses.asdict(outcome) for outcome in self.outcomes],
         }
 
@@ -113,12 +119,18 @@ def deidentify_files(
             ]
             _write(out, Summary(outcomes=(), salt=fingerprint, is_finished=False))
             seen: set[str] = set()
+            stated: list[Stated] = []
             for number, source in enumerate(sources, 1):
-                outcomes.append(make_copy(source, out, salt=salt, seen=seen))
+                outcomes.append(make_copy(source, out, salt=salt, seen=seen, stated=stated))
                 on_progress(_WHAT, number, len(sources))
     finally:
         archives.close()
-    summary = Summary(outcomes=tuple(outcomes), salt=fingerprint, is_finished=True)
+    summary = Summary(
+        outcomes=tuple(outcomes),
+        salt=fingerprint,
+        is_finished=True,
+        doubts=tuple(f"{doubt.in_words()}; {_ONE_ID}" for doubt in find_doubts(stated)),
+    )
     _write(out, summary)
     if not seen:
         raise DataError(

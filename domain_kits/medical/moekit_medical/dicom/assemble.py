@@ -12,6 +12,7 @@ import numpy as np
 from moekit_medical.dicom.consistency import check_acquisitions, check_values, words_of_loss
 from moekit_medical.dicom.geometry import Plan, copies, nearest_places, plan_grid
 from moekit_medical.dicom.grouping import by_series, check_part, check_series, split_series
+from moekit_medical.dicom.persons import Stated, find_doubts
 from moekit_medical.dicom.pixels import hounsfield, resample
 from moekit_medical.dicom.reading import describe, quiet, read
 from moekit_medical.dicom.slices import Slice, slices_of
@@ -55,6 +56,14 @@ def assemble(
         run = _Run(salt=salt, total=2 * len(sources), progress=progress)
         run.ignored.extend(unseen)
         slices = [one for source in sources for one in run.examine(source)]
+        doubts = find_doubts(
+            Stated(
+                series=token(one.series_uid, salt=salt),
+                shared={"PatientID": one.patient, "StudyInstanceUID": one.study_uid},
+                person=one.person,
+            )
+            for one in slices
+        )
         for series in by_series(slices):
             run.take_series(series)
     return Assembly(
@@ -62,6 +71,7 @@ def assemble(
         refused=tuple(run.refused),
         ignored=tuple(sorted(run.ignored, key=lambda one: one.file)),
         used=tuple(run.used),
+        doubts=doubts,
     )
 
 

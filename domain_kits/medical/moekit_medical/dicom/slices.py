@@ -19,6 +19,7 @@ from pydicom.uid import (
 )
 
 from moekit_medical.dicom.kinds import is_secondary_capture, loss, why_no_slice
+from moekit_medical.dicom.persons import person_of
 from moekit_medical.dicom.sources import Source
 from moekit_medical.dicom.subject import slice_facts
 from moekit_medical.dicom.verdict import SetAsideError
@@ -35,7 +36,6 @@ ACQUISITION = (
 )
 """What sets the acquisitions, phases and reconstructions of one series apart."""
 
-_PERSON = ("PatientName", "PatientBirthDate", "PatientSex")
 _ENHANCED = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 _CT = (CTImageStorage, *_ENHANCED)
 _COMPANIONS = (SegmentationStorage, RTDoseStorage, ParametricMapStorage)
@@ -115,7 +115,7 @@ def slices_of(dataset: FileDataset, source: Source) -> tuple[Slice, ...]:
         series_uid=_text(dataset, "SeriesInstanceUID"),
         study_uid=_text(dataset, "StudyInstanceUID"),
         patient=_text(dataset, "PatientID"),
-        person=_person(dataset),
+        person=person_of(dataset),
         frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID") or None,
     )
     if not first.series_uid or not first.sop_uid:
@@ -215,13 +215,6 @@ def _describe(first: Slice, groups: Sequence[Dataset], *, frame: int = 0) -> Sli
         loss=_loss(groups[-1]),
         facts=slice_facts(holder),
     )
-
-
-def _person(dataset: Dataset) -> dict[str, str]:
-    """Letters and digits of what says who it is, in lower case; only what is stated."""
-    stated = {keyword: _text(dataset, keyword).casefold() for keyword in _PERSON}
-    plain = {keyword: "".join(filter(str.isalnum, text)) for keyword, text in stated.items()}
-    return {keyword: text for keyword, text in plain.items() if text}
 
 
 def _loss(dataset: Dataset) -> str:

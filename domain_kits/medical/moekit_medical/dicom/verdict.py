@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from moekit_medical.dicom.persons import Doubt
 from moekit_medical.volume import Volume
 
 
@@ -48,12 +49,14 @@ class Assembly:
         refused: Sorted by series.
         ignored: Sorted by file.
         used: For each volume the tokens of the files it was made from, sorted.
+        doubts: Series that share a PatientID or a study and differ in whom they show.
     """
 
     volumes: tuple[Volume, ...]
     refused: tuple[Refusal, ...]
     ignored: tuple[Ignored, ...]
     used: tuple[tuple[str, ...], ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def verdicts(self) -> dict[str, int]:

@@ -1,38 +1,54 @@
-"""The slice of a finding as a picture, with a ring around the place.
+"""The surroundings of a finding, enlarged, with a ring around the place and what speaks for it.
 
-The picture shows pixels and the ring only: nothing of it comes from an attribute of the series.
-What is burned into the pixels themselves stays visible.
+The picture shows pixels, the ring, the model's evidence, a scale bar and the window: nothing of it
+comes from an attribute of the series. What is burned into the pixels themselves stays visible.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
+from collections.abc import Callable
 
-import numpy as np
-from PIL import Image, ImageDraw, PngImagePlugin
+from PIL import Image, ImageDraw
 
 from moekit import DataError
-from moekit.files import atomic_path
-from moekit_medical.findings.record import DISCLAIMER, Finding
+from moekit_medical.findings.record import Finding
+from moekit_medical.findings.zoom import Field, with_scale
 from moekit_medical.volume import Volume
 
-LUNG_WINDOW = (-1000.0, 400.0)
 _RING = (255, 64, 64)
-_MARGIN = 2.0
+_MARGIN = 3.0
 
 
-def draw_overlay(volume: Volume, finding: Finding) -> Image.Image:
-    """Draws the slice nearest to a finding in the lung window, and a ring around the finding.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a model has to show for the score of one finding.
 
-    The ring has the finding's diameter and 2 pixels of room; where pixels are not square it is an
-    ellipse.
+    Attributes:
+        paint: Draws it over a picture of what the model saw, of any size; None for nothing.
+        side_mm: Side of the square that the model saw.
+        before_mm: From its left and upper edge to the finding.
+    """
+
+    paint: Callable[[Image.Image], Image.Image | None]
+    side_mm: float
+    before_mm: float
+
+
+def draw_overlay(
+    volume: Volume, finding: Finding, *, evidence: Evidence | None = None
+) -> Image.Image:
+    """Draws a finding's surroundings on the slice nearest to it.
 
     Args:
         volume: (D, H, W).
-        finding: Its centre lies in the volume.
+        finding: Its centre lies in the volume, by `centre_index`.
+        evidence: Drawn where the model looked, below the ring; None for none.
 
     Returns:
-        An RGB image of W x H pixels: -1000 HU and less is black, 400 HU and more is white.
+        An RGB image: a square part of the slice, at least 60 mm wide, with a strip below it that
+        holds a scale bar and the window. -1000 HU and less is black, 400 HU and more is white. The
+        ring has the finding's diameter and 3 pixels of room.
 
     Raises:
         DataError: The centre lies outside the volume.
@@ -47,33 +63,23 @@ def draw_overlay(volume: Volume, finding: Finding) -> Image.Image:
             fix="draw a finding on the volume that it was found in",
             code="data/outside-volume",
         )
-    image = Image.fromarray(_window(volume.hu_DHW[nearest[0]])).convert("RGB")
     _, spacing_h, spacing_w = volume.spacing_mm
-    half_h = finding.size_mm / 2 / spacing_h + _MARGIN
-    half_w = finding.size_mm / 2 / spacing_w + _MARGIN
-    ImageDraw.Draw(image).ellipse((w - half_w, h - half_h, w + half_w, h + half_h), outline=_RING)
-    return image
+    field = Field.around(h, w, (spacing_h, spacing_w), size_mm=finding.size_mm)
+    picture = field.picture(volume.hu_DHW[nearest[0]])
+    if evidence is not None:
+        _paint(picture, field, evidence)
+    middle = picture.width / 2
+    radius = finding.size_mm / 2 / field.pixel_mm + _MARGIN
+    corners = (middle - radius, middle - radius, middle + radius, middle + radius)
+    ImageDraw.Draw(picture).ellipse(corners, outline=_RING, width=2)
+    return with_scale(picture, field)
 
 
-def write_overlay(path: Path, volume: Volume, finding: Finding) -> None:
-    """Writes the picture of `draw_overlay` as PNG, atomically; the same bytes each time.
-
-    The disclaimer is in the file as a text chunk.
-
-    Raises:
-        DataError: The centre lies outside the volume.
-        StorageError: The file cannot be written.
-    """
-    image = draw_overlay(volume, finding)
-    notes = PngImagePlugin.PngInfo()
-    notes.add_text("Disclaimer", DISCLAIMER)
-    with atomic_path(path) as temporary:
-        image.save(temporary, format="PNG", compress_level=6, pnginfo=notes)
-
-
-def _window(hu_HW: np.ndarray) -> np.ndarray:
-    """(H, W) uint8 of the lung window."""
-    low, high = LUNG_WINDOW
-    share_HW = (np.nan_to_num(hu_HW, nan=low) - low) / (high - low)
-    window_HW: np.ndarray = (np.clip(share_HW, 0, 1) * 255).round().astype(np.uint8)
-    return window_HW
+def _paint(picture: Image.Image, field: Field, evidence: Evidence) -> None:
+    """Draws evidence over the part of a picture that the model saw."""
+    first = round(picture.width / 2 - evidence.before_mm / field.pixel_mm)
+    side = round(evidence.side_mm / field.pixel_mm)
+    seen = picture.crop((first, first, first + side, first + side))
+    painted = evidence.paint(seen)
+    if painted is not None:
+        picture.paste(painted.resize(seen.size), (first, first))

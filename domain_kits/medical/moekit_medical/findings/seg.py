@@ -1,4 +1,4 @@
-"""A mask as a DICOM Segmentation (PS3.3 A.51), binary, one segment. Research use only.
+"""Findings as a DICOM Segmentation (PS3.3 A.51), binary, a segment each. Research use only.
 
 Made with highdicom (Bridge et al. 2022, Journal of Digital Imaging 35:1719-1737). The same mask on
 the same slices makes the same bytes: UIDs follow from content, and date and time are those of the
@@ -9,7 +9,8 @@ Shapes: D slices, H rows, W columns, F frames.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,19 +24,73 @@ from pydicom.uid import SegmentationStorage
 from moekit import DataError
 from moekit_medical.findings.identifiers import derive_uid
 from moekit_medical.findings.quiet import explained
+from moekit_medical.findings.record import Finding
 from moekit_medical.findings.sources import (
     MANUFACTURER,
     NOT_CLINICAL,
     SERIES_NUMBERS,
     VERSION,
+    Sources,
     make_repeatable,
     match_sources,
 )
+from moekit_medical.findings.tracking import tracking_id, tracking_uid
 from moekit_medical.volume import Volume
 
 Kind = Literal["lesion", "nodule"]
 KINDS = {"lesion": codes.SCT.Lesion, "nodule": codes.SCT.Nodule}
+MOST_SEGMENTS = 100
+"""Segments of one Segmentation; the last one holds the rest where there are more findings."""
 _TOLERANCE = 0.01
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Segment:
+    """One finding, or the rest of them, in a Segmentation.
+
+    Attributes:
+        first: Least number that its voxels have in the mask.
+        last: Greatest one; as `first` if it is one finding.
+        label: What readers see, 64 characters at most.
+        finding: What was found there; it has the tracking UID that a report gives it. None for what
+            is no `Finding`, whose UID follows from the mask.
+    """
+
+    first: int
+    last: int
+    label: str
+    finding: Finding | None = None
+
+    def tracking(self, kind: Kind) -> str:
+        """The tracking identifier."""
+        if self.first == self.last:
+            return tracking_id(self.first, kind)
+        return f"{kind} {self.first} to {self.last}"
+
+
+def segments_of(
+    numbers: Iterable[int], kind: Kind, *, findings: Sequence[Finding] = ()
+) -> tuple[Segment, ...]:
+    """A segment for each number that a mask holds; from `MOST_SEGMENTS` on the last holds the rest.
+
+    Args:
+        numbers: In rising order, from 1.
+        kind: What each is.
+        findings: The finding of each number, from 1; none if they are no findings.
+    """
+    listed = list(numbers)
+    single = listed if len(listed) <= MOST_SEGMENTS else listed[: MOST_SEGMENTS - 1]
+    segments = []
+    for number in single:
+        finding = findings[number - 1] if findings else None
+        score = "" if finding is None else f", score {finding.score:.3f}"
+        label = f"{kind} {number}{score} (research)"
+        segments.append(Segment(first=number, last=number, label=label, finding=finding))
+    if len(single) < len(listed):
+        rest = listed[len(single) :]
+        label = f"{kind} {rest[0]} to {rest[-1]} (research)"
+        segments.append(Segment(first=rest[0], last=rest[-1], label=label))
+    return tuple(segments)
 
 
 def build_segmentation(
@@ -44,6 +99,7 @@ def build_segmentation(
     sources: Sequence[pydicom.Dataset | Path],
     *,
     kind: Kind = "lesion",
+    segments: Sequence[Segment] = (),
     stand_ins: Sequence[pydicom.Dataset | Path] | None = None,
 ) -> highdicom.seg.Segmentation:
     """Makes a Segmentation on the volume's grid, which a resampled volume need not share with CT.
@@ -52,32 +108,43 @@ def build_segmentation(
     `deidentify`.
 
     Args:
-        mask_DHW: (D, H, W) bool. Empty slices are left out unless all are empty.
+        mask_DHW: (D, H, W) bool, or unsigned numbers of findings, 0 for none. Empty slices are left
+            out unless all are empty.
         volume: What the mask was found in.
         sources: The slices of the volume's series, as data sets or files, in any order.
-        kind: What the segment is, coded in SNOMED CT.
+        kind: What a segment is, coded in SNOMED CT.
+        segments: What the numbers of the mask are; one for all where there is none. Segments are
+            numbered from 1 in this order.
         stand_ins: For each source, in the same order, what is referred to in its place.
 
     Raises:
         DataError: The mask does not fit the volume, or the slices cannot be used.
     """
-    if mask_DHW.shape != volume.hu_DHW.shape or mask_DHW.dtype != np.bool_:
+    if mask_DHW.shape != volume.hu_DHW.shape or mask_DHW.dtype.kind not in "bu":
         raise DataError(
-            "the mask is not of bool or not of the volume's shape",
+            "the mask is not of bool or of unsigned numbers, or not of the volume's shape",
             whose="a segmentation",
-            fix="give a boolean mask with one value for each voxel",
+            fix="give a mask with one value for each voxel",
             code="data/array-shape",
         )
+    if not segments:
+        highest = max(int(mask_DHW.max(initial=0)), 1)
+        segments = (Segment(first=1, last=highest, label=f"{kind} candidates (research)"),)
     matched = match_sources(volume, sources, stand_ins)
-    of_mask = _content(mask_DHW, volume)
-    content: tuple[str | bytes, ...] = (*matched.key(), kind, VERSION, *of_mask)
+    number_DHW = _numbered(mask_DHW, segments)
+    of_mask = _content(number_DHW, volume)
+    labels = (segment.label for segment in segments)
+    content: tuple[str | bytes, ...] = (*matched.key(), kind, VERSION, *labels, *of_mask)
     with explained("a Segmentation"):
         segmentation = highdicom.seg.Segmentation(
             source_images=matched.slices,
-            pixel_array=mask_DHW,
+            pixel_array=number_DHW,
             **_grid(volume),
             segmentation_type="BINARY",
-            segment_descriptions=[_describe(kind)],
+            segment_descriptions=[
+                _describe(number, segment, kind, _uid(segment, matched, kind, content))
+                for number, segment in enumerate(segments, 1)
+            ],
             series_instance_uid=derive_uid("seg series", *content),
             series_number=SERIES_NUMBERS["SEG"],
             sop_instance_uid=derive_uid("seg instance", *content),
@@ -97,7 +164,7 @@ def build_segmentation(
 
 
 def read_segmentation(source: pydicom.Dataset | Path, volume: Volume) -> np.ndarray:
-    """Reads a binary Segmentation of one segment onto the grid of a volume.
+    """Reads a binary Segmentation onto the grid of a volume.
 
     Frames are placed by their position in the patient. Slices without a frame are empty.
 
@@ -106,7 +173,8 @@ def read_segmentation(source: pydicom.Dataset | Path, volume: Volume) -> np.ndar
         volume: Of the grid on which the Segmentation was made.
 
     Returns:
-        (D, H, W) bool.
+        (D, H, W) uint16: the number of the segment, 0 for none. Where several overlap it is the
+        greatest.
 
     Raises:
         DataError: It is no such Segmentation, or lies on another grid.
@@ -123,21 +191,41 @@ def _place_frames(dataset: pydicom.Dataset, volume: Volume) -> np.ndarray:
     if not same_size or not _same_plane(groups, volume):
         raise _other_grid()
     frames_FHW = dataset.pixel_array.reshape(-1, rows, columns).astype(bool)
-    mask_DHW = np.zeros(volume.hu_DHW.shape, dtype=bool)
+    number_DHW = np.zeros(volume.hu_DHW.shape, dtype=np.uint16)
     for frame_HW, group in zip(frames_FHW, dataset.PerFrameFunctionalGroupsSequence, strict=True):
         position = group.PlanePositionSequence[0].ImagePositionPatient
         index_3 = volume.to_index(np.array([position], dtype=np.float64))[0]
         d = round(float(index_3[0]))
-        if np.abs(index_3 - (d, 0, 0)).max() > _TOLERANCE or not 0 <= d < len(mask_DHW):
+        if np.abs(index_3 - (d, 0, 0)).max() > _TOLERANCE or not 0 <= d < len(number_DHW):
             raise _other_grid()
-        mask_DHW[d] = frame_HW
-    return mask_DHW
+        # Where there is one segment, its number may stand with what all frames share.
+        holder = group if "SegmentIdentificationSequence" in group else groups
+        number = int(holder.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        number_DHW[d] = np.maximum(number_DHW[d], frame_HW * np.uint16(number))
+    return number_DHW
 
 
-def _content(mask_DHW: np.ndarray, volume: Volume) -> tuple[bytes, ...]:
-    shape = np.array(mask_DHW.shape, dtype="<i8")
+def _numbered(mask_DHW: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
+    """(D, H, W) the number of the segment of each voxel, from 1; 0 for none."""
+    dtype = np.uint8 if len(segments) < 256 else np.uint16
+    highest = max(int(mask_DHW.max(initial=0)), max(segment.last for segment in segments))
+    number_of = np.zeros(highest + 1, dtype=dtype)
+    for number, segment in enumerate(segments, 1):
+        number_of[segment.first : segment.last + 1] = number
+    numbered: np.ndarray = number_of[mask_DHW.astype(np.uint16)]
+    return numbered
+
+
+def _content(number_DHW: np.ndarray, volume: Volume) -> tuple[bytes, ...]:
+    shape = np.array(number_DHW.shape, dtype="<i8")
     grid = np.ascontiguousarray(volume.affine, dtype="<f8")
-    return shape.tobytes(), grid.tobytes(), np.packbits(mask_DHW).tobytes()
+    return shape.tobytes(), grid.tobytes(), number_DHW.astype("<u2").tobytes()
+
+
+def _uid(segment: Segment, sources: Sources, kind: Kind, content: Sequence[str | bytes]) -> str:
+    if segment.finding is not None:
+        return tracking_uid(segment.finding, segment.first, sources, kind=kind)
+    return derive_uid("segment", segment.tracking(kind), *content)
 
 
 def _grid(volume: Volume) -> dict[str, Any]:
@@ -166,10 +254,14 @@ def _grid(volume: Volume) -> dict[str, Any]:
     }
 
 
-def _describe(kind: Kind) -> highdicom.seg.SegmentDescription:
+def _describe(
+    number: int, segment: Segment, kind: Kind, uid: str
+) -> highdicom.seg.SegmentDescription:
     return highdicom.seg.SegmentDescription(
-        segment_number=1,
-        segment_label=f"{kind} candidates (research)",
+        segment_number=number,
+        segment_label=segment.label,
+        tracking_id=segment.tracking(kind),
+        tracking_uid=uid,
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
         segmented_property_type=KINDS[kind],
         algorithm_type="AUTOMATIC",
@@ -186,9 +278,8 @@ def _read(source: pydicom.Dataset | Path) -> pydicom.Dataset:
         dataset = pydicom.dcmread(source) if isinstance(source, Path) else source
     except (OSError, InvalidDicomError):
         raise _no_segmentation() from None
-    segments = dataset.get("SegmentSequence", [])
     binary = dataset.get("SegmentationType") == "BINARY"
-    if dataset.get("SOPClassUID") != SegmentationStorage or not binary or len(segments) != 1:
+    if dataset.get("SOPClassUID") != SegmentationStorage or not binary:
         raise _no_segmentation()
     return dataset
 
@@ -205,7 +296,7 @@ def _same_plane(groups: pydicom.Dataset, volume: Volume) -> bool:
 
 def _no_segmentation() -> DataError:
     return DataError(
-        "this is not a readable binary Segmentation of one segment",
+        "this is not a readable binary Segmentation",
         whose="a DICOM object",
         fix="give a Segmentation that moekit wrote",
         code="data/not-a-segmentation",

@@ -29,6 +29,7 @@ from moekit_medical.findings.sources import (
     make_repeatable,
     match_sources,
 )
+from moekit_medical.findings.tracking import content_of, tracking_id, tracking_uid
 from moekit_medical.volume import Volume
 
 Group = (
@@ -75,7 +76,7 @@ def build_report(
             fix="give the slices of the volume that the findings were made in",
             code="data/outside-volume",
         )
-    content = (*matched.key(), kind, VERSION, *(_content(f, matched) for f in ordered))
+    content = (*matched.key(), kind, VERSION, *(content_of(f, matched) for f in ordered))
     date, time = matched.moment
     with explained("a Structured Report"):
         groups: list[Group] = [
@@ -130,7 +131,6 @@ def _group(
     finding: Finding, number: int, sources: Sources, kind: Kind
 ) -> sr.PlanarROIMeasurementsAndQualitativeEvaluations:
     algorithm = _algorithm()
-    identity = (str(number), kind, *sources.key(), _content(finding, sources))
     slice_ = sources.by_sop_uid[finding.sop_uid]
     diameter = sr.Measurement(
         name=codes.SCT.Diameter,
@@ -147,8 +147,8 @@ def _group(
     )
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
-            uid=derive_uid("finding", *identity),
-            identifier=f"{kind} {number}",
+            uid=tracking_uid(finding, number, sources, kind=kind),
+            identifier=tracking_id(number, kind),
         ),
         referenced_region=sr.ImageRegion3D(
             graphic_type=sr.GraphicTypeValues3D.POINT,
@@ -179,9 +179,3 @@ def _nothing_found(sources: Sources) -> sr.MeasurementsAndQualitativeEvaluations
 
 def _algorithm() -> sr.AlgorithmIdentification:
     return sr.AlgorithmIdentification(name=MANUFACTURER, version=VERSION)
-
-
-def _content(finding: Finding, sources: Sources) -> str:
-    numbers = (finding.score, *finding.centre_mm, *finding.centre_index, finding.size_mm)
-    shown = sources.by_sop_uid[finding.sop_uid].SOPInstanceUID
-    return " ".join([*(repr(float(number)) for number in numbers), str(shown)])

@@ -77,6 +77,13 @@ def cut_stacks(volume: Volume, centre_mm_N3: np.ndarray, *, frames: int) -> tupl
     return stacks_NTSS, beyond
 
 
+def field_mm(frames: int) -> tuple[float, float]:
+    """Side of a crop in mm, and how far its left and upper edge lie from the candidate."""
+    if frames == 1:
+        return PIXELS * PIXEL_MM, (_CENTRE_PIXEL + 0.5) * PIXEL_MM
+    return CROP_MM, CROP_MM / 2
+
+
 def stack_form(frames: int) -> Form:
     """How a stack shows a candidate."""
     return Form(window=WINDOW_HU, slices=frames)

@@ -8,7 +8,7 @@ Shapes: D slices, H rows, W columns, N pictures.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -26,7 +26,7 @@ from moekit_medical.inference.failures import (
 )
 from moekit_medical.inference.inputs import Headers, Series, read_inputs
 from moekit_medical.inference.lesion_outputs import FILES, write_lesions
-from moekit_medical.inference.lesion_parts import Lesion, find_lesions
+from moekit_medical.inference.lesion_parts import Lesion, number_lesions
 from moekit_medical.inference.outputs import clear, discard
 from moekit_medical.loaders.crops import turn_to_patient
 from moekit_medical.loaders.masks.pictures import WINDOW_WORDS, slice_picture
@@ -90,11 +90,13 @@ class LesionSummary:
         series: Every sound CT volume.
         refused: Series that could not be made into a volume.
         ignored: Files that take no part in any series.
+        notes: What the inputs contradict, in sentences.
     """
 
     series: tuple[LesionRecord, ...]
     refused: tuple[Refusal, ...]
     ignored: tuple[Ignored, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -119,6 +121,7 @@ def run_lesions(
     out: Path,
     salt: bytes,
     provenance: Mapping[str, Any],
+    told: Sequence[str] = (),
     batch_size: int = 16,
     progress: Callable[[str, int, int], None] = _silent,
 ) -> LesionSummary:
@@ -135,6 +138,7 @@ def run_lesions(
         out: Folder to write to, not within `inputs`. What an earlier call wrote is replaced.
         salt: Secret of this run, not empty; whoever has it can confirm a guess of a path.
         provenance: What the outlines come from, as JSON values; written as it is.
+        told: Sentences on which model answers and on its point; written as they are.
         batch_size: Slices a call of `outliner`.
         progress: Called with what is done ("read" or the token of a series), the steps done and
             their total.
@@ -158,8 +162,13 @@ def run_lesions(
     run = _Run(outliner=outliner, out=out, batch_size=batch_size)
     with Headers(inputs, salt=salt) as headers:
         records = tuple(run.outline(series, headers, progress) for series in found)
-    summary = LesionSummary(series=records, refused=assembly.refused, ignored=assembly.ignored)
-    _write_summary(out / "summary.json", summary, provenance)
+    summary = LesionSummary(
+        series=records,
+        refused=assembly.refused,
+        ignored=assembly.ignored,
+        notes=tuple(doubt.in_words() for doubt in assembly.doubts),
+    )
+    _write_summary(out / "summary.json", summary, provenance, told)
     return summary
 
 
@@ -183,9 +192,9 @@ class _Run:
             total = len(series.volume.hu_DHW)
             mask_DHW = self._mask(series, lambda done: progress(series.name, done, total))
             stage = "measuring"
-            lesions = find_lesions(mask_DHW, series.volume)
+            lesions, number_DHW = number_lesions(mask_DHW, series.volume)
             stage = "writing"
-            problems = write_lesions(folder, series, mask_DHW, lesions, headers=headers)
+            problems = write_lesions(folder, series, number_DHW, lesions, headers=headers)
         except Exception as error:
             discard(folder, files=FILES)
             return LesionRecord(series=series, status="failed", reason=reason_of(stage, error))
@@ -210,7 +219,9 @@ class _Run:
         return mask_DHW
 
 
-def _write_summary(path: Path, summary: LesionSummary, provenance: Mapping[str, Any]) -> None:
+def _write_summary(
+    path: Path, summary: LesionSummary, provenance: Mapping[str, Any], told: Sequence[str]
+) -> None:
     write_json(
         path,
         {
@@ -222,6 +233,8 @@ def _write_summary(path: Path, summary: LesionSummary, provenance: Mapping[str, 
                 "coordinates": "LPS, mm",
             },
             "provenance": dict(provenance),
+            "model": list(told),
+            "notes": list(summary.notes),
             "series": [record.as_json() for record in summary.series],
             "refused": [dataclasses.asdict(one) for one in summary.refused],
             "ignored": [dataclasses.asdict(one) for one in summary.ignored],

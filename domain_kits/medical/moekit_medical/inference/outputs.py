@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pydicom
+from PIL import Image
 
 from moekit import DataError, StorageError
 from moekit_medical.dicom.verdict import SetAsideError
-from moekit_medical.findings.overlay import write_overlay
-from moekit_medical.findings.record import Finding, write_csv, write_json
-from moekit_medical.findings.seg import build_segmentation
+from moekit_medical.findings.record import Finding, in_order, write_csv, write_json
+from moekit_medical.findings.seg import MOST_SEGMENTS, build_segmentation, segments_of
 from moekit_medical.findings.sources import write_dicom
 from moekit_medical.findings.sr import build_report
+from moekit_medical.findings.zoom import write_picture
 from moekit_medical.inference.inputs import Headers, Series
 from moekit_medical.inference.regions import grow_regions
 
@@ -65,15 +66,17 @@ def write_series(
     *,
     candidates: Sequence[Finding],
     findings: Sequence[Finding],
+    pictures: Sequence[Image.Image],
     headers: Headers,
 ) -> tuple[int | None, tuple[str, ...]]:
     """Writes records, pictures and, where the slices are DICOM, a Segmentation and a report.
 
     Without findings there is no Segmentation, and the report says that nothing was found. DICOM
-    files that the slices do not allow are left out.
+    files that the slices do not allow are left out. Findings are numbered by `in_order`, from 1.
 
     Returns:
-        How many findings have a region (None without a Segmentation), and the files left out.
+        How many findings have voxels of their own (None without a Segmentation), and what was left
+        out.
 
     Raises:
         StorageError: A file cannot be written.
@@ -81,8 +84,8 @@ def write_series(
     write_json(folder / "findings.json", findings)
     write_csv(folder / "findings.csv", findings)
     write_csv(folder / "candidates.csv", candidates)
-    for number, finding in enumerate(findings[:MOST_OVERLAYS], 1):
-        write_overlay(folder / "overlays" / f"{number:02d}.png", series.volume, finding)
+    for number, picture in enumerate(pictures[:MOST_OVERLAYS], 1):
+        write_picture(folder / "overlays" / f"{number:02d}.png", picture)
     if not series.files:
         return None, ()
     try:
@@ -95,7 +98,7 @@ def write_series(
         regions = _attempt(
             "segmentation.dcm",
             problems,
-            lambda: _write_segmentation(folder, series, findings, sources),
+            lambda: _write_segmentation(folder, series, findings, sources, problems),
         )
     reported = findings[:MOST_REPORTED]
     made = _attempt(
@@ -107,13 +110,35 @@ def write_series(
 
 
 def _write_segmentation(
-    folder: Path, series: Series, findings: Sequence[Finding], sources: list[pydicom.Dataset]
+    folder: Path,
+    series: Series,
+    findings: Sequence[Finding],
+    sources: list[pydicom.Dataset],
+    problems: list[str],
 ) -> int:
-    mask_DHW, count = grow_regions(series.volume, findings)
-    if count:
-        segmentation = build_segmentation(mask_DHW, series.volume, sources, kind="nodule")
+    """One segment a finding; tells those that have none, and those that share the last one."""
+    ordered = in_order(findings)
+    regions = grow_regions(series.volume, ordered)
+    numbers = regions.numbers
+    if numbers:
+        segmentation = build_segmentation(
+            regions.number_DHW,
+            series.volume,
+            sources,
+            kind="nodule",
+            segments=segments_of(numbers, "nodule", findings=ordered),
+        )
         write_dicom(folder / "segmentation.dcm", segmentation)
-    return count
+    told = [f"finding {one} has no voxels that stand out" for one in regions.dark]
+    told += [
+        f"all voxels of finding {one} are those of finding {other}"
+        for one, other in regions.covered.items()
+    ]
+    if len(numbers) > MOST_SEGMENTS:
+        shared = len(numbers) - MOST_SEGMENTS + 1
+        told.append(f"the last segment holds the {shared} findings of the lowest scores")
+    problems += [f"segmentation.dcm: {one}" for one in told]
+    return len(numbers)
 
 
 def _write_report(

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 
 from moekit import UsageError
 from moekit.files import write_json
+from moekit_medical.findings.overlay import Evidence, draw_overlay
 from moekit_medical.findings.record import DISCLAIMER, Finding
 from moekit_medical.findings.suppression import suppress
 from moekit_medical.inference.candidates import MOST, Candidates, find_candidates
@@ -26,16 +28,17 @@ from moekit_medical.inference.crops import (
     WINDOW_HU,
     cut_crops,
     cut_stacks,
+    field_mm,
     stack_form,
 )
 from moekit_medical.inference.failures import BadAnswersError, check_places, reason_of
 from moekit_medical.inference.grids import upright
 from moekit_medical.inference.inputs import Headers, Series, read_inputs
 from moekit_medical.inference.lungs import find_lungs, why_no_lungs
-from moekit_medical.inference.outputs import clear, discard, write_series
+from moekit_medical.inference.outputs import MOST_OVERLAYS, clear, discard, write_series
 from moekit_medical.inference.records import InferenceSummary, SeriesRecord, begin_record
 from moekit_medical.inference.regions import METHOD
-from moekit_medical.inference.report import Picture, draw_pictures, write_report
+from moekit_medical.inference.report import Picture, as_pictures, write_report
 from moekit_medical.volume import Volume
 
 NEIGHBOUR_MM = 10.0
@@ -58,6 +61,14 @@ class Scorer(Protocol):
         ...
 
 
+class Painter(Protocol):
+    """Says for each crop how to draw what speaks for its score."""
+
+    def __call__(self, crops_NSS: np.ndarray) -> Sequence[Callable[[Image.Image], Any]]:
+        """Crops or stacks, as `Scorer` is given them, to as many `Evidence.paint`."""
+        ...
+
+
 def _silent(_what: str, _done: int, _total: int) -> None:
     """Reports nothing."""
 
@@ -70,6 +81,8 @@ def run_inference(
     out: Path,
     salt: bytes,
     provenance: Mapping[str, Any],
+    told: Sequence[str] = (),
+    painter: Painter | None = None,
     batch_size: int = 64,
     frames: int = 1,
     progress: Callable[[str, int, int], None] = _silent,
@@ -90,6 +103,8 @@ def run_inference(
         out: Folder to write to, not within `inputs`. What an earlier call wrote is replaced.
         salt: Secret of this run, not empty; whoever has it can confirm a guess of a path.
         provenance: What the scores come from, as JSON values; written as it is, so without names.
+        told: Sentences on which model answers and on its threshold; written as they are.
+        painter: Draws the evidence in the pictures of findings; None for pictures without.
         batch_size: Crops or stacks a call of `scorer`.
         frames: T, the slices of a stack, odd; 1 for crops of one slice.
         progress: Called with what is done ("read" or the token of a series), the steps done and
@@ -104,7 +119,14 @@ def run_inference(
     assembly, found = read_inputs(
         inputs, salt=salt, progress=lambda done, total: progress("read", done, total)
     )
-    run = _Run(scorer=scorer, threshold=threshold, out=out, batch_size=batch_size, frames=frames)
+    run = _Run(
+        scorer=scorer,
+        painter=painter,
+        threshold=threshold,
+        out=out,
+        batch_size=batch_size,
+        frames=frames,
+    )
     records: list[SeriesRecord] = []
     pictures: dict[str, tuple[Picture, ...]] = {}
     with Headers(inputs, salt=salt) as headers:
@@ -113,9 +135,13 @@ def run_inference(
             records.append(record)
             pictures[series.name] = drawn
     summary = InferenceSummary(
-        series=tuple(records), refused=assembly.refused, ignored=assembly.ignored, out=out
+        series=tuple(records),
+        refused=assembly.refused,
+        ignored=assembly.ignored,
+        notes=tuple(doubt.in_words() for doubt in assembly.doubts),
+        out=out,
     )
-    _write_summary(summary, threshold, provenance, pictures, frames)
+    _write_summary(summary, threshold, provenance, told, pictures, frames)
     return summary
 
 
@@ -124,6 +150,7 @@ class _Run:
     """What all series share."""
 
     scorer: Scorer
+    painter: Painter | None
     threshold: float
     out: Path
     batch_size: int
@@ -145,7 +172,7 @@ class _Run:
                 return begin_record(series, "no lung found", reason=reason), ()
             stage = "finding candidates"
             places = find_candidates(volume, lungs)
-            crops_NSS, beyond = self._cut(volume, places)
+            crops_NSS, beyond = self._cut(volume, places.centre_mm_N3)
             stage = "scoring"
             score_N = self._score_crops(
                 crops_NSS, lambda done: progress(series.name, done, len(places))
@@ -154,10 +181,16 @@ class _Run:
             candidates = _as_findings(places, score_N, series.volume)
             above = [one for one in candidates if one.score >= self.threshold]
             findings = suppress(above, distance_mm=NEIGHBOUR_MM)
+            drawn = self._draw(volume, findings[:MOST_OVERLAYS])
             regions, problems = write_series(
-                folder, series, candidates=candidates, findings=findings, headers=headers
+                folder,
+                series,
+                candidates=candidates,
+                findings=findings,
+                pictures=drawn,
+                headers=headers,
             )
-            pictures = draw_pictures(series.volume, findings)
+            pictures = as_pictures(findings, drawn)
         except Exception as error:
             discard(folder)
             return begin_record(series, "failed", reason=reason_of(stage, error)), ()
@@ -173,11 +206,32 @@ class _Run:
         )
         return record, pictures
 
-    def _cut(self, volume: Volume, places: Candidates) -> tuple[np.ndarray, int]:
+    def _cut(self, volume: Volume, centre_mm_N3: np.ndarray) -> tuple[np.ndarray, int]:
         """Crops or stacks, and how many stacks reach beyond the volume."""
         if self.frames == 1:
-            return cut_crops(volume, places.centre_mm_N3), 0
-        return cut_stacks(volume, places.centre_mm_N3, frames=self.frames)
+            return cut_crops(volume, centre_mm_N3), 0
+        return cut_stacks(volume, centre_mm_N3, frames=self.frames)
+
+    def _draw(self, volume: Volume, findings: Sequence[Finding]) -> list[Image.Image]:
+        """Pictures of findings, as upright as the crops that the model sees."""
+        if not findings:
+            return []
+        centre_mm_N3 = np.array([finding.centre_mm for finding in findings])
+        side_mm, before_mm = field_mm(self.frames)
+        shown: list[Evidence | None] = [None] * len(findings)
+        if self.painter is not None:
+            shown = [
+                Evidence(paint=paint, side_mm=side_mm, before_mm=before_mm)
+                for paint in self.painter(self._cut(volume, centre_mm_N3)[0])
+            ]
+        last = np.array(volume.hu_DHW.shape) - 1
+        index_N3 = np.clip(volume.to_index(centre_mm_N3), 0, last).tolist()
+        return [
+            draw_overlay(
+                volume, dataclasses.replace(finding, centre_index=tuple(index)), evidence=evidence
+            )
+            for finding, index, evidence in zip(findings, index_N3, shown, strict=True)
+        ]
 
     def _score_crops(self, crops_NSS: np.ndarray, progress: Callable[[int], None]) -> np.ndarray:
         """(N,) float64 scores, checked."""
@@ -247,6 +301,7 @@ def _write_summary(
     summary: InferenceSummary,
     threshold: float,
     provenance: Mapping[str, Any],
+    told: Sequence[str],
     pictures: Mapping[str, tuple[Picture, ...]],
     frames: int,
 ) -> None:
@@ -265,6 +320,8 @@ def _write_summary(
             "disclaimer": DISCLAIMER,
             "settings": settings,
             "provenance": dict(provenance),
+            "model": list(told),
+            "notes": list(summary.notes),
             "series": [record.as_json() for record in summary.series],
             "refused": [dataclasses.asdict(one) for one in summary.refused],
             "ignored": [dataclasses.asdict(one) for one in summary.ignored],
@@ -275,5 +332,6 @@ def _write_summary(
         summary,
         settings=settings,
         provenance=provenance,
+        told=told,
         pictures=pictures,
     )

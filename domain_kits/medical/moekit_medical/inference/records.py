@@ -93,6 +93,7 @@ class InferenceSummary:
         series: Every sound CT volume.
         refused: Series that could not be made into a volume.
         ignored: Files that take no part in any series.
+        notes: What the inputs contradict, in sentences.
         out: The folder with series.json, report.html and a folder for each scored series.
     """
 
@@ -100,6 +101,7 @@ class InferenceSummary:
     refused: tuple[Refusal, ...]
     ignored: tuple[Ignored, ...]
     out: Path
+    notes: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:

@@ -5,7 +5,8 @@ Shapes: D slices, H rows, W columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import ndimage  # type: ignore[import-untyped]
@@ -25,27 +26,57 @@ METHOD = (
 )
 
 
-def grow_regions(volume: Volume, findings: Iterable[Finding]) -> tuple[np.ndarray, int]:
-    """Marks the voxels of findings; see `METHOD`.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Regions:
+    """The voxels of findings. Findings are numbered from 1, the best first.
+
+    Attributes:
+        number_DHW: (D, H, W) uint16, the number of the finding; 0 for none. A voxel that several
+            claim is the best one's.
+        dark: Findings at which nothing could be grown.
+        covered: Findings all of whose voxels are those of better ones, with one of these.
+    """
+
+    number_DHW: np.ndarray
+    dark: tuple[int, ...] = ()
+    covered: Mapping[int, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The findings that have voxels of their own, in rising order."""
+        counts = np.bincount(self.number_DHW.ravel())
+        return [int(number) for number in np.flatnonzero(counts) if number]
+
+
+def grow_regions(volume: Volume, findings: Sequence[Finding]) -> Regions:
+    """Finds the voxels of findings; see `METHOD`.
 
     Where the voxel nearest to the centre is darker than that, growth starts at the nearest one in
     the inner half of the ball that is not; where there is none, the finding has no region.
 
     Args:
         volume: (D, H, W), that in which the findings lie.
-        findings: Any number.
-
-    Returns:
-        (D, H, W) bool, and how many findings have a region.
+        findings: The best first, 65535 at most.
     """
-    mask_DHW = np.zeros(volume.hu_DHW.shape, dtype=bool)
-    count = 0
-    for finding in findings:
-        count += _grow(mask_DHW, volume, finding)
-    return mask_DHW, count
+    number_DHW = np.zeros(volume.hu_DHW.shape, dtype=np.uint16)
+    dark: list[int] = []
+    covered: dict[int, int] = {}
+    for number, finding in enumerate(findings, 1):
+        grown = _grow(volume, finding)
+        if grown is None:
+            dark.append(number)
+            continue
+        part, own_DHW = grown
+        free_DHW = own_DHW & (number_DHW[part] == 0)
+        if free_DHW.any():
+            number_DHW[part][free_DHW] = number
+        else:
+            covered[number] = int(np.bincount(number_DHW[part][own_DHW]).argmax())
+    return Regions(number_DHW=number_DHW, dark=tuple(dark), covered=covered)
 
 
-def _grow(mask_DHW: np.ndarray, volume: Volume, finding: Finding) -> bool:
+def _grow(volume: Volume, finding: Finding) -> tuple[tuple[slice, ...], np.ndarray] | None:
+    """A box of the volume, and which of its voxels are the finding's; None if there is none."""
     radius_mm = min(finding.size_mm * ROOM, MOST_MM) / 2
     box, offsets_mm = [], []
     for centre, size, spacing in zip(
@@ -63,7 +94,6 @@ def _grow(mask_DHW: np.ndarray, volume: Volume, finding: Finding) -> bool:
     bright_DHW = (volume.hu_DHW[part] >= TISSUE_HU) & (away_mm_DHW <= radius_mm)
     start_mm_DHW = np.where(bright_DHW, away_mm_DHW, np.inf)
     if start_mm_DHW.size == 0 or start_mm_DHW.min() > radius_mm / 2:
-        return False
+        return None
     labels_DHW, _ = ndimage.label(bright_DHW)
-    mask_DHW[part] |= labels_DHW == labels_DHW.flat[start_mm_DHW.argmin()]
-    return True
+    return part, labels_DHW == labels_DHW.flat[start_mm_DHW.argmin()]

@@ -13,11 +13,9 @@ import jinja2
 from PIL import Image
 
 from moekit.files import atomic_text, to_json
-from moekit_medical.findings.overlay import draw_overlay
 from moekit_medical.findings.record import DISCLAIMER, Finding
-from moekit_medical.inference.outputs import MOST_OVERLAYS
+from moekit_medical.findings.zoom import BAR_MM, LEAST_MM, WINDOW_WORDS
 from moekit_medical.inference.records import InferenceSummary
-from moekit_medical.volume import Volume
 
 LARGEST = 2_000_000
 """Bytes of the page."""
@@ -26,7 +24,6 @@ MOST_ROWS = 50
 """Findings of a series, refused series and ignored files that are listed."""
 
 MOST_SERIES = 200
-_PIXELS = 288
 _QUALITY = 80
 _MARGIN = 20_000
 
@@ -46,20 +43,16 @@ class Picture:
     source: str
 
 
-def draw_pictures(volume: Volume, findings: Sequence[Finding]) -> tuple[Picture, ...]:
-    """Draws the best findings for the page, as JPEG of at most 288 pixels a side.
-
-    Raises:
-        DataError: A finding lies outside the volume.
-    """
+def as_pictures(findings: Sequence[Finding], drawn: Sequence[Image.Image]) -> tuple[Picture, ...]:
+    """The pictures of the best findings for the page, as JPEG."""
+    pairs = zip(findings, drawn, strict=False)
     return tuple(
-        Picture(number=number, score=finding.score, source=_encode(draw_overlay(volume, finding)))
-        for number, finding in enumerate(findings[:MOST_OVERLAYS], 1)
+        Picture(number=number, score=finding.score, source=_encode(image))
+        for number, (finding, image) in enumerate(pairs, 1)
     )
 
 
 def _encode(image: Image.Image) -> str:
-    image.thumbnail((_PIXELS, _PIXELS), Image.Resampling.LANCZOS)
     data = io.BytesIO()
     image.save(data, format="JPEG", quality=_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
@@ -71,6 +64,7 @@ def write_report(
     *,
     settings: Mapping[str, Any],
     provenance: Mapping[str, Any],
+    told: Sequence[str],
     pictures: Mapping[str, Sequence[Picture]],
 ) -> None:
     """Writes the page, atomically.
@@ -83,6 +77,7 @@ def write_report(
         summary: What became of each series.
         settings: How it was done.
         provenance: What the scores come from.
+        told: Sentences on which model answers and on its threshold.
         pictures: For each series by name.
 
     Raises:
@@ -93,6 +88,13 @@ def write_report(
         "disclaimer": DISCLAIMER,
         "settings": [(name, _plain(value)) for name, value in settings.items()],
         "provenance": [(name, _plain(value)) for name, value in provenance.items()],
+        "told": told,
+        "shown": (
+            f"Each picture shows at least {LEAST_MM:g} x {LEAST_MM:g} mm around the finding, "
+            f"{WINDOW_WORDS}; the bar is {BAR_MM} mm long. The ring has the estimated diameter. "
+            "Colour is the model's evidence where it reaches the threshold; where nothing is found "
+            "there is none."
+        ),
         "most_rows": MOST_ROWS,
         "most_series": MOST_SERIES,
     }

@@ -47,7 +47,7 @@ from moekit_medical.loaders.masks.names import parse_names
 from moekit_medical.loaders.masks.pictures import WINDOW_WORDS
 from moekit_medical.loaders.mended import words_of
 from moekit_medical.loaders.nifti_file import read_nifti
-from moekit_medical.loaders.series_scan import Found, Unit, look_through
+from moekit_medical.loaders.series_scan import Found, Unit, check_shared_ids, look_through
 from moekit_medical.privacy import token
 from moekit_medical.volume import Volume
 
@@ -62,7 +62,8 @@ def load_lesions(path: Path | None, seed: int) -> Dataset:
     """Writes axial slices and their masks below the cache, 8 bits, and splits them by patient.
 
     Every file is hashed and its header read each time; pixels are decoded only if the content, the
-    masks or an option changed. Series with a patient or a study in common lie in one split. Ids are
+    masks or an option changed. Series with a patient or a study in common lie in one split; without
+    a table a PatientID or a study of two persons is refused. Ids are
     `TOKEN/SLICE`, the slice counted from the feet; the salt is the SHA-256 of the table, or else of
     all files, so ids are the same on every machine.
 
@@ -81,7 +82,8 @@ def load_lesions(path: Path | None, seed: int) -> Dataset:
     names = parse_names(options.get("roi"))
     negatives = _parse_negatives(options.get("negatives"))
     in_blocks = _parse_split(options.get("split"))
-    table = None
+    table: Table | None = None
+    notes: tuple[str, ...] = ()
     if os.path.lexists(folder / TABLE):
         table = read_labels(folder, needed=("patient",), labelled=False)
     salt = table.salt if table else b"lesions"
@@ -90,6 +92,12 @@ def load_lesions(path: Path | None, seed: int) -> Dataset:
     if table is None:
         salt = _salt(found, files.labels)
         cases = cases_of_folder(found, files.labels, salt=salt)
+        notes = check_shared_ids(
+            found,
+            [case.uid for case in cases if not case.problem],
+            fix="correct the headers, or say who is who in a labels.csv with the columns patient "
+            "(any pseudonym) and series",
+        )
     else:
         cases = cases_of_table(table, folder, found, files.labels)
     asked = to_json([VERSION, WINDOW_WORDS, negatives, names.patterns])
@@ -97,7 +105,9 @@ def load_lesions(path: Path | None, seed: int) -> Dataset:
     loose = [] if table else list(loose_labels(found, files.labels))
     dataset, places = _dataset(cases, scans, patient_groups(cases, found), salt)
     skipped = [Skipped(id=token(one.digest, salt=salt), reason=why) for one, why in loose]
-    dataset = dataclasses.replace(dataset, skipped=(*dataset.skipped, *skipped))
+    dataset = dataclasses.replace(
+        dataset, skipped=(*dataset.skipped, *skipped), notes=(*dataset.notes, *notes)
+    )
     return _split(dataset, places, table=table, seed=seed, in_blocks=in_blocks)
 
 

@@ -43,7 +43,7 @@ from moekit_medical.loaders.labels import (
 )
 from moekit_medical.loaders.mended import note_repairs
 from moekit_medical.loaders.options import parse_slices, parse_window
-from moekit_medical.loaders.series_scan import Found, Unit, look_through
+from moekit_medical.loaders.series_scan import Found, Unit, check_shared_ids, look_through
 from moekit_medical.loaders.volumes import (
     Outcome,
     to_dataset,
@@ -62,6 +62,7 @@ def load_dicom(path: Path | None, seed: int) -> Dataset:
     Every file is hashed and its header read each time; pixels are decoded only where the content,
     the rows or an option changed. Series with a patient or a study in common lie in one split: the
     patient is that of the column, else PatientID of the headers, which is compared and never shown.
+    A PatientID or a study of two persons is refused unless the column says who is who.
     Ids are `TOKEN/LINE`: the token of the SeriesInstanceUID and the line of the table; the salt is
     the table's SHA-256, so ids are the same on every machine.
 
@@ -84,6 +85,7 @@ def load_dicom(path: Path | None, seed: int) -> Dataset:
         _check_centre(row)
     sops = {row.cells["sop"] for row in table.rows if row.cells.get("sop")}
     found = look_through(folder, salt=table.salt, sops=sops)
+    notes = () if group_columns(table, ("patient",)) else _check_persons(table, found)
     outcome = Outcome(form=form)
     wanted = wanted_rows(table, outcome)
     for unit in found.units:
@@ -103,6 +105,7 @@ def load_dicom(path: Path | None, seed: int) -> Dataset:
         source=f"{len(table.rows)} candidates in {len({r.cells['series'] for r in table.rows})} "
         "DICOM series",
     )
+    dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *notes))
     return complete_splits(dataset, seed=seed, note="column split, as given")
 
 
@@ -225,6 +228,14 @@ def _stated(table: Table, found: Found) -> Mapping[int, Mapping[str, str]]:
         for name, stated in found.facts.items()
     }
     return {row.line: of_series.get(row.cells["series"], {}) for row in table.rows}
+
+
+def _check_persons(table: Table, found: Found) -> tuple[str, ...]:
+    return check_shared_ids(
+        found,
+        dict.fromkeys(row.cells["series"] for row in table.rows),
+        fix="correct the headers, or say who is who in a column patient (any pseudonym)",
+    )
 
 
 def _groups(table: Table, found: Found) -> Mapping[int, str]:

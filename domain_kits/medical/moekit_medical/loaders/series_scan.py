@@ -6,18 +6,20 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import cast
 
 from pydicom.dataset import FileDataset
 
 from moekit import DataError
+from moekit_medical.dicom.persons import Stated, find_doubts
 from moekit_medical.dicom.reading import quiet, read
 from moekit_medical.dicom.slices import Slice, slices_of
 from moekit_medical.dicom.sources import Archives, Source, find_sources
 from moekit_medical.dicom.verdict import SetAsideError
 from moekit_medical.loaders.labels import TABLE
+from moekit_medical.privacy import token
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,7 @@ class Found:
         units: They share no series.
         studies: StudyInstanceUIDs by series.
         patients: PatientIDs by series; never shown, only compared.
+        stated: What each series says of whom it shows, each once; never shown.
         slices: The slices of each SOPInstanceUID that was asked for.
         facts: What the slices of each series state, each set of facts once.
     """
@@ -50,6 +53,7 @@ class Found:
     units: tuple[Unit, ...]
     studies: dict[str, set[str]]
     patients: dict[str, set[str]]
+    stated: dict[str, list[Stated]]
     slices: dict[str, list[Slice]]
     facts: dict[str, set[tuple[tuple[str, str], ...]]]
 
@@ -96,7 +100,7 @@ def look_through(
     Raises:
         DataError: The folder cannot be listed.
     """
-    found = Found(units=(), studies={}, patients={}, slices={}, facts={})
+    found = Found(units=(), studies={}, patients={}, stated={}, slices={}, facts={})
     units = [_look(entry, salt, sops, found, visit) for entry in _entries(folder)]
     names = [name for unit in units for name in unit.series]
     if len(set(names)) < len(names):
@@ -145,10 +149,46 @@ def _look(
                 series.add(one.series_uid)
                 found.studies.setdefault(one.series_uid, set()).add(one.study_uid)
                 found.patients.setdefault(one.series_uid, set()).add(one.patient)
+                _state(one, found, salt)
                 found.facts.setdefault(one.series_uid, set()).add(one.facts)
                 if one.sop_uid in sops:
                     found.slices.setdefault(one.sop_uid, []).append(one)
     return Unit(path=entry, hashes=tuple(sorted(hashes)), series=frozenset(series))
+
+
+def _state(one: Slice, found: Found, salt: bytes) -> None:
+    known = found.stated.setdefault(one.series_uid, [])
+    new = Stated(
+        series=token(one.series_uid, salt=salt),
+        shared={"PatientID": one.patient, "StudyInstanceUID": one.study_uid},
+        person=one.person,
+    )
+    if new not in known:
+        known.append(new)
+
+
+def check_shared_ids(found: Found, series: Iterable[str], *, fix: str) -> tuple[str, ...]:
+    """Refuses series of which two are put together by an identifier that two persons share.
+
+    Args:
+        found: Of the folder.
+        series: The SeriesInstanceUIDs that are used, in a fixed order.
+        fix: What to do about it.
+
+    Returns:
+        Sentences on names that differ where the birth date does not.
+
+    Raises:
+        DataError: Birth dates or sexes differ, or names do and no birth date says that it is one
+            person.
+    """
+    doubts = find_doubts(one for name in series for one in found.stated.get(name, ()))
+    for doubt in doubts:
+        if doubt.is_another:
+            raise DataError(
+                doubt.in_words(), whose="the DICOM files", fix=fix, code="data/several-patients"
+            )
+    return tuple(doubt.in_words() for doubt in doubts)
 
 
 def _slices(

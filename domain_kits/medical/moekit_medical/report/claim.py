@@ -94,12 +94,18 @@ _MODEL = (
     *part(
         "methods, training",
         item("25", "how it was trained", facts.recipe),
-        item("26", "how the final model was picked", facts.selection),
+        item("26", "how the final model was picked", facts.selection, figures.answering),
         item("27", "models that are combined", figures.ensemble),
     ),
     *part(
         "methods, evaluation",
-        item("28", "measures of performance", figures.metric_names, facts.threshold),
+        item(
+            "28",
+            "measures of performance",
+            figures.guarantee,
+            facts.threshold,
+            figures.metric_names,
+        ),
         item(
             "29",
             "uncertainty and tests of significance",

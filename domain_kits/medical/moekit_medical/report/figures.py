@@ -10,6 +10,11 @@ from moekit_medical.report.facts import task
 from moekit_medical.report.plain import at, count, figure, interval, scalar, table, text
 from moekit_medical.report.subgroups import known_strata
 
+_MODELS = {
+    "specialist": "the specialist",
+    "baseline": "the baseline, not the specialist,",
+    "mean": "the mean of specialist and baseline",
+}
 _DIAGNOSTIC = ("auroc", "sensitivity", "specificity")
 
 
@@ -69,6 +74,23 @@ def comparison(context: ReportContext) -> str | None:
         f"against {name}: AUROC difference {difference}{f' ({ci95})' if ci95 else ''}, paired "
         f"DeLong test {told}"
     )
+
+
+def answering(context: ReportContext) -> str | None:
+    """Which of the run's models `predict` answers by, and why."""
+    model = at(context.result, "used", "model")
+    words = _MODELS.get(model) if isinstance(model, str) else None
+    if words is None:
+        return None
+    why = text(at(context.result, "used", "in_words"), limit=300)
+    return f"{words} answers{f' ({why})' if why else ''}"
+
+
+def guarantee(context: ReportContext) -> str | None:
+    """What the rule of the threshold promises, and what that assumes; None without a promise."""
+    told = at(context.result, "point_in_words")
+    sentences = [text(one, limit=450) for one in told] if isinstance(told, list | tuple) else []
+    return next((one for one in sentences if one and "Assumed" in one), None)
 
 
 def errors(context: ReportContext) -> str | None:

@@ -91,6 +91,7 @@ _ANALYSIS = (
             "kind of model, how it was built and checked",
             facts.technology,
             facts.selection,
+            figures.answering,
             facts.recipe,
         ),
         item(
@@ -111,7 +112,12 @@ _ANALYSIS = (
         item("12g", "how predictions were computed", facts.commands, facts.machine),
         item("13", "what was done about a rare outcome", facts.balance),
         item("14", "what was done for fairness"),
-        item("15", "what the model puts out, and thresholds", facts.output),
+        item(
+            "15",
+            "what the model puts out, and thresholds",
+            figures.guarantee,
+            facts.output,
+        ),
         item(
             "16",
             "how development and test data differ",

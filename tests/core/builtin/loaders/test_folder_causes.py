@@ -8,6 +8,8 @@ from PIL import Image
 
 from moekit.builtin.loaders.folder import load_folder
 from moekit.builtin.loaders.masks import load_masks
+from moekit.builtin.loaders.table import read_table
+from moekit.tasks.score.masks import read_regions
 from moekit.testing import refused
 
 
@@ -101,11 +103,26 @@ def test_masks_that_are_missing_are_named_and_the_set_is_read(parts):
     (folder / "m/29.png").write_bytes(b"")
     dataset = load_folder(folder, 0)
     assert len(dataset.samples) == 32
-    assert sum(sample.mask is not None for sample in dataset.samples) == 9
+    assert sum(sample.mask is not None for sample in dataset.samples) == 12
     assert [skip.id for skip in dataset.skipped] == [
         f"mask of scratched/{number:03}.png" for number in (9, 10, 11)
     ]
     assert any("3 masks that the table names cannot be used" in note for note in dataset.notes)
+
+
+def test_a_good_image_whose_mask_is_missing_is_none_without_a_mark(tmp_path):
+    for number in range(4):
+        Image.fromarray(np.full((8, 8), 9 * number, np.uint8)).save(tmp_path / f"{number}.png")
+    Image.fromarray(np.ones((8, 8), np.uint8)).save(tmp_path / "mask.png")
+    lines = ["0.png,good,gone.png", "1.png,good,", "2.png,bad,mask.png", "3.png,bad,mask.png"]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label,mask", *lines]))
+    dataset = read_table(tmp_path / "labels.csv")
+    good, empty, bad, _ = dataset.samples
+    with refused("image/mask-unusable", match="does not exist"):
+        read_regions(good, (8, 8))
+    assert len(read_regions(empty, (8, 8)).sizes_R) == 0
+    assert len(read_regions(bad, (8, 8)).sizes_R) == 1
+    assert any("gone.png" in note for note in dataset.notes)
 
 
 @pytest.mark.parametrize(

@@ -275,3 +275,15 @@ def test_help_says_what_is_not_done(capsys):
         main(["deidentify", "--help"])
     assert stop.value.code == 0
     assert "Pixels are not cleaned" in capsys.readouterr().out
+
+
+def test_two_persons_of_one_patient_id_are_told(series, tmp_path, run, image, betrayals):
+    other = image(9)
+    other.PatientBirthDate, other.SeriesInstanceUID = "19900101", f"{other.SeriesInstanceUID}.5"
+    other.save_as(series / "other.dcm", enforce_file_format=True)
+    outcome = run(series, "--out", tmp_path / "out")
+    assert "one PatientID is used for two persons: PatientBirthDate differs" in outcome.err
+    assert "share one new PatientID" in outcome.err
+    assert not betrayals(tmp_path / "out", outcome.err)
+    told = json.loads((tmp_path / "out" / "deidentified.json").read_text())
+    assert len(told["doubts"]) == 1

@@ -10,8 +10,15 @@ import pytest
 from moekit import DataError
 from moekit.testing import refused
 from moekit_medical.findings.deidentify import deidentify
-from moekit_medical.findings.seg import build_segmentation, read_segmentation
+from moekit_medical.findings.record import Finding
+from moekit_medical.findings.seg import (
+    MOST_SEGMENTS,
+    build_segmentation,
+    read_segmentation,
+    segments_of,
+)
 from moekit_medical.findings.sources import write_dicom
+from moekit_medical.findings.sr import build_report
 
 SALT = b"salt of the tests"
 
@@ -28,6 +35,65 @@ def test_empty_full_and_single_slices_survive_the_round_trip(volume, slices, fil
     assert np.array_equal(
         read_segmentation(build_segmentation(mask_DHW, volume, slices), volume), mask_DHW
     )
+
+
+def finding(volume, number):
+    return Finding(
+        score=1 - number / 10,
+        centre_mm=(1.0, 2.0, 3.0 + number),
+        centre_index=(3.0, 4.0, 5.0),
+        sop_uid=volume.sop_uids[3],
+        size_mm=4.0,
+    )
+
+
+def tracked_in(item):
+    """Tracking UIDs of a Structured Report by their tracking identifiers."""
+    content = item.get("ContentSequence", [])
+    named = {one.ConceptNameCodeSequence[0].CodeValue: one for one in content}
+    found = {named["112039"].TextValue: named["112040"].UID} if "112039" in named else {}
+    for child in content:
+        found |= tracked_in(child)
+    return found
+
+
+def test_each_finding_is_a_segment_that_the_report_names_alike(volume, slices, tmp_path):
+    numbers_DHW = np.zeros((8, 16, 16), dtype=np.uint16)
+    numbers_DHW[2:4, 3:6, 5:8] = 1
+    numbers_DHW[3:6, 8:12, 5:8] = 3  # finding 2 has no voxels
+    findings = [finding(volume, number) for number in (1, 2, 3)]
+    segments = segments_of([1, 3], "nodule", findings=findings)
+    made = build_segmentation(numbers_DHW, volume, slices, kind="nodule", segments=segments)
+    write_dicom(tmp_path / "seg.dcm", made)
+    read = highdicom.seg.segread(tmp_path / "seg.dcm")
+    assert read.number_of_segments == 2
+    first, second = pydicom.dcmread(tmp_path / "seg.dcm").SegmentSequence
+    assert [first.SegmentLabel, second.SegmentLabel] == [
+        "nodule 1, score 0.900 (research)",
+        "nodule 3, score 0.700 (research)",
+    ]
+    assert {first.SegmentAlgorithmName, second.SegmentAlgorithmName} == {"moekit"}
+    report = build_report(findings, volume, slices, kind="nodule")
+    tracked = tracked_in(report)
+    assert {one.TrackingID: one.TrackingUID for one in (first, second)} == {
+        name: tracked[name] for name in ("nodule 1", "nodule 3")
+    }
+    assert first.TrackingUID != second.TrackingUID
+    numbers = read_segmentation(tmp_path / "seg.dcm", volume)
+    assert np.array_equal(numbers == 1, numbers_DHW == 1)
+    assert np.array_equal(numbers == 2, numbers_DHW == 3)
+    only_third = read.get_volume(segment_numbers=[2], combine_segments=True)
+    assert (only_third.array > 0).sum() == (numbers_DHW == 3).sum()
+
+
+def test_more_findings_than_segments_share_the_last_one(volume, slices):
+    numbers_DHW = np.arange(1, 2049, dtype=np.uint16).reshape(8, 16, 16)
+    segments = segments_of(range(1, 2049), "lesion")
+    assert len(segments) == MOST_SEGMENTS
+    assert segments[-1].label == "lesion 100 to 2048 (research)"
+    made = build_segmentation(numbers_DHW, volume, slices, segments=segments)
+    assert len({one.TrackingUID for one in made.SegmentSequence}) == MOST_SEGMENTS
+    assert np.array_equal(read_segmentation(made, volume), np.minimum(numbers_DHW, 100))
 
 
 def test_highdicom_finds_the_voxels_in_the_same_place_of_the_patient(mask_DHW, volume, slices):
@@ -160,7 +226,7 @@ def test_missing_and_malformed_patient_attributes_are_written_empty(mask_DHW, vo
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda mask, slices: (mask.astype(np.uint8), slices),
+        lambda mask, slices: (mask.astype(np.float32), slices),
         lambda mask, slices: (mask[1:], slices),
         lambda mask, slices: (mask, slices[1:]),
         lambda mask, slices: (mask, [*slices, slices[0]]),

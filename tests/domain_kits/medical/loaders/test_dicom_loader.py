@@ -277,3 +277,43 @@ def test_a_real_scan_gives_the_same_crop_from_dicom_and_from_nifti(shared):
         one, other = (crop(s, point, window=WINDOW_HU) for s in (nifti.scan, scan))
         assert np.array_equal(one, other)
         assert one.std() > 5
+
+
+def test_one_patient_id_of_two_persons_is_refused_unless_a_column_says_who_is_who(folder):
+    def is_jane(dataset):
+        dataset.PatientID, dataset.PatientName = "1", "Doe^Jane"
+        dataset.PatientBirthDate = "19410203"
+
+    edit_files(folder, is_jane)
+    edit_files(folder, lambda d: setattr(d, "PatientName", "Smith^Jane"), "s1/*.dcm")
+    with refused("data/too-few-groups", match="one patient"):
+        load_dicom(folder, 0)
+    edit_files(folder, lambda d: setattr(d, "PatientBirthDate", "19900101"), "s2/*.dcm")
+    with refused("data/several-patients", match="PatientBirthDate differs") as caught:
+        load_dicom(folder, 0)
+    assert "Doe" not in str(caught.value)
+    assert "column patient" in caught.value.fix
+    edit_table(
+        folder,
+        lambda lines: [
+            f"{lines[0]},patient",
+            *(f"{line},{number // 2}" for number, line in enumerate(lines[1:])),
+        ],
+    )
+    assert len(load_dicom(folder, 0).samples) == 12
+
+
+def test_a_name_that_changes_with_one_birth_date_is_one_person_and_is_told(folder):
+    def person(dataset):
+        dataset.PatientBirthDate = "19410203"
+
+    edit_files(folder, person)
+    for number, name in ((0, "Doe^Jane"), (1, "Smith^Jane")):
+
+        def rename(dataset, name=name):
+            dataset.PatientID, dataset.PatientName = "4711", name
+
+        edit_files(folder, rename, f"s{number}/*.dcm")
+    dataset = load_dicom(folder, 0)
+    (told,) = [note for note in dataset.notes if "PatientID" in note]
+    assert "one person of two names" in told

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pydicom
 import pytest
 from lesion_files import (
     NAME,
@@ -194,3 +195,12 @@ def test_a_real_patient_gives_slices_in_blocks(shared):
     held = [sample for sample in dataset.samples if sample.label]
     assert len(held) + sum(skip.label for skip in dataset.skipped) == 26
     assert mask_of(held[0]).shape == volume.hu_DHW.shape[1:]
+
+
+def test_one_patient_id_of_two_persons_is_refused_without_a_table(folder):
+    for path in (folder / "p2").rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        dataset.PatientID, dataset.PatientBirthDate = "MRN-1", "19900101"
+        dataset.save_as(path)
+    with refused("data/several-patients", match="PatientID is used for two persons"):
+        load_lesions(folder, 0)

@@ -264,3 +264,19 @@ def test_the_files_that_the_core_writes_answer_every_item_that_has_facts(tmp_pat
     assert [n for n, told in answers(CLAIM, context).items() if told == ABSENT] == ["30"]
     assert [n for n, told in answers(TRIPOD, context).items() if told == ABSENT] == ["23b"]
     assert str(tmp_path) not in all_text(CLAIM.render(context)) + all_text(TRIPOD.render(context))
+
+
+def test_the_model_that_answers_and_the_promise_of_its_threshold_are_told(context):
+    promise = (
+        "Certified: at most 0.05 of the positive images are missed. Assumed: new images alike."
+    )
+    result = {
+        **context.result,
+        "used": {"model": "mean", "in_words": "auroc: mean 0.9, specialist 0.8"},
+        "point_in_words": ["threshold 0.2 by the rule certified-miss=0.05,0.1", promise],
+    }
+    told = dataclasses.replace(context, result=result)
+    assert "mean of specialist and baseline answers (auroc: mean 0.9" in answers(CLAIM, told)["26"]
+    assert promise in answers(CLAIM, told)["28"]
+    assert promise in answers(TRIPOD, told)["15"]
+    assert "Certified" not in all_text(CLAIM.render(context))

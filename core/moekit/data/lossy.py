@@ -1,0 +1,89 @@
+"""Which compression of a mask loses the numbers of classes, and masks refused for it.
+
+| file | loses them |
+| --- | --- |
+| JPEG, MPO | always |
+| WebP | if its frames are `VP8 ` and not `VP8L` (RFC 9649) |
+| TIFF | if its pages are compressed as JPEG, JPEG 2000, WebP or LERC |
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, TiffImagePlugin
+
+from moekit.errors import ImageError
+
+LOSS = "compressed with loss"
+"""Key in `info` of a picture: what compresses it with loss; empty if nothing does."""
+_JPEG = ("JPEG", "MPO")
+_TIFF_COMPRESSION = 259
+_OF_TIFF = {
+    6: "JPEG in TIFF",
+    7: "JPEG in TIFF",
+    33003: "JPEG 2000 in TIFF",
+    33004: "JPEG 2000 in TIFF",
+    33005: "JPEG 2000 in TIFF",
+    34712: "JPEG 2000 in TIFF",
+    34887: "LERC in TIFF",
+    34892: "JPEG in TIFF",
+    50001: "WebP in TIFF",
+}
+_MOST_CHUNKS = 10_000
+
+
+def mark_loss(image: Image.Image, path: Path) -> None:
+    """Keeps in `info` of a picture that is not decoded yet what compresses it with loss."""
+    found = ""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        found = _OF_TIFF.get(image.tag_v2.get(_TIFF_COMPRESSION, 1), "")
+    elif image.format == "WEBP":
+        with path.open("rb") as file:
+            found = "lossy WebP" if _is_lossy_webp(file) else ""
+    image.info[LOSS] = found
+
+
+def refuse_lossy(image: Image.Image, path: Path) -> None:
+    """Refuses a mask whose compression makes numbers up.
+
+    Args:
+        image: Marked by `mark_loss`.
+        path: What the error names.
+
+    Raises:
+        ImageError: It is compressed with loss.
+    """
+    if image.format in _JPEG:
+        raise ImageError(
+            "the mask is a JPEG, whose compression changes the numbers of classes",
+            whose=str(path),
+            fix="draw it again without loss, as PNG, BMP or TIFF",
+            code="image/jpeg-mask",
+        )
+    if image.info.get(LOSS):
+        raise ImageError(
+            f"the mask is {image.info[LOSS]}, whose compression changes the numbers of classes",
+            whose=str(path),
+            fix="draw it again without loss, as PNG, BMP or TIFF",
+            code="image/lossy-mask",
+        )
+
+
+def _is_lossy_webp(file: BinaryIO) -> bool:
+    """Whether a frame is of VP8; frames of an animation lie in chunks of their own."""
+    file.seek(12)
+    for _ in range(_MOST_CHUNKS):
+        head = file.read(8)
+        if len(head) < 8:
+            break
+        name, size = head[:4], struct.unpack("<I", head[4:])[0]
+        if name == b"VP8 ":
+            return True
+        if name == b"ANMF":
+            file.seek(16, 1)  # place, size and duration; the frame's own chunks follow
+            continue
+        file.seek(size + size % 2, 1)
+    return False
