@@ -1,5 +1,5 @@
 # make demo    install into .venv, then the industrial kit's main job on real solar cells
-# make test    install into .venv, then lint, types and tests
+# make test    install into .venv, then lint and types while the tests run
 # make lint    ruff and mypy alone
 # make bench   the long measurements behind the figures in BENCHMARKS.md
 
@@ -12,12 +12,16 @@ MEMBERS := -e "core[weights,export]" -e "domain_kits/industrial[elpv]" -e "domai
 TOOLS := deid-data hatchling mypy pydicom-data pytest pytest-xdist ruff scikit-learn
 DEFINITIONS := Makefile constraints.txt $(wildcard *pyproject.toml */pyproject.toml */*/pyproject.toml)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test tests lint bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/moekit demo industrial
 
-test: lint
+test: $(VENV)/.ready
+	$(MAKE) -j 2 lint tests
+
+# With the Python in BIN, which may be another one than that of the virtual environment.
+tests:
 	$(BIN)/python -m pytest -m "not bench" -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.ready
@@ -30,7 +34,7 @@ bench: $(VENV)/.ready
 
 $(VENV)/.ready: $(DEFINITIONS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt $(MEMBERS) $(TOOLS)
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt $(MEMBERS) $(TOOLS)
 	touch $@
 
 clean:

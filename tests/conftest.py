@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib.resources
 import json
@@ -23,15 +24,33 @@ from torch import Tensor
 import moekit
 from moekit import MoEBackbone, Provenance
 from moekit.cli.main import main
-
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # A worker a core: with more threads they, and the commands they start, wait for each other.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    torch.set_num_threads(1)
+from moekit.jobs import session
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT / ".." / "shared"
+FEW = 200
+LONGEST = (
+    "core/cli/test_end_to_end.py",
+    "core/export/test_export.py",
+    "core/export/test_graph.py",
+    "core/plugins/test_frozen_api.py",
+    "core/plugins/test_scaffold.py",
+    "core/testing/test_fronts.py",
+    "domain_kits/industrial/test_conformance.py",
+    "domain_kits/medical/inference/test_hostile_inputs.py",
+    "domain_kits/medical/inference/test_pipeline.py",
+    "domain_kits/medical/test_conformance.py",
+    "domain_kits/medical/test_demo.py",
+    "domain_kits/test_isolation.py",
+    "repo/test_plugin_docs.py",
+)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files begin first, so that no worker ends with one while the others wait."""
+    longest = {ROOT / "tests" / name for name in LONGEST}
+    items.sort(key=lambda item: item.path not in longest)
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +74,40 @@ def case(shared: Path) -> Callable[[str], Path]:
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick() -> Iterator[None]:
+    """What makes all tests but the benchmarks quick, and is no test's subject.
+
+    - One thread: a worker a core; with more threads they, and the commands they start, wait for
+      each other, and small products do so a hundredfold where the machine is busy.
+    - Fewer bootstrap samples, of which most of the time of a small run would go. Tests of intervals
+      name their number.
+    - Commands build the default backbone once; each has a copy of its own.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        for place in ("evaluation.bootstrap", "training.selection", "tasks.segment.intervals"):
+            patch.setattr(f"moekit.{place}.RESAMPLES", FEW)
+        patch.setattr(session, "build_backbone", _build_once)
+        yield
+    torch.set_num_threads(threads)
+
+
+_built: dict[Any, MoEBackbone] = {}
+
+
+def _build_once(architecture: str, *, weights: str, top_k: int | None, form: str) -> MoEBackbone:
+    options = {"weights": weights, "top_k": top_k, "form": form}
+    if weights != "auto":
+        return moekit.build_backbone(architecture, **options)
+    key = (architecture, top_k, form)
+    if key not in _built:
+        _built[key] = moekit.build_backbone(architecture, **options)
+    return copy.deepcopy(_built[key])
+
+
 @pytest.fixture(scope="session")
 def backbone() -> Iterator[MoEBackbone]:
     """The backbone with its real weights. No test may change it, but for `top_k`."""
@@ -62,15 +115,6 @@ def backbone() -> Iterator[MoEBackbone]:
     before = _checksum(model)
     yield model
     assert _checksum(model) == before, "a test changed the shared backbone"
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Small products wait for each other's threads, a hundredfold where the machine is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

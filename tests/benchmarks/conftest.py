@@ -17,6 +17,11 @@ from tests.benchmarks.task_runs import TINY
 RESULTS = Path(__file__).parent / "results"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick() -> None:
+    """Benchmarks have all threads and all bootstrap samples."""
+
+
 @pytest.fixture
 def record(request: pytest.FixtureRequest) -> Callable[[str, dict[str, Any]], None]:
     """Writes the figures of one benchmark beside the command that made them."""

@@ -18,11 +18,6 @@ from torch import Tensor, nn
 from moekit.plugins import kept_files
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread: None) -> None:
-    """Tests of the core compute on one thread."""
-
-
 @pytest.fixture
 def generator() -> torch.Generator:
     """A source of random numbers, the same ones in each test."""

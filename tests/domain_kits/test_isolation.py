@@ -13,7 +13,6 @@ from torch import nn
 from moekit import Registry, Runtime
 from moekit.testing.subject import child_command, child_environment
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE = 112
 
 
@@ -79,7 +78,7 @@ def command(*arguments, **variables):
     """The files and the output of `moekit ARGUMENTS` in a process of its own."""
     done = subprocess.run(
         child_command("-m", "moekit", *map(str, arguments)),
-        env=child_environment(OMP_NUM_THREADS="1", **variables),
+        env=child_environment(**variables),
         capture_output=True,
         text=True,
         check=False,

@@ -17,6 +17,9 @@ _LEAST_DEFINED = 0.95
 _REDRAWN = 2
 """With more strata than that no sample of groups is expected to hold them all."""
 
+_KEPT = 2_000_000
+"""Row numbers that are kept from one pass to the next, 16 MB; more are drawn again."""
+
 
 class Resamples:
     """Row numbers of bootstrap samples: the same ones for every metric and model of a split.
@@ -25,17 +28,17 @@ class Resamples:
     as the split. If items share groups, whole groups are drawn; with one or two strata a sample
     that lacks one is drawn again, and counted. An item with an empty group name stands alone.
 
-    The samples are drawn anew from the seed at each pass, which costs little and keeps no
-    (count, n) table in memory.
+    Each pass gives the same samples. Those of a small split are kept from the first pass on, those
+    of a large one are drawn again from the seed, so that no large (count, n) table is in memory.
 
     Args:
         tally: What is resampled.
         seed: Of the draws.
-        count: How many samples.
+        count: How many samples; `RESAMPLES` if None.
     """
 
-    def __init__(self, tally: Tally, *, seed: int, count: int = RESAMPLES) -> None:
-        self.count = count
+    def __init__(self, tally: Tally, *, seed: int, count: int | None = None) -> None:
+        self.count = RESAMPLES if count is None else count
         self.redrawn = 0
         self._strata_N = tally.strata_N
         self._seed = seed
@@ -43,6 +46,9 @@ class Resamples:
         self._group_of = lone if tally.groups is None else number_groups(tally.groups)
         self._groups = int(self._group_of.max(initial=-1)) + 1
         self.clustered = self._groups < len(tally)
+        values = np.unique(self._strata_N)
+        self._rows_of = [np.flatnonzero(self._strata_N == value) for value in values]
+        self._kept: list[np.ndarray] = []
 
     @property
     def fixed(self) -> bool:
@@ -56,10 +62,23 @@ class Resamples:
         return int(np.unique(pairs[0], return_counts=True)[1].min(initial=len(self._strata_N)))
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        return iter(self._kept) if self._kept else self._drawn()
+
+    def _drawn(self) -> Iterator[np.ndarray]:
         generator = np.random.default_rng(self._seed)
         self.redrawn = 0
         draw = self._by_group if self.clustered else self._by_stratum
-        return (draw(generator) for _ in range(self.count))
+        kept: list[np.ndarray] = []
+        room = _KEPT
+        for _ in range(self.count):
+            rows = draw(generator)
+            rows.flags.writeable = False
+            room -= len(rows)
+            if room >= 0:
+                kept.append(rows)
+            yield rows
+        if room >= 0:
+            self._kept = kept
 
     def values(self, statistic: Callable[[np.ndarray], float]) -> np.ndarray:
         """(count,) float64: a statistic of each sample's row numbers; nan where all is fixed."""
@@ -72,13 +91,12 @@ class Resamples:
         return percentile_interval(self.values(statistic))
 
     def _by_stratum(self, generator: np.random.Generator) -> np.ndarray:
-        strata = [np.flatnonzero(self._strata_N == value) for value in np.unique(self._strata_N)]
         return np.concatenate(
-            [rows[generator.integers(0, len(rows), len(rows))] for rows in strata]
+            [rows[generator.integers(0, len(rows), len(rows))] for rows in self._rows_of]
         )
 
     def _by_group(self, generator: np.random.Generator) -> np.ndarray:
-        strata = len(np.unique(self._strata_N))
+        strata = len(self._rows_of)
         while True:
             drawn = generator.integers(self._groups, size=self._groups)
             times = np.bincount(drawn, minlength=self._groups)

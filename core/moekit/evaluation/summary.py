@@ -14,7 +14,7 @@ from moekit.contract.answers import Tally
 from moekit.contract.metrics import MapMetricSpec, MetricSpec
 from moekit.contract.tasks import SummaryJob, TaskSpec
 from moekit.errors import PluginError
-from moekit.evaluation.bootstrap import RESAMPLES, Resamples, percentile_interval
+from moekit.evaluation.bootstrap import Resamples, percentile_interval
 from moekit.evaluation.shares import METHOD, Share, paired_interval, share_of, unvaried
 from moekit.evaluation.verdict import better_in_words
 from moekit.plugins.faults import is_nobodys, owner_in_words
@@ -31,7 +31,7 @@ def summarise(
     *,
     task: TaskSpec,
     seed: int,
-    resamples: int = RESAMPLES,
+    resamples: int | None = None,
     optional: bool = False,
     baseline: str = BASELINE,
 ) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def summarise(
         metrics: What to compute.
         task: Knows what its tallies hold.
         seed: Of the bootstrap.
-        resamples: Bootstrap samples.
+        resamples: Bootstrap samples; `RESAMPLES` if None.
         optional: Whether a metric whose needs are not met is left out without a note: the kit has
             not asked for it by name.
         baseline: What the baseline is called.
@@ -97,7 +97,7 @@ def summarise(
             compared = {**compared, "verdict": verdict}
         result["comparison"] = compared
     job = SummaryJob(
-        tallies=tallies, points=points, metrics=metrics, seed=seed, resamples=resamples
+        tallies=tallies, points=points, metrics=metrics, seed=seed, resamples=drawn.count
     )
     return task.judge.complete(result, job)
 
@@ -273,7 +273,7 @@ def _subsets(
     metrics: Sequence[MetricSpec],
     task: TaskSpec,
     seed: int,
-    resamples: int,
+    resamples: int | None,
 ) -> dict[str, Any]:
     subtypes = np.array(tally.subtypes or (), dtype=object)
     subsets = {}

@@ -1,13 +1,13 @@
 """Runs in a process of its own: imports one plugin under watch, and tells what it did.
 
-Called as `python -m moekit.plugins.probe DISTRIBUTION ENTRY ANSWER.json`. A plugin that imports
-torch is imported again in a fresh process that has torch already, so that its effects on torch are
-seen; one that does not is spared that second.
+Called as `python -m moekit.plugins.probe DISTRIBUTION ENTRY ANSWER.json`. While a plugin imports
+torch the watch is off: what torch itself does is not the plugin's doing, and what the plugin
+changes of torch after that is seen. A plugin that imports no torch is spared those seconds.
 """
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import logging
 import os
@@ -15,7 +15,9 @@ import random
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,6 @@ from moekit.plugins.discovery import Plugin, discover
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _FILE_EVENTS = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.link", "os.symlink")
 _SOCKET_EVENTS = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto")
-_WITH_TORCH = "--with-torch"
 
 
 class Watch:
@@ -38,7 +39,20 @@ class Watch:
         self.files: list[str] = []
         self.sockets: list[str] = []
         self.processes: list[str] = []
+        self.changed: set[str] = set()
+        self._before: dict[str, Any] = {}
         sys.addaudithook(self._hear)
+
+    def begin(self) -> None:
+        """Notes the global state, and listens."""
+        self._before = global_state()
+        self.on = True
+
+    def end(self) -> None:
+        """Listens no more, and adds what differs from the state that was noted to `changed`."""
+        self.on = False
+        after = global_state()
+        self.changed |= {name for name, value in self._before.items() if after[name] != value}
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.on:
@@ -74,7 +88,7 @@ def global_state() -> dict[str, Any]:
 
 def _state_of_torch() -> dict[str, Any]:
     torch = sys.modules.get("torch")
-    if torch is None:
+    if torch is None or not hasattr(torch, "get_default_dtype"):  # absent, or about to be imported
         return {}
     return {
         "torch's default dtype": str(torch.get_default_dtype()),
@@ -85,10 +99,56 @@ def _state_of_torch() -> dict[str, Any]:
     }
 
 
+class _TorchUnwatched:
+    """A finder of modules that ends a watch before torch is imported, and begins it again after.
+
+    Args:
+        watch: Is on.
+        caught: Descriptor of the file that holds the output; what torch prints is cut off.
+    """
+
+    def __init__(self, watch: Watch, caught: int) -> None:
+        self._watch = watch
+        self._caught = caught
+        self._looking = False
+
+    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
+        """The usual specification of torch; None of any other module."""
+        del path, target
+        if name != "torch" or self._looking:
+            return None
+        self._looking = True
+        spec = importlib.util.find_spec(name)
+        self._looking = False
+        if spec is None or spec.loader is None:
+            return spec
+        loader: Any = spec.loader
+        run = loader.exec_module
+
+        def unwatched(module: ModuleType) -> None:
+            del loader.exec_module
+            self._watch.end()
+            said = self._flushed()
+            try:
+                run(module)
+            finally:
+                self._flushed()
+                os.ftruncate(self._caught, said)
+                os.lseek(self._caught, said, os.SEEK_SET)
+                self._watch.begin()
+
+        loader.exec_module = unwatched
+        return spec
+
+    def _flushed(self) -> int:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return os.lseek(self._caught, 0, os.SEEK_CUR)
+
+
 def watched(action: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     """Runs an action with its output caught at the level of file descriptors."""
     watch = Watch()
-    before = global_state()
     sys.dont_write_bytecode = True
     with tempfile.TemporaryFile() as caught:
         sys.stdout.flush()
@@ -96,24 +156,26 @@ def watched(action: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
         kept = [os.dup(number) for number in (1, 2)]
         for number in (1, 2):
             os.dup2(caught.fileno(), number)
-        watch.on = True
+        finder = _TorchUnwatched(watch, caught.fileno())
+        sys.meta_path.insert(0, finder)
+        watch.begin()
         try:
             result = action()
         finally:
-            watch.on = False
+            watch.end()
+            sys.meta_path = [one for one in sys.meta_path if one is not finder]
             sys.stdout.flush()
             sys.stderr.flush()
             for number, old in zip((1, 2), kept, strict=True):
                 os.dup2(old, number)
         caught.seek(0)
         output = caught.read().decode("utf-8", "replace")
-    after = global_state()
     return result, {
         "output": output,
         "files": watch.files,
         "sockets": watch.sockets,
         "processes": watch.processes,
-        "changed": [name for name, value in before.items() if after[name] != value],
+        "changed": sorted(watch.changed),
     }
 
 
@@ -145,19 +207,13 @@ def _ask(run: Callable[[], str | None]) -> str | None:
     return f"the check itself failed: it answered {answer!r}, not None or a sentence"
 
 
-def main(distribution: str, entry: str, answer: str, *, with_torch: bool) -> None:
+def main(distribution: str, entry: str, answer: str) -> None:
     """Writes the answer of `examine` to a file."""
-    if with_torch:
-        importlib.import_module("torch")
     plugin = next(
         found for found in discover() if (found.distribution, found.entry) == (distribution, entry)
     )
-    found = examine(plugin)
-    if "torch" in sys.modules and not with_torch:
-        arguments = [distribution, entry, answer, _WITH_TORCH]
-        os.execv(sys.executable, [sys.executable, "-P", "-m", "moekit.plugins.probe", *arguments])  # noqa: S606
-    Path(answer).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
+    Path(answer).write_text(json.dumps(examine(plugin), allow_nan=False), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], with_torch=_WITH_TORCH in sys.argv[4:])
+    main(*sys.argv[1:4])

@@ -66,10 +66,14 @@ def test_every_metric_has_an_interval_and_the_result_its_provenance(result):
     assert 0 <= result["comparison"]["delong_p"] <= 1
 
 
-def test_evaluating_again_gives_the_same_scores(moekit, cells, run, result):
+def test_evaluating_again_gives_the_same_scores_and_reads_the_run_once(
+    moekit, cells, run, result, reads
+):
     before = (run / "predictions.csv").read_bytes()
+    reads.clear()
     outcome = moekit("evaluate", "industrial", "--data", f"folder={cells}", "--run", run, "--json")
     assert outcome.code == 0
+    assert reads[run / "run.json"] == 1
     assert (run / "predictions.csv").read_bytes() == before
     assert outcome.json["metrics"] == result["metrics"]
 
@@ -173,14 +177,13 @@ def test_an_option_that_an_export_cannot_follow_and_an_export_that_is_not_there_
     assert "--int8" in missing.err
 
 
-@pytest.mark.parametrize("command", ["evaluate", "predict", "report", "adapt"])
+@pytest.mark.parametrize("command", ["predict", "report", "adapt"])
 def test_a_command_reads_the_record_of_its_run_once(
     moekit, cells, run, result, tmp_path, reads, command
 ):
     image = next((cells / "good").glob("cell*.png"))
     data = ("--data", f"folder={cells}")
     arguments = {
-        "evaluate": ("industrial", *data, "--run", run),
         "predict": ("industrial", image, "--run", run, "--out", tmp_path / "out"),
         "report": (run,),
         "adapt": ("industrial", *data, "--out", run, *ADAPT, "--resume"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from moekit import MetricSpec, PluginError
+from moekit.evaluation import bootstrap
 from moekit.evaluation import summary as engine
 from moekit.evaluation.bootstrap import Resamples, percentile_interval
 from moekit.tasks.score import SCORE
@@ -210,6 +211,25 @@ def test_every_pass_draws_the_same_samples_and_counts_those_drawn_again():
     assert first == [rows.tolist() for rows in resamples]
     assert redrawn == resamples.redrawn > 0
     assert all({0, 1} <= set(rows) for rows in first)
+
+
+@pytest.mark.parametrize("groups", [None, tuple(str(row // 2) for row in range(40))])
+def test_samples_that_are_kept_are_those_that_are_drawn_again(groups, monkeypatch):
+    drawn = make(40, groups=groups)
+    kept = Resamples(drawn, seed=3, count=20)
+    first = [rows.tolist() for rows in kept]
+    monkeypatch.setattr(bootstrap, "_KEPT", 20 * 40 - 1)
+    again = Resamples(drawn, seed=3, count=20)
+    for resamples in (kept, again, again):
+        assert [rows.tolist() for rows in resamples] == first
+    assert len(kept._kept) == 20
+    assert not again._kept
+
+
+def test_without_a_number_there_are_as_many_samples_as_the_module_says(monkeypatch):
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 7)
+    result = summarise(make(), METRICS, 0.5, seed=0, resamples=None)
+    assert result["interval"]["resamples"] == Resamples(make(), seed=0).count == 7
 
 
 def test_one_group_alone_has_no_interval():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -110,6 +110,14 @@ def test_a_second_kit_changes_no_bit_of_the_first_or_of_the_bare_backbone(
     assert nothing_has_changed(), "attached again"
 
 
+@pytest.fixture
+def _two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.mark.usefixtures("_two_threads")
 def test_isolation_holds_with_several_threads(
     runtime: Runtime,
     images: Tensor,
@@ -117,7 +125,6 @@ def test_isolation_holds_with_several_threads(
     randomise: Randomise,
     same_bits: SameBits,
 ) -> None:
-    torch.set_num_threads(2)
     images = images[:1]
     randomise(runtime.attach("first"), by=0.05)
     before = outputs(runtime, images, "first")

@@ -14,7 +14,7 @@ from moekit.testing import (
 )
 from moekit.testing import plugin_checks as under_test
 from moekit.testing.check import CHECKS
-from moekit.testing.subject import find_plugin
+from moekit.testing.subject import find_plugin, probe
 from moekit.testing.verdicts import Blocked
 
 GOOD = """
@@ -79,6 +79,18 @@ def test_a_broken_plugin_fails_the_check_that_it_breaks(identity, install):
     install("broken", **{"metrics": ("one",), "hooks": GOOD, **BROKEN[identity]})
     with pytest.raises(ConformanceError):
         check("broken", identity).run()
+
+
+def test_a_plugin_is_watched_before_and_after_it_imports_torch(install):
+    hooks = (
+        "import os\nprint('before')\nos.environ['ITS_OWN'] = '1'\nimport torch\nprint('after')\n"
+        "torch.set_default_dtype(torch.float64)\n"
+    )
+    install("loud", metrics=("one",), hooks=hooks + GOOD)
+    found = probe(find_plugin("loud"))
+    assert found["output"] == "before\nafter\n"
+    assert found["changed"] == ["the environment", "torch's default dtype"]
+    assert found["files"] == found["sockets"] == found["processes"] == []
 
 
 def test_each_check_of_plugins_has_a_broken_specimen():

@@ -10,8 +10,6 @@ from moekit_medical.findings.record import DISCLAIMER
 from moekit_medical.kit import MEDICAL
 from moekit_medical.loaders.lesions import CLASSES, LESIONS
 
-ONE_THREAD = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(autouse=True)
 def _cache(tmp_path_factory, monkeypatch):
@@ -33,7 +31,6 @@ def _same_everywhere(folder, *words):
                 assert word not in told, path.name
 
 
-@ONE_THREAD
 def test_lesions_are_learned_judged_and_outlined(tmp_path, adapted, moekit):
     folder = tmp_path / "Doe_Jane"
     folder.mkdir()
@@ -67,7 +64,6 @@ def test_lesions_are_learned_judged_and_outlined(tmp_path, adapted, moekit):
     _same_everywhere(run, "made-up")
 
 
-@ONE_THREAD
 def test_classes_of_a_folder_are_told_apart(tmp_path, adapted, moekit):
     generator = np.random.default_rng(0)
     for number, name in enumerate(("ground_glass", "other", "solid")):

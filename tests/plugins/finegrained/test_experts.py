@@ -7,8 +7,6 @@ from moekit import Grid
 from moekit_finegrained.shape import ShapeExpert, places
 from moekit_finegrained.surface import SurfaceExpert, statistics
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def awake(build):
     torch.manual_seed(0)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from moekit import MetricSpec
-from moekit.evaluation import RESAMPLES, Resamples, measure
+from moekit.evaluation import Resamples, measure
 from moekit.tasks.score import Predictions
 
 UNKNOWN = "unknown"
@@ -42,7 +42,7 @@ def by_subgroup(
     threshold: float,
     subgroup_of: Mapping[str, str],
     seed: int,
-    resamples: int = RESAMPLES,
+    resamples: int | None = None,
 ) -> tuple[SubgroupValue, ...]:
     """Computes a metric in each subgroup; together the subgroups hold every sample once.
 
@@ -56,7 +56,7 @@ def by_subgroup(
         subgroup_of: From sample id to its subgroup. Samples without one, or with an empty one,
             form the subgroup `unknown`.
         seed: Of the bootstrap; every subgroup starts from it.
-        resamples: How many bootstrap samples.
+        resamples: How many bootstrap samples; `moekit.evaluation.RESAMPLES` if None.
 
     Returns:
         Subgroups by name, `unknown` last.
@@ -81,7 +81,7 @@ def _value(
     *,
     name: str,
     threshold: float,
-    samples: tuple[int, int],
+    samples: tuple[int, int | None],
 ) -> SubgroupValue:
     seed, count = samples
     point = types.SimpleNamespace(threshold=threshold)

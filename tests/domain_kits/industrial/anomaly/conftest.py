@@ -17,11 +17,6 @@ GRID = Grid(8, 8)
 SITE = HeadSite(width=WIDTH, blocks=1)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread: None) -> None:
-    """These tests compute on one thread."""
-
-
 @dataclasses.dataclass
 class Made:
     """Features that lie in memory, as a source of `MemoryLearner`."""

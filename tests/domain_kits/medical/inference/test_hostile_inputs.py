@@ -19,7 +19,6 @@ from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
 from moekit.cli.main import main
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 EVIL = '<script>alert("x")</script>'
 FOLDER = "Doe_Jane_MRN-4711"
 IDENTIFYING = (
