@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
-import math
+import io
 import os
 import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from moekit.errors import DataError, MoekitError, StorageError
+from moekit.errors import DataError, StorageError
+from moekit.json_text import finite, not_finite, parse_json, to_json
 from moekit.names import TEMPORARY, cut_bytes, longest_name
 
 if sys.platform != "win32":
@@ -34,13 +34,19 @@ __all__ = [
     "finite",
     "locked",
     "not_finite",
+    "parse_json",
     "read_json",
     "read_plain",
+    "read_text",
     "sha256",
     "to_json",
     "write_json",
     "write_tensors",
 ]
+
+
+LARGEST_TEXT = 2**30
+"""Most bytes of a text that is read at once."""
 
 
 @contextlib.contextmanager
@@ -149,57 +155,6 @@ def write_tensors(
             raise OSError(str(error)) from error
 
 
-def to_json(value: Any, **options: Any) -> str:
-    """JSON text. Nothing else of moekit makes any, so that none holds NaN or Infinity.
-
-    Args:
-        value: What to write.
-        options: Further ones of `json.dumps`.
-
-    Raises:
-        MoekitError: A number in it is not finite.
-    """
-    try:
-        return json.dumps(value, allow_nan=False, **options)
-    except ValueError as error:
-        place = not_finite(value)
-        if place is None:
-            raise
-        raise MoekitError(
-            f"a figure is {place[1]}, which JSON cannot hold",
-            whose=place[0] or "the value",
-            fix="check the data and the weights for numbers that are not finite; if they are "
-            "sound, report this with the command",
-            code="error/not-finite",
-        ) from error
-
-
-def finite(value: Any) -> Any:
-    """A value made of numbers, texts, lists and mappings, with None for what is not finite."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: finite(part) for key, part in value.items()}
-    return [finite(part) for part in value] if isinstance(value, list | tuple) else value
-
-
-def not_finite(value: Any, place: str = "") -> tuple[str, float] | None:
-    """Where in a value a number is not finite, and that number; None if all are.
-
-    Args:
-        value: Numbers, texts, lists and mappings of them.
-        place: Where it lies itself.
-    """
-    if isinstance(value, float):
-        return None if math.isfinite(value) else (place, value)
-    parts: Iterable[tuple[str, Any]] = ()
-    if isinstance(value, Mapping):
-        parts = ((f"{place}.{key}".lstrip("."), part) for key, part in value.items())
-    elif isinstance(value, list | tuple):
-        parts = ((f"{place}[{number}]", part) for number, part in enumerate(value))
-    return next((found for key, part in parts if (found := not_finite(part, key))), None)
-
-
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON, atomically.
 
@@ -216,10 +171,10 @@ def read_json(path: Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-        DataError: The file is missing or is not JSON, which knows neither NaN nor Infinity.
+        DataError: The file is missing or is not JSON (see `parse_json`).
     """
     try:
-        return json.loads(read_plain(path).decode("utf-8"), parse_constant=_refuse_constant)
+        return parse_json(read_plain(path, most=LARGEST_TEXT).decode("utf-8"))
     except FileNotFoundError as error:
         raise DataError(
             "the file does not exist",
@@ -227,7 +182,7 @@ def read_json(path: Path) -> Any:
             fix="check the path, or make the run again",
             code="data/not-found",
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(
             f"the file is not readable JSON ({error})",
             whose=str(path),
@@ -263,6 +218,25 @@ def read_plain(path: Path, *, most: int | None = None) -> bytes:
     if most is not None and len(content) > most:
         raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
     return content
+
+
+def read_text(
+    path: Path, *, encoding: str = "utf-8", newline: str | None = None, most: int = LARGEST_TEXT
+) -> str:
+    """The text of a plain file.
+
+    Args:
+        path: The file.
+        encoding: UTF-8, or `utf-8-sig` to pass over a byte order mark.
+        newline: As of `open`; "" leaves the ends of lines as they are, for tables.
+        most: Most bytes that it may have.
+
+    Raises:
+        OSError: As of `read_plain`.
+        UnicodeDecodeError: It is no such text.
+    """
+    content = io.BytesIO(read_plain(path, most=most))
+    return io.TextIOWrapper(content, encoding=encoding, newline=newline).read()
 
 
 def sha256(path: Path) -> str:
@@ -327,10 +301,6 @@ def _beside(path: Path) -> Path:
     """A name for a temporary file or folder beside a path, which fits wherever the path's does."""
     room = longest_name(path.parent) - TEMPORARY
     return path.with_name(f".{cut_bytes(path.name, room)}.{secrets.token_hex(4)}.tmp")
-
-
-def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no number of JSON")
 
 
 def _cannot_write(what: str, path: Path, error: OSError) -> StorageError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-__all__ = ["plain_cell", "printable", "raw_name", "safe_cell", "visible_name"]
+__all__ = ["first_line", "plain_cell", "printable", "raw_name", "safe_cell", "visible_name"]
 
 LONGEST_LINE = 2000
 """Characters of a line that `printable` keeps where nothing else is asked for."""
@@ -34,6 +34,11 @@ def printable(text: str, *, most: int = LONGEST_LINE, lines: bool = False) -> st
         for letter in kept
     )
     return clean if len(clean) <= most else f"{clean[: most - 3]}..."
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says; its type if it says nothing."""
+    return next(filter(str.strip, str(error).splitlines()), type(error).__name__).strip()
 
 
 def visible_name(name: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast
 
 import pydantic
 import torch
+from pydantic import FiniteFloat
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
@@ -18,8 +19,13 @@ from moekit.backbone.upcycle import upcycle
 from moekit.errors import UsageError, WeightsError
 from moekit.files import sha256, write_tensors
 from moekit.moe.virtual_groups import VirtualGroupTopK
+from moekit.text import first_line
 
 _HEADER = "moekit_upcycled"
+_ROUTER = "blocks.0.moe.router.weight_ED"
+
+
+_Positive = Annotated[FiniteFloat, pydantic.Field(gt=0)]
 
 
 class Layout(pydantic.BaseModel):
@@ -42,8 +48,8 @@ class Layout(pydantic.BaseModel):
     experts: int = pydantic.Field(ge=1)
     slices: int = pydantic.Field(ge=1)
     top_k: int = pydantic.Field(ge=1)
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+    std: tuple[_Positive, _Positive, _Positive]
     smooth_positions: bool
     provenance: Provenance
 
@@ -100,8 +106,8 @@ def load_upcycled(path: Path) -> MoEBackbone:
             )
         backbone.load_state_dict(load_file(path), assign=True)
         backbone.top_k = layout.top_k
-    except (SafetensorError, OSError, RuntimeError, UsageError) as error:
-        raise _unusable(path, str(error).splitlines()[0], code="weights/damaged") from error
+    except (SafetensorError, OSError, RuntimeError, ValueError, UsageError) as error:
+        raise _unusable(path, first_line(error), code="weights/damaged") from error
     if not layout.smooth_positions:
         keep_trained_positions(backbone.stem)
     backbone.provenance = dataclasses.replace(
@@ -119,8 +125,15 @@ def _read_layout(path: Path) -> Layout:
         raise _unusable(path, "there is no such file", code="weights/not-found")
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-        return Layout.model_validate_json(header.get(_HEADER, ""))
+            layout = Layout.model_validate_json((file.metadata() or {}).get(_HEADER, ""))
+            rows = file.get_slice(_ROUTER).get_shape()
+        if rows[:1] != [layout.experts]:  # as many as memory is given to below
+            raise _unusable(
+                path,
+                f"its routers know {rows[:1]} experts, not {layout.experts}",
+                code="weights/damaged",
+            )
+        return layout
     except SafetensorError as error:
         raise _unusable(
             path, f"it is not a whole safetensors file ({error})", code="weights/damaged"

@@ -33,7 +33,7 @@ def parse_source(
     if path is None:
         raise _missing("no path was given", missing)
     options: dict[str, str] = {}
-    if not _exists(path) and "?" in str(path):
+    if not is_there(path) and "?" in str(path):
         name, _, text = str(path).rpartition("?")
         path = Path(name)
         for part in filter(None, text.split("&")):
@@ -41,12 +41,13 @@ def parse_source(
             if key not in known or key in options or not value:
                 raise _wrong_option(key, known)
             options[key] = value
-    if not _exists(path):
+    if not is_there(path):
         raise _missing(path.name, missing)
     return path, options
 
 
-def _exists(path: Path) -> bool:
+def is_there(path: Path) -> bool:
+    """Whether there is anything at a path; also for names that no file can have."""
     try:
         return path.exists()
     except (OSError, ValueError):  # a name that is too long, or holds a null character

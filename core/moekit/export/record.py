@@ -23,11 +23,15 @@ from moekit.data.windows import Tiling
 from moekit.errors import DataError, WeightsError
 from moekit.export.predictor import ExportPrecision
 from moekit.export.sessions import Format
-from moekit.files import read_json, sha256
+from moekit.files import atomic_text, read_json, sha256
+from moekit.licences import Licences, lines_of, read_links, remarks_on
 from moekit.runs.run import Run
+from moekit.text import first_line
 
 SCHEMA = 1
 RECORD = "export.json"
+CARD = "licences.txt"
+"""Names the licences of what an export was made from, for whoever is handed its folder."""
 BACKENDS = {
     "onnx": ("onnx", "fp32"),
     "openvino": ("openvino", "fp32"),
@@ -68,6 +72,7 @@ class ExportRecord(pydantic.BaseModel):
     use: Literal["specialist", "baseline"] = "specialist"
     model: str
     files: dict[str, str]
+    licences: Licences | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +105,19 @@ class Export:
             tiling=read.tiling,
             bits=read.bits,
         )
+
+
+def write_card(folder: Path, licences: Mapping[str, Any]) -> str:
+    """Writes the chain of licences next to an export; returns it as text.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    parts = read_links({"licences": licences}) or ()
+    text = "\n".join(filter(None, [*lines_of(parts), remarks_on(parts)]))
+    with atomic_text(folder / CARD) as file:
+        file.write(text + "\n")
+    return text
 
 
 def weights_of(record: Mapping[str, Any]) -> dict[str, str]:
@@ -164,7 +182,7 @@ def _read(folder: Path) -> ExportRecord:
             raise ValueError("it does not name the files of an export")
     except ValueError as error:
         raise DataError(
-            f"the record is damaged or of another version ({str(error).splitlines()[0]})",
+            f"the record is damaged or of another version ({first_line(error)})",
             whose=str(path),
             fix="make the export again with this version of moekit",
             code="data/damaged-run",

@@ -16,6 +16,7 @@ from moekit.files import read_json, sha256
 from moekit.plugins.discovery import Plugin
 from moekit.plugins.manifest import API_VERSION
 from moekit.plugins.settings import canonical
+from moekit.text import first_line
 
 SCHEMA = 1
 
@@ -89,7 +90,7 @@ def read_lock(path: Path) -> list[LockedPlugin]:
         return [LockedPlugin.model_validate(entry) for entry in entries]
     except (TypeError, pydantic.ValidationError) as error:
         raise DataError(
-            f"the file names no plugins ({str(error).splitlines()[0]})",
+            f"the file names no plugins ({first_line(error)})",
             whose=str(path),
             fix="name a lock of `moekit plugins lock`, a run.json or a result.json",
             code="data/bad-lock",

@@ -9,7 +9,6 @@ import base64
 import contextlib
 import dataclasses
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from moekit.errors import DataError
-from moekit.files import read_json
+from moekit.files import parse_json, read_json, read_text
 
 _DAMAGE = (
     ArithmeticError,
@@ -174,8 +173,7 @@ def read_history(run: Path) -> list[Epoch] | None:
     if not path.exists():
         return None
     with naming(path):
-        lines = path.read_text(encoding="utf-8").splitlines()
-        epochs = [Epoch.model_validate(json.loads(line)) for line in lines]
+        epochs = [Epoch.model_validate(parse_json(line)) for line in read_text(path).splitlines()]
         for epoch in epochs:
             for name in epoch.names():
                 epoch.figure(name)

@@ -7,15 +7,14 @@ and is taken away before the next one is written.
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from moekit.errors import StorageError, UsageError
-from moekit.files import to_json
+from moekit.errors import DataError, StorageError, UsageError
+from moekit.files import check_plain, parse_json, to_json
 
 if sys.platform != "win32":
     import fcntl
@@ -29,11 +28,12 @@ def read_journal(path: Path, provenance: Mapping[str, Any]) -> Iterator[dict[str
         provenance: What the rows must depend on.
 
     Raises:
+        DataError: It cannot be read, or is no file.
         UsageError: The journal was begun with another provenance; raised with the first row.
     """
     if not path.exists():
         return
-    with path.open("rb") as file:
+    with _opened(path) as file:
         if not _is_of(file.readline(), provenance):
             raise UsageError(
                 "the folder holds predictions of another run, threshold or backbone",
@@ -45,6 +45,19 @@ def read_journal(path: Path, provenance: Mapping[str, Any]) -> Iterator[dict[str
             row = _parse(line)
             if isinstance(row, dict) and line.endswith(b"\n"):
                 yield row
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        check_plain(path)
+        return path.open("rb")
+    except OSError as error:
+        raise DataError(
+            f"the earlier answers cannot be read ({error.strerror or error})",
+            whose=str(path),
+            fix="restore the file, or choose another --out",
+            code="data/unreadable",
+        ) from error
 
 
 class Journal:
@@ -133,14 +146,9 @@ def _is_of(first: bytes, provenance: Mapping[str, Any]) -> bool:
 
 def _parse(line: bytes) -> Any:
     try:
-        return json.loads(line, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        return parse_json(line.decode("utf-8"))
+    except ValueError:
         return None
-
-
-def _refuse(text: str) -> Any:
-    """A row with NaN or Infinity is damaged."""
-    raise ValueError(text)
 
 
 def _cut_last_line(file: BinaryIO, *, step: int = 65536) -> None:

@@ -33,6 +33,7 @@ from moekit.data.windows import Tiling
 from moekit.errors import DataError, UsageError, WeightsError
 from moekit.files import atomic_text, finite, sha256, to_json, write_json, write_tensors
 from moekit.runs.schema import SCHEMA, Record, read_record
+from moekit.text import first_line
 
 _logger = logging.getLogger(__name__)
 VALIDATION, PREDICTIONS = "validation", "predictions"
@@ -262,7 +263,7 @@ class Run:
             module.load_state_dict(load_file(path))
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise WeightsError(
-                f"the trained weights cannot be used ({str(error).splitlines()[0]})",
+                f"the trained weights cannot be used ({first_line(error)})",
                 whose=str(path),
                 fix="make the run again with the installed version of the kit",
                 code="weights/damaged",

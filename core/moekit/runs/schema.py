@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field, FiniteFloat
 from moekit.contract.recipe import Recipe
 from moekit.errors import DataError
 from moekit.files import read_json
+from moekit.licences import Licences
 
 SCHEMA = 1
 """Of run.json and result.json."""
@@ -64,6 +65,8 @@ class _Request(_Part):
     backbone_sha256: str = ""
     computes: str = ""
     top_k: int = Field(default=1, ge=1)
+    data: dict[str, dict[str, Any]] | None = None
+    started_from: dict[str, Any] | None = None
 
 
 class _Backbone(_Part):
@@ -76,6 +79,16 @@ class _Skipped(_Part):
     reason: str
 
 
+class _Rule(_Part):
+    name: str = ""
+
+
+class _Use(_Part):
+    model: str = ""
+    kept: str | None = None
+    in_words: str = ""
+
+
 class _Record(_Part):
     done: bool
     request: _Request
@@ -86,7 +99,12 @@ class _Record(_Part):
     backbone: _Backbone = _Backbone()
     plugins: list[dict[str, Any]] = []
     skipped: list[_Skipped] = []
+    files: dict[str, str] | None = None
+    rule: _Rule | None = None
+    use: _Use | None = None
+    class_counts: dict[str, dict[str, int]] | None = None
     caution: str | None = None
+    licences: Licences | None = None
 
 
 class _Figure(_Part):
@@ -123,6 +141,8 @@ class _Result(_Part):
     skipped: list[_Skipped] = []
     notes: list[str] = []
     classes: list[str] = []
+    files: dict[str, str] | None = None
+    licences: Licences | None = None
 
 
 class Record(dict[str, Any]):

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import math
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn, optim
 
 from moekit.errors import DataError
-from moekit.files import check_plain, finite, to_json, write_tensors
+from moekit.files import check_plain, finite, parse_json, to_json, write_tensors
+from moekit.text import first_line
 
 
 @dataclasses.dataclass
@@ -85,11 +86,8 @@ def load_checkpoint(
         check_plain(path)
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.offset_keys()}
-            header = file.metadata()
-            known = json.loads(header["progress"])
-            if known["best_loss"] is None:
-                known["best_loss"] = math.inf
-            progress = Progress(**known)
+            header = file.metadata() or {}
+            progress = _progress(header.get("progress", ""))
         if header.get("sha256", found := _hash(tensors)) != found:
             raise ValueError("its tensors are not those that were written")
         for name, module in modules.items():
@@ -97,12 +95,35 @@ def load_checkpoint(
         _restore_optimizer(optimizer, _below(tensors, "optimizer"))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"the checkpoint cannot be used ({str(error).splitlines()[0]})",
+            f"the checkpoint cannot be used ({first_line(error)})",
             whose=str(path),
             fix="delete it to train this part again, or start a new run",
             code="data/damaged-run",
         ) from error
     return progress
+
+
+class _Known(pydantic.BaseModel):
+    """What the header of a file must say; figures that are not finite are null."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    epoch: int = pydantic.Field(ge=0)
+    step: int = pydantic.Field(ge=0)
+    loss_sum: float
+    best_loss: float | None
+    best_epoch: int = pydantic.Field(ge=0)
+    seconds: float
+    done: bool
+    history: list[dict[str, float | None]]
+
+
+def _progress(text: str) -> Progress:
+    known = parse_json(text)
+    _Known.model_validate(known)
+    return Progress(
+        **{**known, "best_loss": math.inf if known["best_loss"] is None else known["best_loss"]}
+    )
 
 
 def _hash(tensors: dict[str, Tensor]) -> str:

@@ -10,7 +10,6 @@ Shapes: D width, F hidden neurons of the FFN, E experts, R rank of the correctio
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from moekit.errors import WeightsError
-from moekit.files import check_plain, sha256, to_json, write_tensors
+from moekit.files import check_plain, parse_json, sha256, to_json, write_tensors
+from moekit.text import first_line
 
 _FORMAT = "moekit-sparse-form-1"
 _WHOLE = torch.int16
@@ -133,19 +133,26 @@ def load_form(path: Path) -> SparseForm:
             blocks=_blocks(tensors),
             architecture=header["architecture"],
             dense_sha256=header["dense_sha256"],
-            facts=json.loads(header["facts"]),
+            facts=_facts(header["facts"]),
             sha256=sha256(path),
             origin=path.name,
         )
         _check(form)
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, LookupError, ValueError, RuntimeError) as error:
         raise WeightsError(
-            f"the sparse form cannot be used ({error})",
+            f"the sparse form cannot be used ({first_line(error)})",
             whose=str(path),
             fix="give a file that `moekit backbone carve` or `moekit backbone recover` wrote",
             code="weights/damaged",
         ) from error
     return form
+
+
+def _facts(text: str) -> dict[str, Any]:
+    facts = parse_json(text)
+    if not isinstance(facts, dict):
+        raise ValueError("its facts are no mapping")
+    return facts
 
 
 def _blocks(tensors: Mapping[str, Tensor]) -> tuple[BlockForm, ...]:

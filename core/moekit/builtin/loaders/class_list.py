@@ -9,6 +9,7 @@ from pathlib import Path
 from moekit.builtin.loaders.rows import read_rows
 from moekit.data.mask_table import IGNORED, Colour, MaskTable
 from moekit.errors import DataError
+from moekit.files import read_text
 
 IGNORE = "ignore"
 """The name of lines whose pixels do not count."""
@@ -73,7 +74,7 @@ def _named(names: Iterable[str]) -> list[_Entry]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise _fault(f"it cannot be read ({error})", str(path)) from error
     return [line.strip() for line in text.splitlines() if line.strip()]
@@ -89,9 +90,12 @@ def _entry(row: Mapping[str, str], where: str) -> _Entry:
 
 
 def _number(text: str, most: int, where: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= most):
-        raise _fault(f"{text!r} is no whole number from 0 to {most}", where)
-    return int(text)
+    digits = text.lstrip("0") or "0"
+    # Python refuses to read numbers of thousands of digits.
+    is_number = text.isascii() and text.isdigit() and len(digits) <= len(str(most))
+    if not is_number or int(digits) > most:
+        raise _fault(f"{text[:60]!r} is no whole number from 0 to {most}", where)
+    return int(digits)
 
 
 def _listed(entries: Iterable[_Entry], ignore: int | None, whose: str) -> ClassList:

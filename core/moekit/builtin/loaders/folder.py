@@ -15,7 +15,7 @@ from moekit.builtin.loaders.table import read_table
 from moekit.contract.datasets import DatasetSpec
 from moekit.data.checks import check_named
 from moekit.data.images import relative_id
-from moekit.data.options import parse_source
+from moekit.data.options import is_there, parse_source
 from moekit.data.plain_files import check_file
 from moekit.data.samples import Dataset, Sample, Skipped
 from moekit.data.survey import none_usable, survey_folder
@@ -44,7 +44,7 @@ def load_folder(path: Path | None, seed: int) -> Dataset:
     options: Mapping[str, str] = {}
     if path is not None and "?" in path.name:
         path, options = parse_source(path, known=FINISH_OPTIONS)
-    if path is None or not path.exists():
+    if path is None or not is_there(path):
         raise DataError(
             "there is no such folder or table",
             whose=str(path),

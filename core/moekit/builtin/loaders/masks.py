@@ -34,6 +34,8 @@ IMAGES, MASKS, INDEX = "images", "masks", "index.csv"
 OPTIONS = ("classes", "ignore", "group", "subtype", "split", "where")
 _THREADS = 4
 _EXAMPLES = 16
+_DIGITS = 9
+"""Of a number of a mask; those that can stand in one have five."""
 
 
 def load_masks(path: Path | None, seed: int) -> Dataset:
@@ -132,9 +134,9 @@ class _Pairs:
 
 def _classes(folder: Path, options: Mapping[str, str]) -> ClassList:
     text = options.get("ignore")
-    if text is not None and not (text.isascii() and text.isdigit()):
+    if text is not None and not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
         raise DataError(
-            f"{text!r} is no number of a mask",
+            f"{text[:60]!r} is no number of a mask",
             whose="the option 'ignore'",
             fix="give one number",
             code="data/bad-option",

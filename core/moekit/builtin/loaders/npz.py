@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from moekit.builtin.loaders.arrays import Arrays
 from moekit.builtin.loaders.finish import FINISH_OPTIONS, finish_dataset
 from moekit.builtin.loaders.labels import is_negative_name
 from moekit.builtin.loaders.pictures import KEY_DIGITS, stored_pictures
 from moekit.contract.datasets import DatasetSpec
+from moekit.data.arrays import Arrays
 from moekit.data.options import parse_source
 from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.errors import DataError
@@ -26,6 +26,7 @@ from moekit.files import sha256
 
 _FORMAT = "1"
 """Version of what is written into the cache."""
+_MOST_CLASSES = 100_000
 _LAYOUTS = "x_train, y_train[, x_val, y_val, x_test, y_test], or images, labels[, split]"
 
 
@@ -162,6 +163,12 @@ def _read_splits(arrays: Arrays, count: int) -> tuple[str, ...] | None:
 
 def _class_names(arrays: Arrays, parts: Mapping[str, _Part]) -> tuple[str, ...]:
     highest = max((int(part.labels_N.max(initial=-1)) for part in parts.values()), default=-1)
+    if highest >= _MOST_CLASSES:
+        raise arrays.refused(
+            f"a label is {highest}, which makes more than {_MOST_CLASSES:,} classes",
+            fix="count the classes from 0 without a gap",
+            code="data/class-count",
+        )
     if "class_names" not in arrays.names:
         return tuple(str(label) for label in range(highest + 1))
     names = arrays.read("class_names")

@@ -14,10 +14,11 @@ from pathlib import Path, PurePosixPath
 
 from moekit.data.samples import SPLITS, split_name
 from moekit.errors import DataError
+from moekit.files import check_plain, read_text
 
 _LARGEST = 200 * 2**20
 _DELIMITERS = (",", ";", "\t")
-_SEPARATOR = re.compile(r'^\s*"?sep=(.)"?[\s,;]*$', re.IGNORECASE)
+_SEPARATOR = re.compile(r'^\s*"?sep=(\t|[^\s"])"?[\s,;]*$', re.IGNORECASE)
 _HEAD = 2**16
 """Bytes in which the header is looked for, if nothing but the header is asked for."""
 
@@ -28,11 +29,12 @@ def read_header(table: Path) -> tuple[str, ...]:
     Never raises: `read_rows` says what is wrong.
     """
     try:
+        check_plain(table)
         with table.open(encoding="utf-8-sig", errors="replace") as file:
             text = file.read(_HEAD)
         lines, _ = _lines(text)
         return tuple(name.lower() for name in next(lines)[1] if name)
-    except (OSError, StopIteration, csv.Error):
+    except (OSError, ValueError, StopIteration, csv.Error):
         return ()
 
 
@@ -141,7 +143,7 @@ def _read(table: Path, needed: Sequence[str]) -> str:
                 fix="split it into parts",
                 code="data/too-large",
             )
-        return table.read_text(encoding="utf-8-sig")
+        return read_text(table, encoding="utf-8-sig", most=_LARGEST)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"the table cannot be read ({error})",

@@ -18,6 +18,7 @@ from moekit.data.plain_files import check_file
 from moekit.data.samples import MASK_OF, Dataset, Sample, Skipped, split_notes
 from moekit.data.survey import none_usable
 from moekit.errors import DataError, ImageError
+from moekit.files import read_text
 
 _KNOWN = ("path", "label", "labels", "split", "group", "target", "subtype", "mask")
 _BETWEEN = "|"
@@ -178,7 +179,7 @@ def _classes(
 
 def _listed_classes(path: Path) -> ClassNames:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"the list of classes cannot be read ({error})",

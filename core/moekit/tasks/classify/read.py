@@ -6,6 +6,7 @@ Shapes: N items, C classes.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from moekit.contract.answers import TaskContext
 from moekit.data.samples import Sample
 from moekit.errors import DataError
+from moekit.files import read_text
 from moekit.tasks.classify.tally import ClassTally, tally_of
 from moekit.text import plain_cell
 
@@ -71,8 +73,8 @@ def read_answers(path: Path, samples: Sequence[Sample], context: TaskContext) ->
 
 def _lines(table: Path) -> list[list[str]]:
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            lines = [[*map(plain_cell, line)] for line in csv.reader(file, strict=True) if line]
+        text = io.StringIO(read_text(table, encoding="utf-8-sig", newline=""), newline="")
+        lines = [[*map(plain_cell, line)] for line in csv.reader(text, strict=True) if line]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"the answers cannot be read ({error})",

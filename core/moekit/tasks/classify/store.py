@@ -10,6 +10,7 @@ Shapes: N items, C classes.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ import numpy as np
 
 from moekit.data.samples import UNSEEN
 from moekit.errors import DataError
-from moekit.files import atomic_text
+from moekit.files import atomic_text, read_text
 from moekit.tables import CsvWriter, csv_table
 from moekit.tasks.classify.tally import ClassTally, check_tallies, optional
 
@@ -132,8 +133,7 @@ class _Truth(NamedTuple):
 
 def _read(path: Path) -> _Table:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            columns, rows = csv_table(file, strict=True)
+        columns, rows = csv_table(io.StringIO(read_text(path, newline=""), newline=""), strict=True)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _damaged(path, f"it cannot be read ({error})") from error
     short = next(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from moekit.data.samples import Sample
 from moekit.errors import DataError
-from moekit.files import atomic_text
+from moekit.files import atomic_text, read_text
 from moekit.tables import CsvWriter, csv_table
 from moekit.tasks.score.threshold import OperatingPoint
 
@@ -157,8 +158,8 @@ class Predictions:
             DataError: The file is missing or damaged.
         """
         try:
-            with path.open(encoding="utf-8", newline="") as file:
-                columns, rows = csv_table(file)
+            columns, rows = csv_table(io.StringIO(read_text(path, newline=""), newline=""))
+            _check_rows(columns, rows)
             facts = [name for name in columns if name.startswith(_FACT)]
             return cls(
                 ids=tuple(row["id"] for row in rows),
@@ -178,6 +179,15 @@ class Predictions:
                 fix="run `moekit evaluate` again",
                 code="data/damaged-run",
             ) from error
+
+
+def _check_rows(columns: Sequence[str], rows: Sequence[Mapping[str | None, Any]]) -> None:
+    """Refuses a column that is there twice, and rows with another number of cells."""
+    if len(set(columns)) < len(columns):
+        raise ValueError("a column is there twice")
+    for place, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise ValueError(f"row {place} has another number of columns")
 
 
 def _optional_floats(texts: list[str]) -> np.ndarray | None:

@@ -5,22 +5,22 @@ Shapes: N pictures, C classes, M models.
 
 from __future__ import annotations
 
-import json
 import math
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal, Self
 
 import numpy as np
+import pydantic
 
+from moekit.data.arrays import Arrays
 from moekit.errors import DataError
-from moekit.files import atomic_path, atomic_text, to_json
+from moekit.files import atomic_path, atomic_text, parse_json, to_json
 from moekit.tables import CsvWriter
 from moekit.tasks.segment.conformal import BIASES
 from moekit.tasks.segment.metrics import class_iou
 from moekit.tasks.segment.tally import SegmentTally
+from moekit.text import first_line
 
 _VERSION = 1
 _MISSED = "missed_NL"
@@ -81,36 +81,47 @@ def load_tallies(folder: Path, stem: str) -> tuple[SegmentTally, ...]:
     if not path.exists():
         return ()
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        about = json.loads(bytes(arrays.pop("about")).decode())
-        if about["version"] != _VERSION:
-            raise ValueError(f"version {about['version']} is not known")
-        tallies = tuple(_tally(about, arrays, number) for number in range(about["models"]))
+        with Arrays(path) as stored:
+            arrays = {name: stored.read(name) for name in stored.names}
+        about = _About.model_validate(parse_json(bytes(arrays.pop("about")).decode()))
+        tallies = tuple(_tally(about, arrays, number) for number in range(about.models))
         counted = [name for name in arrays if not name.startswith(f"{_MISSED}.")]
         if not tallies or len(counted) != len(_COUNTS) * len(tallies):
-            raise ValueError(f"it holds {len(arrays)} arrays for {about['models']} models")
+            raise ValueError(f"it holds {len(arrays)} arrays for {about.models} models")
         return tallies
-    except (
-        OSError,
-        KeyError,
-        ValueError,
-        TypeError,
-        OverflowError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except (DataError, KeyError, ValueError) as error:
+        why = error.what if isinstance(error, DataError) else first_line(error)
         raise DataError(
-            f"the counts of the answers cannot be read ({error})",
+            f"the counts of the answers cannot be read ({why})",
             whose=str(path),
             fix="run `moekit evaluate` again",
             code="data/damaged-run",
         ) from error
 
 
-def _tally(about: dict[str, Any], arrays: dict[str, np.ndarray], number: int) -> SegmentTally:
-    pictures, classes = len(about["ids"]), len(about["classes"])
+class _About(pydantic.BaseModel):
+    """What the file says of its counts."""
+
+    model_config = pydantic.ConfigDict(strict=True)
+
+    version: Literal[1]
+    models: int = pydantic.Field(ge=1, le=9)
+    ids: list[str]
+    classes: list[str]
+    background: list[int]
+    groups: list[str] | None
+    subtypes: list[str] | None
+    facts: dict[str, list[str]]
+
+    @pydantic.model_validator(mode="after")
+    def _numbers_are_of_classes(self) -> Self:
+        if not {*self.background} <= {*range(len(self.classes))}:
+            raise ValueError("a class of the background is none of the classes")
+        return self
+
+
+def _tally(about: _About, arrays: dict[str, np.ndarray], number: int) -> SegmentTally:
+    pictures, classes = len(about.ids), len(about.classes)
     shapes = {
         "confusion_NCC": (pictures, classes, classes),
         "boundary_NC3": (pictures, classes, 3),
@@ -122,20 +133,21 @@ def _tally(about: dict[str, Any], arrays: dict[str, np.ndarray], number: int) ->
         if array.shape != shapes[name] or array.dtype != np.int64:
             raise ValueError(f"{name} has the shape {array.shape} and the type {array.dtype}")
     missed_NL = arrays.get(f"{_MISSED}.{number}")
-    if missed_NL is not None and missed_NL.shape != (pictures, len(BIASES)):
-        raise ValueError(f"{_MISSED} has the shape {missed_NL.shape}")
+    missed = (pictures, len(BIASES))
+    if missed_NL is not None and (missed_NL.shape != missed or missed_NL.dtype != np.int64):
+        raise ValueError(f"{_MISSED} has the shape {missed_NL.shape}, the type {missed_NL.dtype}")
     return SegmentTally(
         missed_NL=missed_NL,
-        ids=tuple(about["ids"]),
-        classes=tuple(about["classes"]),
-        background=tuple(about["background"]),
-        facts={name: _names(values, pictures) or () for name, values in about["facts"].items()},
+        ids=tuple(about.ids),
+        classes=tuple(about.classes),
+        background=tuple(about.background),
+        facts={name: _names(values, pictures) or () for name, values in about.facts.items()},
         confusion_NCC=arrays[f"confusion_NCC.{number}"],
         boundary_NC3=arrays[f"boundary_NC3.{number}"],
         predicted_NC=arrays[f"predicted_NC.{number}"],
         ignored_N=arrays[f"ignored_N.{number}"],
-        groups=_names(about["groups"], pictures),
-        subtypes=_names(about["subtypes"], pictures),
+        groups=_names(about.groups, pictures),
+        subtypes=_names(about.subtypes, pictures),
     )
 
 

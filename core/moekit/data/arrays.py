@@ -15,11 +15,14 @@ from types import TracebackType
 import numpy as np
 
 from moekit.errors import DataError
+from moekit.files import check_plain
 
 MAX_BYTES = 8 * 2**30
 """Most bytes that one array may unpack to."""
 
 _MAX_MEMBERS = 256
+_SUFFIX = ".npy"
+_LAST_LETTER, _SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -40,6 +43,7 @@ class Arrays:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
+            check_plain(path)
             self._archive = zipfile.ZipFile(path)
         except Exception as error:  # parsers of damaged bytes raise nearly anything
             raise self.refused(
@@ -52,7 +56,7 @@ class Arrays:
                 f"the archive holds more than {_MAX_MEMBERS} arrays, or one twice",
                 code="data/too-large",
             )
-        self.names = tuple(name.removesuffix(".npy") for name in names)
+        self.names = tuple(name[: -len(_SUFFIX)] for name in names if name.endswith(_SUFFIX))
         """Names of the arrays."""
 
     def __enter__(self) -> Arrays:
@@ -78,6 +82,7 @@ class Arrays:
                 array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
                 if file.read(1):  # also makes zipfile compare the checksum
                     raise ValueError("there are bytes after the array")
+                _check_letters(array)
         except Exception as error:
             raise self.refused(f"the data of {name} are damaged", code="data/damaged") from error
         return array
@@ -117,3 +122,13 @@ class Arrays:
             )
         if math.prod(shape) * dtype.itemsize != info.file_size - length:
             raise self.refused(f"{name} is not as long as its header says", code="data/damaged")
+
+
+def _check_letters(array: np.ndarray) -> None:
+    """Refuses texts with numbers that stand for no letter (Unicode 15, section 3.9)."""
+    if array.dtype.kind != "U" or not array.dtype.itemsize:
+        return
+    letters = np.ascontiguousarray(array.reshape(-1)).view(f"{array.dtype.byteorder}u4")
+    first, last = _SURROGATES
+    if ((letters > _LAST_LETTER) | ((letters >= first) & (letters <= last))).any():
+        raise ValueError("a text in it is none")
