@@ -45,6 +45,21 @@ class Thrower(nn.Module):
         raise RuntimeError("no such luck")
 
 
+class Writer(nn.Module):
+    """An expert that writes into what it reads."""
+
+    reads_map = True
+
+    def __init__(self, width):
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x_BND, grid):
+        output = self.linear(x_BND)
+        x_BND.fill_(7.0)
+        return output
+
+
 class Spoiler(moekit.PooledHead):
     """A head that writes into what it reads."""
 
@@ -56,11 +71,15 @@ class Spoiler(moekit.PooledHead):
 
 
 class Hostile:
-    """A plugin with an expert that fails."""
+    """A plugin with experts that do what they must not."""
 
     @moekit.hookimpl
     def moekit_experts(self):
-        return [moekit.ExpertSpec(name="thrower", build=Thrower, summary="-", source="-")]
+        built = {"thrower": Thrower, "writer": Writer}
+        return [
+            moekit.ExpertSpec(name=name, build=build, summary="-", source="-")
+            for name, build in built.items()
+        ]
 
 
 @pytest.fixture
@@ -251,6 +270,7 @@ def test_a_kit_that_fails_takes_no_other_with_it(made, kits, pictures, caplog):
     good = {"late": kits["late"], "mean": kits["mean"], "windows": kits["windows"]}
     hostile = {
         "throws": made(9, expert="thrower", seed=9, views=(0, 2)),
+        "writes": made(9, expert="writer", seed=9),
         "spoils": made(head=Spoiler, read=(5, 8), seed=9),
         "cannot cut": made(9, seed=9, tiling=Tiling(height=28, width=56)),
         "wants stacks": made(9, seed=9, frames=3),
