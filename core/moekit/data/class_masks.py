@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from moekit.data.images import check_mask_size, read_converted
-from moekit.data.lossy import refuse_lossy
+from moekit.data.lossy import refuse_lossy, refuse_noise
 from moekit.data.mask_table import MaskTable
 from moekit.errors import ImageError
 
@@ -59,6 +59,8 @@ def read_classes(
     table = NOT_ZERO if table is None else table
     raw = read_values(path, max_pixels=max_pixels)
     check_mask_size((raw.shape[0], raw.shape[1]), size_hw, path)
+    if table == NOT_ZERO and raw.dtype == np.uint8:
+        refuse_noise(raw, path)
     return look_up(raw, table, path)
 
 

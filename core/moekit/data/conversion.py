@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from moekit.data.lossy import refuse_lossy
+from moekit.data.lossy import refuse_lossy, refuse_noise
 from moekit.errors import ImageError
 
 STATED = "the file states its scale"
@@ -44,14 +44,16 @@ def to_mask(image: Image.Image, path: Path) -> Image.Image:
     """A loaded image as one of mode "L": 255 where it is not zero (not black), else 0.
 
     Raises:
-        ImageError: It is compressed with loss, whose noise is not zero.
+        ImageError: It is, or was, compressed with loss, whose noise is not zero.
     """
     refuse_lossy(image, path)
     if image.mode.startswith("I") or image.mode == "F":
         full_scale, inverted = _tiff_scale(image)
         positive_HW = np.asarray(image) != (full_scale if inverted else 0)
     else:
-        positive_HW = np.asarray(to_rgb(image, path)).any(axis=2)
+        values_HW = np.asarray(to_rgb(image, path)).max(axis=2)
+        refuse_noise(values_HW, path)
+        positive_HW = values_HW > 0
     return Image.fromarray(positive_HW.astype(np.uint8) * 255)
 
 

@@ -167,15 +167,19 @@ def check_mask_size(mask_hw: tuple[int, int], size_hw: tuple[int, int], path: Pa
     if tuple(mask_hw) == tuple(size_hw):
         return
     (mask_height, mask_width), (height, width) = mask_hw, size_hw
-    what = f"the mask has {mask_width} x {mask_height} pixels, its image {width} x {height}"
-    fix = "give the mask the size of its image, or leave the mask out"
+    why, fix = "", "give the mask the size of its image, or leave the mask out"
     if (mask_width, mask_height) == (height, width):
-        what += (
+        why = (
             ": rows and columns are exchanged, as of a mask that is drawn on a photograph as it is "
             "stored, before its EXIF orientation turns it upright"
         )
         fix = "save image and mask upright, or give the mask the EXIF orientation of its image"
-    raise ImageError(what, whose=str(path), fix=fix, code="image/mask-size")
+    raise ImageError(
+        f"the mask has {mask_width} x {mask_height} pixels, its image {width} x {height}{why}",
+        whose=str(path),
+        fix=fix,
+        code="image/mask-size",
+    )
 
 
 def read_converted(path: Path, frames: int, max_pixels: int, convert: Convert) -> Pages:

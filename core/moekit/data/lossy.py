@@ -5,6 +5,7 @@
 | JPEG, MPO | always |
 | WebP | if its frames are `VP8 ` and not `VP8L` (RFC 9649) |
 | TIFF | if its pages are compressed as JPEG, JPEG 2000, WebP or LERC |
+| any, of two values | if the others lie near black and near white: it was compressed before |
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from moekit.errors import ImageError
@@ -33,6 +35,7 @@ _OF_TIFF = {
     50001: "WebP in TIFF",
 }
 _MOST_CHUNKS = 10_000
+_NEAR, _LEAST_VALUES, _LEAST_SHARE = 16, 4, 0.9
 
 
 def mark_loss(image: Image.Image, path: Path) -> None:
@@ -68,6 +71,33 @@ def refuse_lossy(image: Image.Image, path: Path) -> None:
             f"the mask is {image.info[LOSS]}, whose compression changes the numbers of classes",
             whose=str(path),
             fix="draw it again without loss, as PNG, BMP or TIFF",
+            code="image/lossy-mask",
+        )
+
+
+def refuse_noise(values: np.ndarray, path: Path) -> None:
+    """Refuses a mask of black and white with the noise of a lossy file that it was made from.
+
+    Values near black and near white, several of each, and few between: edges that are smoothed, or
+    numbers of things, are spread over all values.
+
+    Args:
+        values: uint8 of any shape, of a mask whose values but 0 all mean the same.
+        path: What the error names.
+
+    Raises:
+        ImageError: It looks like that.
+    """
+    counts = np.bincount(values.ravel(), minlength=256)[1:255]
+    low, high = counts[: _NEAR - 1], counts[-(_NEAR - 1) :]
+    near = low.sum() + high.sum()
+    several = min(np.count_nonzero(low), np.count_nonzero(high)) >= _LEAST_VALUES
+    if several and near >= _LEAST_SHARE * counts.sum():
+        raise ImageError(
+            f"{near} pixels of the mask have values near black or near white, as lossy compression "
+            "leaves them, and each value but 0 would count as positive",
+            whose=str(path),
+            fix="draw it again, or save it with two values: black below 128, white above",
             code="image/lossy-mask",
         )
 

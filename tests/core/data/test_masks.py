@@ -104,3 +104,17 @@ def test_masks_compressed_with_loss_are_refused_by_both_readers(
             read(path, SHAPE)
     else:
         assert np.array_equal(read(path, SHAPE) > 0, drawn)
+
+
+@pytest.mark.parametrize("read", [read_mask, read_classes])
+def test_the_noise_of_a_jpeg_saved_again_is_refused_and_smooth_edges_are_not(tmp_path, drawn, read):
+    first = save(tmp_path / "m.jpg", drawn.astype(np.uint8) * 255)
+    with Image.open(first) as image:
+        image.save(tmp_path / "again.png")
+    with refused("image/lossy-mask", match="near black or near white"):
+        read(tmp_path / "again.png", SHAPE)
+    smooth = Image.fromarray(drawn.astype(np.uint8) * 255).resize((256, 192)).resize((64, 48))
+    smooth.save(tmp_path / "smooth.png")
+    assert read(tmp_path / "smooth.png", SHAPE)[drawn].all()
+    numbers = (np.arange(48 * 64) % 256).astype(np.uint8).reshape(SHAPE)
+    assert np.array_equal(read(save(tmp_path / "n.png", numbers), SHAPE) > 0, numbers > 0)

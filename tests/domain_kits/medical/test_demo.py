@@ -93,6 +93,8 @@ def test_the_demonstration_says_on_terminal_and_page_what_it_cannot_show(
     assert "nodule" not in page.partition("<h2>Reporting guideline")[0].replace(
         "how well nodules are found", ""
     )
+    assert "On these data the specialist" in shown
+    assert "`moekit predict` answers by" in shown
     result = json.loads((run / "result.json").read_text())
     assert result["positive"] == "dense tissue"
     assert result["metrics"]["auroc"]["value"] > 0.8

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from moekit import DataError, ImageError
 from moekit.builtin.loaders import path_in, read_rows
-from moekit.data import read_image, relative_id, survey_folder
+from moekit.data import read_mask, read_size, relative_id, survey_folder
 from moekit_industrial.loaders.products import pick
 from moekit_industrial.loaders.rows import GOOD, Product, Row, ask_anomalib, is_good
 
@@ -168,7 +168,9 @@ def _files(path: str | None) -> tuple[Path, ...]:
 
 def _mask_fault(mask: Path) -> str | None:
     try:
-        read_image(mask)
-    except ImageError:
-        return f"its mask {mask.name} cannot be read, so it is not known whether it is good"
+        read_mask(mask, read_size(mask))
+    except ImageError as error:
+        return (
+            f"its mask {mask.name} cannot be used ({error.what}): nobody knows whether it is good"
+        )
     return None
