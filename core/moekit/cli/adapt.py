@@ -10,6 +10,7 @@ import click
 
 from moekit.cli.options import (
     command_line,
+    data_licence_option,
     data_option,
     debug_option,
     device_option,
@@ -27,6 +28,7 @@ from moekit.cli.output import Reporter, print_json, reporter, say
 @click.argument("kit")
 @with_options(
     data_option,
+    data_licence_option,
     click.option(
         "--out",
         "run_folder",
@@ -116,6 +118,8 @@ def adapt(kit: str, data: str, run_folder: Path, as_json: bool, **options: Any) 
             )
         for sentence in kept_in_words(record):
             say(sentence)
+        if (record.get("licences") or {}).get("remarks"):
+            say(record["licences"]["remarks"])
         if record["skipped"]:
             say(f"{len(record['skipped'])} inputs skipped; run.json names them")
 

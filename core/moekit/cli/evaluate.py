@@ -10,6 +10,7 @@ import click
 from moekit.cli.options import (
     batch_option,
     command_line,
+    data_licence_option,
     data_option,
     debug_option,
     device_option,
@@ -28,6 +29,7 @@ from moekit.cli.output import Reporter, echo, print_json, print_table, reporter,
 @click.argument("kit")
 @with_options(
     data_option,
+    data_licence_option,
     run_option,
     click.option(
         "--split",
@@ -116,6 +118,7 @@ def show_result(result: dict[str, Any]) -> None:
     ]
     if result["skipped"]:
         told.append(f"{len(result['skipped'])} inputs skipped; result.json names them")
+    told.append((result.get("licences") or {}).get("remarks", ""))
     for sentence in (*told, *result["notes"], result["data"]["caution"], result["disclaimer"]):
         if sentence:
             echo(sentence)

@@ -104,3 +104,5 @@ def show_export(record: dict[str, Any], folder: Path) -> None:
     say(f"the export is in {folder}")
     if record["caution"]:
         say(record["caution"])
+    if record["licences"]["remarks"]:
+        say(record["licences"]["remarks"])

@@ -42,6 +42,11 @@ def command_options(command: Command) -> Command:
 data_option = click.option(
     "--data", required=True, metavar="LOADER[=PATH]", help="The data, such as folder=PATH."
 )
+data_licence_option = click.option(
+    "--data-licence",
+    metavar="TEXT",
+    help="The licence of the data, such as CC-BY-4.0, in place of what loader and folder say.",
+)
 task_option = click.option(
     "--task",
     metavar="NAME",

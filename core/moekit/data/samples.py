@@ -140,6 +140,7 @@ class Dataset:
             cannot tell.
         notes: What the loader took for granted, renamed or merged, a sentence each. Runs and
             results record them.
+        licence_by: Who states the licence, if it is not the loader.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Dataset:
     frames: int = 1
     has_negative: bool = True
     notes: tuple[str, ...] = ()
+    licence_by: str = ""
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split, in order.

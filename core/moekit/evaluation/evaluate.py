@@ -28,6 +28,7 @@ from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import Resolved, resolve
 from moekit.runs.choices import MEAN, keep, kept_model, model_in_words
 from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
+from moekit.runs.licences import licences_of_answers
 from moekit.runs.run import PREDICTIONS, Run, hashes_of
 from moekit.runtime.load import (
     load_predictor,
@@ -189,6 +190,7 @@ def _evaluate(
         "parameters": record["parameters"],
         "training": record["training"],
         "plugins": plugin_facts(registry.used()),
+        "licences": licences_of_answers(record, job.dataset),
         "skipped": [dataclasses.asdict(skip) for skip in (*job.dataset.skipped, *passed.skipped)],
         "versions": versions(),
         "machine": machine(),

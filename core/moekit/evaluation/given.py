@@ -11,9 +11,11 @@ from moekit.errors import UsageError
 from moekit.evaluation.evaluate import EvaluateJob, header
 from moekit.evaluation.summary import summarise
 from moekit.files import sha256, write_json
+from moekit.licences import as_json
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import resolve
 from moekit.runs.facts import machine, now, plugin_facts, versions
+from moekit.runs.licences import data_link
 from moekit.runs.run import PREDICTIONS, hashes_of
 from moekit.runtime.load import point_in_words, points_of
 
@@ -61,6 +63,7 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
         "samples": len(samples),
         "point_in_words": list(point_in_words(points[0])),
         "plugins": plugin_facts(registry.used()),
+        "licences": as_json([data_link(job.dataset)]),
         "skipped": [dataclasses.asdict(skip) for skip in job.dataset.skipped],
         "versions": versions(),
         "machine": machine(),

@@ -28,18 +28,19 @@ from moekit.evaluation.evaluate import check_passed
 from moekit.evaluation.split_pass import pass_over
 from moekit.evaluation.summary import difference_ci95, measure, value_of
 from moekit.export.data import check_data
-from moekit.export.graph import INPUT, write_onnx
+from moekit.export.graph import INPUT, name_in_onnx, write_onnx
 from moekit.export.libraries import need
 from moekit.export.parity import BATCHES, check_parity
 from moekit.export.predictor import ExportedPredictor, ExportPrecision
 from moekit.export.program import KitProgram
 from moekit.export.quantise import kept_in_float, quantise
-from moekit.export.record import RECORD, SCHEMA, weights_of
+from moekit.export.record import RECORD, SCHEMA, weights_of, write_card
 from moekit.export.sessions import Format, open_session, openvino_model
 from moekit.files import atomic_folder, sha256, write_json
 from moekit.plugins.resolve import Resolved
 from moekit.runs.choices import SPECIALIST, Model
 from moekit.runs.facts import machine, now, versions
+from moekit.runs.licences import licences_of_answers
 from moekit.runs.run import VALIDATION, Run
 from moekit.runtime.load import point_in_words, rule_of
 from moekit.runtime.predictor import Predictor
@@ -201,8 +202,11 @@ def _load(job: ExportJob, graph: Path) -> Any:
 
 
 def _save(job: ExportJob, model: Any, folder: Path) -> str:
+    text = write_card(folder, licences_of_answers(job.run.read_finished()))
     if job.format == "onnx":
+        name_in_onnx(folder / "model.onnx", text)
         return "model.onnx"
+    model.set_rt_info(text, ["moekit", "licences"])
     # Weights are kept in float32: rounded to float16 they would be other weights.
     need("openvino").save_model(model, folder / "model.xml", compress_to_fp16=False)
     for path in folder.glob("model.onnx*"):
@@ -350,6 +354,7 @@ def _record(
         **weights_of(record),
         "backbone": record["backbone"],
         "plugins": record["plugins"],
+        "licences": licences_of_answers(record),
         "dataset": job.dataset.name,
         "seed": record["request"]["seed"],
         "input": {"name": INPUT, "shape": ["batch", *preprocess.shape], "dtype": "float32"},

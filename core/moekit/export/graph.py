@@ -19,6 +19,8 @@ from moekit.export.libraries import need
 from moekit.plugins.faults import named_fault
 
 INPUT = "images"
+LICENCES = "licences"
+"""The key of a graph's metadata under which the chain of licences stands."""
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _ONE_FILE = 1_500_000_000
 _TRACED_IMAGES = 2
@@ -75,6 +77,15 @@ def write_onnx(
     size = sum(tensor.nbytes for tensor in (*program.parameters(), *program.buffers()))
     exported.save(path, external_data=size > _ONE_FILE)
     return given
+
+
+def name_in_onnx(path: Path, licences: str) -> None:
+    """Writes the chain of licences into the metadata of a graph; its tensors stay as they are."""
+    onnx = need("onnx")
+    model = onnx.load(path, load_external_data=False)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = LICENCES, licences
+    onnx.save(model, path)
 
 
 def _name_nodes(nodes: Iterable[Any]) -> None:

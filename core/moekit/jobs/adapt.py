@@ -11,7 +11,7 @@ from lightning.fabric import Fabric
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE
 from moekit.files import check_writable
 from moekit.jobs.recorded import recorded_command
-from moekit.jobs.session import open_backbone, quiet_libraries
+from moekit.jobs.session import load_licensed, open_backbone, quiet_libraries
 from moekit.plugins.changes import KitChanges
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
@@ -49,6 +49,7 @@ def adapt_kit(
     devices: int = 1,
     cache_gib: float = 16.0,
     rule: str | None = None,
+    data_licence: str | None = None,
     command: str = "",
 ) -> dict[str, Any] | None:
     """Adapts a kit; returns the run's record, or None in all processes but the first.
@@ -77,6 +78,7 @@ def adapt_kit(
         devices: Processes to train with.
         cache_gib: Most disk space for frozen activations.
         rule: How the point is chosen on validation data, now and later; the kit's own if None.
+        data_licence: The licence of the data, in place of what loader and folder say.
         command: The command line, for the record.
 
     Raises:
@@ -86,7 +88,7 @@ def adapt_kit(
     check_writable(run_folder, run_folder / "checkpoints")
     registry = Registry()
     changes = KitChanges(experts=experts, gate=gate).full(registry)
-    dataset = registry.load_dataset(data, seed=seed)
+    dataset = load_licensed(registry, data, seed=seed, licence=data_licence)
     spec, dataset = kit_for_data(registry, kit, dataset, task=task, changes=changes, seed=seed)
     on_task(spec.task)
     chosen = type(spec.recipe).model_validate({**spec.recipe.model_dump(), **(recipe or {})})

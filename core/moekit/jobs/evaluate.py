@@ -10,7 +10,7 @@ from moekit.evaluation.evaluate import EvaluateJob, evaluate
 from moekit.evaluation.given import evaluate_given
 from moekit.files import check_writable
 from moekit.jobs.recorded import recorded_command
-from moekit.jobs.session import open_backbone
+from moekit.jobs.session import load_licensed, open_backbone
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run, prepared
@@ -34,6 +34,7 @@ def evaluate_run(
     device: str = "auto",
     given: Path | None = None,
     use: str | None = None,
+    data_licence: str | None = None,
     command: str = "",
 ) -> dict[str, Any]:
     """Evaluates a run; returns the content of result.json.
@@ -54,6 +55,7 @@ def evaluate_run(
         device: auto, cpu, cuda or cuda:N.
         given: Answers of a peer, in the task's own format, which are judged in place of the run's.
         use: Which model answers from now on: specialist, baseline or best; the kept one if None.
+        data_licence: The licence of the data, in place of what loader and folder say.
         command: The command line, for the record.
 
     Raises:
@@ -67,7 +69,11 @@ def evaluate_run(
     seed_of_data = record["request"]["seed"]
     job = EvaluateJob(
         kit=spec,
-        dataset=prepared(spec, registry.load_dataset(data, seed=seed_of_data), seed=seed_of_data),
+        dataset=prepared(
+            spec,
+            load_licensed(registry, data, seed=seed_of_data, licence=data_licence),
+            seed=seed_of_data,
+        ),
         run=run,
         split=split,
         rule=rule or "",

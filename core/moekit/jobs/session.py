@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from pathlib import Path
 
 import torch
 
 from moekit.backbone.build import build_backbone
 from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE
+from moekit.data.licence import with_licence
+from moekit.data.samples import Dataset
+from moekit.plugins.registry import Registry
 from moekit.runtime.device import pick_device
 
 
@@ -31,6 +35,25 @@ def open_backbone(
     quiet_libraries()
     backbone = build_backbone(architecture, weights=weights, top_k=top_k, form=form)
     return backbone.to(pick_device(device))
+
+
+def load_licensed(
+    registry: Registry, data: str, *, seed: int, licence: str | None = None
+) -> Dataset:
+    """A data set by `LOADER` or `LOADER=PATH`, and its licence as far as anybody states it.
+
+    Args:
+        registry: The installed plugins.
+        data: What the user named.
+        seed: Of the splits.
+        licence: The user's own words on it; see `moekit.data.licence.with_licence`.
+
+    Raises:
+        MoekitError: As of `Registry.load_dataset`.
+    """
+    dataset = registry.load_dataset(data, seed=seed)
+    place = data.partition("=")[2]
+    return with_licence(dataset, Path(place).expanduser() if place else None, licence)
 
 
 def quiet_libraries() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import jinja2
 from moekit.contract.report import HEADER, JOINED, METRICS, WORST
 from moekit.errors import DataError
 from moekit.files import atomic_text, check_writable
+from moekit.licences import NOT_RECORDED, Link, lines_of, read_links, remarks_on
 from moekit.plugins.registry import Registry
 from moekit.report.drawing import STYLES, Drawn
 from moekit.report.run_files import Shots, naming, read_history, read_routing, read_shots
@@ -254,7 +255,15 @@ def _facts(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
         )
         for plugin in result["plugins"]
     ]
-    return rows
+    known = read_links(result)
+    if known is None:
+        return [*rows, ("licences", NOT_RECORDED)]
+    return [*rows, *(("licence", line) for line in lines_of(known)), *_remarks(known)]
+
+
+def _remarks(known: Sequence[Link]) -> list[tuple[str, str]]:
+    told = remarks_on(known)
+    return [("licences", told)] if told else []
 
 
 def _words(facts: dict[str, Any]) -> str:

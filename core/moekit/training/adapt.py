@@ -27,6 +27,7 @@ from moekit.plugins.changes import KitChanges
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import FIRST_TASK, Resolved, resolve
 from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
+from moekit.runs.licences import licences_of_run
 from moekit.runs.run import VALIDATION, Run, hashes_of, refuse_lost
 from moekit.runtime.device import Arithmetic, pick_arithmetic
 from moekit.runtime.kit import KitModules
@@ -390,6 +391,7 @@ def _keep(
             "activations_made_again": sum(store.made_again for store in stores),
             "backbone": backbone_facts(backbone),
             "plugins": plugin_facts(registry.used()),
+            "licences": licences_of_run(backbone, registry.used(), job.dataset, job.start),
             "versions": versions(),
             "machine": machine(),
             "caution": job.dataset.caution,

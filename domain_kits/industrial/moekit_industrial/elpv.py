@@ -19,6 +19,7 @@ from PIL import Image
 
 from moekit import DataError, Dataset, DatasetSpec, ImageError, Sample, Skipped, split_dataset
 from moekit.data import check_file
+from moekit.files import read_text
 
 PACKAGE = "elpv-dataset"
 _CITATION = "Deitsch et al. 2019 and Buerhop-Lutz et al. 2018"
@@ -95,7 +96,7 @@ def _origin(path: Path | None) -> str:
 def _read_labels(folder: Path) -> tuple[list[Sample], list[Skipped]]:
     labels = folder / "labels.csv"
     try:
-        lines = labels.read_text(encoding="utf-8").splitlines()
+        lines = read_text(labels).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"the labels cannot be read ({error})",

@@ -18,7 +18,7 @@ from PIL import Image
 from moekit import DataError, Dataset, DatasetSpec, Sample
 from moekit.builtin.loaders import FINISH_OPTIONS, KEY_DIGITS, finish_dataset, stored_pictures
 from moekit.data import SPLITS, parse_source, read_image
-from moekit.files import sha256
+from moekit.files import read_text, sha256
 
 LICENCE = "released for research, no licence stated"
 _SIDE = 32
@@ -74,7 +74,7 @@ Sheets = dict[tuple[str, int], Path]
 def _classes(folder: Path) -> tuple[str, ...]:
     table = folder / "classes.txt"
     try:
-        names = tuple(table.read_text(encoding="utf-8").split())
+        names = tuple(read_text(table).split())
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             "the list of classes cannot be read",

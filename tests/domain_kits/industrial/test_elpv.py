@@ -2,6 +2,7 @@
 
 import collections
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
@@ -113,6 +114,13 @@ def test_a_line_that_cannot_be_meant_is_refused_with_its_number(copy, line):
 
 
 def test_a_folder_without_labels_is_refused(tmp_path):
+    with refused("data/unreadable"):
+        load_elpv(tmp_path, 0)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_labels_that_never_end_are_refused(tmp_path, make):
+    make(tmp_path / "labels.csv")
     with refused("data/unreadable"):
         load_elpv(tmp_path, 0)
 

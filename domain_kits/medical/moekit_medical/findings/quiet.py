@@ -10,10 +10,13 @@ import contextlib
 import struct
 from collections.abc import Iterator
 
-from moekit import DataError
+from pydicom.errors import BytesLengthException
+
+from moekit import DataError, MoekitError
 from moekit_medical.silence import silenced
 
 READ_ERRORS = (
+    BytesLengthException,
     AttributeError,
     EOFError,
     IndexError,
@@ -44,7 +47,9 @@ def explained(what: str) -> Iterator[None]:
     try:
         with quiet():
             yield
-    except (*READ_ERRORS, RecursionError) as error:
+    except MoekitError:
+        raise
+    except Exception as error:  # parsers of damaged bytes raise nearly anything
         raise DataError(
             f"{what} cannot be read or made ({type(error).__name__})",
             whose="a CT series",

@@ -17,11 +17,14 @@ from typing import Any, Literal
 import highdicom
 import numpy as np
 import pydicom
-from pydicom.errors import InvalidDicomError
 from pydicom.sr.codedict import codes
 from pydicom.uid import SegmentationStorage
 
 from moekit import DataError
+from moekit.files import check_plain
+from moekit_medical.dicom.reading import read
+from moekit_medical.dicom.sources import Source
+from moekit_medical.dicom.verdict import SetAsideError
 from moekit_medical.findings.identifiers import derive_uid
 from moekit_medical.findings.quiet import explained
 from moekit_medical.findings.record import Finding
@@ -275,13 +278,18 @@ def _describe(
 
 def _read(source: pydicom.Dataset | Path) -> pydicom.Dataset:
     try:
-        dataset = pydicom.dcmread(source) if isinstance(source, Path) else source
-    except (OSError, InvalidDicomError):
+        dataset = _opened(source) if isinstance(source, Path) else source
+    except (OSError, SetAsideError):
         raise _no_segmentation() from None
     binary = dataset.get("SegmentationType") == "BINARY"
     if dataset.get("SOPClassUID") != SegmentationStorage or not binary:
         raise _no_segmentation()
     return dataset
+
+
+def _opened(path: Path) -> pydicom.Dataset:
+    check_plain(path)
+    return read(Source(token="", open=lambda: path.open("rb")), pixels=True)
 
 
 def _same_plane(groups: pydicom.Dataset, volume: Volume) -> bool:

@@ -1,6 +1,7 @@
 """DICOM Segmentations."""
 
 import dataclasses
+import os
 
 import highdicom
 import numpy as np
@@ -26,6 +27,34 @@ SALT = b"salt of the tests"
 def test_the_round_trip_through_a_file_gives_every_voxel(mask_DHW, volume, slices, tmp_path):
     write_dicom(tmp_path / "seg.dcm", build_segmentation(mask_DHW, volume, slices))
     assert np.array_equal(read_segmentation(tmp_path / "seg.dcm", volume), mask_DHW)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        (b"\x08\x00\x16\x00UI", b"\x08\x00\x16\x00UV"),
+        (b"\x62\x00\x02\x00SQ\0\0", b"\x62\x00\x02\x00SQ\0\0\xff\xff\xff\x7f"),
+        (b"\x08\x00\x16\x00UI\x1c\x00", b"\x08\x00\x16\x00UT\0\0\xff\xff\xff\x7f"),
+    ],
+)
+def test_a_file_with_elements_of_another_kind_or_length_is_refused(
+    mask_DHW, volume, slices, tmp_path, was, now
+):
+    write_dicom(tmp_path / "seg.dcm", build_segmentation(mask_DHW, volume, slices))
+    content = (tmp_path / "seg.dcm").read_bytes()
+    assert was in content
+    at = content.index(was)
+    (tmp_path / "seg.dcm").write_bytes(content[:at] + now + content[at + len(now) :])
+    with pytest.raises(DataError) as caught:
+        read_segmentation(tmp_path / "seg.dcm", volume)
+    assert caught.value.code in ("data/not-a-segmentation", "data/dicom-failed")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_no_segmentation(volume, tmp_path, make):
+    make(tmp_path / "seg.dcm")
+    with refused("data/not-a-segmentation"):
+        read_segmentation(tmp_path / "seg.dcm", volume)
 
 
 @pytest.mark.parametrize("filled", [slice(0, 0), slice(0, 1), slice(7, 8), slice(0, 8)])
