@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
+from moekit.data.pictures import bare, strips
 from moekit.errors import ImageError
 
 _TURNS = {
@@ -49,12 +51,15 @@ def to_mask(image: Image.Image, path: Path) -> Image.Image:
             fix="draw it again without loss, as PNG, BMP or TIFF",
             code="image/jpeg-mask",
         )
-    if image.mode.startswith("I") or image.mode == "F":
-        full_scale, inverted = _tiff_scale(image)
-        positive_HW = np.asarray(image) != (full_scale if inverted else 0)
-    else:
-        positive_HW = np.asarray(to_rgb(image, path)).any(axis=2)
-    return Image.fromarray(positive_HW.astype(np.uint8) * 255)
+    numbers = image.mode.startswith("I") or image.mode == "F"
+    full_scale, inverted = _tiff_scale(image) if numbers else (0, False)
+    rgb = image if numbers else to_rgb(image, path)
+    mask = Image.new("L", image.size)
+    for top, part in strips(rgb):
+        values = np.asarray(part)
+        positive_HW = values != (full_scale if inverted else 0) if numbers else values.any(axis=2)
+        mask.paste(Image.fromarray(positive_HW.astype(np.uint8) * 255), (0, top))
+    return mask
 
 
 def to_rgb(image: Image.Image, path: Path) -> Image.Image:
@@ -63,20 +68,30 @@ def to_rgb(image: Image.Image, path: Path) -> Image.Image:
     Raises:
         ImageError: Its values have no brightness.
     """
-    if image.mode.startswith("I;16"):
-        return _from_integers(np.asarray(image), *_tiff_scale(image))
-    if image.mode == "I":
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise _no_scale(path, "integers outside 0..65535", values)
-        return _from_integers(values, *_tiff_scale(image))
+    if image.mode.startswith("I"):
+        if image.mode == "I":
+            low, high = extremes(image)
+            if low < 0 or high > 65535:
+                raise _no_scale(path, "integers outside 0..65535", low, high)
+        table = _brightness(*_tiff_scale(image))
+        return _by_strips(image, lambda part: Image.fromarray(table[np.asarray(part)]))
     if image.mode == "F":
-        return _from_floats(np.asarray(image), path)
+        low, high = extremes(image)
+        if not (low >= 0 and high <= 255):  # nan compares false
+            found = "floating-point values outside [0, 255] or not finite"
+            raise _no_scale(path, found, low, high)
+        scale = 255.0 if high <= 1 else 1.0
+        return _by_strips(image, lambda part: _from_floats(np.asarray(part), scale))
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, layer).convert("RGB")
-    return image.convert("RGB")
+        return _by_strips(image, _over_black)
+    return bare(image) if image.mode == "RGB" else image.convert("RGB")
+
+
+def extremes(image: Image.Image) -> tuple[float, float]:
+    """The least and the greatest value of a picture of one channel; NaN if one is NaN."""
+    found = [(part.min(), part.max()) for part in (np.asarray(one) for _, one in strips(image))]
+    lows, highs = zip(*found, strict=True)
+    return float(np.min(lows)), float(np.max(highs))
 
 
 def full_scale(image: Image.Image) -> int:
@@ -93,23 +108,32 @@ def _tiff_scale(image: Image.Image) -> tuple[int, bool]:
     return (4095 if bits == 12 else 65535), inverted
 
 
-def _from_integers(values: np.ndarray, full_scale: int, inverted: bool) -> Image.Image:
+def _by_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    made = Image.new("RGB", image.size)
+    for top, part in strips(image):
+        made.paste(convert(part).convert("RGB"), (0, top))
+    return made
+
+
+def _over_black(part: Image.Image) -> Image.Image:
+    layer = part.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
+
+
+def _brightness(full_scale: int, inverted: bool) -> np.ndarray:
+    """(65536,) uint8: the brightness of each number."""
     levels = np.minimum(np.arange(65536), full_scale)
     table = ((levels * 255 + full_scale // 2) // full_scale).astype(np.uint8)
-    return Image.fromarray((255 - table if inverted else table)[values]).convert("RGB")
+    return 255 - table if inverted else table
 
 
-def _from_floats(values: np.ndarray, path: Path) -> Image.Image:
-    low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= 255):  # nan compares false
-        raise _no_scale(path, "floating-point values outside [0, 255] or not finite", values)
-    scale = 255.0 if high <= 1 else 1.0
-    return Image.fromarray(np.rint(values * scale).astype(np.uint8)).convert("RGB")
+def _from_floats(values: np.ndarray, scale: float) -> Image.Image:
+    return Image.fromarray(np.rint(values * scale).astype(np.uint8))
 
 
-def _no_scale(path: Path, found: str, values: np.ndarray) -> ImageError:
+def _no_scale(path: Path, found: str, low: float, high: float) -> ImageError:
     return ImageError(
-        f"the image holds {found} ({values.min():g} to {values.max():g}), which have no brightness",
+        f"the image holds {found} ({low:g} to {high:g}), which have no brightness",
         whose=str(path),
         fix="save it with a brightness scale you choose, as 8-bit or 16-bit integers",
         code="image/no-scale",
