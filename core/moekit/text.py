@@ -48,6 +48,8 @@ def visible_name(name: str) -> str:
     surrogate (PEP 383), which no file can hold. It becomes the escape `\udcNN`. If a name has one,
     or looks as if it had, its backslashes are doubled, so that `raw_name` gives the name back.
     """
+    if name.isascii() and "\\" not in name:
+        return name
     if not _SURROGATE.search(name) and not _ESCAPE.search(name):
         return name
     doubled = name.replace("\\", "\\\\")

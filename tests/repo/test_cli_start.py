@@ -39,6 +39,23 @@ def test_lists_and_help_import_neither_torch_nor_a_plugin(arguments):
         assert "pydantic" not in loaded
 
 
+def test_what_predict_imports_is_neither_searched_for_cycles_nor_more_than_it_needs():
+    code = (
+        "import gc, sys; from moekit.cli.imports import quick_imports\n"
+        "with quick_imports():\n"
+        "    assert not gc.isenabled()\n"
+        "    import moekit.jobs.predict\n"
+        "from moekit.plugins.registry import Registry\n"
+        "assert gc.isenabled() and gc.get_freeze_count() > 100_000\n"
+        "for kit in ('industrial', 'finegrained', 'scenes'): Registry().kit(kit)\n"
+        "for task in ('score', 'classify', 'segment'): Registry().task(task)\n"
+        "with quick_imports(): assert gc.isenabled()\n"
+        "print({'scipy.stats', 'torchmetrics', 'lightning', 'sklearn'} & set(sys.modules))"
+    )
+    done = run(code)
+    assert (done.returncode, done.stdout.strip()) == (0, "set()"), done.stderr
+
+
 FLAGS = {
     "demo": "--data --debug --device --json --out --seed --weights",
     "adapt": "--architecture --bits --cache-gib --data --data-licence --debug --device --devices "

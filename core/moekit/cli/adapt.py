@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from moekit.cli.imports import quick_imports
 from moekit.cli.options import (
     command_line,
     data_licence_option,
@@ -139,7 +140,8 @@ _RECIPE = ("epochs", "views", "image_size", "tile", "bits", "precision")
 
 def run_adaptation(kit: str, *, report: Reporter, **options: Any) -> dict[str, Any] | None:
     """Adapts a kit with progress on the terminal; options as of `adapt_kit`."""
-    from moekit.jobs.adapt import adapt_kit
+    with quick_imports():
+        from moekit.jobs.adapt import adapt_kit
 
     options["rule"] = options.pop("threshold_rule", None)
     given = {name: options.pop(name, None) for name in _RECIPE}

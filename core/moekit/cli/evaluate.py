@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from moekit.cli.imports import quick_imports
 from moekit.cli.options import (
     batch_option,
     command_line,
@@ -80,7 +81,8 @@ def evaluate(kit: str, as_json: bool, **options: Any) -> None:
 
 def run_evaluation(kit: str, *, report: Reporter, **options: Any) -> dict[str, Any]:
     """Evaluates a run with progress on the terminal; options as of `evaluate_run`."""
-    from moekit.jobs.evaluate import evaluate_run
+    with quick_imports():
+        from moekit.jobs.evaluate import evaluate_run
 
     rule = options.pop("threshold_rule", None)
     return evaluate_run(

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from moekit.cli.imports import quick_imports
 from moekit.cli.options import (
     batch_option,
     command_line,
@@ -73,7 +74,8 @@ def export(kit: str, as_json: bool, **options: Any) -> None:
 
 def run_export(kit: str, *, report: Reporter, **options: Any) -> tuple[dict[str, Any], Path]:
     """Exports a run with progress on the terminal; options as of `export_run`."""
-    from moekit.jobs.export import export_run
+    with quick_imports():
+        from moekit.jobs.export import export_run
 
     return export_run(kit, on_progress=report.update, command=command_line(), **options)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from moekit.cli.imports import quick_imports
 from moekit.cli.options import (
     backend_option,
     batch_option,
@@ -75,8 +76,9 @@ def run_prediction(
     **how: Any,
 ) -> dict[str, Any]:
     """Answers inputs with progress on the terminal; returns what `--json` prints."""
-    from moekit.jobs.predict import predict_inputs
-    from moekit.jobs.trained import Opening
+    with quick_imports():
+        from moekit.jobs.predict import predict_inputs
+        from moekit.jobs.trained import Opening
 
     return predict_inputs(
         kit,

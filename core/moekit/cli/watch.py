@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from moekit.cli.imports import quick_imports
 from moekit.cli.options import (
     backend_option,
     debug_option,
@@ -158,8 +159,9 @@ _HOW = ("use", "review", "precision", "weights", "form", "device", "backend")
 
 def run_watch(kit: str, *, threshold_rule: str | None = None, **options: Any) -> dict[str, Any]:
     """Watches a folder; returns the content of summary.json. Options as of `watch_folder`."""
-    from moekit.jobs.trained import Opening
-    from moekit.jobs.watch import watch_folder
+    with quick_imports():
+        from moekit.jobs.trained import Opening
+        from moekit.jobs.watch import watch_folder
 
     how = {name: options.pop(name) for name in _HOW if name in options}
     return watch_folder(kit, how=Opening(rule=threshold_rule, **how), tell=say, **options)

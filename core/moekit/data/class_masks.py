@@ -60,7 +60,7 @@ def read_classes(
     raw = read_values(path, max_pixels=max_pixels)
     check_mask_size((raw.shape[0], raw.shape[1]), size_hw, path)
     if table == NOT_ZERO and raw.dtype == np.uint8:
-        refuse_noise(raw, path)
+        refuse_noise(np.bincount(raw.ravel(), minlength=256), path)
     return look_up(raw, table, path)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from moekit.data.lossy import refuse_lossy, refuse_noise
+from moekit.data.pictures import bare, strips
 from moekit.errors import ImageError
 
 STATED = "the file states its scale"
@@ -47,14 +49,18 @@ def to_mask(image: Image.Image, path: Path) -> Image.Image:
         ImageError: It is, or was, compressed with loss, whose noise is not zero.
     """
     refuse_lossy(image, path)
-    if image.mode.startswith("I") or image.mode == "F":
-        full_scale, inverted = _tiff_scale(image)
-        positive_HW = np.asarray(image) != (full_scale if inverted else 0)
-    else:
-        values_HW = np.asarray(to_rgb(image, path)).max(axis=2)
-        refuse_noise(values_HW, path)
-        positive_HW = values_HW > 0
-    return Image.fromarray(positive_HW.astype(np.uint8) * 255)
+    numbers = image.mode.startswith("I") or image.mode == "F"
+    zero = full_scale(image) if numbers and _tiff_scale(image)[1] else 0
+    rgb = image if numbers else to_rgb(image, path)
+    mask = Image.new("L", image.size)
+    counts = np.zeros(256, np.int64)
+    for top, part in strips(rgb):
+        values_HW = np.asarray(part) if numbers else np.asarray(part).max(axis=2)
+        if not numbers:
+            counts += np.bincount(values_HW.ravel(), minlength=256)
+        mask.paste(Image.fromarray((values_HW != zero).astype(np.uint8) * 255), (0, top))
+    refuse_noise(counts, path)
+    return mask
 
 
 def to_rgb(image: Image.Image, path: Path, *, bits: int | None = None) -> Image.Image:
@@ -70,19 +76,19 @@ def to_rgb(image: Image.Image, path: Path, *, bits: int | None = None) -> Image.
         ImageError: Its values have no brightness, or do not fit into that many bits.
     """
     if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise _no_scale(path, "integers outside 0..65535", values)
+        low, high = extremes(image)
+        if low < 0 or high > 65535:
+            raise _no_scale(path, "integers outside 0..65535", low, high)
         scale = full_scale(image, bits)
-        if values.max() > scale:
+        if high > scale:
             raise ImageError(
-                f"the image holds the number {values.max()}, and {bits} bits hold at most {scale}",
+                f"the image holds the number {high:.0f}, and {bits} bits hold at most {scale}",
                 whose=str(path),
-                fix=f"adapt with --bits {needed_bits(int(values.max()))}, or save the image as "
-                "8 bits",
+                fix=f"adapt with --bits {needed_bits(int(high))}, or save the image as 8 bits",
                 code="image/over-bits",
             )
-        return _from_integers(values, scale, _tiff_scale(image)[1])
+        table = _brightness(scale, _tiff_scale(image)[1])
+        return _by_strips(image, lambda part: Image.fromarray(table[np.asarray(part)]))
     if bits is not None and bits < 16 and image.info.get(DEEP):
         raise ImageError(
             f"its colours have 16 bits each, of which the upper 8 are read: numbers of {bits} bits "
@@ -92,12 +98,22 @@ def to_rgb(image: Image.Image, path: Path, *, bits: int | None = None) -> Image.
             code="image/deep-colours",
         )
     if image.mode == "F":
-        return _from_floats(np.asarray(image), path)
+        low, high = extremes(image)
+        if not (low >= 0 and high <= 255):  # nan compares false
+            found = "floating-point values outside [0, 255] or not finite"
+            raise _no_scale(path, found, low, high)
+        scale = 255.0 if high <= 1 else 1.0
+        return _by_strips(image, lambda part: _from_floats(np.asarray(part), scale))
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, layer).convert("RGB")
-    return image.convert("RGB")
+        return _by_strips(image, _over_black)
+    return bare(image) if image.mode == "RGB" else image.convert("RGB")
+
+
+def extremes(image: Image.Image) -> tuple[float, float]:
+    """The least and the greatest value of a picture of one channel; NaN if one is NaN."""
+    found = [(part.min(), part.max()) for part in (np.asarray(one) for _, one in strips(image))]
+    lows, highs = zip(*found, strict=True)
+    return float(np.min(lows)), float(np.max(highs))
 
 
 def full_scale(image: Image.Image, bits: int | None = None) -> int:
@@ -124,23 +140,32 @@ def _tiff_scale(image: Image.Image) -> tuple[int, bool]:
     return (4095 if bits == 12 else 65535), inverted
 
 
-def _from_integers(values: np.ndarray, full_scale: int, inverted: bool) -> Image.Image:
+def _by_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    made = Image.new("RGB", image.size)
+    for top, part in strips(image):
+        made.paste(convert(part).convert("RGB"), (0, top))
+    return made
+
+
+def _over_black(part: Image.Image) -> Image.Image:
+    layer = part.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
+
+
+def _brightness(full_scale: int, inverted: bool) -> np.ndarray:
+    """(65536,) uint8: the brightness of each number."""
     levels = np.minimum(np.arange(65536), full_scale)
     table = ((levels * 255 + full_scale // 2) // full_scale).astype(np.uint8)
-    return Image.fromarray((255 - table if inverted else table)[values]).convert("RGB")
+    return 255 - table if inverted else table
 
 
-def _from_floats(values: np.ndarray, path: Path) -> Image.Image:
-    low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= 255):  # nan compares false
-        raise _no_scale(path, "floating-point values outside [0, 255] or not finite", values)
-    scale = 255.0 if high <= 1 else 1.0
-    return Image.fromarray(np.rint(values * scale).astype(np.uint8)).convert("RGB")
+def _from_floats(values: np.ndarray, scale: float) -> Image.Image:
+    return Image.fromarray(np.rint(values * scale).astype(np.uint8))
 
 
-def _no_scale(path: Path, found: str, values: np.ndarray) -> ImageError:
+def _no_scale(path: Path, found: str, low: float, high: float) -> ImageError:
     return ImageError(
-        f"the image holds {found} ({values.min():g} to {values.max():g}), which have no brightness",
+        f"the image holds {found} ({low:g} to {high:g}), which have no brightness",
         whose=str(path),
         fix="save it with a brightness scale you choose, as 8-bit or 16-bit integers",
         code="image/no-scale",

@@ -25,7 +25,7 @@ from __future__ import annotations
 import contextlib
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -228,20 +228,18 @@ def find_images(folder: Path) -> list[Path]:
     Raises:
         DataError: The folder, or one below it, is missing or cannot be listed.
     """
-    found = [Path(here, name) for here, name in walk_images(folder, onerror=_refuse_folder)]
-    return sort_below(folder, found)
+    walked = walk_images(folder, onerror=_refuse_folder)
+    found = [os.path.join(here, name) for here, name in walked]  # noqa: PTH118
+    return [Path(path) for path in sort_below(folder, found)]
 
 
-def sort_below(folder: Path, paths: Iterable[Path]) -> list[Path]:
-    """Paths below a folder in the order of their `relative_id`."""
+def sort_below(folder: Path, paths: Sequence[str]) -> list[str]:
+    """Paths of files below a folder, in the order of their `relative_id`."""
     start = os.path.join(folder, "")  # noqa: PTH118
-
-    def key(path: Path) -> tuple[str, str]:
-        text = str(path)
-        plain_name = text.isascii() and text.startswith(start)  # an id as it stands
-        return text[len(start) :] if plain_name else relative_id(path, folder), text
-
-    return sorted(paths, key=key)
+    begin = len(start)
+    if all(path.startswith(start) and path[begin:].isascii() for path in paths):
+        return sorted(paths)  # each id is what follows the folder, as it stands
+    return sorted(paths, key=lambda path: (relative_id(Path(path), folder), path))
 
 
 def walk_images(
@@ -341,7 +339,9 @@ def _decode_pages(
             raise _other_frames(path, f"{number} frame{'s' * (number > 1)}, not {frames}")
         if image.size != size:
             raise _other_frames(path, "frames of several sizes")
-        pages.append(_decode_page(image, path, convert))
+        page = _decode_page(image, path, convert)
+        # Pillow decodes the next page into the same memory.
+        pages.append(page.copy() if page.im is image.im else page)
     if _turn_to(image, frames):
         raise _other_frames(path, f"more than {frames} frames")
     return tuple(pages)

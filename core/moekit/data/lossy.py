@@ -75,24 +75,24 @@ def refuse_lossy(image: Image.Image, path: Path) -> None:
         )
 
 
-def refuse_noise(values: np.ndarray, path: Path) -> None:
+def refuse_noise(counts: np.ndarray, path: Path) -> None:
     """Refuses a mask of black and white with the noise of a lossy file that it was made from.
 
     Values near black and near white, several of each, and few between: edges that are smoothed, or
     numbers of things, are spread over all values.
 
     Args:
-        values: uint8 of any shape, of a mask whose values but 0 all mean the same.
+        counts: (256,) pixels of each value, of a mask whose values but 0 all mean the same.
         path: What the error names.
 
     Raises:
         ImageError: It looks like that.
     """
-    counts = np.bincount(values.ravel(), minlength=256)[1:255]
-    low, high = counts[: _NEAR - 1], counts[-(_NEAR - 1) :]
+    between = counts[1:255]
+    low, high = between[: _NEAR - 1], between[-(_NEAR - 1) :]
     near = low.sum() + high.sum()
     several = min(np.count_nonzero(low), np.count_nonzero(high)) >= _LEAST_VALUES
-    if several and near >= _LEAST_SHARE * counts.sum():
+    if several and near >= _LEAST_SHARE * between.sum():
         raise ImageError(
             f"{near} pixels of the mask have values near black or near white, as lossy compression "
             "leaves them, and each value but 0 would count as positive",

@@ -24,11 +24,13 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 from moekit.data.conversion import (
     DEEP,
     STATED,
+    extremes,
     full_scale,
     needed_bits,
     orientation,
     states_scale,
 )
+from moekit.data.pictures import strips
 
 _FULL_RANGE = 0.26
 """A highest value below this share of full scale looks like 14 bits or fewer in 16."""
@@ -215,17 +217,18 @@ def _is_turned(image: Image.Image) -> bool:
 
 def _of_numbers(image: Image.Image, bits: int | None) -> Iterable[Remark]:
     if image.mode == "F":
-        yield Remark("fractions" if float(np.asarray(image).max()) <= 1 else "bytes")
+        yield Remark("fractions" if extremes(image)[1] <= 1 else "bytes")
     elif image.mode.startswith("I"):
         if isinstance(image, TiffImagePlugin.TiffImageFile) and not _is_plain(image):
             yield Remark("integers")
-        yield Remark("range", float(np.asarray(image).max()) / full_scale(image, bits))
+        yield Remark("range", extremes(image)[1] / full_scale(image, bits))
         if bits is not None and not states_scale(image):
             yield Remark("bits", bits)
     elif image.info.get(DEEP):
         # Pillow has kept the upper 8 bits of 16.
-        colours = image.convert("RGB") if image.mode in ("RGBA", "LA") else image
-        yield Remark("deep", (int(np.asarray(colours).max()) + 1) / 256)
+        clear = image.mode in ("RGBA", "LA")
+        parts = (part.convert("RGB") if clear else part for _, part in strips(image))
+        yield Remark("deep", (max(int(np.asarray(part).max()) for part in parts) + 1) / 256)
 
 
 def _is_plain(image: TiffImagePlugin.TiffImageFile) -> bool:
@@ -236,9 +239,9 @@ def _is_plain(image: TiffImagePlugin.TiffImageFile) -> bool:
 
 
 def _lowest_alpha(image: Image.Image) -> int:
-    alpha = image if image.mode in ("RGBA", "LA", "PA") else image.convert("RGBA")
-    lowest: int = int(np.asarray(alpha.getchannel("A")).min())
-    return lowest
+    has = image.mode in ("RGBA", "LA", "PA")
+    alphas = (part if has else part.convert("RGBA") for _, part in strips(image))
+    return min(int(np.asarray(alpha.getchannel("A")).min()) for alpha in alphas)
 
 
 def _has_more(image: Image.Image) -> bool:

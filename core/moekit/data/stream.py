@@ -9,6 +9,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from moekit.data.content import Contents, content_of_frames
 from moekit.data.geometry import Box, Frame, Size
 from moekit.data.images import Pages, read_remarked
+from moekit.data.pictures import reduced
 from moekit.data.remarks import Remark
 from moekit.data.samples import Skipped
 from moekit.data.sizes import header_size
@@ -28,6 +30,7 @@ from moekit.errors import ImageError, UsageError
 
 Stack = Sequence[Image.Image]
 """The RGB pictures of one sample, of one size: one, or the frames of a stack."""
+_AHEAD = 3
 _HELD = 4
 """Decoded files that are held, since the next window is probably of one of them."""
 
@@ -224,8 +227,8 @@ def image_batches(
     Yields:
         Batches in the order of `inputs`.
     """
-    sizes = [None if preprocess.tiling is None else header_size(path) for _, path in inputs]
-    pieces = list(together(sizes, batch_size, preprocess.tiling))
+    sizes = (None if preprocess.tiling is None else header_size(path) for _, path in inputs)
+    pieces = together(sizes, batch_size, preprocess.tiling)
     boxes = windows or [None] * len(inputs)
     load = functools.lru_cache(_HELD)(preprocess.read) if any(boxes) else preprocess.read
 
@@ -240,13 +243,12 @@ def image_batches(
         return dataclasses.replace(made, remarks=remarks)
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        ahead: collections.deque[list[concurrent.futures.Future[ReadSample]]] = collections.deque()
-        waiting = collections.deque(pieces)
-        for piece in pieces:
-            while waiting and len(ahead) < 3:
-                ahead.append([pool.submit(read, row) for row in waiting.popleft()])
+        started = ((piece, [pool.submit(read, row) for row in piece]) for piece in pieces)
+        ahead = collections.deque(itertools.islice(started, _AHEAD))
+        while ahead:
+            piece, futures = ahead.popleft()
             found: list[ReadSample | str] = []
-            for future in ahead.popleft():
+            for future in futures:
                 try:
                     found.append(future.result())
                 except ImageError as error:
@@ -258,6 +260,7 @@ def image_batches(
                 known = {row: contents.of(inputs[row][1]) for row in unread}
                 batch = dataclasses.replace(batch, contents={**batch.contents, **known})
             yield batch
+            ahead.extend(itertools.islice(started, 1))
 
 
 def item_batches(
@@ -353,10 +356,7 @@ def prepare(
     size = (middle.height, middle.width)
     cut = preprocess.cuts(size)
     tensor = None if cut else preprocess.stack(frames)
-    picture = None
-    if pictures is not None:
-        picture = middle.copy()
-        picture.thumbnail((pictures, pictures))
+    picture = None if pictures is None else reduced(middle, pictures)
     return ReadSample(
         tensor=tensor, size=size, picture=picture, stack=frames if cut else (), content=content
     )

@@ -7,7 +7,7 @@ file of a kind that is not read is named and counted among what is left out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -63,12 +63,18 @@ _SIGNATURES: Mapping[bytes, str] = {
 
 def is_image_name(name: str) -> bool:
     """Whether a file's name has the ending of a picture that is read."""
-    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
+    return suffix_of(name) in IMAGE_SUFFIXES
 
 
 def is_picture_name(name: str) -> bool:
     """Whether a file's name has the ending of a picture, read or not."""
-    return PurePath(name).suffix.lower() in PICTURE_SUFFIXES
+    return suffix_of(name) in PICTURE_SUFFIXES
+
+
+def suffix_of(name: str) -> str:
+    """The ending of a file's name in lower case, as `PurePath.suffix` finds it, but quickly."""
+    dot = name.rfind(".")
+    return name[dot:].lower() if 0 < dot < len(name) - 1 else ""
 
 
 def why_unread(path: Path) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from moekit.data.images import relative_id, sort_below, walk_files
@@ -35,7 +35,8 @@ class Survey:
         """All picture files, read or not, in the order of `find_images`."""
         if not self.unread:
             return list(self.images)
-        return sort_below(self.folder, (*self.images, *self.unread))
+        paths = [str(path) for path in (*self.images, *self.unread)]
+        return [Path(path) for path in sort_below(self.folder, paths)]
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
@@ -78,25 +79,45 @@ def survey_folder(folder: Path) -> Survey:
     Raises:
         DataError: The folder, or one below it, is missing or cannot be listed.
     """
-    images: list[Path] = []
-    unread: dict[Path, str] = {}
+    images: list[str] = []
+    unread: dict[str, str] = {}
     linked: list[tuple[str, str]] = []
 
     def again(here: str, first: str) -> None:
         linked.append((_below(here, folder), _below(first, folder)))
 
-    for here, name in walk_files(folder, again=again):
-        path = Path(here, name)
-        if is_image_name(name):
+    for path, reason in _pictures(folder, again):
+        if reason is None:
             images.append(path)
-        elif (reason := why_unread(path)) is not None:
+        else:
             unread[path] = reason
     return Survey(
         folder=folder,
-        images=tuple(sort_below(folder, images)),
-        unread={path: unread[path] for path in sort_below(folder, unread)},
+        images=tuple(map(Path, sort_below(folder, images))),
+        unread={Path(path): unread[path] for path in sort_below(folder, list(unread))},
         linked=tuple(sorted(linked)),
     )
+
+
+def picture_paths(folder: Path) -> list[str]:
+    """The paths of `Survey.pictures` as text, at a small part of its cost.
+
+    Raises:
+        DataError: The folder, or one below it, is missing or cannot be listed.
+    """
+    return sort_below(folder, [path for path, _ in _pictures(folder)])
+
+
+def _pictures(
+    folder: Path, again: Callable[[str, str], None] | None = None
+) -> Iterator[tuple[str, str | None]]:
+    """Each picture file, unsorted, and why it is not read; None if it is read."""
+    for here, name in walk_files(folder, again=again):
+        path = os.path.join(here, name)  # noqa: PTH118
+        if is_image_name(name):
+            yield path, None
+        elif (reason := why_unread(Path(path))) is not None:
+            yield path, reason
 
 
 def none_usable(skipped: Sequence[Skipped], *, of: str = "images") -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from moekit.data.geometry import Box, Frame, Size
 from moekit.data.samples import Sample
@@ -88,27 +88,28 @@ def cut_samples(samples: Sequence[Sample], tiling: Tiling | None) -> tuple[Sampl
 
 
 def together(
-    sizes: Sequence[Size | None], batch_size: int, tiling: Tiling | None
+    sizes: Iterable[Size | None], batch_size: int, tiling: Tiling | None
 ) -> Iterator[range]:
     """Which items share a batch: neighbours that are not cut; one that is cut is alone.
 
     Args:
-        sizes: (H, W) of each item's picture; None if it is not known.
+        sizes: (H, W) of each item's picture; None if it is not known. They are asked for as the
+            batches are.
         batch_size: Most items of a batch.
         tiling: How pictures are cut; None if none is.
     """
-    first = 0
-    for place, size in enumerate(sizes):
+    first = place = 0
+    for place, size in enumerate(sizes, 1):
         if tiling is not None and size is not None and tiling.cuts(size):
-            if place > first:
-                yield range(first, place)
-            yield range(place, place + 1)
-            first = place + 1
-        elif place + 1 - first == batch_size:
-            yield range(first, place + 1)
-            first = place + 1
-    if first < len(sizes):
-        yield range(first, len(sizes))
+            if place - 1 > first:
+                yield range(first, place - 1)
+            yield range(place - 1, place)
+            first = place
+        elif place - first == batch_size:
+            yield range(first, place)
+            first = place
+    if first < place:
+        yield range(first, place)
 
 
 def _starts(length: int, window: int, overlap: float) -> list[int]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
+import scipy  # type: ignore[import-untyped]  # its parts are imported when they are used
 
 from moekit.data.samples import Sample
 
@@ -49,7 +49,7 @@ def shift_between(known: Mapping[str, int], found: Mapping[str, int]) -> dict[st
         return None
     shares = table / table.sum(1, keepdims=True)
     distance = float(np.abs(shares[0] - shares[1]).sum() / 2)
-    p = float(stats.chi2_contingency(table, correction=False).pvalue)
+    p = float(scipy.stats.chi2_contingency(table, correction=False).pvalue)
     return {"distance": distance, "p": p, "shifted": distance >= _GREATEST_SHIFT and p < _LEAST_P}
 
 

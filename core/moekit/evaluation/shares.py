@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
+import scipy  # type: ignore[import-untyped]  # its parts are imported when they are used
 
 from moekit.evaluation.bootstrap import number_groups
 
@@ -190,7 +190,7 @@ def _effective(residual_G: np.ndarray, of_G: np.ndarray, *, alike: float, tellin
         return float(total**2 / (of_G @ of_G))
     variance = groups / (groups - 1) * float(residual_G @ residual_G) / total**2
     effective = total * min(alike / variance, 1.0) if variance > 0 else total
-    few = (_Z95 / float(stats.t.ppf(0.975, groups - 1))) ** 2
+    few = (_Z95 / float(scipy.stats.t.ppf(0.975, groups - 1))) ** 2
     return max(effective * few, 1.0)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moekit.data.pillow_rules import FORMAT_WORDS
-from moekit.data.survey import survey_folder
+from moekit.data.survey import picture_paths
 from moekit.errors import DataError
 from moekit.text import visible_name
 
@@ -37,16 +37,16 @@ def collect_inputs(paths: Sequence[Path]) -> list[tuple[str, Path]]:
         DataError: A path does not exist, or there is no image at all.
     """
     check_paths(paths)
-    found: dict[Path, str] = {}
+    found: dict[str, str] = {}
     real = _Real()
     for path in paths:
         if path.is_dir():
             # Pictures of kinds that are not read are inputs too: they get a row that says so.
-            for image in survey_folder(path).pictures:
-                name = visible_name(image.relative_to(path).as_posix())
-                found.setdefault(real(image), name)
+            begin = len(os.path.join(path, ""))  # noqa: PTH118
+            for image in picture_paths(path):
+                found.setdefault(real(image), visible_name(image[begin:].replace(os.sep, "/")))
         else:
-            found.setdefault(path.resolve(), visible_name(path.name))
+            found.setdefault(os.path.realpath(path), visible_name(path.name))
     if not found:
         raise DataError(
             "there is no image to answer",
@@ -54,11 +54,11 @@ def collect_inputs(paths: Sequence[Path]) -> list[tuple[str, Path]]:
             fix=f"name image files, or a folder that holds some ({FORMAT_WORDS})",
             code="data/no-image",
         )
-    return _with_unique_names(found)
+    return [(name, Path(path)) for name, path in _with_unique_names(found)]
 
 
-def _with_unique_names(found: dict[Path, str]) -> list[tuple[str, Path]]:
-    """A name that two inputs share gets a part of its path's hash."""
+def _with_unique_names(found: dict[str, str]) -> list[tuple[str, str]]:
+    """Names of paths; one that two inputs share gets a part of its path's hash."""
     counts = collections.Counter(found.values())
     taken = set(counts)
     unique = []
@@ -76,13 +76,14 @@ class _Real:
     """Where files lie, links followed; the disk is asked once a folder, not once a file."""
 
     def __init__(self) -> None:
-        self._folders: dict[str, tuple[Path, frozenset[str]]] = {}
+        self._folders: dict[str, tuple[str, frozenset[str]]] = {}
 
-    def __call__(self, path: Path) -> Path:
-        parent = os.path.dirname(path)  # noqa: PTH120
+    def __call__(self, path: str) -> str:
+        cut = path.rindex(os.sep) + 1
+        parent, name = path[:cut], path[cut:]
         if parent not in self._folders:
             with os.scandir(parent) as entries:
                 links = frozenset(entry.name for entry in entries if entry.is_symlink())
-            self._folders[parent] = Path(parent).resolve(), links
+            self._folders[parent] = os.path.join(os.path.realpath(parent), ""), links  # noqa: PTH118
         folder, links = self._folders[parent]
-        return path.resolve() if path.name in links else folder / path.name
+        return os.path.realpath(path) if name in links else folder + name

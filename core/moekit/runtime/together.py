@@ -182,7 +182,7 @@ def answer_together(
 
     Args:
         kits: By name, all of one backbone.
-        read: Gives the RGB pictures of each input, as many frames of it and bits of its numbers as asked for.
+        read: Gives the RGB pictures of each input, from frames and bits as of `Preprocess`.
         batch_size: Pictures or stacks a forward pass.
     """
     answers = Answers()

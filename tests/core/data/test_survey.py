@@ -1,10 +1,13 @@
 """Whatever lies in a folder of pictures is read, or named with the reason."""
 
 import os
+from pathlib import Path, PurePath
 
-from moekit.data.images import find_images
-from moekit.data.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES, why_unread
-from moekit.data.survey import survey_folder
+import pytest
+
+from moekit.data.images import find_images, relative_id
+from moekit.data.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES, suffix_of, why_unread
+from moekit.data.survey import picture_paths, survey_folder
 from moekit.prediction import inputs
 from moekit.prediction.inputs import collect_inputs
 from moekit.testing import refused
@@ -37,6 +40,11 @@ def test_pictures_of_each_ending_are_found_and_the_others_named(tmp_path, pictur
     assert "TIFF" in reasons["odd.dat"]
 
 
+@pytest.mark.parametrize("name", ["a.PNG", "a.b.tif", "a.", ".png", "a..jpg", "png", "", "..gif"])
+def test_the_ending_of_a_name_is_that_of_pathlib(name):
+    assert suffix_of(name) == PurePath(name).suffix.lower()
+
+
 def test_files_that_are_surely_no_pictures_are_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert why_unread(tmp_path / "pipe") is None
@@ -58,6 +66,20 @@ def test_a_folder_of_two_names_is_told_and_a_loop_is_not(tmp_path, picture):
         survey.check_linked(lambda path: path.parts[0], whose="-")
 
 
+@pytest.mark.parametrize("folder", ["parts", "./parts", ".", "größen"])
+def test_the_paths_of_pictures_are_those_of_the_survey_in_its_order(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.png", "a/z.png", "a.b/c.jpg", "a-b/c.heic", "ä/1.png", "a\u0308/2.png"):
+        for place in ("parts", "größen"):
+            (tmp_path / place / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / place / name).touch()
+    found = picture_paths(Path(folder))
+    assert len(found) >= 6
+    assert [Path(path) for path in found] == survey_folder(Path(folder)).pictures
+    names = [relative_id(Path(path), Path(folder)) for path in found]
+    assert names == sorted(names)
+
+
 def test_predict_names_pictures_that_are_not_read_among_its_inputs(tmp_path, picture):
     picture.save(tmp_path / "a.png")
     (tmp_path / "b.heic").write_bytes(b"x")
@@ -76,16 +98,14 @@ def test_inputs_that_are_links_to_one_file_are_answered_once(tmp_path, picture):
 
 
 def test_shared_names_become_unique_and_stay_so():
-    from pathlib import Path
-
-    found = {Path(f"/{place}/{number}.png"): f"{number}.png" for place in "ab" for number in (1, 2)}
-    found[Path("/c/3.png")] = "3.png"
+    found = {f"/{place}/{number}.png": f"{number}.png" for place in "ab" for number in (1, 2)}
+    found["/c/3.png"] = "3.png"
     unique = inputs._with_unique_names(found)
     names = [name for name, _ in unique]
     assert len(set(names)) == 5
     assert names[-1] == "3.png"
     assert all(name.endswith(".png") for name in names)
-    taken = {Path("/d/x"): names[0], **found}
+    taken = {"/d/x": names[0], **found}
     assert len({name for name, _ in inputs._with_unique_names(taken)}) == 6
 
 
@@ -101,10 +121,8 @@ class Counted(str):
 
 
 def test_naming_inputs_compares_each_name_a_few_times():
-    from pathlib import Path
-
     def compared(count):
-        found = {Path(f"/a/{number}.png"): Counted(f"{number}.png") for number in range(count)}
+        found = {f"/a/{number}.png": Counted(f"{number}.png") for number in range(count)}
         Counted.compared = 0
         assert len(inputs._with_unique_names(found)) == count
         return Counted.compared
@@ -129,8 +147,8 @@ def test_the_disk_is_asked_by_folder_and_not_by_file(tmp_path, monkeypatch):
 
 def test_a_hundred_thousand_names_are_unique_within_seconds(processor_time):
     code = (
-        "from pathlib import Path; from moekit.prediction.inputs import _with_unique_names; "
-        "found = {Path(f'/a/{n // 1000}/{n % 1000}.png'): f'{n % 1000}.png' "
+        "from moekit.prediction.inputs import _with_unique_names; "
+        "found = {f'/a/{n // 1000}/{n % 1000}.png': f'{n % 1000}.png' "
         "for n in range(100_000)}; print(len({name for name, _ in _with_unique_names(found)}))"
     )
     seconds, done = processor_time(code)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from moekit.data import stream
 from moekit.data.geometry import Box, Frame
 from moekit.data.samples import Sample
 from moekit.data.stream import Preprocess, image_batches
@@ -100,3 +101,15 @@ def test_what_is_to_be_cut_comes_as_it_is(pictures):
     ((stack,), (picture,)) = second.stacks, second.pictures
     assert np.array_equal(np.asarray(stack[0]), np.asarray(Image.open(pictures[1])))
     assert (second.sizes, picture.size) == (((40, 60),), (30, 20))
+
+
+def test_headers_are_read_as_the_batches_are(pictures, tmp_path, monkeypatch):
+    asked = []
+    header = stream.header_size
+    monkeypatch.setattr(stream, "header_size", lambda path: (asked.append(path), header(path))[1])
+    read = Preprocess(size=28, mean=(0.5,) * 3, std=(0.5,) * 3, tiling=TILING)
+    batches = stream.image_batches([("0", pictures[0])] * 100, read, batch_size=2)
+    assert next(batches).rows == (0, 1)
+    assert len(asked) <= 8
+    assert [batch.rows[0] for batch in batches] == list(range(2, 100, 2))
+    assert len(asked) == 100

@@ -7,7 +7,7 @@ import math
 from typing import Literal
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
+import scipy  # type: ignore[import-untyped]  # its parts are imported when they are used
 
 from moekit.errors import MoekitError
 from moekit.tasks.score.delong import delong_test
@@ -111,4 +111,4 @@ def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Spearman's, ties at their mean rank; 0 where one of the two is constant."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
-    return float(stats.spearmanr(first, second).statistic)
+    return float(scipy.stats.spearmanr(first, second).statistic)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
+import scipy  # type: ignore[import-untyped]  # its parts are imported when they are used
 
 from moekit.errors import DataError
 from moekit.evaluation.bootstrap import number_groups
@@ -120,7 +120,7 @@ def certify(
     else:
         walk = candidates[::-1]
         errors = count - np.searchsorted(ordered, walk, side="left")
-    rejected = stats.binom.cdf(errors, count, at_most) <= risk
+    rejected = scipy.stats.binom.cdf(errors, count, at_most) <= risk
     last = len(walk) - 1 if rejected.all() else int(np.argmin(rejected)) - 1
     promise = Guarantee(
         rate=rate, at_most=at_most, risk=risk, n=count, errors=int(errors[last]), unit=unit

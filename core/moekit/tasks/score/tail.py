@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy import special, stats  # type: ignore[import-untyped]
+import scipy  # type: ignore[import-untyped]  # its parts are imported when they are used
 
 from moekit.errors import DataError
 
@@ -49,12 +49,12 @@ class Tail:
     def beyond(self, logit: float) -> float:
         """Share of negatives at or above a log-odds value; at most `share`."""
         excess = max(logit - self.start, 0.0)
-        return self.share * float(stats.genpareto.sf(excess, self.shape, scale=self.scale))
+        return self.share * float(scipy.stats.genpareto.sf(excess, self.shape, scale=self.scale))
 
     def quantile(self, alarms: float) -> float:
         """The log-odds that a share `alarms` of the negatives, at most `share`, reaches."""
         inside = min(alarms / self.share, 1.0)
-        return self.start + float(stats.genpareto.isf(inside, self.shape, scale=self.scale))
+        return self.start + float(scipy.stats.genpareto.isf(inside, self.shape, scale=self.scale))
 
 
 def fit_tail(scores: np.ndarray) -> Tail:
@@ -107,7 +107,7 @@ def tail_threshold(scores: np.ndarray, *, alarms: float) -> tuple[float, tuple[f
         for _ in range(_RESAMPLES)
     ]
     low, high = np.quantile(shares, (0.025, 0.975))
-    return float(special.expit(limit)), (float(low), float(high))
+    return float(scipy.special.expit(limit)), (float(low), float(high))
 
 
 def tail_limit(scores: np.ndarray, *, alarms: float) -> float:
@@ -117,8 +117,8 @@ def tail_limit(scores: np.ndarray, *, alarms: float) -> float:
         DataError: Fewer than 3 scores.
     """
     if len(scores) < LEAST_NEGATIVES:
-        return float(special.expit(_normal_limit(scores, alarms)))
-    return float(special.expit(fit_tail(scores).quantile(alarms)))
+        return float(scipy.special.expit(_normal_limit(scores, alarms)))
+    return float(scipy.special.expit(fit_tail(scores).quantile(alarms)))
 
 
 def _normal_limit(scores: np.ndarray, alarms: float) -> float:
@@ -126,7 +126,9 @@ def _normal_limit(scores: np.ndarray, alarms: float) -> float:
     _check_count(count, VERY_FEWEST)
     logits = _logits(scores)
     spread = max(float(logits.std(ddof=1)), 1e-9)
-    return float(logits.mean() + stats.t.isf(alarms, count - 1) * spread * np.sqrt(1 + 1 / count))
+    return float(
+        logits.mean() + scipy.stats.t.isf(alarms, count - 1) * spread * np.sqrt(1 + 1 / count)
+    )
 
 
 def _normal_threshold(scores: np.ndarray, alarms: float) -> tuple[float, tuple[float, float]]:
@@ -138,12 +140,12 @@ def _normal_threshold(scores: np.ndarray, alarms: float) -> tuple[float, tuple[f
     generator = np.random.default_rng(0)
     spreads = spread * np.sqrt((count - 1) / generator.chisquare(count - 1, _RESAMPLES))
     means = mean + spreads / np.sqrt(count) * generator.standard_normal(_RESAMPLES)
-    low, high = np.quantile(stats.norm.sf((limit - means) / spreads), (0.025, 0.975))
-    return float(special.expit(limit)), (float(low), float(high))
+    low, high = np.quantile(scipy.stats.norm.sf((limit - means) / spreads), (0.025, 0.975))
+    return float(scipy.special.expit(limit)), (float(low), float(high))
 
 
 def _logits(scores: np.ndarray) -> np.ndarray:
-    return np.asarray(special.logit(np.clip(scores, 1e-300, np.nextafter(1.0, 0.0))))
+    return np.asarray(scipy.special.logit(np.clip(scores, 1e-300, np.nextafter(1.0, 0.0))))
 
 
 def _check_count(count: int, least: int) -> None:
@@ -158,5 +160,5 @@ def _check_count(count: int, least: int) -> None:
 
 def counted_interval(alarmed: int, negatives: int) -> tuple[float, float]:
     """The exact 95% interval of a counted share (Clopper and Pearson 1934, Biometrika 26:404)."""
-    found = stats.binomtest(alarmed, negatives).proportion_ci(0.95, method="exact")
+    found = scipy.stats.binomtest(alarmed, negatives).proportion_ci(0.95, method="exact")
     return float(found.low), float(found.high)

@@ -19,7 +19,13 @@ from moekit.contract.tasks import Answering
 from moekit.tasks.segment.classes import background_of, foreground_share
 from moekit.tasks.segment.enlarge import class_map, lowered
 from moekit.tasks.segment.head import LOGIT
-from moekit.tasks.segment.outlines import ClassRegion, Ring, find_regions, outlines
+from moekit.tasks.segment.outlines import (
+    ClassRegion,
+    Ring,
+    count_values,
+    find_regions,
+    outlines,
+)
 from moekit.tasks.segment.rle import RunLengths, encode
 from moekit.tasks.segment.tiles import Mosaic
 
@@ -44,7 +50,7 @@ class SegmentAnswer:
     @functools.cached_property
     def pixels_C(self) -> np.ndarray:
         """(C,) int64 pixels of each class."""
-        return np.bincount(self.class_HW.reshape(-1), minlength=len(self.classes))
+        return count_values(self.class_HW, len(self.classes))
 
     @property
     def shares(self) -> dict[str, float]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from moekit.data.geometry import Frame, Size
 
-_MOST_NUMBERS = 16_000_000
+_MOST_NUMBERS = 4_000_000
 """Logits that are enlarged at a time; the picture is answered in strips of rows."""
 
 

@@ -17,6 +17,10 @@ MOST = 50
 """Regions that are listed of one picture, the largest first."""
 
 
+_STRIP = 1_000_000
+"""Pixels that are counted at a time."""
+
+
 class ClassRegion(TypedDict):
     """A connected region of one class, in pixels of the picture, upright.
 
@@ -52,11 +56,14 @@ def find_regions(
     from scipy import ndimage  # type: ignore[import-untyped]
 
     found: list[ClassRegion] = []
-    for number in np.unique(class_HW).tolist():
+    for number in np.flatnonzero(count_values(class_HW, len(names))).tolist():
         if number in background:
             continue
-        labels, count = ndimage.label(class_HW == number, structure=np.ones((3, 3)))
-        areas = np.bincount(labels.reshape(-1), minlength=count + 1)
+        mask_HW = class_HW == number
+        down, across = _span(mask_HW.any(1)), _span(mask_HW.any(0))
+        labels, count = ndimage.label(mask_HW[down, across], structure=np.ones((3, 3)))
+        del mask_HW
+        areas = count_values(labels, count + 1)
         boxes = ndimage.find_objects(labels)
         largest = np.argsort(-areas[1:], kind="stable")[:MOST]
         for place in largest.tolist():
@@ -64,14 +71,36 @@ def find_regions(
             found.append(
                 ClassRegion(
                     label=names[number],
-                    x=columns.start,
-                    y=rows.start,
+                    x=across.start + columns.start,
+                    y=down.start + rows.start,
                     width=columns.stop - columns.start,
                     height=rows.stop - rows.start,
                     area=int(areas[place + 1]),
                 )
             )
     return sorted(found, key=lambda region: -region["area"])[:MOST]
+
+
+def count_values(values_HW: np.ndarray, least: int) -> np.ndarray:
+    """How often each number stands in a plane: at least `least` counts, int64.
+
+    `numpy.bincount` alone would first copy the plane in 64 bits.
+    """
+    rows = max(1, _STRIP // max(1, values_HW.shape[1]))
+    parts = [
+        np.bincount(values_HW[top : top + rows].reshape(-1), minlength=least)
+        for top in range(0, len(values_HW), rows)
+    ]
+    total = np.zeros(max([least, *map(len, parts)]), dtype=np.int64)
+    for part in parts:
+        total[: len(part)] += part
+    return total
+
+
+def _span(any_N: np.ndarray) -> slice:
+    """From the first to the last that is true."""
+    places = np.flatnonzero(any_N)
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def outlines(mask_HW: np.ndarray) -> list[Ring]:

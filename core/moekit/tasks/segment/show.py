@@ -58,7 +58,8 @@ def draw(
     small = picture.convert("RGB")
     small.thumbnail((_LONG_SIDE, _LONG_SIDE))
     colours = palette(len(answer.classes))
-    plane = Image.fromarray(answer.class_HW.astype(np.int32))
+    few = answer.class_HW.dtype == np.uint8
+    plane = Image.fromarray(answer.class_HW if few else answer.class_HW.astype(np.int32))
     class_HW = np.asarray(plane.resize(small.size, Image.Resampling.NEAREST))
     opacity = np.full((len(answer.classes), 1), _OPACITY, dtype=np.float32)
     opacity[list(answer.background)] = 0
