@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from moekit.data.stream import Preprocess, image_batches
     from moekit.data.suffixes import IMAGE_SUFFIXES, JPEG_SUFFIXES, is_image_name
     from moekit.data.survey import Survey, none_usable, survey_folder
+    from moekit.data.views import unview_boxes, view_boxes
 
 _HOMES = {
     "data.images": (
@@ -63,6 +64,10 @@ _HOMES = {
         "none_usable",
         "survey_folder",
     ),
+    "data.views": (
+        "unview_boxes",
+        "view_boxes",
+    ),
 }
 
 __all__ = [
@@ -89,6 +94,8 @@ __all__ = [
     "split_name",
     "split_notes",
     "survey_folder",
+    "unview_boxes",
+    "view_boxes",
 ]
 
 if not TYPE_CHECKING:
