@@ -1,0 +1,93 @@
+"""Found and true objects for tests of judging, and what pycocotools makes of them."""
+
+import contextlib
+import io
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from moekit_detection.records import Objects
+
+NAMES = (
+    *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
+    *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
+)
+"""The twelve figures of `COCOeval.summarize`, in its order."""
+
+
+def drawn_pairs(seed, *, images=12, classes=4, ties=True, crowds=True, most=9):
+    """Random pictures: found objects near true ones, wrong classes, doubles, noise, crowds."""
+    generator = np.random.default_rng(seed)
+    pairs = []
+    for _ in range(images):
+        count = int(generator.integers(0, most))
+        side = np.exp(generator.uniform(np.log(5), np.log(220), (count, 2)))
+        true = np.concatenate([generator.uniform(0, 400, (count, 2)), side], 1)
+        label = generator.integers(0, classes, count)
+        crowd = generator.random(count) < (0.15 if crowds else 0)
+        area = side.prod(1) * generator.uniform(0.6, 1, count)
+        near = np.repeat(np.arange(count), generator.integers(0, 4, count))
+        box = true[near] + generator.normal(0, 0.12, (len(near), 4)) * np.tile(side[near], 2)
+        kind = np.where(
+            generator.random(len(near)) < 0.2, generator.integers(0, classes), label[near]
+        )
+        noise = int(generator.integers(0, 15))
+        box = np.concatenate([box, generator.uniform(1, 200, (noise, 4))])
+        kind = np.concatenate([kind, generator.integers(0, classes, noise)])
+        box[:, 2:] = np.maximum(box[:, 2:], 1)
+        score = generator.random(len(box))
+        if ties:
+            score = np.round(score, 1)
+            if len(true) > 1:  # equal overlaps
+                true[1] = true[0]
+                label[1] = label[0]
+        pairs.append(
+            (
+                Objects.of(box, kind, score_G=score),
+                Objects.of(true, label, crowd_G=crowd, area_G=area),
+            )
+        )
+    return pairs
+
+
+def as_coco(pairs, classes):
+    """The truth as a COCO data set, and what was found as COCO results."""
+    images, annotations, results = [], [], []
+    for number, (found, true) in enumerate(pairs, start=1):
+        images.append({"id": number, "width": 640, "height": 640, "file_name": f"{number}.jpg"})
+        for box, label, crowd, area in zip(
+            true.box_G4.tolist(), true.label_G.tolist(), true.crowd_G, true.area_G, strict=True
+        ):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": label + 1,
+                    "bbox": box,
+                    "area": float(area),
+                    "iscrowd": int(crowd),
+                }
+            )
+        for box, label, score in zip(
+            found.box_G4.tolist(), found.label_G.tolist(), found.score_G.tolist(), strict=True
+        ):
+            results.append(
+                {"image_id": number, "category_id": label + 1, "bbox": box, "score": score}
+            )
+    categories = [{"id": label + 1, "name": f"kind {label}"} for label in range(classes)]
+    return {"images": images, "annotations": annotations, "categories": categories}, results
+
+
+def pycocotools_figures(truth, results):
+    """The twelve figures by their names, nan where pycocotools says -1, and its evaluation."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = truth
+        coco.createIndex()
+        judged = COCOeval(coco, coco.loadRes(results), "bbox")
+        judged.evaluate()
+        judged.accumulate()
+        judged.summarize()
+    stats = np.where(judged.stats < 0, np.nan, judged.stats)
+    return dict(zip(NAMES, stats.tolist(), strict=True)), judged
