@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from moekit.lazy import getter
 
 if TYPE_CHECKING:
+    from moekit.data.geometry import Box
     from moekit.data.images import (
         find_images,
         read_frames,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from moekit.data.views import unview_boxes, view_boxes
 
 _HOMES = {
+    "data.geometry": ("Box",),
     "data.images": (
         "find_images",
         "read_frames",
@@ -75,6 +77,7 @@ __all__ = [
     "JPEG_SUFFIXES",
     "MASK_OF",
     "SPLITS",
+    "Box",
     "Preprocess",
     "Survey",
     "check_classes",

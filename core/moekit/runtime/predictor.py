@@ -70,10 +70,12 @@ def turned_back(outputs: Outputs, task: TaskSpec, number: int) -> Outputs:
     """The outputs of a view, with the fields that turn lying as the picture itself does."""
     if number == 0:
         return outputs
-    turning = {field.name for field in task.outputs if field.turns}
-    return {
-        name: unview(value, number) if name in turning else value for name, value in outputs.items()
-    }
+    turned = dict(outputs)
+    for field in task.outputs:
+        if field.turns and field.name in turned:
+            turn = unview if field.turns is True else field.turns
+            turned[field.name] = turn(turned[field.name], number)
+    return turned
 
 
 class Predictor:
@@ -150,12 +152,12 @@ class Predictor:
             x_BND, kept = backbone.run_blocks(
                 x_BND, grid, stop=kit.prefix_end, keep=kit.prefix_keep, top_k=top_k, trace=trace
             )
-            output = kit(backbone, x_BND, kept, grid, top_k=top_k, trace=trace)
+            output = kit(backbone, x_BND, kept, grid, top_k=top_k, trace=trace, picture=images)
             outputs = [turned_back(converted(output, self.task), self.task, number)]
             seconds = time.perf_counter() - began
             if self._baseline is not None:
                 bare = self._baseline(
-                    backbone, x_BND, kept, grid, start=kit.prefix_end, top_k=top_k
+                    backbone, x_BND, kept, grid, start=kit.prefix_end, top_k=top_k, picture=images
                 )
                 outputs.append(turned_back(converted(bare, self.task), self.task, number))
         return Computed(outputs=tuple(outputs), seconds=seconds)

@@ -26,9 +26,7 @@ def outputs_of(
     x_BND, kept = backbone.run_blocks(
         x_BND, grid, stop=modules.prefix_end, keep=modules.prefix_keep
     )
-    outputs: Outputs = modules(
-        backbone, x_BND, kept, grid, picture=images, targets=targets
-    )
+    outputs: Outputs = modules(backbone, x_BND, kept, grid, picture=images, targets=targets)
     return outputs
 
 
