@@ -2,11 +2,14 @@
 
 import contextlib
 import io
+from pathlib import Path
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from moekit import Frame, Sample, TaskContext
+from moekit_detection.judging.tally import DetectTally
 from moekit_detection.records import Objects
 
 NAMES = (
@@ -91,3 +94,32 @@ def pycocotools_figures(truth, results):
         judged.summarize()
     stats = np.where(judged.stats < 0, np.nan, judged.stats)
     return dict(zip(NAMES, stats.tolist(), strict=True)), judged
+
+
+def drawn_tally(seed, **options):
+    """The tally of drawn pictures of four classes, in groups of two."""
+    pairs = drawn_pairs(seed, **options)
+    return DetectTally.of(samples_of(pairs), CONTEXT, pairs)
+
+
+def samples_of(pairs):
+    """Samples with the truth of pairs; their files are not there."""
+    return [
+        Sample(
+            id=f"lot/{number:02}.png",
+            path=Path(f"{number:02}.png"),
+            label=0,
+            group=f"lot {number // 2}",
+            truth={
+                **true.as_truth(),
+                "image_id": 100 + number,
+                "category_ids": (3, 5, 7, 9),
+            },
+        )
+        for number, (_, true) in enumerate(pairs)
+    ]
+
+
+CONTEXT = TaskContext(
+    classes=("nut", "bolt", "ring", "pin"), vocabulary={}, frame=Frame(height=28, width=28)
+)

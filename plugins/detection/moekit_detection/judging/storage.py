@@ -102,9 +102,8 @@ def _tally(about: dict[str, Any], arrays: dict[str, np.ndarray], number: int) ->
     pictures, images, classes = len(about["ids"]), about["images"], len(about["classes"])
     for name, array in own.items():
         kind = ARRAYS.get(name, np.int64)
-        length = pictures if name in _OF_PICTURES else len(own["image_" + name[-1:]])
-        if name[-2:] in ("DA", "GA", "D4"):
-            length = len(own["image_" + name[-2]])
+        axis = name.rpartition("_")[2][0]
+        length = pictures if axis == "N" else len(own[f"image_{axis}"])
         if array.dtype != kind or len(array) != length:
             raise ValueError(f"{name} has the shape {array.shape} and the type {array.dtype}")
         if name.endswith("A") and array.shape[1:] != (len(RANGES),):
