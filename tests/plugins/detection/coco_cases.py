@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from moekit import Frame, Sample, TaskContext
+from moekit_detection.judging.average import figures_of, mean_of
+from moekit_detection.judging.matches import Matches
 from moekit_detection.judging.tally import DetectTally
 from moekit_detection.records import Objects
 
@@ -94,6 +97,59 @@ def pycocotools_figures(truth, results):
         judged.summarize()
     stats = np.where(judged.stats < 0, np.nan, judged.stats)
     return dict(zip(NAMES, stats.tolist(), strict=True)), judged
+
+
+def noisy_answers(path, seed, *, most=None):
+    """Boxes of a COCO file, moved, doubled, of other classes and left out, as if they were found.
+
+    Args:
+        path: The file.
+        seed: Of the noise.
+        most: Pictures that are taken; all if None.
+
+    Returns:
+        Pairs in the order of the image ids, the truth of those pictures, and COCO results.
+    """
+    truth = json.loads(path.read_text())
+    images = sorted(truth["images"][:most], key=lambda image: image["id"])
+    kinds = {one["id"]: label for label, one in enumerate(truth["categories"])}
+    numbers = list(kinds)
+    generator = np.random.default_rng(seed)
+    results, pairs, annotations = [], [], []
+    for image in images:
+        true = [one for one in truth["annotations"] if one["image_id"] == image["id"]]
+        annotations += true
+        boxes = np.array([one["bbox"] for one in true], dtype=np.float64).reshape(-1, 4)
+        labels = np.array([kinds[one["category_id"]] for one in true], dtype=np.int64)
+        near = np.repeat(np.arange(len(true)), generator.integers(0, 3, len(true)))
+        found = boxes[near] + generator.normal(0, 0.1, (len(near), 4)) * np.tile(boxes[near, 2:], 2)
+        found[:, 2:] = np.maximum(found[:, 2:], 1)
+        other = generator.integers(0, len(kinds), len(near))
+        label = np.where(generator.random(len(near)) < 0.1, other, labels[near])
+        score = np.round(generator.random(len(near)), 2)
+        results += [
+            {"image_id": image["id"], "category_id": numbers[kind], "bbox": box, "score": value}
+            for kind, box, value in zip(label, found.tolist(), score.tolist(), strict=True)
+        ]
+        truth_here = Objects.of(
+            boxes,
+            labels,
+            crowd_G=[one["iscrowd"] for one in true],
+            area_G=[one["area"] for one in true],
+        )
+        pairs.append((Objects.of(found, label, score_G=score), truth_here))
+    return pairs, {**truth, "images": images, "annotations": annotations}, results
+
+
+def figures(pairs, classes, weights=None):
+    """The same twelve figures by the plugin's own code."""
+    weights = np.ones(len(pairs), dtype=np.int64) if weights is None else weights
+    found = figures_of(Matches.of(pairs, classes), weights)
+    values = (
+        *(found.ap_AC[0], found.ap50_AC[0], found.ap75_C, *found.ap_AC[1:4]),
+        *(*found.cut_recall_MC, *found.recall_AC[1:4]),
+    )
+    return dict(zip(NAMES, map(mean_of, values), strict=True))
 
 
 def drawn_tally(seed, **options):

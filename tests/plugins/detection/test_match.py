@@ -1,18 +1,17 @@
 """Matching and averages give what pycocotools gives, on drawn cases and on the sets beside them."""
 
-import json
-
 import numpy as np
 import pytest
 
-from moekit_detection.judging.average import curves_of, figures_of, mean_of
+from moekit_detection.judging.average import curves_of
 from moekit_detection.judging.match import RANGES
 from moekit_detection.judging.matches import Matches
 from moekit_detection.records import Objects
 from tests.plugins.detection.coco_cases import (
-    NAMES,
     as_coco,
     drawn_pairs,
+    figures,
+    noisy_answers,
     pycocotools_figures,
 )
 
@@ -23,16 +22,6 @@ CASES = {
     "few pictures": {"images": 2, "most": 3},
     "one class": {"classes": 1},
 }
-
-
-def figures(pairs, classes, weights=None):
-    weights = np.ones(len(pairs), dtype=np.int64) if weights is None else weights
-    found = figures_of(Matches.of(pairs, classes), weights)
-    values = (
-        *(found.ap_AC[0], found.ap50_AC[0], found.ap75_C, *found.ap_AC[1:]),
-        *(*found.cut_recall_MC, *found.recall_AC[1:]),
-    )
-    return dict(zip(NAMES, map(mean_of, values), strict=True))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -96,40 +85,8 @@ def test_bins_of_sizes_meet_in_no_value():
 def test_noisy_answers_to_real_pictures_have_the_figures_of_pycocotools(shared, name):
     """Boxes of the set, moved, doubled, of other classes and left out, stand for found ones."""
     file = "instance_masks_val.json" if name == "coco128" else "instances_val.json"
-    truth = json.loads((shared / "data" / name / file).read_text())
-    kinds = {one["id"]: label for label, one in enumerate(truth["categories"])}
-    generator = np.random.default_rng(0)
-    results, pairs = [], []
-    for image in truth["images"][:40]:
-        true = [one for one in truth["annotations"] if one["image_id"] == image["id"]]
-        boxes = np.array([one["bbox"] for one in true], dtype=np.float64).reshape(-1, 4)
-        labels = np.array([kinds[one["category_id"]] for one in true], dtype=np.int64)
-        near = np.repeat(np.arange(len(true)), generator.integers(0, 3, len(true)))
-        found = boxes[near] + generator.normal(0, 0.1, (len(near), 4)) * np.tile(boxes[near, 2:], 2)
-        found[:, 2:] = np.maximum(found[:, 2:], 1)
-        other = generator.integers(0, len(kinds), len(near))
-        label = np.where(generator.random(len(near)) < 0.1, other, labels[near])
-        score = np.round(generator.random(len(near)), 2)
-        numbers = [truth["categories"][one]["id"] for one in label]
-        results += [
-            {"image_id": image["id"], "category_id": kind, "bbox": box, "score": value}
-            for kind, box, value in zip(numbers, found.tolist(), score.tolist(), strict=True)
-        ]
-        truth_here = Objects.of(
-            boxes,
-            labels,
-            crowd_G=[one["iscrowd"] for one in true],
-            area_G=[one["area"] for one in true],
-        )
-        pairs.append((Objects.of(found, label, score_G=score), truth_here))
-    kept = {image["id"] for image in truth["images"][:40]}
-    cut = {
-        "images": truth["images"][:40],
-        "categories": truth["categories"],
-        "annotations": [one for one in truth["annotations"] if one["image_id"] in kept],
-    }
-    order = np.argsort([image["id"] for image in cut["images"]])
-    wanted, _ = pycocotools_figures(cut, results)
-    found = figures([pairs[place] for place in order], len(kinds))
+    pairs, truth, results = noisy_answers(shared / "data" / name / file, 0, most=40)
+    wanted, _ = pycocotools_figures(truth, results)
+    found = figures(pairs, len(truth["categories"]))
     assert found == pytest.approx(wanted, abs=1e-9, nan_ok=True)
     assert found["ap50"] > 0.2
