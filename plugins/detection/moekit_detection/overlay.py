@@ -72,7 +72,7 @@ def draw(
     sample = None if item is None else item.sample
     known = None if sample is None else verdicts_of(kept, objects_of(sample))
     pen, font = ImageDraw.Draw(small), ImageFont.load_default(size=_FONT)
-    colours = [_colour(row) for row in palette(len(answer.classes)).tolist()]
+    colours = [_colour(row) for row in palette(len(answer.classes) + 1)[1:].tolist()]
     if known is not None:
         for box in known.missed.box_G4 * scale:
             _dashed(pen, box)

@@ -173,6 +173,14 @@ def test_an_unknown_rule_is_refused(rule):
         choose_point(two_pictures(), rule)
 
 
+def test_a_class_of_which_nothing_right_is_found_keeps_the_default_and_a_warning():
+    tally = fixed([(found_in([(99, 99, 9, 9)], [0], [0.9]), Objects.of([(0, 0, 9, 9)], [0]))])
+    point = choose_point(tally, "f1")
+    assert point.thresholds == (0.5,) * 4
+    assert point.values == (None,) * 4
+    assert "nut, bolt, ring and 1 more" in point.warning
+
+
 def test_a_validation_split_without_objects_gives_no_point():
     empty = fixed([(found_in([(0, 0, 9, 9)], [0], [0.5]), Objects.of([], []))])
     with refused("data/no-objects"):
@@ -251,7 +259,9 @@ def test_a_summary_tells_of_classes_sizes_and_mistakes_with_intervals():
         assert entry["ap"]["value"] == pytest.approx(whole.ap_AC[0, number])
         low, high = entry["ap"]["ci95"]
         assert low <= entry["ap"]["value"] <= high
-        assert entry["ap_difference"] == {"difference": 0, "ci95": None}
+        gap = entry["ap_difference"]
+        assert gap["difference"] == 0
+        assert gap["ci95"][0] < 0 < gap["ci95"][1]  # equal here, and not known to be so elsewhere
     assert sum(entry["objects"] for entry in summary["per_class"].values()) == facts(kit)["objects"]
     assert sum(entry["objects"] for entry in summary["per_size"].values()) == facts(kit)["objects"]
     missed_N, alarms_N = kit.mistakes_N(point)
@@ -287,6 +297,7 @@ def test_a_better_kit_is_told_from_its_baseline():
     assert test["ci95"][0] > 0
     same = compare(fixed(worse), fixed(worse))
     assert same["p"] == 1
+    assert same["ci95"][0] < 0 < same["ci95"][1]
     assert compare(fixed(worse[:1]), fixed(better[:1])) is None
 
 

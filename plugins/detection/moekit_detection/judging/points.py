@@ -32,8 +32,8 @@ class DetectPoint:
         rule: How they were chosen: `f1` or `max-false-alarms=NUMBER`.
         pictures: From how many pictures.
         objects: From how many true objects.
-        values: (C) what the rule reached: F1, or false alarms a picture; None for classes of which
-            nothing could be chosen.
+        values: (C) what the rule reached: F1, or false alarms in all pictures; None for classes of
+            which nothing could be chosen, since nothing true is there or found.
         false_alarms: A picture, of all classes, on that split.
         split: On which split they were chosen.
         warning: What the validation data do not support; empty if they do.
@@ -174,7 +174,7 @@ def _best_f1(
     score_D: np.ndarray, right_D: np.ndarray, wrong_D: np.ndarray, true: float
 ) -> tuple[float, float | None]:
     """The threshold, and F1 there; halfway to the next lower score, so that it is no found one."""
-    if not true or not len(score_D):
+    if not true or not right_D.any():
         return DEFAULT, None
     right, wrong = np.cumsum(right_D), np.cumsum(wrong_D)
     last = np.flatnonzero(np.append(np.diff(score_D) != 0, True))

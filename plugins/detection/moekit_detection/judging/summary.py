@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from moekit import SummaryJob
-from moekit.evaluation import RESAMPLES, Resamples, percentile_interval
+from moekit.evaluation import RESAMPLES, Resamples, percentile_interval, unvaried
 from moekit_detection.judging.average import Figures, figures_of, mean_of
 from moekit_detection.judging.fixes import gains_of
 from moekit_detection.judging.match import BIN_NAMES, COCO_RANGES
@@ -65,7 +65,7 @@ def compare(kit: DetectTally, baseline: DetectTally) -> dict[str, Any] | None:
     gaps = np.array(
         [_ap(kit, weights) - _ap(baseline, weights) for weights in _weights(kit, drawn)]
     )
-    interval = percentile_interval(gaps)
+    interval = _interval(gaps, difference, drawn.units, gap=True)
     if interval is None or not np.isfinite(difference):
         return None
     gaps = gaps[np.isfinite(gaps)]
@@ -161,6 +161,8 @@ def _figures(
     drawn = Resamples(kit, seed=seed, count=DRAWS)
     weights = [] if drawn.fixed else _weights(kit, drawn)
 
+    units = drawn.units
+
     def measured(tally: DetectTally, read: Read) -> tuple[np.ndarray, np.ndarray]:
         whole = read(figures_of(tally.matches, tally.weights_I, bins=bins))
         again = [read(figures_of(tally.matches, one, bins=bins)) for one in weights]
@@ -169,28 +171,44 @@ def _figures(
     made = {}
     for name, read in reads.items():
         value, drawn_R = measured(kit, read)
-        made[name] = _entries(value, drawn_R, "value")
+        made[name] = _entries(value, drawn_R, "value", units)
         if bare is not None:
             other, others_R = measured(bare, read)
-            made[f"baseline_{name}"] = _entries(other, others_R, "value")
-            made[f"{name}_difference"] = _entries(value - other, drawn_R - others_R, "difference")
+            made[f"baseline_{name}"] = _entries(other, others_R, "value", units)
+            gap, gaps_R = value - other, drawn_R - others_R
+            made[f"{name}_difference"] = _entries(gap, gaps_R, "difference", units)
     return made
 
 
-def _entries(values: np.ndarray, drawn_R: np.ndarray, key: str) -> list[dict[str, Any]]:
+def _entries(values: np.ndarray, drawn_R: np.ndarray, key: str, units: int) -> list[dict[str, Any]]:
     entries = []
     for number, value in enumerate(values.tolist()):
-        known = np.isfinite(value)
-        interval = percentile_interval(drawn_R[:, number]) if known and len(drawn_R) else None
-        if interval is not None and interval[0] == interval[1]:
-            interval = None  # nothing varied, so nothing is known of how much it could
+        interval = None
+        if np.isfinite(value) and len(drawn_R):
+            interval = _interval(drawn_R[:, number], value, units, gap=key == "difference")
         entries.append(
             {
-                key: value if known else None,
+                key: value if np.isfinite(value) else None,
                 "ci95": None if interval is None else list(interval),
             }
         )
     return entries
+
+
+def _interval(
+    drawn_R: np.ndarray, value: float, units: int, *, gap: bool
+) -> tuple[float, float] | None:
+    """The percentile interval of a figure in [0, 1], or of the difference (`gap`) of two of them.
+
+    Where nothing varied it is as wide as so many independent pictures or groups leave it.
+    """
+    interval = percentile_interval(drawn_R)
+    if interval is None or interval[0] < interval[1]:
+        return interval
+    if not gap:
+        return unvaried(interval[0], (0.0, 1.0), units)
+    room = unvaried(1.0, (0.0, 1.0), units)
+    return None if room is None else (max(-1.0, value - 1 + room[0]), min(1.0, value + 1 - room[0]))
 
 
 def _mistakes(tally: DetectTally, point: Any) -> dict[str, Any]:
