@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from moekit import Answering, Frame, Item, Outputs, TaskContext
 from moekit_detection.boxes import corners
@@ -110,6 +109,9 @@ def decode(
         size: (H, W) of the picture.
         context: Gives the kit's options; None for none.
     """
+    # Imported here, since importing it makes a folder for compiled code.
+    from torchvision.ops import batched_nms
+
     overlap = float(context.options.get("overlap", _OVERLAP)) if context else _OVERLAP
     score_QC = row[LOGIT].double().sigmoid()
     classes = score_QC.shape[1]

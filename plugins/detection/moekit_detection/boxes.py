@@ -15,6 +15,7 @@ LEAST = 1e-3
 """Least width and height of a box, as shares of the input's sides."""
 _FASTEST = 4.0
 _TEMPERATURE = 20.0
+_EPSILON = 1e-9
 
 
 def corners(box: Tensor) -> Tensor:
@@ -27,6 +28,33 @@ def from_corners(corner: Tensor) -> Tensor:
     """(..., 4) boxes of corners."""
     low, high = corner[..., :2], corner[..., 2:]
     return torch.cat([(low + high) / 2, high - low], dim=-1)
+
+
+def overlaps(corner: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Intersection over union of boxes, and the generalised one (Rezatofighi et al. 2019).
+
+    Args:
+        corner: (..., 4) corners.
+        other: The same, or what is broadcast with them: (M, 1, 4) and (1, N, 4) give all pairs.
+
+    Returns:
+        IoU in [0, 1] and generalised IoU in [-1, 1], (...) each.
+    """
+    shared = _area(
+        torch.maximum(corner[..., :2], other[..., :2]),
+        torch.minimum(corner[..., 2:], other[..., 2:]),
+    )
+    hull = _area(
+        torch.minimum(corner[..., :2], other[..., :2]),
+        torch.maximum(corner[..., 2:], other[..., 2:]),
+    )
+    both = _area(corner[..., :2], corner[..., 2:]) + _area(other[..., :2], other[..., 2:]) - shared
+    iou = shared / both.clamp_min(_EPSILON)
+    return iou, iou - (hull - both) / hull.clamp_min(_EPSILON)
+
+
+def _area(low: Tensor, high: Tensor) -> Tensor:
+    return (high - low).clamp_min(0).prod(-1)
 
 
 def inside(box: Tensor) -> Tensor:

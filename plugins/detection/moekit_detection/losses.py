@@ -10,9 +10,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import generalized_box_iou_loss
 
-from moekit_detection.boxes import corners
+from moekit_detection.boxes import corners, overlaps
 from moekit_detection.matching import aligned, one_to_one
 
 SIDE, OVERLAP = 2.0, 2.0
@@ -42,7 +41,7 @@ def box_loss(box_M4: Tensor, truth_M4: Tensor, weight_M: Tensor) -> Tensor:
     """
     side_M4 = truth_M4[:, 2:].repeat(1, 2).clamp_min(1e-4)
     away_M = ((box_M4 - truth_M4).abs() / side_M4).clamp_max(4).mean(1)
-    apart_M = generalized_box_iou_loss(corners(box_M4), corners(truth_M4), reduction="none")
+    apart_M = 1 - overlaps(corners(box_M4), corners(truth_M4))[1]
     return ((SIDE * away_M + OVERLAP * apart_M) * weight_M).sum()
 
 
@@ -137,12 +136,7 @@ def _objects(targets: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
 def _overlap(box_M4: Tensor, truth_M4: Tensor) -> Tensor:
     """(M,) overlaps of pairs, without gradients; at least so much that a pair is a positive."""
     with torch.no_grad():
-        corner_M4, right_M4 = corners(box_M4), corners(truth_M4)
-        low = torch.maximum(corner_M4[:, :2], right_M4[:, :2])
-        high = torch.minimum(corner_M4[:, 2:], right_M4[:, 2:])
-        shared_M = (high - low).clamp_min(0).prod(1)
-        whole_M = box_M4[:, 2:].prod(1) + truth_M4[:, 2:].prod(1) - shared_M
-        return (shared_M / whole_M.clamp_min(1e-9)).clamp(0.01, 1)
+        return overlaps(corners(box_M4), corners(truth_M4))[0].clamp(0.01, 1)
 
 
 def _joined(

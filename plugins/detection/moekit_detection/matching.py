@@ -8,9 +8,8 @@ from __future__ import annotations
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-from torchvision.ops import box_iou, generalized_box_iou
 
-from moekit_detection.boxes import corners
+from moekit_detection.boxes import corners, overlaps
 
 CLASS_COST, SIDE_COST, OVERLAP_COST = 2.0, 5.0, 2.0
 """Weights of the three costs, those of DETR's descendants (arXiv:2010.04159, appendix)."""
@@ -40,7 +39,7 @@ def one_to_one(
     wrong = (1 - _ALPHA) * chance_QG**_GAMMA * -(1 - chance_QG + _EPSILON).log()
     right = _ALPHA * (1 - chance_QG) ** _GAMMA * -(chance_QG + _EPSILON).log()
     side_QG = torch.cdist(box_Q4.float(), truth_G4.float(), p=1)
-    overlap_QG = generalized_box_iou(corners(box_Q4.float()), corners(truth_G4.float()))
+    _, overlap_QG = overlaps(corners(box_Q4.float())[:, None], corners(truth_G4.float()))
     cost_QG = CLASS_COST * (right - wrong) + SIDE_COST * side_QG - OVERLAP_COST * overlap_QG
     rows, columns = linear_sum_assignment(cost_QG.cpu().numpy())
     device = logit_QC.device
@@ -72,7 +71,7 @@ def aligned(
     within_QG = ((middle_Q2[:, None] > low) & (middle_Q2[:, None] < high)).all(-1)
     nearest_G = torch.cdist(middle_Q2, truth_G4[:, :2]).argmin(0)
     within_QG[nearest_G, torch.arange(len(label_G), device=nearest_G.device)] = True
-    overlap_QG = box_iou(corners(box_Q4), corner_G4)
+    overlap_QG, _ = overlaps(corners(box_Q4)[:, None], corner_G4)
     chance_QG = logit_QC.sigmoid()[:, label_G]
     good_QG = chance_QG**_SCORE_POWER * overlap_QG**_IOU_POWER
     good_QG = (good_QG + _EPSILON) * within_QG
