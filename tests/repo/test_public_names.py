@@ -20,6 +20,7 @@ PUBLIC = {
     "moekit.runtime",
     "moekit.tables",
     "moekit.tasks.classify",
+    "moekit.tasks.parts",
     "moekit.tasks.score",
     "moekit.tasks.segment",
     "moekit.testing",

@@ -52,6 +52,10 @@ class StoredPrefix(Protocol):
         """Activations of some samples, each in one view: those at the end, and the kept blocks'."""
         ...
 
+    def pictures(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
+        """The normalised inputs of some samples, each in one view, read from their files."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FitJob:

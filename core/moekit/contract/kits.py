@@ -30,8 +30,9 @@ class KitSpec:
         head_blocks: Blocks whose output the head reads; negative counts from the end.
         build_head: Makes the head for a `HeadSite`. The head is called as `head(tokens, grid)`
             with one (B, N, D) tensor per head block and returns the task's `Outputs`. Of stacks B
-            counts the frames, and the outputs have one row for each `grid.frames` of them. A kit
-            of API 1.x gives a function of the width and the number of blocks instead.
+            counts the frames, and the outputs have one row for each `grid.frames` of them. A head
+            may ask for more, see `HeadSite`. A kit of API 1.x gives a function of the width and the
+            number of blocks instead.
         recipe: How `moekit adapt` trains.
         task: Name of the task.
         metrics: Names of the metrics that an evaluation reports, the headline first; the task's
@@ -67,6 +68,8 @@ class KitSpec:
             the set is used as it is.
         baseline_name: What reports call the baseline; "frozen backbone, same head" if empty. A kit
             with a `fit` of its own names what that gives for the part `baseline`.
+        baseline_head: Makes the head of the baseline if it is another one, as `build_head` does;
+            None for the same head. Its outputs have the same names, and it reads the same blocks.
         hides_paths: Whether runs and results are recorded without the paths of the command line,
             since names of files and folders may be private.
     """
@@ -97,6 +100,7 @@ class KitSpec:
     variants: tuple[KitSpec, ...] = ()
     prepare: Callable[[Dataset, int], Dataset] | None = None
     baseline_name: str = ""
+    baseline_head: Callable[[HeadSite], nn.Module] | None = None
     hides_paths: bool = False
 
     @property
@@ -121,8 +125,9 @@ class KitSpec:
 
     @property
     def bare(self) -> KitSpec:
-        """The same head on the bare backbone: the baseline."""
-        return dataclasses.replace(self, slots=(), stack_experts=())
+        """The baseline: the same head, or the one that the kit names, on the bare backbone."""
+        build = self.baseline_head or self.build_head
+        return dataclasses.replace(self, slots=(), stack_experts=(), build_head=build)
 
 
 _KEPT = (

@@ -6,7 +6,7 @@ Shapes: B items of a batch, h and w rows and columns of the patch grid.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ class Field:
         tolerance: Greatest absolute difference between a graph and the kit.
         mean_tolerance: Greatest mean absolute difference of one item; None for the same as above.
         turns: Whether its last two dimensions are rows and columns of the input, which the engine
-            turns back before the outputs of several views are merged.
+            turns back before the outputs of several views are merged. Of a field that turns in
+            another way, such as boxes, the function that turns it back: called with the tensor and
+            the number of the view, 0 to 7.
     """
 
     name: str
@@ -39,7 +41,7 @@ class Field:
     bounds: tuple[float, float] | None = None
     tolerance: float = 1e-4
     mean_tolerance: float | None = None
-    turns: bool = False
+    turns: bool | Callable[[Tensor, int], Tensor] = False
 
     @property
     def short(self) -> str:
@@ -50,6 +52,16 @@ class Field:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HeadSite:
     """Where a head sits: what `KitSpec.build_head` is called with.
+
+    A head is called with tokens and the grid. What more it needs it says by attributes:
+
+    - `reads_picture = True`: it gets `picture=`, the normalised input (B, 3, H, W), or
+      (B, T, 3, H, W) of stacks, for what is finer than a patch.
+    - `reads_targets = True`: in training it also gets `targets=`, what `Learn.targets` returned for
+      the batch, to pose itself easier questions, as denoising does. It is called without them
+      wherever it is judged.
+
+    In training mode a head may return more than the task declares, for losses inside it.
 
     Attributes:
         width: D, the width of a token.

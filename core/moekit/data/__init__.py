@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from moekit.lazy import getter
 
 if TYPE_CHECKING:
+    from moekit.data.geometry import Box
     from moekit.data.images import (
         find_images,
         read_frames,
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from moekit.data.stream import Preprocess, image_batches
     from moekit.data.suffixes import IMAGE_SUFFIXES, JPEG_SUFFIXES, is_image_name
     from moekit.data.survey import Survey, none_usable, survey_folder
+    from moekit.data.views import unview_boxes, view_boxes
 
 _HOMES = {
+    "data.geometry": ("Box",),
     "data.images": (
         "find_images",
         "read_frames",
@@ -63,6 +66,10 @@ _HOMES = {
         "none_usable",
         "survey_folder",
     ),
+    "data.views": (
+        "unview_boxes",
+        "view_boxes",
+    ),
 }
 
 __all__ = [
@@ -70,6 +77,7 @@ __all__ = [
     "JPEG_SUFFIXES",
     "MASK_OF",
     "SPLITS",
+    "Box",
     "Preprocess",
     "Survey",
     "check_classes",
@@ -89,6 +97,8 @@ __all__ = [
     "split_name",
     "split_notes",
     "survey_folder",
+    "unview_boxes",
+    "view_boxes",
 ]
 
 if not TYPE_CHECKING:

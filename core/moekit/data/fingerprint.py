@@ -32,8 +32,8 @@ def fingerprint(
 
     Returns:
         JSON-ready: the number `n` of samples and the SHA-256 of all `ids`, of all `labels` (with
-        targets), of `groups` (with subtypes and facts), of the bytes of `images` and of `masks`
-        (with what their values mean).
+        targets and other truth), of `groups` (with subtypes and facts), of the bytes of `images`
+        and of `masks` (with what their values mean).
     """
     files = list(dict.fromkeys(path for one in samples for path in (one.path, one.mask) if path))
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
@@ -43,7 +43,10 @@ def fingerprint(
             on_progress(len(hashes), len(files))
     columns: dict[str, Iterable[Any]] = {
         "ids": (one.id for one in samples),
-        "labels": ([one.label, one.target, one.labels] for one in samples),
+        "labels": (
+            [one.label, one.target, one.labels, *(() if one.truth is None else (one.truth,))]
+            for one in samples
+        ),
         "groups": ([one.group, one.subtype, dict(one.facts)] for one in samples),
         "images": (hashes[one.path] for one in samples),
         "masks": (

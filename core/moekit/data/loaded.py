@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,8 @@ def _faults_of(sample: Any, classes: int) -> Iterator[str]:
         yield "is of no class and lies in train"
     if sample.target is not None and not _is_share(sample.target):
         yield f"has the target {sample.target!r}, which is no number from 0 to 1"
+    if sample.truth is not None and not isinstance(sample.truth, Mapping):
+        yield f"has a truth that is a {type(sample.truth).__name__}, not a mapping"
     for name in ("group", "subtype"):
         value = getattr(sample, name)
         if value is not None and not isinstance(value, str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from moekit.data.geometry import Box
 from moekit.data.mask_table import MaskTable
@@ -65,6 +66,9 @@ class Sample:
         mask_table: What the values of the mask mean; None as said above.
         window: The part of the image, and of its mask, that is learned from; None for all of it.
             Loaders leave it alone: large images are cut where a recipe says so.
+        truth: What is known of the sample where labels and masks cannot say it, such as boxes or
+            text, in the terms of the task that reads it. JSON-ready and equal by content: the
+            data are known again by it. None if nobody has looked.
     """
 
     id: str
@@ -79,6 +83,7 @@ class Sample:
     labels: tuple[int, ...] | None = None
     mask_table: MaskTable | None = None
     window: Box | None = None
+    truth: Mapping[str, Any] | None = dataclasses.field(default=None, hash=False)
 
     @property
     def all_labels(self) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from moekit.data.geometry import Frame
+from moekit.data.geometry import Frame, Size
 from moekit.errors import UsageError
 
 VIEWS = 8
@@ -136,11 +136,59 @@ def unview(maps: Tensor, number: int) -> Tensor:
     return torch.rot90(upright, -turns % 4, dims=(-2, -1)).contiguous()
 
 
-def _crop(images: Tensor, number: int) -> Tensor:
+def view_boxes(box_G4: Tensor, number: int, size: Size) -> Tensor:
+    """Boxes as they lie in a view of their picture; of a crop they may reach beyond it.
+
+    Args:
+        box_G4: (..., 4) centre across, centre down, width and height as shares of the input's
+            sides.
+        number: As of `view`.
+        size: (H, W) of the input; it says to which whole pixels a crop was rounded.
+    """
+    if number in _CROPS:
+        down, across, rows, columns, mirrored = _crop_of(size, number)
+        scale = box_G4.new_tensor([size[1] / columns, size[0] / rows] * 2)
+        start = box_G4.new_tensor([across / size[1], down / size[0], 0, 0])
+        box_G4 = (box_G4 - start) * scale
+        return _mirrored(box_G4) if mirrored else box_G4
+    turns, mirrored = _ORDER[number]
+    for _ in range(turns):
+        x, y, width, height = box_G4.unbind(-1)
+        box_G4 = torch.stack([y, 1 - x, height, width], dim=-1)
+    return _mirrored(box_G4) if mirrored else box_G4
+
+
+def unview_boxes(box_G4: Tensor, number: int) -> Tensor:
+    """Turns boxes of a view back, so that they lie on the image as it is.
+
+    Args:
+        box_G4: As of `view_boxes`.
+        number: 0 to 7.
+    """
+    turns, mirrored = _ORDER[number]
+    if mirrored:
+        box_G4 = _mirrored(box_G4)
+    for _ in range(turns):
+        x, y, width, height = box_G4.unbind(-1)
+        box_G4 = torch.stack([1 - y, x, height, width], dim=-1)
+    return box_G4
+
+
+def _mirrored(box_G4: Tensor) -> Tensor:
+    x, y, width, height = box_G4.unbind(-1)
+    return torch.stack([1 - x, y, width, height], dim=-1)
+
+
+def _crop_of(size: Size, number: int) -> tuple[int, int, int, int, bool]:
+    """The first row and column of a crop, its rows and columns, and whether it is mirrored."""
     top, left, share, mirrored = _CROPS[number]
+    rows, columns = (round(side * share) for side in size)
+    return round((size[0] - rows) * top), round((size[1] - columns) * left), rows, columns, mirrored
+
+
+def _crop(images: Tensor, number: int) -> Tensor:
     height, width = images.shape[-2:]
-    rows, columns = round(height * share), round(width * share)
-    down, across = round((height - rows) * top), round((width - columns) * left)
+    down, across, rows, columns, mirrored = _crop_of((height, width), number)
     part = images[..., down : down + rows, across : across + columns]
     planes = part.reshape(1, -1, rows, columns)
     if planes.is_floating_point():

@@ -172,8 +172,11 @@ def value_of(metric: MetricSpec, tally: Tally, point: Any) -> float:
     """
     given = [_need(name, tally, point) for name in metric.needs]
     # Copies, so that a metric that writes into its input spoils no other.
-    copies = (one.copy() if isinstance(one, np.ndarray) else one for one in given)
-    return checked_value(metric, *copies)
+    return checked_value(metric, *map(_copy, given))
+
+
+def _copy(value: Any) -> Any:
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def measure(
@@ -183,11 +186,15 @@ def measure(
     measured = []
     for metric in metrics:
         given = [_need(name, tally, point) for name in metric.needs]
+        # Arrays of the point, such as thresholds, have no rows of items.
+        has_rows = [isinstance(tally.field(name), np.ndarray) for name in metric.needs]
 
         def of_rows(
-            rows: np.ndarray, metric: MetricSpec = metric, given: list[Any] = given
+            rows: np.ndarray,
+            metric: MetricSpec = metric,
+            given: Sequence[tuple[Any, bool]] = tuple(zip(given, has_rows, strict=True)),
         ) -> float:
-            taken = (one[rows] if isinstance(one, np.ndarray) else one for one in given)
+            taken = (one[rows] if rowed else _copy(one) for one, rowed in given)
             return checked_value(metric, *taken)
 
         value = value_of(metric, tally, point)
@@ -225,9 +232,8 @@ def _items(
     """
     if metric.share is None:
         return None
-    copies = (one.copy() if isinstance(one, np.ndarray) else one for one in given)
     try:
-        hits_N, of_N = (np.asarray(one) for one in metric.share(*copies))
+        hits_N, of_N = (np.asarray(one) for one in metric.share(*map(_copy, given)))
     except Exception as error:  # a plugin's metric may raise anything
         raise _fault(
             metric, f"raised {type(error).__name__}: {error}", code="plugin/metric-failed"

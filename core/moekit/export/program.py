@@ -84,7 +84,7 @@ class KitProgram(nn.Module):
         x_BND, kept = self.backbone.run_blocks(
             x_BND, grid, stop=self.kit.prefix_end, keep=self.kit.prefix_keep, top_k=self._top_k
         )
-        outputs = self.kit(self.backbone, x_BND, kept, grid, top_k=self._top_k)
+        outputs = self.kit(self.backbone, x_BND, kept, grid, top_k=self._top_k, picture=seen)
         merged = self._task.answering.merge(self._of_views(outputs))
         named = {**merged, **self._task.answering.derive(merged)}
         return tuple(named.get(field.name) for field in self.fields)

@@ -87,6 +87,11 @@ class KitModules(nn.Module):
         return tuple(getattr(self.head, "kinds", ()))
 
     @property
+    def reads_picture(self) -> bool:
+        """Whether the head asks for the normalised input beside its tokens."""
+        return bool(getattr(self.head, "reads_picture", False))
+
+    @property
     def prefix_end(self) -> int:
         """Number of blocks in the frozen prefix."""
         return min(self.branches, default=self.head_blocks[-1] + 1)
@@ -131,6 +136,8 @@ class KitModules(nn.Module):
         bare: BareBlock | None = None,
         top_k: int | None = None,
         trace: RoutingTrace | None = None,
+        picture: Tensor | None = None,
+        targets: Outputs | None = None,
     ) -> Outputs:
         """Runs the blocks after the prefix, with the specialists, and the head.
 
@@ -144,6 +151,8 @@ class KitModules(nn.Module):
             bare: What block `start` computes without specialists, if that is known.
             top_k: Generic experts a token has; as the backbone says if None.
             trace: Collects the routing if one is given.
+            picture: The normalised input, (B, 3, H, W) or (B, T, 3, H, W), for heads that read it.
+            targets: In training what the task's `Learn.targets` returned, for heads that read them.
 
         Raises:
             PluginError: The head returns something other than named tensors, or not one row for
@@ -166,7 +175,12 @@ class KitModules(nn.Module):
             trace=trace,
         )
         tokens.update(later)
-        output = self._answer([tokens[block] for block in self.head_blocks], grid)
+        given: dict[str, Any] = {}
+        if self.reads_picture:
+            given["picture"] = picture
+        if self.training and targets is not None and getattr(self.head, "reads_targets", False):
+            given["targets"] = targets
+        output = self._answer([tokens[block] for block in self.head_blocks], grid, given)
         outputs: Outputs = output.as_outputs() if isinstance(output, HeadOutput) else output
         if is_traced():  # in a graph the comparison would fix the number of items
             return outputs
@@ -181,10 +195,12 @@ class KitModules(nn.Module):
             )
         return outputs
 
-    def _answer(self, tokens: list[Tensor], grid: Grid) -> Any:
+    def _answer(self, tokens: list[Tensor], grid: Grid, given: Mapping[str, Any]) -> Any:
         """What the head returns; an error names the kit and the plugin of the head."""
         try:
-            return owned(f"kit {self.name}", lambda: self.head(tokens, grid), part="its head")
+            return owned(
+                f"kit {self.name}", lambda: self.head(tokens, grid, **given), part="its head"
+            )
         except PluginError as error:
             owner = owner_in_words(self.head)
             error.whose += f" ({owner})" if owner and owner not in error.whose else ""

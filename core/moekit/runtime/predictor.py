@@ -71,10 +71,12 @@ def turned_back(outputs: Outputs, task: TaskSpec, number: int) -> Outputs:
     """The outputs of a view, with the fields that turn lying as the picture itself does."""
     if number == 0:
         return outputs
-    turning = {field.name for field in task.outputs if field.turns}
-    return {
-        name: unview(value, number) if name in turning else value for name, value in outputs.items()
-    }
+    turned = dict(outputs)
+    for field in task.outputs:
+        if field.turns and field.name in turned:
+            turn = unview if field.turns is True else field.turns
+            turned[field.name] = turn(turned[field.name], number)
+    return turned
 
 
 class Predictor:
@@ -159,6 +161,7 @@ class Predictor:
             bare=stop.bare,
             top_k=self.top_k,
             trace=trace,
+            picture=stop.picture,
         )
         return turned_back(converted(output, self.task), self.task, number)
 

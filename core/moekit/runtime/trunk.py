@@ -28,6 +28,8 @@ class Stop:
         bare: What block `start` computes without specialists; None if the model has none there.
         kept: (B, N, D) the outputs of the earlier blocks that the model's head reads, by block.
         grid: Rows and columns of the patch tokens, and the frames of a stack.
+        picture: The pass's input, (B, 3, H, W) or (B, T, 3, H, W); None if the model's head does
+            not read it.
     """
 
     model: int
@@ -36,14 +38,20 @@ class Stop:
     bare: BareBlock | None
     kept: Mapping[int, Tensor]
     grid: Grid
+    picture: Tensor | None
 
     def copied(self) -> Stop:
         """The same with tensors of its own, as far as plugins see them."""
         bare = self.bare
         if bare is not None:
             bare = bare._replace(normal_BND=bare.normal_BND.clone())
-        kept = {block: value.clone() for block, value in self.kept.items()}
-        return dataclasses.replace(self, x_BND=self.x_BND.clone(), bare=bare, kept=kept)
+        return dataclasses.replace(
+            self,
+            x_BND=self.x_BND.clone(),
+            bare=bare,
+            kept={block: value.clone() for block, value in self.kept.items()},
+            picture=None if self.picture is None else self.picture.clone(),
+        )
 
 
 def walk(
@@ -99,5 +107,6 @@ def walk(
             bare=bare if model.trunk_end > at else None,
             kept={block: kept[block] for block in model.reads_of_trunk},
             grid=grid,
+            picture=images if model.reads_picture else None,
         )
         yield stop.copied() if waiting else stop

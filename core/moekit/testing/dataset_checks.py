@@ -81,7 +81,7 @@ def has_splits_to_work_with(subject: Subject, name: str) -> None:
     """A kit can be trained and evaluated on it: train and val hold every class, test an image.
 
     If train holds negatives only, val may do so too, and a test split may be missing. Of a set with
-    a mask table any class is enough: a background is in the masks, not in the labels.
+    a mask table, or with truth beside the labels, any class is enough.
     """
     spec = _spec(subject, name)
     with _example(spec) as path:
@@ -89,10 +89,10 @@ def has_splits_to_work_with(subject: Subject, name: str) -> None:
         if dataset.negatives_only:
             dataset.split("val")
             return
-        of_pixels = any(sample.mask_table for sample in dataset.samples)
+        beside = any(sample.mask_table or sample.truth for sample in dataset.samples)
         for split in ("train", "val"):
             labels = {label for sample in dataset.split(split) for label in sample.all_labels}
-            least = 1 if of_pixels else len(dataset.classes)
+            least = 1 if beside else len(dataset.classes)
             require(len(labels) >= least, f"{split} lacks a class")
         require("test" in dataset.split_names(), "there is no test split")
 

@@ -17,14 +17,16 @@ from moekit.testing.verdicts import require
 TOLERANCE = 1e-5
 
 
-def outputs_of(runtime: Runtime, modules: KitModules, images: Tensor) -> Outputs:
+def outputs_of(
+    runtime: Runtime, modules: KitModules, images: Tensor, targets: Outputs | None = None
+) -> Outputs:
     """What a kit's head returns for normalised images, with gradients."""
     backbone = runtime.backbone
     x_BND, grid = backbone.embed(images)
     x_BND, kept = backbone.run_blocks(
         x_BND, grid, stop=modules.prefix_end, keep=modules.prefix_keep
     )
-    outputs: Outputs = modules(backbone, x_BND, kept, grid)
+    outputs: Outputs = modules(backbone, x_BND, kept, grid, picture=images, targets=targets)
     return outputs
 
 

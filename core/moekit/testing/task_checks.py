@@ -116,7 +116,8 @@ def learns(subject: Subject, name: str) -> None:
             targets = learn.targets(samples, views, bench.frame)
             wrong = [key for key, value in targets.items() if len(value) != len(samples)]
             require(not wrong, f"targets for {len(samples)} samples: {', '.join(wrong)}")
-            outputs = outputs_of(bench.runtime, bench.modules, bench.images(samples, views))
+            images = bench.images(samples, views)
+            outputs = outputs_of(bench.runtime, bench.modules, images, targets)
             loss = learn.loss(outputs, targets, bench.kit.recipe)
             require(loss.ndim == 0, f"the loss has the shape {tuple(loss.shape)}, not ()")
             require(bool(loss.isfinite()), f"the loss is {loss.item()}")

@@ -63,11 +63,20 @@ class Trainee(nn.Module):
         x_BND: Tensor,
         kept: dict[int, Tensor],
         trace: RoutingTrace | None = None,
+        picture: Tensor | None = None,
+        targets: Outputs | None = None,
     ) -> dict[str, Tensor]:
         """The head's outputs from the stored tokens at the end of the prefix, (B * T, N, D)."""
         stored = {block: value.float() for block, value in kept.items()}
         outputs: Outputs = self.kit(
-            self._backbone[0], x_BND.float(), stored, self._grid, top_k=self._top_k, trace=trace
+            self._backbone[0],
+            x_BND.float(),
+            stored,
+            self._grid,
+            top_k=self._top_k,
+            trace=trace,
+            picture=picture,
+            targets=targets,
         )
         return dict(outputs)
 
@@ -164,7 +173,8 @@ class _Fit:
         x_BND, kept = self.fabric.to_device(self.train.read(rows[mine], views[mine]))
         targets = self.fabric.to_device(self._targets(self.train, rows[mine], views[mine]))
         trace = RoutingTrace() if self.recipe.balance_rate else None
-        outputs = self._trainee(x_BND, kept, trace)
+        picture = _picture(self.kit, self.train, rows[mine], views[mine], self.fabric)
+        outputs = self._trainee(x_BND, kept, trace, picture, targets)
         loss = self._learn.loss(outputs, targets, self.recipe)
         # Of all processes together, so that all of them stop if one must.
         mean = float(cast(Tensor, self.fabric.all_reduce(loss.detach(), reduce_op="mean")))
@@ -281,11 +291,19 @@ def _outputs(
         views = []
         for place, number in enumerate(store.plan.numbers):
             x_BND, kept = fabric.to_device(store.read(rows, np.full_like(rows, place)))
+            picture = _picture(scorer.kit, store, rows, np.full_like(rows, place), fabric)
             with fabric.autocast():
-                outputs = scorer(x_BND, kept)
+                outputs = scorer(x_BND, kept, picture=picture)
             plain = {name: _plain(value) for name, value in outputs.items()}
             views.append(turned_back(plain, task, number))
         yield rows, task.answering.merge(views)
+
+
+def _picture(
+    kit: KitModules, store: PrefixStore, rows: np.ndarray, views: np.ndarray, fabric: Fabric
+) -> Tensor | None:
+    """The normalised inputs of samples, each in a view, for a head that reads them."""
+    return fabric.to_device(store.pictures(rows, views)) if kit.reads_picture else None
 
 
 def _check_finite(loss: float, whose: str) -> None:

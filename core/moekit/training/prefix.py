@@ -26,9 +26,10 @@ from torch import Tensor
 from moekit.backbone.model import MoEBackbone
 from moekit.data.content import Contents
 from moekit.data.geometry import Frame
+from moekit.data.images import read_frames
 from moekit.data.samples import Sample, Skipped
-from moekit.data.stream import Preprocess
-from moekit.data.views import ViewOrder, check_views, view_numbers
+from moekit.data.stream import Preprocess, Stack, cropped
+from moekit.data.views import ViewOrder, check_views, view, view_numbers
 from moekit.errors import DataError, StorageError, UsageError
 from moekit.files import to_json
 from moekit.moe.specialists import Grid
@@ -233,6 +234,29 @@ class PrefixStore:
             maps_BMND = maps_BMND.reshape(shape).transpose(1, 2).flatten(0, 1)
         kept = {block: maps_BMND[:, index] for index, block in enumerate(self.plan.keep)}
         return maps_BMND[:, -1], kept
+
+    def pictures(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
+        """The normalised inputs of some samples, each in one view, read from their files.
+
+        Args:
+            rows: (B,) positions in `samples`.
+            views: (B,) places of views in the plan's order.
+
+        Returns:
+            (B, 3, H, W) float32, or (B, T, 3, H, W) of stacks.
+
+        Raises:
+            ImageError: A file can no longer be read.
+        """
+        pairs = zip(rows, views, strict=True)
+        return torch.stack([self._picture(int(row), int(place)) for row, place in pairs])
+
+    def _picture(self, row: int, place: int) -> Tensor:
+        sample, preprocess = self.samples[row], self.plan.preprocess
+        frames: Stack = read_frames(sample.path, preprocess.frames)
+        if sample.window is not None:
+            frames = cropped(frames, sample.window)
+        return view(preprocess.stack(frames), self.plan.numbers[place])
 
     def _stored(self, row: int, view: int) -> np.ndarray:
         """One view; activations that are damaged or gone are computed again, with a note."""

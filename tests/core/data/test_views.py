@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from moekit.data.geometry import Frame
-from moekit.data.views import VIEWS, check_views, unview, view, view_numbers, views_of
+from moekit.data.views import (
+    VIEWS,
+    check_views,
+    unview,
+    unview_boxes,
+    view,
+    view_boxes,
+    view_numbers,
+    views_of,
+)
 from moekit.testing import refused
 
 SHAPES = [(6, 6), (1, 1), (3, 7, 7), (2, 3, 5, 8), (2, 4, 3, 8, 5), (1, 9), (9, 1)]
@@ -112,3 +121,26 @@ def test_a_graph_turns_maps_back(number):
         Turn(), (maps,), dynamic_shapes=({0: torch.export.Dim("batch")},)
     )
     assert torch.equal(recorded.module()(torch.cat([maps, maps])), torch.cat([maps, maps]))
+
+
+@pytest.mark.parametrize("number", [*range(8), *view_numbers(8, "crop")])
+def test_boxes_lie_in_a_view_where_their_pixels_do(number):
+    size = (40, 40)
+    image = torch.zeros(size)
+    image[6:16, 10:30] = 1
+    box = torch.tensor([[20 / 40, 11 / 40, 20 / 40, 10 / 40]])
+    x, y, width, height = (view_boxes(box, number, size)[0] * 40).tolist()
+    rows, columns = (view(image, number) > 0.5).nonzero(as_tuple=True)
+    if not len(rows):
+        assert min(x + width / 2, y + height / 2, 40 - x + width / 2, 40 - y + height / 2) < 1
+        return
+    ends = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]).tolist()
+    found = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+    assert found == pytest.approx(ends, abs=1.01) or number > 7
+    assert [min(max(one, 0), 40) for one in found] == pytest.approx(ends, abs=1.01)
+
+
+@pytest.mark.parametrize("number", range(VIEWS))
+def test_boxes_of_a_view_turn_back(number):
+    boxes = torch.rand(2, 5, 4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(unview_boxes(view_boxes(boxes, number, (9, 9)), number), boxes)

@@ -146,6 +146,35 @@ def test_a_metric_that_writes_into_its_input_spoils_no_other():
     assert {name: beside[name] for name in alone} == alone
 
 
+@dataclasses.dataclass(frozen=True)
+class Cuts:
+    cuts_C: np.ndarray
+
+
+def test_arrays_of_the_point_are_the_same_in_each_resample():
+    def compute(scores, cuts_C):
+        assert cuts_C.tolist() == [0.25, 0.5]
+        value = float((scores >= cuts_C[1]).mean())
+        cuts_C[:] = 0  # spoils no other resample
+        return value
+
+    metric = MetricSpec(
+        name="above",
+        compute=compute,
+        higher_is_better=True,
+        bounds=(0, 1),
+        summary="",
+        source="",
+        needs=("scores", "cuts_C"),
+    )
+    given = make(30)
+    point = Cuts(np.array([0.25, 0.5]))
+    (measured,) = engine.measure([metric], given, point, Resamples(given, seed=0, count=50))
+    assert measured.value == (given.scores >= 0.5).mean()
+    low, high = measured.ci95
+    assert low < measured.value < high
+
+
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), 1.01, -0.01])
 @pytest.mark.parametrize("field", ["scores", "baseline_scores"])
 def test_a_score_that_is_no_probability_is_named_by_its_image(score, field):

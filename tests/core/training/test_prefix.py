@@ -54,6 +54,7 @@ def test_stored_activations_are_those_of_the_backbone(open_store, small_backbone
         ]
     )
     x_BND, grid = small_backbone.embed(images)
+    assert torch.equal(store.pictures(rows, views), images)
     expected, _ = small_backbone.run_blocks(x_BND, grid, stop=1)
     torch.testing.assert_close(tokens.float(), expected, rtol=1e-2, atol=1e-2)
     assert kept == {}

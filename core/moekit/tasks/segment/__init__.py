@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from moekit.lazy import getter
 
 if TYPE_CHECKING:
+    from moekit.tasks.segment.classes import palette
     from moekit.tasks.segment.head import FusionSegHead, LinearSegHead
     from moekit.tasks.segment.task import SEGMENT
 
 _HOMES = {
+    "tasks.segment.classes": ("palette",),
     "tasks.segment.head": (
         "FusionSegHead",
         "LinearSegHead",
@@ -26,6 +28,7 @@ __all__ = [
     "SEGMENT",
     "FusionSegHead",
     "LinearSegHead",
+    "palette",
 ]
 
 if not TYPE_CHECKING:

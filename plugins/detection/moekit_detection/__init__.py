@@ -1,0 +1,1 @@
+"""Detection for moekit: boxes around objects, small ones too."""

@@ -1,0 +1,1 @@
+"""Judging of found objects."""

@@ -1,0 +1,177 @@
+"""Found objects drawn over their picture, and where the truth is known what is wrong with them.
+
+Shapes: G objects of a picture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from moekit import Answer, Item, TaskContext
+from moekit.tasks.segment import palette
+from moekit_detection.answers import DetectAnswer
+from moekit_detection.judging.match import match, overlaps
+from moekit_detection.records import Objects, objects_of
+
+_LONG_SIDE = 640
+_FONT, _ROW, _GAP, _SQUARE = 11, 16, 4, 10
+_LETTERS, _MOST_NAMES = 24, 24
+_WRONG, _MISSED, _PAPER, _INK = (213, 0, 0), (255, 214, 0), (255, 255, 255), (30, 30, 30)
+_DASH = 5
+_NAMED = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Verdicts:
+    """What is right of a picture's answer, at IoU 0.5.
+
+    Attributes:
+        wrong_G: (G,) which of the kept objects are false alarms.
+        missed: The true objects that no kept one found, crowds left out.
+    """
+
+    wrong_G: np.ndarray
+    missed: Objects
+
+
+def verdicts_of(kept: Objects, true: Objects) -> Verdicts:
+    """Matches the objects that are reported with the truth."""
+    wrong_G = np.zeros(len(kept), dtype=np.bool_)
+    found_G = np.zeros(len(true), dtype=np.bool_)
+    iou = overlaps(kept.box_G4, true.box_G4, true.crowd_G)
+    for label in set(kept.label_G.tolist()):
+        own, ours = np.flatnonzero(kept.label_G == label), np.flatnonzero(true.label_G == label)
+        matched = match(kept.take(own), true.take(ours), iou[np.ix_(own, ours)])
+        rows, taken = own[matched.order_D], matched.taken_DT[:, 0]
+        wrong_G[rows] = taken < 0
+        found_G[ours[taken[taken >= 0]]] = True
+    return Verdicts(wrong_G=wrong_G, missed=true.take(~found_G & ~true.crowd_G))
+
+
+def draw(
+    picture: Image.Image, answer: Answer, item: Item | None, context: TaskContext
+) -> Image.Image | None:
+    """The reported objects over the reduced picture, with a legend below.
+
+    A box has the colour of its class, the same in every picture, and its score. If the truth is
+    known, the label of a false alarm is red, and missed objects are dashed in yellow.
+
+    Returns:
+        RGB; None for an answer of another task.
+    """
+    del context
+    if not isinstance(answer, DetectAnswer):
+        return None
+    small = picture.convert("RGB")
+    small.thumbnail((_LONG_SIDE, _LONG_SIDE))
+    scale = np.tile([small.width / answer.size[1], small.height / answer.size[0]], 2)
+    kept = answer.kept
+    sample = None if item is None else item.sample
+    known = None if sample is None else verdicts_of(kept, objects_of(sample))
+    pen, font = ImageDraw.Draw(small), ImageFont.load_default(size=_FONT)
+    colours = [_colour(row) for row in palette(len(answer.classes) + 1)[1:].tolist()]
+    if known is not None:
+        for box in known.missed.box_G4 * scale:
+            _dashed(pen, box)
+    assert kept.score_G is not None
+    for place in reversed(range(len(kept))):  # the best on top
+        label = int(kept.label_G[place])
+        wrong = known is not None and bool(known.wrong_G[place])
+        _boxed(pen, kept.box_G4[place] * scale, colours[label], width=2)
+        text = f"{kept.score_G[place]:.2f}"
+        _labelled(pen, kept.box_G4[place] * scale, text, _WRONG if wrong else colours[label], font)
+    return _with_legend(small, answer, colours, known, font)
+
+
+def caption(answer: Answer, item: Item, context: TaskContext) -> str:
+    """The classes of the reported objects with their numbers, and what is wrong if it is known."""
+    del context
+    if not isinstance(answer, DetectAnswer):
+        return answer.verdict
+    counts = sorted(answer.counts.items(), key=lambda entry: -entry[1])
+    told = ", ".join(f"{count} {name}" for name, count in counts[:_NAMED]) or answer.verdict
+    if item.sample is None:
+        return told
+    known = verdicts_of(answer.kept, objects_of(item.sample))
+    return f"{told}; {len(known.missed)} missed, {int(known.wrong_G.sum())} false alarms"
+
+
+def _colour(row: list[int]) -> tuple[int, int, int]:
+    return row[0], row[1], row[2]
+
+
+def _boxed(
+    pen: ImageDraw.ImageDraw, box: np.ndarray, colour: tuple[int, int, int], width: int
+) -> None:
+    left, top, across, down = box.tolist()
+    pen.rectangle((left, top, left + across, top + down), outline=colour, width=width)
+
+
+def _labelled(
+    pen: ImageDraw.ImageDraw,
+    box: np.ndarray,
+    text: str,
+    colour: tuple[int, int, int],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> None:
+    left, top = max(0.0, float(box[0])), float(box[1])
+    across, down = font.getbbox(text)[2] + 3, _FONT + 3
+    upper = top - down if top >= down else top
+    pen.rectangle((left, upper, left + across, upper + down), fill=colour)
+    light = sum(colour) > 380
+    pen.text((left + 2, upper + 1), text, fill=_INK if light else _PAPER, font=font)
+
+
+def _dashed(pen: ImageDraw.ImageDraw, box: np.ndarray) -> None:
+    left, top, across, down = box.tolist()
+    right, bottom = left + across, top + down
+    for start in np.arange(left, right, 2 * _DASH).tolist():
+        end = min(start + _DASH, right)
+        pen.line((start, top, end, top), fill=_MISSED, width=2)
+        pen.line((start, bottom, end, bottom), fill=_MISSED, width=2)
+    for start in np.arange(top, bottom, 2 * _DASH).tolist():
+        end = min(start + _DASH, bottom)
+        pen.line((left, start, left, end), fill=_MISSED, width=2)
+        pen.line((right, start, right, end), fill=_MISSED, width=2)
+
+
+def _with_legend(
+    image: Image.Image,
+    answer: DetectAnswer,
+    colours: list[tuple[int, int, int]],
+    known: Verdicts | None,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> Image.Image:
+    counts = sorted(answer.counts.items(), key=lambda entry: -entry[1])[:_MOST_NAMES]
+    entries = [
+        (f"{_short(name)} {count}", colours[answer.classes.index(name)]) for name, count in counts
+    ]
+    if known is not None:
+        entries.append((f"missed {len(known.missed)}", _MISSED))
+        entries.append((f"false alarms {int(known.wrong_G.sum())}", _WRONG))
+    if not entries:
+        entries.append((answer.verdict, _PAPER))
+    places, x, y = [], 0, 0
+    for text, _ in entries:
+        length = round(font.getlength(text)) + _SQUARE + 3 * _GAP
+        if x and x + length > image.width:
+            x, y = 0, y + _ROW
+        places.append((x, y))
+        x += length
+    page = Image.new("RGB", (image.width, image.height + y + _ROW + _GAP), _PAPER)
+    page.paste(image)
+    pen = ImageDraw.Draw(page)
+    for (text, colour), (left, top) in zip(entries, places, strict=True):
+        upper, inner = image.height + top + _GAP, left + _GAP
+        box = (inner, upper + 2, inner + _SQUARE, upper + 2 + _SQUARE)
+        pen.rectangle(box, fill=colour, outline=(90, 90, 90))
+        pen.text((inner + _SQUARE + _GAP, upper), text, fill=_INK, font=font)
+    return page
+
+
+def _short(name: str) -> str:
+    plain = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return plain if len(plain) <= _LETTERS else f"{plain[: _LETTERS - 1]}…"

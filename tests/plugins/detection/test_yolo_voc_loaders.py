@@ -1,0 +1,250 @@
+"""Text files of shares, and XML files of corners: layouts and what is wrong with them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from moekit.testing import refused
+from moekit_detection.loaders.voc import load_voc
+from moekit_detection.loaders.voc import write_example as write_voc
+from moekit_detection.loaders.yolo import load_yolo
+from moekit_detection.loaders.yolo import write_example as write_yolo
+from moekit_detection.records import objects_of
+
+LABELS = "labels/train/01.txt"
+SIZE = (40, 56)
+
+
+def truth(dataset, name):
+    (sample,) = [sample for sample in dataset.samples if sample.id.endswith(name)]
+    return objects_of(sample)
+
+
+def noted(dataset, text):
+    return [note for note in dataset.notes if text in note]
+
+
+@pytest.fixture
+def yolo(tmp_path):
+    write_yolo(tmp_path)
+
+    def load(lines=None, query=""):
+        if lines is not None:
+            (tmp_path / LABELS).write_text(lines)
+        return load_yolo(tmp_path.parent / f"{tmp_path.name}{query}", 0)
+
+    return load
+
+
+@pytest.fixture
+def voc(tmp_path):
+    write_voc(tmp_path)
+
+    def load(text=None, query=""):
+        if text is not None:
+            (tmp_path / "Annotations/01.xml").write_text(text)
+        return load_voc(tmp_path.parent / f"{tmp_path.name}{query}", 0)
+
+    return load
+
+
+def xml(*corners, name="disc", size=(56, 40), difficult=0):
+    box = "".join(
+        f"<{key}>{value}</{key}>"
+        for key, value in zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True)
+    )
+    sides = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>"
+    kind = f"<name>{name}</name><difficult>{difficult}</difficult>"
+    return f"<annotation>{sides}<object>{kind}<bndbox>{box}</bndbox></object></annotation>"
+
+
+def test_shares_become_pixels(yolo):
+    dataset = yolo("1 0.5 0.25 0.5 0.5\n\n")
+    found = truth(dataset, "01.png")
+    assert found.box_G4.tolist() == [[14, 0, 28, 20]]
+    assert found.label_G.tolist() == [1]
+    assert dataset.classes == ("square", "disc")
+    assert [len(dataset.split(name)) for name in ("train", "val", "test")] == [8, 4, 4]
+
+
+def test_an_outline_becomes_its_box(yolo):
+    dataset = yolo("0 0.25 0.25 0.5 0.75 0.75 0.5\n")
+    assert truth(dataset, "01.png").box_G4.tolist() == [[14, 10, 28, 20]]
+    assert noted(dataset, "1 objects are outlines")
+
+
+def test_a_box_beyond_the_picture_is_cut_and_one_of_nan_is_dropped(yolo):
+    dataset = yolo("0 1.0 0.5 0.5 0.5\n0 nan 0.5 0.5 0.5\n")
+    assert truth(dataset, "01.png").box_G4.tolist() == [[42, 10, 14, 20]]
+    assert noted(dataset, "1 boxes reach beyond their pictures and are cut, such as 01.txt, line 1")
+    assert noted(dataset, "1 boxes hold something that is no finite number")
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("0 28 20 14 10", "data/not-shares", "28 is no share"),
+        ("0 0.5 0.5 1.2 0.5", "data/not-shares", "1.2 is no share"),
+        ("2 0.5 0.5 0.5 0.5", "data/unknown-class", "class 2 is not listed; there are 2"),
+        ("-1 0.5 0.5 0.5 0.5", "data/unknown-class", "class -1"),
+        ("0.5 0.5 0.5 0.5 0.5", "data/bad-line", "the class is 0.5"),
+        ("nan 0.5 0.5 0.5 0.5", "data/bad-line", "the class is nan"),
+        ("disc 0.5 0.5 0.5 0.5", "data/bad-line", "disc"),
+        ("0 0.5 0.5 0.5", "data/row-length", "it has 4 numbers"),
+        ("0 0.5 0.5 0.5 0.5 0.9", "data/row-length", "it has 6 numbers"),
+    ],
+)
+def test_a_line_that_cannot_be_meant_is_refused_by_its_number(yolo, line, code, words):
+    with refused(code, match=words) as failure:
+        yolo(f"0 0.5 0.5 0.1 0.1\n{line}\n")
+    assert "01.txt, line 2" in str(failure.value)
+
+
+def test_pictures_without_label_files_and_files_without_pictures_are_counted(yolo, tmp_path):
+    (tmp_path / LABELS).rename(tmp_path / "labels/train/99.txt")
+    dataset = yolo()
+    assert noted(dataset, "1 pictures have no label file")
+    assert noted(dataset, "1 label files are of no picture and are passed over, such as 99.txt")
+    assert len(truth(dataset, "01.png")) == 0
+
+
+def test_an_empty_label_file_is_a_picture_without_objects(yolo):
+    dataset = yolo("")
+    assert len(truth(dataset, "01.png")) == 0
+    assert not noted(dataset, "no label file")
+
+
+def test_names_of_classes_come_from_where_they_are(yolo, tmp_path):
+    (tmp_path / "data.yaml").write_text("names: [a, b]\n")
+    assert yolo().classes == ("a", "b")
+    assert load_yolo(tmp_path / "data.yaml", 0).classes == ("a", "b")
+    assert yolo(query="?classes=c,d,e").classes == ("c", "d", "e")
+    (tmp_path / "data.yaml").unlink()
+    with refused("data/class-list", match="no list of classes"):
+        yolo()
+    (tmp_path / "classes.txt").write_text("f\ng\n")
+    assert yolo().classes == ("f", "g")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("nc: 2\n", "data/class-list"),
+        ("names: [a, a]\n", "data/class-list"),
+        ("names: {0: a, 2: b}\n", "data/class-list"),
+        ("names: [\n", "data/unreadable"),
+        ("!!python/object/apply:os.getcwd []\n", "data/unreadable"),
+    ],
+)
+def test_a_configuration_without_names_is_refused(yolo, tmp_path, text, code):
+    (tmp_path / "data.yaml").write_text(text)
+    with refused(code, match=r"data\.yaml"):
+        yolo()
+
+
+def test_a_folder_without_label_files_is_refused(tmp_path):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "classes.txt").write_text("a\n")
+    with refused("data/wrong-layout", match="no label file"):
+        load_yolo(tmp_path, 0)
+
+
+def test_label_files_next_to_pictures_of_no_split(tmp_path):
+    for number in range(12):
+        pixels = np.full((8, 8, 3), number, np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        (tmp_path / f"{number}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "classes.txt").write_text("a\n")
+    dataset = load_yolo(tmp_path, 0)
+    assert dataset.split_names() == ("train", "val", "test")
+    assert dataset.classes == ("a",)
+    assert not noted(dataset, "label files")
+
+
+def test_corners_count_from_one_and_the_last_pixel_belongs(voc):
+    dataset = voc(xml(1, 2, 10, 12))
+    assert truth(dataset, "01.png").box_G4.tolist() == [[0, 1, 10, 11]]
+    assert dataset.classes == ("disc", "square")
+    assert [len(dataset.split(name)) for name in ("train", "val", "test")] == [8, 4, 4]
+
+
+def test_a_set_with_a_zero_counts_from_zero_and_says_so(voc):
+    dataset = voc(xml(0, 2, 10, 12))
+    assert truth(dataset, "01.png").box_G4.tolist() == [[0, 2, 10, 10]]
+    assert noted(dataset, "counted from 0")
+    again = voc(query="?origin=1")
+    assert truth(again, "01.png").box_G4.tolist() == [[0, 1, 10, 11]]
+    assert noted(again, "are cut")
+
+
+def test_difficult_objects_are_crowds_unless_something_else_is_asked(voc):
+    dataset = voc(xml(1, 2, 10, 12, difficult=1))
+    assert truth(dataset, "01.png").crowd_G.tolist() == [True]
+    assert noted(dataset, "1 objects are marked difficult")
+    assert truth(voc(query="?difficult=keep"), "01.png").crowd_G.tolist() == [False]
+    assert len(truth(voc(query="?difficult=drop"), "01.png")) == 0
+    with refused("data/bad-option", match="crowd, keep, drop"):
+        voc(query="?difficult=hide")
+
+
+def test_a_size_that_is_missing_is_the_picture_s(voc):
+    dataset = voc(xml(1, 2, 10, 12, size=(0, 0)))
+    assert noted(dataset, "1 annotations say no size")
+    (skipped,) = voc(xml(1, 2, 10, 12, size=(100, 40))).skipped
+    assert "100 x 40" in skipped.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        ("<annotation>", "data/unreadable", "XML"),
+        (
+            '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>',
+            "data/unreadable",
+            "entities",
+        ),
+        (xml(1, 2, 10, "wide"), "data/bad-box", "ymax 'wide'"),
+        (xml(1, 2, 10, 12, name=" "), "data/wrong-layout", "object 1 has no name"),
+        (
+            "<annotation><object><name>a</name></object></annotation>",
+            "data/bad-box",
+            "xmin None",
+        ),
+    ],
+)
+def test_a_damaged_annotation_is_named(voc, text, code, words):
+    with refused(code, match=words) as failure:
+        voc(text)
+    assert "01.xml" in str(failure.value)
+
+
+def test_classes_can_be_listed_and_others_are_refused(voc):
+    assert voc(query="?classes=square,disc,ring").classes == ("square", "disc", "ring")
+    with refused("data/unknown-class", match="'square'"):
+        voc(query="?classes=disc")
+
+
+def test_lists_and_files_that_do_not_meet_are_told(voc, tmp_path):
+    (tmp_path / "Annotations/02.xml").unlink()
+    (tmp_path / "JPEGImages/03.png").unlink()
+    lines = (tmp_path / "ImageSets/Main/train.txt").read_text().replace("04\n", "")
+    (tmp_path / "ImageSets/Main/train.txt").write_text(lines)
+    reasons = {skip.id: skip.reason for skip in voc().skipped}
+    assert set(reasons) == {"02", "03", "04"}
+    assert "no XML file" in reasons["02"]
+    assert "no picture" in reasons["03"]
+    assert "no list" in reasons["04"]
+    (tmp_path / "ImageSets/Main/val.txt").write_text("01\n")
+    with refused("data/leaking-group", match="01 is listed in train too"):
+        voc()
+
+
+def test_trainval_and_test_become_three_splits(voc, tmp_path):
+    lists = tmp_path / "ImageSets/Main"
+    lines = [(lists / f"{name}.txt").read_text() for name in ("train", "val")]
+    (lists / "trainval.txt").write_text("".join(lines))
+    for name in ("train", "val"):
+        (lists / f"{name}.txt").unlink()
+    dataset = voc()
+    assert dataset.split_names() == ("train", "val", "test")
+    assert len(dataset.split("test")) == 4
