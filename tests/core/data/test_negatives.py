@@ -188,7 +188,8 @@ def test_a_table_may_name_masks_and_hold_no_positive_training_image(two_class_fo
     table.write_text("\n".join(lines).replace(",good/000.png", ",good/none.png"), encoding="utf-8")
     dataset = load_folder(two_class_folder, 0)
     assert [skip.id for skip in dataset.skipped] == ["mask of scratched/003.png"]
-    assert not any(sample.mask for sample in dataset.samples)
+    # The path stays, so that no figure takes the image for one without a defect.
+    assert {s.id for s in dataset.samples if s.mask} == {"scratched/003.png"}
 
 
 def test_bad_images_alone_are_still_refused(two_class_folder):
