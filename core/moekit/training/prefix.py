@@ -26,7 +26,6 @@ from torch import Tensor
 from moekit.backbone.model import MoEBackbone
 from moekit.data.content import Contents
 from moekit.data.geometry import Frame
-from moekit.data.images import read_frames
 from moekit.data.samples import Sample, Skipped
 from moekit.data.stream import Preprocess, Stack, cropped
 from moekit.data.views import ViewOrder, check_views, view, view_numbers
@@ -253,7 +252,7 @@ class PrefixStore:
 
     def _picture(self, row: int, place: int) -> Tensor:
         sample, preprocess = self.samples[row], self.plan.preprocess
-        frames: Stack = read_frames(sample.path, preprocess.frames)
+        frames: Stack = preprocess.read(sample.path)[0]
         if sample.window is not None:
             frames = cropped(frames, sample.window)
         return view(preprocess.stack(frames), self.plan.numbers[place])
