@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
 
 from moekit.data.samples import Sample
 
@@ -43,6 +42,8 @@ def shift_between(known: Mapping[str, int], found: Mapping[str, int]) -> dict[st
         0 to 1), `p` of the chi-square test that both are drawn alike, and `shifted`; None if they
         cannot be compared.
     """
+    from scipy import stats  # type: ignore[import-untyped]
+
     names = [name for name in known if known[name] + found.get(name, 0)]
     table = np.array([[counts.get(name, 0) for name in names] for counts in (known, found)])
     if len(names) < 2 or set(known) != set(found) or not table.sum(1).all():

@@ -18,7 +18,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
 
 from moekit.evaluation.bootstrap import number_groups
 
@@ -185,6 +184,8 @@ def _effective(residual_G: np.ndarray, of_G: np.ndarray, *, alike: float, tellin
         alike: Variance of the mean if all items were independent; 0 if that says nothing.
         telling: Groups that show how it scatters.
     """
+    from scipy import stats  # type: ignore[import-untyped]
+
     total, groups = float(of_G.sum()), len(of_G)
     if alike <= 1e-15 or telling < _TELLING:
         return float(total**2 / (of_G @ of_G))

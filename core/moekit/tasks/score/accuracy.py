@@ -7,7 +7,6 @@ import math
 from typing import Literal
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
 
 from moekit.errors import MoekitError
 from moekit.tasks.score.delong import delong_test
@@ -109,6 +108,8 @@ def check_accuracy(
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Spearman's, ties at their mean rank; 0 where one of the two is constant."""
+    from scipy import stats  # type: ignore[import-untyped]
+
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
     return float(stats.spearmanr(first, second).statistic)

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
 
 from moekit.errors import DataError
 from moekit.evaluation.bootstrap import number_groups
@@ -103,6 +102,8 @@ def certify(
     Raises:
         DataError: There are too few items or groups.
     """
+    from scipy import stats  # type: ignore[import-untyped]
+
     draws, unit = _draws(scores, groups, rate)
     count, least = len(draws), needed(at_most, risk)
     if count < least:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy import special, stats  # type: ignore[import-untyped]
+from scipy import special  # type: ignore[import-untyped]
 
 from moekit.errors import DataError
 
@@ -48,11 +48,15 @@ class Tail:
 
     def beyond(self, logit: float) -> float:
         """Share of negatives at or above a log-odds value; at most `share`."""
+        from scipy import stats
+
         excess = max(logit - self.start, 0.0)
         return self.share * float(stats.genpareto.sf(excess, self.shape, scale=self.scale))
 
     def quantile(self, alarms: float) -> float:
         """The log-odds that a share `alarms` of the negatives, at most `share`, reaches."""
+        from scipy import stats
+
         inside = min(alarms / self.share, 1.0)
         return self.start + float(stats.genpareto.isf(inside, self.shape, scale=self.scale))
 
@@ -122,6 +126,8 @@ def tail_limit(scores: np.ndarray, *, alarms: float) -> float:
 
 
 def _normal_limit(scores: np.ndarray, alarms: float) -> float:
+    from scipy import stats
+
     count = len(scores)
     _check_count(count, VERY_FEWEST)
     logits = _logits(scores)
@@ -130,6 +136,8 @@ def _normal_limit(scores: np.ndarray, alarms: float) -> float:
 
 
 def _normal_threshold(scores: np.ndarray, alarms: float) -> tuple[float, tuple[float, float]]:
+    from scipy import stats
+
     count = len(scores)
     _check_count(count, VERY_FEWEST)
     logits = _logits(scores)
@@ -158,5 +166,7 @@ def _check_count(count: int, least: int) -> None:
 
 def counted_interval(alarmed: int, negatives: int) -> tuple[float, float]:
     """The exact 95% interval of a counted share (Clopper and Pearson 1934, Biometrika 26:404)."""
+    from scipy import stats
+
     found = stats.binomtest(alarmed, negatives).proportion_ci(0.95, method="exact")
     return float(found.low), float(found.high)
