@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 
-from moekit.cli.adapt import run_adaptation
-from moekit.cli.output import Reporter
+from moekit.jobs.adapt import adapt_kit
 from moekit_medical.loaders.candidates import write_example
 
-QUICK: dict[str, Any] = {"epochs": 1, "views": 1, "image_size": 56, "precision": "fp32"}
+QUICK: dict[str, Any] = {
+    "epochs": 1,
+    "views": 1,
+    "scoring_views": 1,
+    "image_size": 56,
+    "precision": "fp32",
+}
 EACH = 16
 
 
@@ -37,12 +42,19 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def adapted(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Adapts a kit as `moekit adapt` does, and returns the folder of the run."""
+    """Adapts a kit by its name, and returns the folder of the run."""
 
-    def adapt(kit: str, data: str, **options: Any) -> Path:
+    def adapt(kit: str, data: str, *, task: str | None = None, **recipe: Any) -> Path:
         folder = tmp_path_factory.mktemp(kit) / "run"
-        chosen = {**QUICK, **options}
-        run_adaptation(kit, data=data, run_folder=folder, report=Reporter(None), **chosen)
+        adapt_kit(
+            kit,
+            data=data,
+            task=task,
+            run_folder=folder,
+            recipe={**QUICK, **recipe},
+            on_progress=lambda *_: None,
+            on_epoch=lambda *_: None,
+        )
         return folder
 
     return adapt

@@ -1,7 +1,8 @@
 """Running all checks in a process of their own, so that a plugin cannot end or hang this one.
 
-The process is called as `python -m moekit.testing.apart DISTRIBUTION ENTRY EXPECTED`; it writes one
-JSON line an outcome to its standard output, and what the plugin prints goes nowhere.
+The process is called as `python -m moekit.testing.apart DISTRIBUTION ENTRY EXPECTED`; it writes an
+empty line when it has imported the checks, then one JSON line an outcome, to its standard output.
+What the plugin prints goes nowhere.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def run_checks_apart(
         plugin: An installed plugin, or its distribution or short name.
         expected_failures: Ids of checks that are known to fail, each with the reason.
         on_outcome: Called after each check.
-        deadline: Seconds that one check may take.
+        deadline: Seconds that one check may take; the start of the process is none.
 
     Raises:
         UsageError: No such plugin, no such check, or an expectation without a reason.
@@ -73,18 +74,14 @@ def _outcomes(
         text=True,
     ) as process:
         lines = _lines(cast(IO[str], process.stdout))
-        why, culprit = "", ""
+        _, why = _next(lines, process, max(deadline, DEADLINE_SECONDS))
+        culprit = checks[0].id
         for one in checks:
             if not why:
-                try:
-                    line = lines.get(timeout=deadline)
-                except queue.Empty:
-                    process.kill()
-                    line, why = "", f"it did not end within {deadline:g} s"
+                line, why = _next(lines, process, deadline)
                 if line:
                     yield Outcome(**json.loads(line))
                     continue
-                why = why or f"it ended its process with code {process.wait()}"
                 culprit = one.id
             yield Outcome(
                 id=one.id,
@@ -93,6 +90,18 @@ def _outcomes(
                 reason=why if one.id == culprit else f"{culprit}: {why}",
                 seconds=0.0,
             )
+
+
+def _next(
+    lines: queue.Queue[str], process: subprocess.Popen[str], deadline: float
+) -> tuple[str, str]:
+    """The next line, or an empty one and why there is none."""
+    try:
+        line = lines.get(timeout=deadline)
+    except queue.Empty:
+        process.kill()
+        return "", f"it did not end within {deadline:g} s"
+    return line, "" if line else f"it ended its process with code {process.wait()}"
 
 
 def _lines(stream: IO[str]) -> queue.Queue[str]:
@@ -117,10 +126,14 @@ def main(distribution: str, entry: str, expected: str) -> None:
         found for found in discover() if (found.distribution, found.entry) == (distribution, entry)
     ]
 
-    def tell(outcome: Outcome) -> None:
-        answer.write(json.dumps(dataclasses.asdict(outcome), allow_nan=False) + "\n")
+    def write(line: str) -> None:
+        answer.write(f"{line}\n")
         answer.flush()
 
+    def tell(outcome: Outcome) -> None:
+        write(json.dumps(dataclasses.asdict(outcome), allow_nan=False))
+
+    write("")
     run_checks(plugin, expected_failures=json.loads(expected), on_outcome=tell)
 
 

@@ -11,8 +11,9 @@ from moekit.contract.datasets import DatasetSpec
 from moekit.data.images import read_image, read_mask
 from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.errors import DataError, MoekitError
+from moekit.plugins.contents import contents
 from moekit.testing.check import check
-from moekit.testing.subject import Subject, contents, private_folders
+from moekit.testing.subject import Subject, private_folders
 from moekit.testing.verdicts import ConformanceError, NotApplicable, require
 
 _READ = 4

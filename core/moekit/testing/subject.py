@@ -11,28 +11,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from moekit.errors import PluginError, UsageError
 from moekit.plugins.discovery import Plugin, named
 from moekit.plugins.registry import Registry
 from moekit.testing.verdicts import Blocked, ConformanceError
 
-if TYPE_CHECKING:
-    from moekit.data.samples import Dataset
-
 PROBE_SECONDS = 120
 # The order of sets of strings follows it; that of this process is arbitrary.
 _HASH_SEED = "12345"
-_LOAD = """
-import json, sys
-from pathlib import Path
-from moekit import Registry
-from moekit.testing.subject import contents
-name, path, answer = sys.argv[1:]
-dataset = Registry(strict=False).dataset(name).load(Path(path) if path else None, 0)
-Path(answer).write_text(json.dumps(contents(dataset), allow_nan=False), encoding="utf-8")
-"""
 
 
 class Subject:
@@ -73,13 +61,17 @@ class Subject:
         return records[kind, name]
 
     def load_elsewhere(self, name: str, path: Path | None) -> list[Any]:
-        """What a loader gives in another process, with another order of sets: see `contents`.
+        """What a loader gives in another process, with another order of sets.
+
+        Returns:
+            As `moekit.plugins.contents.contents`.
 
         Raises:
             ConformanceError: The process did not come back with an answer.
         """
         full = f"{self.plugin.distribution}/{name}"
-        answer = _ask("-c", _LOAD, full, str(path or ""), PYTHONHASHSEED=_HASH_SEED)
+        module = "moekit.plugins.contents"
+        answer = _ask("-m", module, full, str(path or ""), PYTHONHASHSEED=_HASH_SEED)
         if isinstance(answer, str):
             raise ConformanceError(f"the other process {answer}")
         found: list[Any] = answer
@@ -131,14 +123,6 @@ def private_folders() -> Iterator[Path]:
                 del os.environ["MOEKIT_CACHE_DIR"]
             else:
                 os.environ["MOEKIT_CACHE_DIR"] = before
-
-
-def contents(dataset: Dataset) -> list[Any]:
-    """The classes, and id, label and split of each sample, as JSON."""
-    return [
-        list(dataset.classes),
-        [[sample.id, sample.label, sample.split] for sample in dataset.samples],
-    ]
 
 
 def child_command(*arguments: str) -> list[str]:

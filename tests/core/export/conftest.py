@@ -69,15 +69,17 @@ def registry():
 
 
 @pytest.fixture
-def make_predictor(registry, tiny_backbone, randomise):
-    """The small kit, as after a training; `kit` changes its record."""
+def make_predictor(registry, make_vit, carve, randomise):
+    """The small kit, as after a training, the same one each time; `kit` changes its record."""
 
-    def make(*, views=1, top_k=16, of=Predictor, **kit):
+    def make(*, views=1, top_k=16, experts=16, of=Predictor, **kit):
         spec = dataclasses.replace(SMALL, **kit)
-        modules = KitModules(spec=spec, registry=registry, backbone=tiny_backbone)
+        backbone = carve(make_vit(), experts=experts)
+        torch.manual_seed(0)
+        modules = KitModules(spec=spec, registry=registry, backbone=backbone)
         randomise(modules, by=0.1)
         return of(
-            backbone=tiny_backbone,
+            backbone=backbone,
             kit=modules,
             baseline=None,
             task=SCORE,

@@ -1,6 +1,7 @@
 """Exports of a run, from the task to the folder and back."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -9,8 +10,10 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from moekit.export.export import export
+from moekit.export.graph import write_onnx
 from moekit.export.libraries import need
 from moekit.export.predictor import ExportedPredictor
 from moekit.export.record import open_export
@@ -53,6 +56,30 @@ def write(make_run, make_task, preprocess, resolved):
         return run, record
 
     return call
+
+
+@pytest.fixture(scope="module")
+def _graphs(tmp_path_factory):
+    """Where graphs are kept by what they were recorded from."""
+    return tmp_path_factory.mktemp("graphs")
+
+
+@pytest.fixture(autouse=True)
+def _recorded_once(_graphs, monkeypatch):
+    """The same program is recorded once: what a recording gives is held in test_graph.py."""
+
+    def write(program, names, shape, path, *, whose):
+        weights = save({name: value.clone() for name, value in program.state_dict().items()})
+        settings = (program.views, program._top_k, names, shape, whose)
+        key = hashlib.sha256(weights + repr(settings).encode())
+        graph = _graphs / key.hexdigest()
+        given = graph.with_suffix(".json")
+        if not graph.exists():
+            given.write_text(json.dumps(write_onnx(program, names, shape, graph, whose=whose)))
+        shutil.copy(graph, path)
+        return json.loads(given.read_text())
+
+    monkeypatch.setattr("moekit.export.export.write_onnx", write)
 
 
 @pytest.fixture(scope="module")

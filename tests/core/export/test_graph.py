@@ -62,16 +62,18 @@ def record(predictor, preprocess, path):
     return write_onnx(program, names, preprocess.shape, path, whose="fake/small")
 
 
-@pytest.mark.parametrize(
-    ("views", "top_k", "frames"), [(1, 16, 1), (4, 16, 1), (1, 4, 1), (2, 4, 3)]
-)
+@pytest.mark.parametrize(("views", "top_k", "experts", "frames"), [(1, 16, 16, 1), (5, 2, 4, 3)])
 def test_a_graph_gives_the_predictors_scores_and_maps_for_any_number_of_images(
-    make_predictor, preprocess, generator, tmp_path, views, top_k, frames
+    make_predictor, preprocess, generator, tmp_path, views, top_k, experts, frames
 ):
-    predictor = make_predictor(views=views, top_k=top_k)
+    predictor = make_predictor(views=views, top_k=top_k, experts=experts)
     preprocess = dataclasses.replace(preprocess, frames=frames)
     path = tmp_path / "model.onnx"
     assert record(predictor, preprocess, path) == ["score", "logit", "map"]
+    content = path.read_bytes()
+    assert b".py" not in content, "it names a path of the machine"
+    assert b"kit.head/" in content
+    assert b"backbone.blocks.0.attn" in content
     for session in (
         onnx_session(path, threads=1),
         openvino_session(openvino_model(path), threads=1),
@@ -87,14 +89,6 @@ def test_a_graph_gives_the_predictors_scores_and_maps_for_any_number_of_images(
             torch.testing.assert_close(scores.double(), score_B, rtol=0, atol=1e-6)
 
 
-def test_a_head_without_a_map_has_a_graph_without_one(make_predictor, preprocess, tmp_path):
-    predictor = make_predictor(build_head=ScoreHead)
-    path = tmp_path / "model.onnx"
-    assert record(predictor, preprocess, path) == ["score", "logit"]
-    graph = ExportedPredictor(onnx_session(path, threads=1), task=SCORE, precision="fp32")
-    assert set(graph(torch.zeros(3, *preprocess.shape)).kit) == {"logit_B"}
-
-
 def test_a_kit_that_fixes_the_number_of_images_is_refused_by_name(
     make_predictor, preprocess, tmp_path
 ):
@@ -105,21 +99,14 @@ def test_a_kit_that_fixes_the_number_of_images_is_refused_by_name(
     assert not path.exists()
 
 
-def test_the_file_names_no_path_of_the_machine_and_each_nodes_module(
-    make_predictor, preprocess, tmp_path
+def test_kinds_of_image_have_their_names_and_a_head_without_a_map_has_a_graph_without_one(
+    make_predictor, preprocess, generator, tmp_path
 ):
-    path = tmp_path / "model.onnx"
-    record(make_predictor(), preprocess, path)
-    content = path.read_bytes()
-    assert b".py" not in content
-    assert b"kit.head/" in content
-    assert b"backbone.blocks.0.attn" in content
-
-
-def test_kinds_of_image_have_their_names(make_predictor, preprocess, generator, tmp_path):
     predictor = make_predictor(build_head=KindHead, views=2)
     path = tmp_path / "model.onnx"
     assert record(predictor, preprocess, path) == ["score", "logit", "kind"]
+    plain = ExportedPredictor(onnx_session(path, threads=1), task=SCORE, precision="fp32")
+    assert set(plain(torch.zeros(3, *preprocess.shape)).kit) == {"logit_B", "kind_B"}
     session = openvino_session(openvino_model(path), threads=1)
     graph = ExportedPredictor(session, task=SCORE, precision="fp32")
     images = torch.randn(24, *preprocess.shape, generator=generator)

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from moekit import Registry
+from moekit.plugins.contents import contents
 from moekit.plugins.discovery import Plugin
 from moekit.testing.check import CHECKS, Check
 from moekit.testing.reference import small_backbone
-from moekit.testing.subject import contents
 
 ELSEWHERE = 0
 

@@ -1,12 +1,16 @@
 """Each check of loaders passes a good one and fails one that is broken in just that way."""
 
 import dataclasses
+import json
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
 
-from moekit import DataError, DatasetSpec, Skipped
+from moekit import DataError, DatasetSpec, Registry, Skipped
 from moekit.builtin.loaders.folder import FOLDER, load_folder, write_example
+from moekit.plugins.contents import contents
 from moekit.testing import ConformanceError, NotApplicable, suite  # noqa: F401 - fills the list
 from moekit.testing.check import CHECKS
 
@@ -168,3 +172,22 @@ def test_a_loader_without_a_path_is_not_asked_about_paths(run_check):
     for name in ("names-a-broken-file", "refuses-a-path-that-is-not-there"):
         with pytest.raises(NotApplicable):
             run_check("dataset", name, spec)
+
+
+def test_another_process_that_loads_imports_none_of_the_slow_libraries(tmp_path):
+    data, answer = tmp_path / "data", tmp_path / "answer.json"
+    data.mkdir()
+    write_example(data)
+    code = (
+        "import sys; from moekit.plugins.contents import main; main(*sys.argv[1:]); "
+        "print({'lightning', 'scipy.stats', 'timm'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "moekit/folder", str(data), str(answer)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "set()\n"
+    loaded = Registry().dataset("moekit/folder").load(data, 0)
+    assert json.loads(answer.read_text()) == json.loads(json.dumps(contents(loaded)))
