@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PACKAGES := $(wildcard domain_kits/*/moekit_* plugins/*/moekit_*)
 MEMBERS := -e "core[weights,export]" -e "domain_kits/industrial[elpv]" -e "domain_kits/medical[demo]" \
 	-e plugins/detection -e plugins/entropy_gate -e plugins/finegrained -e plugins/scenes -e plugins/tensorboard -e plugins/texture
-TOOLS := deid-data hatchling mypy pycocotools pydicom-data pytest pytest-xdist ruff scikit-learn
+TOOLS := deid-data hatchling hypothesis mypy pycocotools pydicom-data pytest pytest-xdist ruff scikit-learn
 DEFINITIONS := Makefile constraints.txt $(wildcard *pyproject.toml */pyproject.toml */*/pyproject.toml)
 
 .PHONY: demo test tests lint bench clean

@@ -18,6 +18,7 @@ from moekit.backbone.upcycle import upcycle
 from moekit.backbone.upcycled_file import load_upcycled, save_upcycled
 from moekit.builtin.loaders.class_list import read_class_list
 from moekit.builtin.loaders.folder import load_folder
+from moekit.builtin.loaders.folder import write_example as write_folder
 from moekit.builtin.loaders.masks import load_masks
 from moekit.builtin.loaders.npz import load_npz
 from moekit.builtin.loaders.rows import parse_table
@@ -118,6 +119,17 @@ def test_numbers_of_thousands_of_digits_are_refused(tmp_path):
     assert read_class_list(tmp_path / "classes.csv").names == ("a", "b")
     with refused("data/bad-option"):
         load_masks(Path(f"{tmp_path}?ignore={'9' * 5000}"), 0)
+
+
+def test_options_of_thousands_of_digits_are_refused(tmp_path):
+    write_folder(tmp_path)
+    with refused("data/bad-option"):
+        load_folder(Path(f"{tmp_path}?shots={'9' * 5000}"), 0)
+
+
+def test_a_path_that_no_file_can_have_is_refused(tmp_path):
+    with refused("data/not-found"):
+        load_folder(tmp_path / ("x" * 300) / "labels.csv", 0)
 
 
 def written(path, **arrays):

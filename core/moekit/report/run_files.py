@@ -9,6 +9,7 @@ import base64
 import contextlib
 import dataclasses
 import io
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from moekit.errors import DataError
-from moekit.files import parse_json, read_json, read_text
+from moekit.files import read_json, read_text
 
 _DAMAGE = (
     ArithmeticError,
@@ -173,7 +174,8 @@ def read_history(run: Path) -> list[Epoch] | None:
     if not path.exists():
         return None
     with naming(path):
-        epochs = [Epoch.model_validate(parse_json(line)) for line in read_text(path).splitlines()]
+        # Earlier versions wrote NaN, which no chart shows.
+        epochs = [Epoch.model_validate(json.loads(line)) for line in read_text(path).splitlines()]
         for epoch in epochs:
             for name in epoch.names():
                 epoch.figure(name)

@@ -117,8 +117,9 @@ def _names(table: Path, level: str) -> tuple[str, ...]:
 
 
 def _number(text: str, names: tuple[str, ...], table: Path, line: int) -> int:
-    if not text.isdecimal() or int(text) >= len(names):
-        raise _fault(table, line, f"there is no class {text!r}", code="data/unknown-class")
+    # Python refuses to read numbers of thousands of digits.
+    if not text.isdecimal() or len(text) > 9 or int(text) >= len(names):
+        raise _fault(table, line, f"there is no class {text[:60]!r}", code="data/unknown-class")
     return int(text)
 
 

@@ -120,7 +120,8 @@ def _without_unseen(dataset: Dataset, text: str) -> tuple[Dataset, list[Sample],
 
 
 def _number(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 10**6:
+    # Python refuses to read numbers of thousands of digits.
+    if not text.isdecimal() or len(text) > 7 or not 1 <= int(text) <= 10**6:
         raise _wrong("shots", f"{text!r} is no number of images", "write it as in ?shots=5")
     return int(text)
 

@@ -93,7 +93,8 @@ def parse_shots(text: str | None) -> int | None:
     """
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
+    # Python refuses to read numbers of thousands of digits.
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
         raise DataError(
             f"{text[:20]!r} is no number of training images",
             whose="the option shots",

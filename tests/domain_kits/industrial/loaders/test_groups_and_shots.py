@@ -124,7 +124,7 @@ def test_more_shots_than_images_leave_one_for_validation(tmp_path):
     assert (len(dataset.split("train")), len(dataset.split("val"))) == (11, 1)
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "few", "1.5", "²"])
+@pytest.mark.parametrize("text", ["0", "-1", "few", "1.5", "²", "9" * 5000])
 def test_a_number_of_shots_that_is_none_is_refused(two, text):
     with refused("data/bad-option"):
         load_mvtec(Path(f"{two}?shots={text}"), 0)
