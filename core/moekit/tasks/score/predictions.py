@@ -181,7 +181,7 @@ class Predictions:
             ) from error
 
 
-def _check_rows(columns: Sequence[str], rows: Sequence[Mapping[str | None, Any]]) -> None:
+def _check_rows(columns: Sequence[str], rows: Sequence[Mapping[Any, Any]]) -> None:
     """Refuses a column that is there twice, and rows with another number of cells."""
     if len(set(columns)) < len(columns):
         raise ValueError("a column is there twice")
