@@ -49,6 +49,7 @@ TASK_WORDS_ALLOWED = {
     "data/conversion.py": "masks are pictures, and are read by the rules of pictures",
     "data/fingerprint.py": "hashes the pictures that such a field of `Sample` names",
     "data/images.py": "the same: `read_mask` is public since API 1.0",
+    "data/lossy.py": "the same: refuses such pictures for their compression",
     "data/mask_table.py": "the loader says what the values of such a picture mean",
     "data/negatives.py": "sets without positives, which loaders of API 1.x split by it",
     "data/samples.py": "fields of `Sample` and `Dataset` of API 1.x",

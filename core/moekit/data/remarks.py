@@ -192,8 +192,8 @@ _WORDS: Mapping[str, str] = {
     "frames": "with several frames or pages, of which the first is used",
     "ink": "in CMYK or LAB, converted without a colour profile",
     "integers": "of 32-bit or signed integers: taken for 16-bit ones",
-    "turned": "turned or mirrored as the EXIF orientation says, and masks taken for upright unless "
-    "they have one too",
+    "turned": "turned or mirrored as the EXIF orientation says; what is drawn for them is "
+    "taken for upright unless it has one too",
 }
 
 
