@@ -24,6 +24,7 @@ from moekit.errors import DataError, WeightsError
 from moekit.export.predictor import ExportPrecision
 from moekit.export.sessions import Format
 from moekit.files import read_json, sha256
+from moekit.runs.choices import SPECIALIST, Model
 from moekit.runs.run import Run
 
 SCHEMA = 1
@@ -64,7 +65,8 @@ class ExportRecord(pydantic.BaseModel):
     computes: str
     preprocess: PreprocessRecord
     kinds: tuple[str, ...] = ()
-    use: Literal["specialist", "baseline"] = "specialist"
+    baseline_sha256: str | None = None
+    use: Model = SPECIALIST
     model: str
     files: dict[str, str]
 
@@ -100,12 +102,13 @@ class Export:
         )
 
 
-def weights_of(record: Mapping[str, Any]) -> dict[str, str]:
+def weights_of(record: Mapping[str, Any]) -> dict[str, str | None]:
     """The hashes that tie an export to a run, from the run's record."""
     request = record["request"]
     backbone: str = request["backbone_sha256"]
     return {
         "kit_sha256": record["weights"]["kit_sha256"],
+        "baseline_sha256": record["weights"].get("baseline_sha256"),
         "backbone_sha256": backbone,
         "computes": request.get("computes", backbone),
     }
@@ -135,6 +138,8 @@ def open_export(run: Run, backend: str) -> Export:
         )
     record = _read(folder)
     wanted = weights_of(run.read_finished())
+    if record.baseline_sha256 is None:
+        wanted.pop("baseline_sha256")  # an earlier version did not say it
     if any(getattr(record, name) != value for name, value in wanted.items()):
         raise WeightsError(
             "the export was made from other weights than the run's",
