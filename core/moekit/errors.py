@@ -83,3 +83,13 @@ class StorageError(MoekitError):
     """A result could not be written (no space, no permission)."""
 
     prefix = "storage"
+
+
+_NOBODYS = (MoekitError, KeyboardInterrupt, BrokenPipeError, MemoryError)
+_NO_MEMORY = ("OutOfMemoryError", "can't allocate memory", "not enough memory")
+
+
+def is_nobodys(error: BaseException) -> bool:
+    """Whether an error says itself whose it is, or is that of the machine or its user."""
+    told = f"{type(error).__name__} {error}"
+    return isinstance(error, _NOBODYS) or any(words in told for words in _NO_MEMORY)

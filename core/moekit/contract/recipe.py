@@ -60,7 +60,8 @@ class Recipe(BaseModel):
         default=4,
         ge=1,
         le=8,
-        description="Flipped and rotated views kept of each training image (dihedral group).",
+        description="Views kept of each training image: flipped, turned or cropped as `view_order` "
+        "says.",
     )
     scoring_views: int = Field(
         default=1,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from moekit.data.content import Contents
-from moekit.data.samples import Sample
+from moekit.data.samples import Dataset, Sample
 from moekit.errors import DataError
 from moekit.files import to_json
 
@@ -55,6 +56,28 @@ def fingerprint(
         ),
     }
     return {"n": len(samples), **{name: _hash(values) for name, values in columns.items()}}
+
+
+def fingerprints(
+    dataset: Dataset,
+    splits: Iterable[str],
+    contents: Contents,
+    *,
+    on_progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> dict[str, dict[str, Any]]:
+    """The fingerprints of splits, by name.
+
+    Args:
+        dataset: Split data.
+        splits: Names of splits.
+        contents: Hashes their files.
+        on_progress: Called with a description, the files that are hashed and their total.
+    """
+    found = {}
+    for split in splits:
+        told = functools.partial(on_progress, f"hashing the files, {split}")
+        found[split] = fingerprint(dataset.split(split), contents, on_progress=told)
+    return found
 
 
 def changes(known: Mapping[str, Fingerprint], now: Mapping[str, Fingerprint]) -> list[str]:

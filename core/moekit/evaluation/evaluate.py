@@ -12,7 +12,7 @@ from moekit.contract.answers import TaskContext
 from moekit.contract.kits import KitSpec
 from moekit.contract.report import RunEvent
 from moekit.data.content import Contents
-from moekit.data.fingerprint import fingerprint, refuse_changes
+from moekit.data.fingerprint import fingerprints, refuse_changes
 from moekit.data.samples import Dataset
 from moekit.errors import DataError
 from moekit.evaluation.counts import count_classes, shifts_in_words
@@ -125,8 +125,7 @@ def _evaluate(
     if model == MEAN:
         points = (*points, point_of(job.run, resolved, rule=job.rule, model=model))
     samples, contents = job.dataset.split(job.split), Contents()
-    hashing = functools.partial(on_progress, f"hashing the files, {job.split}")
-    inputs = {job.split: fingerprint(samples, contents, on_progress=hashing)}
+    inputs = fingerprints(job.dataset, (job.split,), contents, on_progress=on_progress)
     table = RoutingTable(
         classes=job.dataset.classes if task.labelled else ("all",),
         kit=resolved.kit,
@@ -148,7 +147,7 @@ def _evaluate(
     check_passed(passed, job.dataset)
     refuse_changes(
         inputs,
-        {job.split: fingerprint(samples, contents)},
+        fingerprints(job.dataset, (job.split,), contents),
         whose=job.dataset.name,
         fix="let nothing write to the data, then evaluate again",
     )

@@ -13,11 +13,11 @@ import numpy as np
 from moekit.contract.answers import Tally
 from moekit.contract.metrics import MapMetricSpec, MetricSpec
 from moekit.contract.tasks import SummaryJob, TaskSpec
-from moekit.errors import PluginError
+from moekit.errors import PluginError, is_nobodys
 from moekit.evaluation.bootstrap import Resamples, percentile_interval
 from moekit.evaluation.shares import METHOD, Share, paired_interval, share_of, unvaried
 from moekit.evaluation.verdict import better_in_words
-from moekit.plugins.faults import is_nobodys, owner_in_words
+from moekit.plugins.faults import owner_in_words
 
 BASELINE = "frozen backbone, same head"
 _ROUNDING = 1e-9

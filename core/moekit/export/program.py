@@ -35,6 +35,8 @@ class KitProgram(nn.Module):
         views: The numbers of the views.
         top_k: Generic experts a token has.
         shape: Of one sample: (3, H, W), or (T, 3, H, W) of a stack.
+        baseline: The trained baseline if the mean of both answers; it goes on from the kit's
+            prefix, so the graph holds that once.
     """
 
     def __init__(
@@ -46,11 +48,13 @@ class KitProgram(nn.Module):
         views: Sequence[int],
         top_k: int,
         shape: Sequence[int],
+        baseline: KitModules | None = None,
     ) -> None:
         super().__init__()
         self.backbone = cast(MoEBackbone, in_export_form(backbone))
         fix_positions(self.backbone.stem, *(side // backbone.patch for side in shape[-2:]))
         self.kit = cast(KitModules, in_export_form(kit))
+        self.baseline = None if baseline is None else cast(KitModules, in_export_form(baseline))
         self.views = tuple(views)
         self._task, self._top_k = task, top_k
         self.eval()
@@ -65,6 +69,7 @@ class KitProgram(nn.Module):
             views=predictor.views,
             top_k=predictor.top_k,
             shape=shape,
+            baseline=predictor.averaged,
         )
 
     @property
@@ -84,8 +89,20 @@ class KitProgram(nn.Module):
         x_BND, kept = self.backbone.run_blocks(
             x_BND, grid, stop=self.kit.prefix_end, keep=self.kit.prefix_keep, top_k=self._top_k
         )
-        outputs = self.kit(self.backbone, x_BND, kept, grid, top_k=self._top_k, picture=seen)
-        merged = self._task.answering.merge(self._of_views(outputs))
+        merge, top_k = self._task.answering.merge, self._top_k
+        outputs = self.kit(self.backbone, x_BND, kept, grid, top_k=top_k, picture=seen)
+        merged = merge(self._of_views(outputs))
+        if self.baseline is not None:
+            bare = self.baseline(
+                self.backbone,
+                x_BND,
+                kept,
+                grid,
+                start=self.kit.prefix_end,
+                top_k=top_k,
+                picture=seen,
+            )
+            merged = merge([merged, merge(self._of_views(bare))])
         named = {**merged, **self._task.answering.derive(merged)}
         return tuple(named.get(field.name) for field in self.fields)
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from moekit.export.libraries import need
 
-_KIT, _ROUTERS = r"^kit\..*", r".*\.router/.*"
+_KIT, _ROUTERS = r"^(kit|baseline)\..*", r".*\.router/.*"
 _EXPERTS = r"^backbone\.blocks\.\d+\.moe\.bank/.*"
 
 

@@ -25,6 +25,7 @@ from moekit.export.predictor import ExportPrecision
 from moekit.export.sessions import Format
 from moekit.files import atomic_text, read_json, sha256
 from moekit.licences import Licences, lines_of, read_links, remarks_on
+from moekit.runs.choices import SPECIALIST, Model
 from moekit.runs.run import Run
 from moekit.text import first_line
 
@@ -69,7 +70,8 @@ class ExportRecord(pydantic.BaseModel):
     computes: str
     preprocess: PreprocessRecord
     kinds: tuple[str, ...] = ()
-    use: Literal["specialist", "baseline"] = "specialist"
+    baseline_sha256: str | None = None
+    use: Model = SPECIALIST
     model: str
     files: dict[str, str]
     licences: Licences | None = None
@@ -120,12 +122,13 @@ def write_card(folder: Path, licences: Mapping[str, Any]) -> str:
     return text
 
 
-def weights_of(record: Mapping[str, Any]) -> dict[str, str]:
+def weights_of(record: Mapping[str, Any]) -> dict[str, str | None]:
     """The hashes that tie an export to a run, from the run's record."""
     request = record["request"]
     backbone: str = request["backbone_sha256"]
     return {
         "kit_sha256": record["weights"]["kit_sha256"],
+        "baseline_sha256": record["weights"].get("baseline_sha256"),
         "backbone_sha256": backbone,
         "computes": request.get("computes", backbone),
     }
@@ -155,6 +158,8 @@ def open_export(run: Run, backend: str) -> Export:
         )
     record = _read(folder)
     wanted = weights_of(run.read_finished())
+    if record.baseline_sha256 is None:
+        wanted.pop("baseline_sha256")  # an earlier version did not say it
     if any(getattr(record, name) != value for name, value in wanted.items()):
         raise WeightsError(
             "the export was made from other weights than the run's",

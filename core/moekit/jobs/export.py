@@ -14,7 +14,7 @@ from moekit.jobs.session import open_backbone
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run, prepared, resolve
-from moekit.runs.choices import MEAN, kept_model
+from moekit.runs.choices import kept_model
 from moekit.runs.run import Run
 from moekit.runtime.load import load_predictor, preprocess_of
 
@@ -66,13 +66,6 @@ def export_run(
     run = Run(run_folder)
     record = run.read_finished()
     model = kept_model(run, use)
-    if model == MEAN:
-        raise UsageError(
-            "the run answers by the mean of two models, and a graph holds one",
-            whose=str(run_folder),
-            fix="name the one to export: --use specialist or --use baseline",
-            code="usage/option-conflict",
-        )
     folder = out or run_folder / "export" / (f"{format_}-int8" if int8 else format_)
     check_writable(folder.parent)
     registry = Registry()

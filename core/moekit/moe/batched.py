@@ -8,8 +8,8 @@ is too large for the allocator to hand out again); and moving rows. So
 
 - neighbouring experts share one batched product, padded to the busiest of them, as long as the
   padding costs less than starting another product (`group_experts`);
-- where starting one is cheap, in float32 on one thread, all experts are one grouped product without
-  padding instead (`pays_grouped`);
+- where starting one is cheap, on one thread, all experts are one grouped product without padding
+  instead (`pays_grouped`);
 - in bfloat16 numbers of rows are rounded up by some 2% (`round_rows`), so that shapes come back;
 - pairs are put in order by counting, not by sorting;
 - the rows of all groups are gathered into the same small memory, which stays in the cache;
@@ -29,12 +29,13 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from moekit.moe.bank import Bank, BankWeights
+from moekit.moe.instructions import InstructionSet, instruction_set
 from moekit.moe.routing import Routing
 
 _GROUP_BYTES = 3 * 2**19
@@ -103,30 +104,60 @@ def round_rows(rows: int) -> int:
     return -(-rows // step) * step
 
 
-def slack_rows(dtype: torch.dtype, threads: int) -> int:
-    """Rows of padding that cost as much as starting two more products.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What pays on one thread, as it was measured for experts of 384 x 96 (16 of them, top-4).
 
-    Measured on two cores (AVX-512 with bfloat16) for experts of 384 x 96: the two products of one
-    more expert start in 20 to 40 microseconds, in which one thread computes 15 to 25 rows in
-    float32 and 50 to 100 in bfloat16. Twice these figures changes the layer's time by up to 6%.
-    With several threads a start costs more and a row less; the figure is doubled, which is not
-    calibrated. The rule is a table rather than a measurement at run time, so that a result never
-    depends on how busy the machine was. To measure again: change the figures and compare the ratios
-    of `moekit bench layer`.
+    Attributes:
+        slack: Rows of padding that cost as much as starting two more products, by dtype; 24 for
+            others.
+        grouped: The dtypes in which one grouped product is faster than batched ones.
     """
-    one = 96 if dtype == torch.bfloat16 else 24
+
+    slack: Mapping[torch.dtype, int]
+    grouped: tuple[torch.dtype, ...]
+
+
+RULES: Mapping[InstructionSet, Rule] = {
+    "bf16": Rule(slack={torch.bfloat16: 96}, grouped=(torch.float32,)),
+    "plain": Rule(slack={}, grouped=(torch.float32, torch.bfloat16)),
+}
+"""By instruction set, since a row in bfloat16 costs ten times as much where it is emulated.
+
+The rules are a table rather than a measurement at run time, so that a result never depends on how
+busy the machine was: only on the processor, whose own arithmetic differs to rounding too. To
+measure again: `tests/benchmarks/test_dispatch_rules.py`.
+
+- `bf16` (AVX-512 with bfloat16, two quiet cores): the two products of one more expert start in 20
+  to 40 microseconds, in which one thread computes 15 to 25 rows in float32 and 50 to 100 in
+  bfloat16. Twice these figures changes the layer's time by up to 6%. The grouped product takes
+  0.88 (196 tokens) to 0.90 (512) of the batched time in float32, 1.05 to 1.3 in bfloat16.
+- `plain` (a processor with AVX-512 kept to AVX2, busy with other work): the grouped product takes
+  0.96 (196 tokens) and 0.91 (512) in float32, 0.73 (64) to 0.91 (1,024) in bfloat16. Less or more
+  slack changes the time by up to 8%, within the scatter.
+"""
+_SLACK = 24
+
+
+def slack_rows(dtype: torch.dtype, threads: int) -> int:
+    """Rows of padding that cost as much as starting two more products; see `RULES`.
+
+    With several threads a start costs more and a row less; the figure is doubled, which is not
+    calibrated.
+    """
+    one = RULES[instruction_set()].slack.get(dtype, _SLACK)
     return one if threads == 1 else 2 * one
 
 
 def pays_grouped(width: int, hidden: int, dtype: torch.dtype, threads: int) -> bool:
     """Whether one grouped product of all experts is faster than batched products of some.
 
-    It starts a product for each expert inside, cheaply in float32: measured on one thread it takes
-    0.88 (196 tokens) to 0.90 (512) of the batched time in float32, 1.05 to 1.3 in bfloat16. With
-    several threads each of its products has to join them all; that is not measured. It always takes
-    fresh memory, so large results are left to the batched products.
+    It starts a product for each expert inside, cheaply; see `RULES`. With several threads each of
+    its products has to join them all; that is not measured. It always takes fresh memory, so large
+    results are left to the batched products.
     """
-    return dtype == torch.float32 and threads == 1 and is_aligned(width, hidden, dtype)
+    faster = dtype in RULES[instruction_set()].grouped
+    return faster and threads == 1 and is_aligned(width, hidden, dtype)
 
 
 def is_aligned(width: int, hidden: int, dtype: torch.dtype) -> bool:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from moekit.errors import MoekitError, PluginError
+from moekit.errors import PluginError, is_nobodys
 from moekit.moe.routing import Routing, is_traced
-
-_PASSED_ON = (MoekitError, KeyboardInterrupt, MemoryError, torch.OutOfMemoryError)
 
 
 def owned(whose: str, call: Callable[[], Any], *, part: str = "") -> Any:
@@ -31,9 +28,9 @@ def owned(whose: str, call: Callable[[], Any], *, part: str = "") -> Any:
         return call()
     try:
         return call()
-    except _PASSED_ON:
-        raise
     except BaseException as error:  # a plugin may raise anything, SystemExit included
+        if is_nobodys(error):
+            raise
         said = f": {error}" if str(error) else ""
         raise PluginError(
             f"{part or whose} failed: {type(error).__name__}{said}",

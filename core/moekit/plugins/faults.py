@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
-from moekit.errors import MoekitError, PluginError
+from moekit.errors import PluginError, is_nobodys
 from moekit.plugins.discovery import Plugin, discover
 from moekit.text import printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
 _OWN = "moekit"
-_NOBODYS = (MoekitError, KeyboardInterrupt, BrokenPipeError, MemoryError)
-_NO_MEMORY = ("OutOfMemoryError", "can't allocate memory", "not enough memory")
-
-
-def is_nobodys(error: BaseException) -> bool:
-    """Whether an error says itself whose it is, or is that of the machine or its user."""
-    told = f"{type(error).__name__} {error}"
-    return isinstance(error, _NOBODYS) or any(words in told for words in _NO_MEMORY)
 
 
 def named_fault(error: BaseException) -> PluginError | None:
@@ -59,8 +52,6 @@ def owner_in_words(made: object) -> str:
     code = getattr(made, "__code__", None)
     file = getattr(code, "co_filename", None)
     if file is None:
-        import sys
-
         kind = made if isinstance(made, type) else type(made)
         file = getattr(sys.modules.get(kind.__module__), "__file__", None)
     owner = _owner_of(file, _owners()) if isinstance(file, str) else None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from moekit.data.content import Contents
+from moekit.names import fitting_name
 from moekit.runtime.answerer import Row
 
 CONTENT = "content"
@@ -95,9 +96,11 @@ class Earlier:
         """Removes the pictures of an answer that no longer holds."""
         for column, value in row.items():
             folder = "overlays" if column == "overlay" else column
-            own = isinstance(value, str) and value.startswith(f"{folder}/{row['file']}.")
-            if own and ".." not in Path(value).parts:
-                (self._out / value).unlink(missing_ok=True)
+            if isinstance(value, str) and value.startswith(f"{folder}/"):
+                suffix = Path(value).suffix
+                name = fitting_name(self._out / folder, row["file"], suffix)
+                if suffix and value == f"{folder}/{name}":
+                    (self._out / value).unlink(missing_ok=True)
 
 
 def _few(names: Sequence[str], most: int = 3) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from moekit.backbone.model import MoEBackbone
+from moekit.moe.instructions import cpu_computes_bf16
 from moekit.plugins.discovery import Plugin
 from moekit.plugins.lock import lock_plugin
 
@@ -36,6 +37,7 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "architecture": platform.machine(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "bf16_instructions": cpu_computes_bf16(),
         "cpu_count": os.cpu_count(),
         "threads": torch.get_num_threads(),
     }

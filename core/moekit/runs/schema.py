@@ -198,14 +198,18 @@ def _checked(model: type[_Part], content: Any, path: Path) -> dict[str, Any]:
     try:
         model.model_validate(content)
     except pydantic.ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False)[0]
-        field = ".".join(map(str, fault["loc"]))
-        what = f"the field {field}: {fault['msg']}" if field else fault["msg"]
-        raise damaged(path, what) from error
+        raise damaged(path, first_fault(error)) from error
     except RecursionError as error:
         raise damaged(path, "its fields lie too deep") from error
     checked: dict[str, Any] = content
     return checked
+
+
+def first_fault(error: pydantic.ValidationError) -> str:
+    """The first field that is wrong, and how; no value, which may be private."""
+    fault = error.errors(include_input=False, include_url=False)[0]
+    field = ".".join(map(str, fault["loc"]))
+    return f"the field {field}: {fault['msg']}" if field else fault["msg"]
 
 
 def damaged(path: Path, what: str) -> DataError:

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 
 from moekit.errors import UsageError
+from moekit.moe.instructions import cpu_computes_bf16
 
 Arithmetic = Literal["fp32", "bf16"]
 
@@ -53,11 +54,10 @@ def pick_arithmetic(precision: str, device: torch.device) -> Arithmetic:
 
 
 def has_native_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for products of bfloat16 matrices."""
+    """Whether the device has instructions for products of bfloat16 matrices, and may use them."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = torch.cpu.get_capabilities()
-    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return cpu_computes_bf16()
 
 
 def autocast(device: torch.device, arithmetic: Arithmetic) -> AbstractContextManager[object]:

@@ -127,6 +127,11 @@ class Predictor:
         self.top_k = backbone.top_k if top_k is None else top_k
         self.device = next(backbone.parameters()).device
 
+    @property
+    def averaged(self) -> KitModules | None:
+        """The baseline whose merged outputs with the kit's are the only ones that are given."""
+        return self._baseline if self._mean == "alone" else None
+
     @torch.inference_mode()
     def __call__(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Computed:
         """See `Compute`."""

@@ -14,7 +14,7 @@ from moekit.backbone.model import MoEBackbone
 from moekit.contract.frames import frame_of
 from moekit.contract.recipe import Recipe
 from moekit.data.content import Contents
-from moekit.data.fingerprint import fingerprint, refuse_changes
+from moekit.data.fingerprint import fingerprints, refuse_changes
 from moekit.data.geometry import Frame
 from moekit.data.samples import Dataset, Sample
 from moekit.data.sizes import typical_size
@@ -48,7 +48,8 @@ class Learned:
             DataError: A split is empty.
         """
         contents = Contents()
-        return cls(dataset=dataset, contents=contents, known=_known(dataset, contents, on_progress))
+        known = fingerprints(dataset, SPLITS, contents, on_progress=on_progress)
+        return cls(dataset=dataset, contents=contents, known=known)
 
     def samples(self, tiling: Tiling | None) -> dict[str, Sequence[Sample]]:
         """The samples of each split, windows of large pictures."""
@@ -60,21 +61,9 @@ class Learned:
         Raises:
             DataError: They have.
         """
-        now = _known(self.dataset, self.contents, lambda *_: None)
+        now = fingerprints(self.dataset, SPLITS, self.contents)
         fix = "let nothing write to the data, then start a new run with another --out"
         refuse_changes(self.known, now, whose=str(run.folder), fix=fix)
-
-
-def _known(
-    dataset: Dataset, contents: Contents, on_progress: Callable[[str, int, int], None]
-) -> dict[str, dict[str, Any]]:
-    def told(split: str) -> Callable[[int, int], None]:
-        return lambda done, total: on_progress(f"hashing the files, {split}", done, total)
-
-    return {
-        split: fingerprint(dataset.split(split), contents, on_progress=told(split))
-        for split in SPLITS
-    }
 
 
 def frame_for(recipe: Recipe, dataset: Dataset, backbone: MoEBackbone, kept: Run | None) -> Frame:

@@ -11,6 +11,7 @@ from moekit.export.graph import write_onnx
 from moekit.export.predictor import ExportedPredictor
 from moekit.export.program import KitProgram
 from moekit.export.sessions import onnx_session, openvino_model, openvino_session
+from moekit.runtime.predictor import Predictor
 from moekit.tasks.score import SCORE
 from moekit.tasks.score.kinds import kind_names
 from moekit.testing import refused
@@ -87,6 +88,38 @@ def test_a_graph_gives_the_predictors_scores_and_maps_for_any_number_of_images(
             assert (found["map_BHW"] - wanted["map_BHW"]).abs().mean() < 1e-3
             scores = torch.from_numpy(session(batch.numpy())["score"])
             torch.testing.assert_close(scores.double(), score_B, rtol=0, atol=1e-6)
+
+
+def test_a_graph_of_the_mean_holds_both_models(make_predictor, preprocess, generator, tmp_path):
+    views = 4
+    kit, other = make_predictor(views=views), make_predictor(views=views, slots=())
+    with torch.no_grad():
+        for parameter in other.kit.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    both = Predictor(
+        backbone=kit.backbone,
+        kit=kit.kit,
+        baseline=other.kit,
+        task=SCORE,
+        arithmetic="fp32",
+        views=views,
+        mean="alone",
+    )
+    path = tmp_path / "model.onnx"
+    assert record(both, preprocess, path) == ["score", "logit", "map"]
+    for session in (
+        onnx_session(path, threads=1),
+        openvino_session(openvino_model(path), threads=1),
+    ):
+        graph = ExportedPredictor(session, task=SCORE, precision="fp32")
+        batch = torch.randn(3, *preprocess.shape, generator=generator)
+        found, wanted = graph(batch).kit, both(batch).kit
+        apart = [one(batch).kit["logit_B"] for one in (kit, other)]
+        assert (apart[0] - apart[1]).abs().min() > 1e-3
+        torch.testing.assert_close(wanted["logit_B"], sum(apart) / 2)
+        torch.testing.assert_close(
+            found["logit_B"].double(), wanted["logit_B"].double(), rtol=0, atol=1e-4
+        )
 
 
 def test_a_kit_that_fixes_the_number_of_images_is_refused_by_name(

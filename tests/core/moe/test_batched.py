@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from moekit import Routing, UnitTopK
 from moekit.moe import batched
 from moekit.moe.batched import (
+    RULES,
     dispatch_batched,
     group_experts,
     pays_grouped,
@@ -78,7 +79,12 @@ def test_rounded_rows_are_few_and_near() -> None:
     assert len(set(rounded)) < 120
 
 
-def test_starting_a_product_costs_more_rows_where_rows_are_cheap() -> None:
+def test_starting_a_product_costs_more_rows_where_rows_are_cheap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batched, "instruction_set", lambda: "plain")
+    assert slack_rows(torch.bfloat16, 1) == slack_rows(torch.float32, 1)
+    monkeypatch.setattr(batched, "instruction_set", lambda: "bf16")
     assert slack_rows(torch.bfloat16, 1) > slack_rows(torch.float32, 1)
     assert slack_rows(torch.float32, 2) > slack_rows(torch.float32, 1)
 
@@ -108,11 +114,27 @@ def test_joined_or_not_the_result_is_that_of_the_loop(
     torch.testing.assert_close(found.float(), loop(x_TD, routing, bank))
 
 
-def test_grouped_products_are_used_where_they_start_cheaply_and_take_the_size() -> None:
-    assert pays_grouped(384, 96, torch.float32, 1)
-    assert not pays_grouped(384, 96, torch.bfloat16, 1)
+def test_grouped_products_are_used_where_they_start_cheaply_and_take_the_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for instructions in ("bf16", "plain"):
+        monkeypatch.setattr(batched, "instruction_set", lambda found=instructions: found)
+        assert pays_grouped(384, 96, torch.float32, 1)
+        assert pays_grouped(384, 96, torch.bfloat16, 1) is (instructions == "plain")
     assert not pays_grouped(384, 96, torch.float32, 2)
     assert not pays_grouped(30, 96, torch.float32, 1)
+
+
+def test_in_bfloat16_the_rules_of_either_instruction_set_agree_to_rounding(
+    monkeypatch: pytest.MonkeyPatch, x_TD: Tensor, routing: Routing, bank: ExpertBank
+) -> None:
+    found = []
+    for instructions in RULES:
+        monkeypatch.setattr(batched, "instruction_set", lambda found=instructions: found)
+        found.append(dispatch_batched(x_TD, routing, bank, dtype=torch.bfloat16).float())
+    scale = float(loop(x_TD, routing, bank).abs().max())
+    for one in found:
+        torch.testing.assert_close(one, loop(x_TD, routing, bank), rtol=0, atol=0.02 * scale)
 
 
 @pytest.mark.parametrize("grouped", [False, True])

@@ -14,6 +14,7 @@ from moekit.contract.answers import TaskContext
 from moekit.data.stream import Preprocess
 from moekit.errors import ImageError
 from moekit.files import sha256
+from moekit.prediction.earlier import Earlier
 from moekit.prediction.inputs import collect_inputs
 from moekit.prediction.predict import predict, predict_items
 from moekit.runtime.answerer import NOT_FINITE, Answerer
@@ -132,6 +133,28 @@ def test_a_repaired_image_is_answered_and_its_old_picture_goes_once_it_is_damage
     row = answered(folder)[0]["a.png"]
     assert (row["verdict"], row["overlay"]) == ("unreadable", "")
     assert not (tmp_path / "out/overlays/a.png.jpg").exists()
+
+
+def test_the_old_picture_of_a_name_that_was_cut_goes_too(answered, tmp_path):
+    name = "n" * 250
+    folder = paint(tmp_path / "in", **{name: 0.9})
+    overlay = answered(folder)[0][f"{name}.png"]["overlay"]
+    assert name not in overlay
+    assert (tmp_path / "out" / overlay).is_file()
+    (folder / f"{name}.png").write_bytes(b"no picture")
+    assert answered(folder)[0][f"{name}.png"]["overlay"] == ""
+    assert not (tmp_path / "out" / overlay).exists()
+
+
+def test_a_row_that_names_the_picture_of_another_one_removes_nothing(tmp_path):
+    kept = tmp_path / "overlays/b.png.jpg"
+    kept.parent.mkdir()
+    kept.touch()
+    for overlay in ("overlays/b.png.jpg", "overlays/../overlays/b.png.jpg", "overlays/a.png"):
+        earlier = Earlier([{"file": "a.png", "overlay": overlay, "content": "0"}], tmp_path)
+        assert earlier.answer("a.png", "1") is None
+        assert earlier.changed == ["a.png"]
+    assert kept.is_file()
 
 
 def test_answers_that_do_not_say_of_what_content_they_are_are_made_again(

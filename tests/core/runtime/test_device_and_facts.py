@@ -42,6 +42,8 @@ def test_a_device_that_is_not_there_is_refused(name: str) -> None:
 def native(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
     """Sets what the processor says of bfloat16."""
     _warn_of_emulation.cache_clear()
+    for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
     yield lambda able: monkeypatch.setattr(
         torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": able}
     )

@@ -18,6 +18,7 @@ from moekit.data.survey import survey_folder
 from moekit.errors import DataError, MoekitError, UsageError
 from moekit.files import read_json, sha256, write_json
 from moekit.runs.facts import machine, now, versions
+from moekit.runs.schema import first_fault
 
 SCHEMA = 1
 TOLERANCE = 1e-4
@@ -157,9 +158,8 @@ def _read(record: Path) -> dict[str, Any]:
     try:
         _Known.model_validate(content)
     except pydantic.ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False)[0]
         raise DataError(
-            f"the golden scores are damaged: {'.'.join(map(str, fault['loc']))}: {fault['msg']}",
+            f"the golden scores are damaged: {first_fault(error)}",
             whose=str(record),
             fix="restore the file, or delete it to begin again",
             code="data/damaged-run",
