@@ -42,8 +42,8 @@ def test_lists_and_help_import_neither_torch_nor_a_plugin(arguments):
 FLAGS = {
     "demo": "--data --debug --device --json --out --seed --weights",
     "adapt": "--architecture --cache-gib --data --debug --device --devices --epochs --expert "
-    "--form --from --gate --image-size --json --out --precision --resume --seed --task "
-    "--threshold-rule --tile --top-k --views --weights",
+    "--form --from --gate --group-near-duplicates --image-size --json --out --precision --resume "
+    "--seed --task --threshold-rule --tile --top-k --views --weights",
     "evaluate": "--batch-size --data --debug --device --form --from --json --precision --run "
     "--seed --split --threshold-rule --use --weights",
     "export": "--batch-size --data --debug --form --format --int8 --json --max-loss --out --run "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from moekit.data.geometry import Box
 from moekit.data.mask_table import MaskTable
@@ -119,6 +120,24 @@ class Skipped:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Dealt:
+    """How a seed dealt the samples of a set, so that they can be dealt again with other groups.
+
+    Attributes:
+        what: `all` samples, or those of `train`, from which val was made; `negatives` is the same
+            of a train split of one class.
+        seed: The seed.
+        shares: Of train, val and test.
+        every_class: As of `split_dataset`.
+    """
+
+    what: Literal["all", "train", "negatives"]
+    seed: int
+    shares: tuple[float, float, float]
+    every_class: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset:
     """A list of samples with the facts that a result must carry.
 
@@ -140,6 +159,7 @@ class Dataset:
             cannot tell.
         notes: What the loader took for granted, renamed or merged, a sentence each. Runs and
             results record them.
+        dealt: How a seed dealt the samples; None where the data bring their splits.
     """
 
     name: str
@@ -154,6 +174,7 @@ class Dataset:
     frames: int = 1
     has_negative: bool = True
     notes: tuple[str, ...] = ()
+    dealt: Dealt | None = None
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split, in order.

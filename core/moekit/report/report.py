@@ -13,6 +13,7 @@ from moekit.errors import DataError
 from moekit.files import atomic_text, check_writable
 from moekit.plugins.registry import Registry
 from moekit.report.drawing import STYLES, Drawn
+from moekit.report.near import near_section
 from moekit.report.run_files import Shots, naming, read_history, read_routing, read_shots
 from moekit.report.sections import (
     plugin_sections,
@@ -78,6 +79,8 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
         "history": training_charts(read_history(run), task.show.names if task else {}),
         "added": plugin_sections(about, registry),
     }
+    with naming(source):
+        context["near"] = near_section(run, result, about.record)
     with naming(source):
         bare = _render(context, None)
         shots = read_shots(

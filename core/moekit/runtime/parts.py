@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -135,6 +136,7 @@ def _compute_cut(
     make = whole_of(task)
     wholes = None
     seconds = 0.0
+    cells: list[np.ndarray] = []
     for first in range(0, len(boxes), batch_size):
         part = boxes[first : first + batch_size]
         images = torch.stack([preprocess.stack(cropped(stack, box)) for box in part])
@@ -144,9 +146,15 @@ def _compute_cut(
         for whole, outputs in zip(wholes, computed.outputs, strict=True):
             whole.add(part, outputs)
         seconds += computed.seconds
+        if computed.cells is not None:
+            cells.append(computed.cells)
     finished = tuple(whole.finish() for whole in wholes or ())
     return Part(
         places=(place,),
-        computed=Computed(outputs=finished, seconds=seconds),
+        computed=Computed(
+            outputs=finished,
+            seconds=seconds,
+            cells=np.concatenate(cells).mean(0, keepdims=True) if cells else None,
+        ),
         frame=whole_frame(size),
     )
