@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image
-from scipy import fft
-from scipy.ndimage import gaussian_filter
+from scipy import fft  # type: ignore[import-untyped]
+from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
 
 _COARSE, _COARSE_SIGMA = 32, 2.0
 _OUTLINE, _GRAIN = (96, 3.0), (192, 2.5)
@@ -76,7 +76,7 @@ class Plate:
     @property
     def side(self) -> int:
         """Its longest side, in pixels."""
-        return max(self._grey.shape)
+        return max(int(length) for length in self._grey.shape)
 
     @property
     def is_usable(self) -> bool:
