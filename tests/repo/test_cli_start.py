@@ -59,8 +59,8 @@ def test_what_predict_imports_is_neither_searched_for_cycles_nor_more_than_it_ne
 FLAGS = {
     "demo": "--data --debug --device --json --out --seed --weights",
     "adapt": "--architecture --bits --cache-gib --data --data-licence --debug --device --devices "
-    "--epochs --expert --form --from --gate --image-size --json --out --precision --resume --seed "
-    "--task --threshold-rule --tile --top-k --views --weights",
+    "--epochs --expert --form --from --gate --group-near-duplicates --image-size --json --out "
+    "--precision --resume --seed --task --threshold-rule --tile --top-k --views --weights",
     "evaluate": "--batch-size --data --data-licence --debug --device --form --from --json "
     "--precision --run --seed --split --threshold-rule --use --weights",
     "export": "--batch-size --data --debug --form --format --int8 --json --max-loss --out --run "

@@ -51,6 +51,12 @@ from moekit.cli.output import Reporter, print_json, reporter, say
         help="How the point is chosen on validation data, see `moekit evaluate`; it is kept with "
         "the run. The kit's own rule if not given.",
     ),
+    click.option(
+        "--group-near-duplicates",
+        is_flag=True,
+        help="Make near-duplicates groups before the split is dealt, so that none lies on two "
+        "sides; nothing is moved if the data bring their split.",
+    ),
     click.option("--resume", is_flag=True, help="Go on with an interrupted run."),
     click.option(
         "--expert",

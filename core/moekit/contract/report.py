@@ -145,8 +145,8 @@ class ReportSectionSpec:
 
 
 _RUN_FILES = frozenset(("history.jsonl", "report.html", "result.json", "routing.json", "run.json"))
-_RUN_STEMS = ("kit.", "baseline.", "predictions", "validation")
-_RUN_FOLDERS = frozenset(("checkpoints", "export", "given", "overlays"))
+_RUN_STEMS = ("kit.", "baseline.", "near_duplicates", "predictions", "validation")
+_RUN_FOLDERS = frozenset(("checkpoints", "export", "given", "near_duplicates", "overlays"))
 
 
 def is_run_file(parts: Sequence[str]) -> bool:

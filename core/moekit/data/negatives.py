@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from moekit.data.content import find_twins
-from moekit.data.samples import Dataset, Sample
+from moekit.data.samples import Dataset, Dealt, Sample
 from moekit.errors import DataError
 
 SHARE = 0.2
@@ -74,7 +74,10 @@ def carve_negatives(
         for sample in dataset.samples
         if sample.id not in left_out
     ]
-    return dataset.with_samples(samples, split_note=_note(dataset, samples, seed, len(left_out)))
+    done = dataset.with_samples(samples, split_note=_note(dataset, samples, seed, len(left_out)))
+    again = not given and keep is None
+    dealt = Dealt(what="negatives", seed=seed, shares=(1 - share, share, 0.0)) if again else None
+    return dataclasses.replace(done, dealt=dealt)
 
 
 def _one_unit(train: Sequence[Sample], dataset: Dataset) -> DataError:

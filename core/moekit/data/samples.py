@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from moekit.data.geometry import Box
 from moekit.data.mask_table import MaskTable
@@ -124,6 +124,24 @@ class Skipped:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Dealt:
+    """How a seed dealt the samples of a set, so that they can be dealt again with other groups.
+
+    Attributes:
+        what: `all` samples, or those of `train`, from which val was made; `negatives` is the same
+            of a train split of one class.
+        seed: The seed.
+        shares: Of train, val and test.
+        every_class: As of `split_dataset`.
+    """
+
+    what: Literal["all", "train", "negatives"]
+    seed: int
+    shares: tuple[float, float, float]
+    every_class: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset:
     """A list of samples with the facts that a result must carry.
 
@@ -146,6 +164,7 @@ class Dataset:
         notes: What the loader took for granted, renamed or merged, a sentence each. Runs and
             results record them.
         licence_by: Who states the licence, if it is not the loader.
+        dealt: How a seed dealt the samples; None where the data bring their splits.
     """
 
     name: str
@@ -161,6 +180,7 @@ class Dataset:
     has_negative: bool = True
     notes: tuple[str, ...] = ()
     licence_by: str = ""
+    dealt: Dealt | None = None
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split, in order.

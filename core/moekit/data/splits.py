@@ -16,7 +16,7 @@ from moekit.data.many_classes import (
     with_gaps_noted,
 )
 from moekit.data.negatives import SHARE, carve_negatives
-from moekit.data.samples import SPLITS, Dataset, Sample
+from moekit.data.samples import SPLITS, Dataset, Dealt, Sample
 from moekit.errors import DataError
 
 FRACTIONS = (0.60, 0.15, 0.25)
@@ -69,6 +69,8 @@ def split_dataset(
     done = dataset.with_samples(
         placed, split_note=f"train/val/test {shares} by seed {seed}, {unit}{told}"
     )
+    dealt = Dealt(what="all", seed=seed, shares=fractions, every_class=every_class)
+    done = dataclasses.replace(done, dealt=dealt)
     needed = [split for split, share in zip(SPLITS, fractions, strict=True) if share > 0]
     check_splits(done, names=needed, every_class=every_class)
     return with_gaps_noted(done) if every_class else done
@@ -153,7 +155,45 @@ def carve_validation(
         for sample in dataset.samples
     ]
     note = f"test as given; val is {fraction:.0%} of the given train split, by seed {seed}"
-    return with_gaps_noted(dataset.with_samples(samples, split_note=note))
+    shares = (1 - fraction, fraction, 0.0)
+    dealt = Dealt(what="train", seed=seed, shares=shares, every_class=every_class)
+    done = dataclasses.replace(dataset.with_samples(samples, split_note=note), dealt=dealt)
+    return with_gaps_noted(done)
+
+
+def dealt_samples(dataset: Dataset) -> tuple[Sample, ...]:
+    """The samples that a seed dealt; none where the data bring their splits."""
+    if dataset.dealt is None:
+        return ()
+    if dataset.dealt.what == "all":
+        return dataset.samples
+    return tuple(sample for sample in dataset.samples if sample.split in ("train", "val"))
+
+
+def deal_again(dataset: Dataset) -> Dataset:
+    """Deals a set as it was dealt before, with the groups that it has now.
+
+    Raises:
+        DataError: As of `split_dataset`.
+    """
+    dealt = dataset.dealt
+    if dealt is None:
+        return dataset
+    movable = {sample.id for sample in dealt_samples(dataset)}
+    loose = dataset.with_samples(
+        dataclasses.replace(sample, split=None if dealt.what == "all" else "train")
+        if sample.id in movable
+        else sample
+        for sample in dataset.samples
+    )
+    if dealt.what == "all":
+        return split_dataset(
+            loose, seed=dealt.seed, fractions=dealt.shares, every_class=dealt.every_class
+        )
+    share = dealt.shares[1]
+    if dealt.what == "negatives":
+        return carve_negatives(loose, seed=dealt.seed, share=share)
+    return carve_validation(loose, seed=dealt.seed, fraction=share, every_class=dealt.every_class)
 
 
 def complete_splits(
@@ -199,7 +239,7 @@ def complete_splits(
         if note is not None:
             done = dataclasses.replace(done, split_note=f"{note}; {done.split_note}")
     elif "train" in names and "val" in names:
-        done = dataclasses.replace(dataset, split_note=note or "as given")
+        done = dataclasses.replace(dataset, split_note=note or "as given", dealt=None)
         done = with_gaps_noted(done) if every_class else done
         check_splits(done, every_class=every_class)
     else:
@@ -219,7 +259,7 @@ def _complete_negatives(
     check_ids(dataset)
     check_groups(dataset)
     if "val" in dataset.split_names() and keep is None:
-        done = dataclasses.replace(dataset, split_note=note or "as given")
+        done = dataclasses.replace(dataset, split_note=note or "as given", dealt=None)
     else:
         done = carve_negatives(dataset, seed=seed, keep=keep)
         if note is not None:

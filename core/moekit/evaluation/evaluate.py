@@ -16,6 +16,7 @@ from moekit.data.fingerprint import fingerprints, refuse_changes
 from moekit.data.samples import Dataset
 from moekit.errors import DataError
 from moekit.evaluation.counts import count_classes, shifts_in_words
+from moekit.evaluation.near import NearSearch
 from moekit.evaluation.routing import RoutingTable
 from moekit.evaluation.split_pass import Passed, pass_over
 from moekit.evaluation.spool import PictureSpool
@@ -131,6 +132,8 @@ def _evaluate(
         kit=resolved.kit,
         depth=len(backbone.blocks),
     )
+    near = NearSearch(job.run, job.dataset, job.split)
+    predictor.with_cells = near.wants_cells
     passed = pass_over(
         samples,
         predictor,
@@ -143,6 +146,7 @@ def _evaluate(
         routing=table,
         keep=True,
         spool=spool,
+        on_cells=near.add,
     )
     check_passed(passed, job.dataset)
     refuse_changes(
@@ -170,7 +174,18 @@ def _evaluate(
         why=model_in_words(job.run, model),
     )
     made_up, told = _make_up(job, record, task.labelled)
-    summary["notes"] = [*summary["notes"], *told]
+    twins = near.finish(
+        [item.sample for item in passed.items if item.sample is not None],
+        tallies[0],
+        points[0],
+        resolved.metrics,
+        picture=spool.__getitem__,
+        known=summary["metrics"],
+        seed=job.seed,
+        device=predictor.device,
+        on_progress=functools.partial(on_progress, f"looking for near-duplicates, {job.split}"),
+    )
+    summary["notes"] = [*summary["notes"], *told, *twins["in_words"]]
     result = {
         **header(job, resolved, context, points[0], seed=record["request"]["seed"]),
         **summary,
@@ -178,6 +193,7 @@ def _evaluate(
         "used": used,
         "point_in_words": list(point_in_words(used_point(model, points))),
         "class_counts": made_up,
+        "near_duplicates": twins,
         "throughput": {
             "images_per_s": len(passed.items) / passed.seconds,
             "batch_size": job.batch_size,

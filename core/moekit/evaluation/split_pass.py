@@ -63,6 +63,7 @@ def pass_over(
     routing: RoutingTable | None = None,
     keep: bool = False,
     spool: PictureSpool | None = None,
+    on_cells: Callable[[np.ndarray], None] = lambda _: None,
 ) -> Passed:
     """Answers samples batch by batch and tallies the answers.
 
@@ -78,6 +79,7 @@ def pass_over(
         routing: Collects the routing of up to `TRACED_ITEMS` samples, evenly spread; None for none.
         keep: Whether to keep the kit's outputs.
         spool: Takes the reduced pictures of the items that could be read; None for none.
+        on_cells: Takes what the frozen blocks say of them, in the same order, if `compute` tells.
     """
     tallier = task.judge.tallier(context, models)
     remarks = RemarkTally()
@@ -108,6 +110,8 @@ def pass_over(
             observer=observer,
         ):
             seconds += part.computed.seconds
+            if part.computed.cells is not None:
+                on_cells(part.computed.cells)
             found = [
                 Item(
                     id=samples[batch.rows[place]].id,

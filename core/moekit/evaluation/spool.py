@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import io
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +36,7 @@ class PictureSpool:
         self._ends = [0]
         self._pool = concurrent.futures.ThreadPoolExecutor(1)
         self._pending: concurrent.futures.Future[None] | None = None
+        self._reading = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -62,15 +64,17 @@ class PictureSpool:
         self._pending = self._pool.submit(self._write, pictures)
 
     def __getitem__(self, number: int) -> Image.Image:
-        """A picture by its number, counted from 0.
+        """A picture by its number, counted from 0; of any thread.
 
         Raises:
             StorageError: It could not be written.
         """
         self._wait()
         begin, end = self._ends[number], self._ends[number + 1]
-        self._file.seek(begin)
-        return Image.open(io.BytesIO(self._file.read(end - begin)), formats=["JPEG"])
+        with self._reading:
+            self._file.seek(begin)
+            encoded = self._file.read(end - begin)
+        return Image.open(io.BytesIO(encoded), formats=["JPEG"])
 
     def _wait(self) -> None:
         if self._pending is None:

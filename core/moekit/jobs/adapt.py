@@ -19,6 +19,8 @@ from moekit.plugins.resolve import kit_for_data
 from moekit.runs.run import Run
 from moekit.runtime.device import pick_arithmetic, pick_device
 from moekit.training.adapt import AdaptJob, adapt
+from moekit.training.grouped import Grouping
+from moekit.training.grouped import group_near_duplicates as group
 
 _GIB = 2**30
 
@@ -50,6 +52,7 @@ def adapt_kit(
     cache_gib: float = 16.0,
     rule: str | None = None,
     data_licence: str | None = None,
+    group_near_duplicates: bool = False,
     command: str = "",
 ) -> dict[str, Any] | None:
     """Adapts a kit; returns the run's record, or None in all processes but the first.
@@ -79,6 +82,8 @@ def adapt_kit(
         cache_gib: Most disk space for frozen activations.
         rule: How the point is chosen on validation data, now and later; the kit's own if None.
         data_licence: The licence of the data, in place of what loader and folder say.
+        group_near_duplicates: Whether near-duplicates become groups before the split is dealt, see
+            `moekit.training.grouped`. Where the data bring their split nothing is moved.
         command: The command line, for the record.
 
     Raises:
@@ -101,11 +106,29 @@ def adapt_kit(
         form=form,
         architecture=architecture or DEFAULT_ARCHITECTURE,
     )
+    run, grouped = Run(run_folder), None
+    if group_near_duplicates:
+        dataset, grouped = group(
+            Grouping(
+                kit=spec,
+                dataset=dataset,
+                run=run,
+                recipe=chosen,
+                backbone=backbone,
+                registry=registry,
+                fabric=fabric,
+                top_k=top_k,
+                cache_limit=int(cache_gib * _GIB),
+                on_progress=on_progress,
+            )
+        )
+        for note in grouped["in_words"]:
+            on_note(note)
     record = adapt(
         AdaptJob(
             kit=spec,
             dataset=dataset,
-            run=Run(run_folder),
+            run=run,
             seed=seed,
             recipe=chosen,
             resume=resume,
@@ -115,6 +138,7 @@ def adapt_kit(
             cache_limit=int(cache_gib * _GIB),
             top_k=top_k,
             rule=rule or "",
+            grouped=grouped,
             command=recorded_command(
                 command, spec, data=data, paths=(run_folder, start, weights, form)
             ),

@@ -9,11 +9,12 @@ from typing import Any
 from moekit.evaluation.evaluate import EvaluateJob, evaluate
 from moekit.evaluation.given import evaluate_given
 from moekit.files import check_writable
+from moekit.jobs.data import data_of_run
 from moekit.jobs.recorded import recorded_command
-from moekit.jobs.session import load_licensed, open_backbone
+from moekit.jobs.session import open_backbone
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
-from moekit.plugins.resolve import kit_of_run, prepared
+from moekit.plugins.resolve import kit_of_run
 from moekit.runs.run import Run
 
 
@@ -66,14 +67,9 @@ def evaluate_run(
     check_writable(run.folder, run.folder / ("overlays" if given is None else "given"))
     registry = Registry()
     spec = kit_of_run(registry, kit, record)
-    seed_of_data = record["request"]["seed"]
     job = EvaluateJob(
         kit=spec,
-        dataset=prepared(
-            spec,
-            load_licensed(registry, data, seed=seed_of_data, licence=data_licence),
-            seed=seed_of_data,
-        ),
+        dataset=data_of_run(registry, spec, data, run, licence=data_licence),
         run=run,
         split=split,
         rule=rule or "",

@@ -9,11 +9,12 @@ from typing import Any
 from moekit.errors import UsageError
 from moekit.export.export import ExportJob, export
 from moekit.files import check_writable
+from moekit.jobs.data import data_of_run
 from moekit.jobs.recorded import recorded_command
 from moekit.jobs.session import open_backbone
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
-from moekit.plugins.resolve import kit_of_run, prepared, resolve
+from moekit.plugins.resolve import kit_of_run, resolve
 from moekit.runs.choices import kept_model
 from moekit.runs.run import Run
 from moekit.runtime.load import load_predictor, preprocess_of
@@ -70,10 +71,9 @@ def export_run(
     check_writable(folder.parent)
     registry = Registry()
     spec = kit_of_run(registry, kit, record)
-    seed_of_data = record["request"]["seed"]
     job = ExportJob(
         run=run,
-        dataset=prepared(spec, registry.load_dataset(data, seed=seed_of_data), seed=seed_of_data),
+        dataset=data_of_run(registry, spec, data, run),
         out=folder,
         format="onnx" if format_ == "onnx" else "openvino",
         int8=int8,

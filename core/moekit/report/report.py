@@ -15,6 +15,7 @@ from moekit.files import atomic_text, check_writable
 from moekit.licences import NOT_RECORDED, Link, lines_of, read_links, remarks_on
 from moekit.plugins.registry import Registry
 from moekit.report.drawing import STYLES, Drawn
+from moekit.report.near import near_section
 from moekit.report.run_files import Shots, naming, read_history, read_routing, read_shots
 from moekit.report.sections import (
     plugin_sections,
@@ -85,6 +86,8 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
         "added": plugin_sections(about, registry),
         "unverified": unsure,
     }
+    with naming(source):
+        context["near"] = near_section(run, result, about.record)
     with naming(source):
         bare = _render(context, None)
         shots = read_shots(

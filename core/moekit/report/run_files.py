@@ -182,15 +182,18 @@ def read_history(run: Path) -> list[Epoch] | None:
         return epochs
 
 
-def read_shots(run: Path, *, budget: int, classes: Sequence[str] = ()) -> Shots | None:
+def read_shots(
+    run: Path, *, budget: int, classes: Sequence[str] = (), folder: str = "overlays"
+) -> Shots | None:
     """The pictures that RUN/overlays/index.json names, in its order, as far as there is room.
 
     Args:
         run: The run folder.
         budget: Bytes that all data addresses may take.
         classes: Names of the classes, for captions of entries that have none.
+        folder: Another folder with such an index.
     """
-    path = run / "overlays" / "index.json"
+    path = run / folder / "index.json"
     if not path.exists():
         return None
     with naming(path):

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -143,6 +144,7 @@ class Assembly:
         self._context = context
         self._wholes: list[Whole] = []
         self._seconds = 0.0
+        self._cells: list[np.ndarray] = []
 
     def add(self, step: Step, computed: Computed) -> Part | None:
         """Takes one pass; None as long as windows of its picture are to come.
@@ -158,11 +160,14 @@ class Assembly:
         for whole, outputs in zip(self._wholes, computed.outputs, strict=True):
             whole.add(step.windows, outputs)
         self._seconds += computed.seconds
+        if computed.cells is not None:
+            self._cells.append(computed.cells)
         if not step.is_last:
             return None
         finished = tuple(whole.finish() for whole in self._wholes)
-        made = Computed(outputs=finished, seconds=self._seconds)
-        self._wholes, self._seconds = [], 0.0
+        cells = np.concatenate(self._cells).mean(0, keepdims=True) if self._cells else None
+        made = Computed(outputs=finished, seconds=self._seconds, cells=cells)
+        self._wholes, self._seconds, self._cells = [], 0.0, []
         return Part(places=step.places[:1], computed=made, frame=whole_frame(step.size))
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import TaskSpec
 from moekit.data.views import unview, view
 from moekit.moe.stats import RoutingTrace
+from moekit.runtime.cells import cells_of
 from moekit.runtime.device import Arithmetic, autocast
 from moekit.runtime.kit import KitModules
 from moekit.runtime.trunk import Stop, walk
@@ -33,10 +35,12 @@ class Computed:
         outputs: The merged outputs of each model: the kit, then, as far as they are asked for, the
             baseline and the mean of both.
         seconds: Time that the kit took, the baseline not counted.
+        cells: What the frozen blocks say of each input, as of `cells_of`; None if nobody asked.
     """
 
     outputs: tuple[Outputs, ...]
     seconds: float
+    cells: np.ndarray | None = None
 
     @property
     def kit(self) -> Outputs:
@@ -103,6 +107,7 @@ class Predictor:
         views: The numbers of the views that an image is answered by.
         top_k: Generic experts a token has.
         device: Where all of it lies.
+        with_cells: Whether what the frozen blocks say is handed on too; set by who wants it.
     """
 
     def __init__(
@@ -126,6 +131,7 @@ class Predictor:
         self.views = tuple(range(views)) if isinstance(views, int) else tuple(views)
         self.top_k = backbone.top_k if top_k is None else top_k
         self.device = next(backbone.parameters()).device
+        self.with_cells = False
 
     @property
     def averaged(self) -> KitModules | None:
@@ -141,6 +147,7 @@ class Predictor:
         return Computed(
             outputs=self.merged([one.outputs for one in passes]),
             seconds=sum(one.seconds for one in passes),
+            cells=passes[0].cells,
         )
 
     def outputs_at(
@@ -186,6 +193,7 @@ class Predictor:
     def _view(self, images: Tensor, number: int, trace: RoutingTrace | None = None) -> Computed:
         began = time.perf_counter()
         seconds = 0.0
+        cells = None
         outputs: list[Outputs] = []  # the kit's first, since it starts no later than its baseline
         if number:
             images = view(images, number)
@@ -197,4 +205,6 @@ class Predictor:
                 )
                 if of_kit:
                     seconds = time.perf_counter() - began
-        return Computed(outputs=tuple(outputs), seconds=seconds)
+                    if self.with_cells and number == self.views[0]:
+                        cells = cells_of(stop.x_BND, stop.grid)
+        return Computed(outputs=tuple(outputs), seconds=seconds, cells=cells)

@@ -34,6 +34,7 @@ from moekit.runtime.kit import KitModules
 from moekit.training.counts import image_counts, parameter_count
 from moekit.training.fit import fit
 from moekit.training.learned import Learned, frame_for, tiling_for
+from moekit.training.near import check_learned
 from moekit.training.prefix import PrefixPlan, PrefixStore, open_prefix
 from moekit.training.selection import check_rule, settle
 from moekit.training.storage import DEFAULT_LIMIT
@@ -69,6 +70,7 @@ class AdaptJob:
         top_k: Generic experts a token has; as the backbone says if None.
         rule: How the point is chosen on validation data, now and later; the kit's own if empty.
         command: The command line, for the record.
+        grouped: What is recorded of near-duplicates that were made groups; None if not asked for.
     """
 
     kit: KitSpec
@@ -84,6 +86,7 @@ class AdaptJob:
     top_k: int | None = None
     rule: str = ""
     command: str = ""
+    grouped: Mapping[str, Any] | None = None
 
 
 def adapt(
@@ -153,16 +156,8 @@ def adapt(
     for part in parts:
         stores[part] = {
             split: _store(
-                job,
-                plans,
-                part,
-                split,
-                found,
-                backbone,
-                fabric,
-                stores.get(KIT),
-                on_progress,
-                learned.contents,
+                *(job, plans, part, split, found, backbone, fabric),
+                *(stores.get(KIT), on_progress, learned.contents),
             )
             for split, found in samples.items()
         }
@@ -193,9 +188,13 @@ def adapt(
     if fabric.is_global_zero:
         resolved.task.judge.check(tallies)
         learned.check(job.run)
+        comparing = functools.partial(on_progress, "looking for near-duplicates, train and val")
+        near = check_learned(job.run, stores[KIT], backbone, comparing, on_note)
         written = resolved.task.judge.save(job.run.folder, VALIDATION, tallies[:2])
         chosen, more = settle(job.run, resolved, tallies, rule=job.rule, dataset=job.dataset)
-        _keep(job, outcomes, backbone, registry, arithmetic, notes, [*written, *more], chosen)
+        written += more
+        chosen["near_duplicates"] = near
+        _keep(job, outcomes, backbone, registry, arithmetic, notes, written, chosen)
         shutil.rmtree(job.run.checkpoints, ignore_errors=True)
         registry.tell("run_finished", _event(job, job.run.read()))
     fabric.barrier()
@@ -286,6 +285,8 @@ def _request(
         "computes": backbone.computes_at(top_k),
         "top_k": top_k,
     }
+    if job.grouped is not None:
+        request["grouped"] = dict(job.grouped)
     if job.start is None:
         return request
     record = job.start.read_finished()

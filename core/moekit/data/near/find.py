@@ -1,0 +1,287 @@
+"""Near-duplicates of a set: candidates by their codes, each verified by its pixels.
+
+How alike two pictures of one set are without being the same depends on the set: screws agree in
+their outline, photographs in nothing. Pairs drawn at random tell it. A pair counts if it is more
+alike than they are, by far.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from moekit.data.images import read_frames
+from moekit.data.near.codes import turned
+from moekit.data.near.neighbours import Candidate, candidates
+from moekit.data.near.register import Plate, Registered, register
+from moekit.data.samples import Sample
+from moekit.errors import MoekitError
+
+LEAST, SPREADS, MOST = 0.5, 5.5, 0.92
+"""Least likeness of a pair: so many spreads above the median of random pairs, within bounds."""
+VERIFIED = 1000
+"""Candidates that are compared by pixels, the most alike by features first."""
+DRAWN = 40
+"""Pairs drawn at random."""
+FEWEST = 8
+"""Of fewer random pairs nothing is known of the set, and the highest bound holds."""
+_HELD = 256
+_THREADS = min(8, os.cpu_count() or 1)
+Picture = Callable[[], Image.Image]
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Coded:
+    """Samples with their codes.
+
+    Attributes:
+        samples: N samples.
+        codes_NVW: float16 codes, the first variant of the picture as it is.
+        frames: Frames of a sample, of which the middle one is compared.
+        kept: Gives reduced pictures by the row of their sample; they are read where None.
+    """
+
+    samples: Sequence[Sample]
+    codes_NVW: np.ndarray
+    frames: int = 1
+    kept: Callable[[int], Image.Image] | None = None
+
+    def picture(self, row: int) -> Image.Image:
+        """The picture of a sample.
+
+        Raises:
+            ImageError: It cannot be read.
+            StorageError: The reduced one cannot.
+        """
+        if self.kept is not None:
+            return self.kept(row)
+        pictures = read_frames(self.samples[row].path, self.frames)
+        return pictures[len(pictures) // 2]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two near-duplicates.
+
+    Attributes:
+        first: A sample.
+        second: Another one.
+        likeness: Mean correlation of outline and grain, 1 for copies.
+        fit: How they lie on each other.
+        pictures: Give their pictures.
+    """
+
+    first: Sample
+    second: Sample
+    likeness: float
+    fit: Registered
+    pictures: tuple[Picture, Picture]
+
+    def as_json(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "ids": [self.first.id, self.second.id],
+            "splits": [self.first.split, self.second.split],
+            "likeness": round(self.likeness, 4),
+            "fit": self.fit_in_words,
+        }
+
+    @property
+    def fit_in_words(self) -> str:
+        """What was done to one to lay it on the other."""
+        told = [f"turned by {90 * self.fit.turns} degrees"] * bool(self.fit.turns)
+        told += ["mirrored"] * self.fit.mirrored
+        if abs(self.fit.scale - 1) > 0.03:
+            told.append(f"scaled by {self.fit.scale:.2f}")
+        return ", ".join(told) or "neither turned nor scaled"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        pairs: The near-duplicates, the most alike first.
+        least: The likeness from which a pair counts.
+        usual: Median likeness of pairs drawn at random; None if there were too few, or no candidate
+            was alike enough for it to matter.
+        candidates: Pairs that the codes named.
+        verified: How many of them were compared by pixels.
+        unread: How many could not be compared, since a picture cannot be read now.
+        seconds: Time that it took.
+    """
+
+    pairs: tuple[Pair, ...]
+    least: float
+    usual: float | None
+    candidates: int
+    verified: int
+    unread: int
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "pairs": [pair.as_json() for pair in self.pairs],
+            "least_likeness": round(self.least, 4),
+            "usual_likeness": None if self.usual is None else round(self.usual, 4),
+            "candidates": self.candidates,
+            "verified": self.verified,
+            "unread": self.unread,
+            "seconds": round(self.seconds, 2),
+        }
+
+
+def find_across(
+    first: Coded,
+    second: Coded,
+    *,
+    device: torch.device | str = "cpu",
+    on_progress: Progress = lambda _done, _total: None,
+) -> Found:
+    """Near-duplicates of which one lies in each list; items of one group are none.
+
+    Args:
+        first: What was learned from.
+        second: What is judged; the nearest of each of these are compared.
+        device: Where codes are compared.
+        on_progress: Called with the pairs that were compared and their total.
+    """
+    began = time.perf_counter()
+    kin_N, kin_K = _kin(first.samples, second.samples)
+    found = candidates(
+        _variants(first.codes_NVW),
+        second.codes_NVW[:, 0],
+        kin_N=kin_N,
+        kin_K=kin_K,
+        device=device,
+    )
+    return _verified(first, second, found, began, on_progress)
+
+
+def find_within(
+    coded: Coded,
+    *,
+    device: torch.device | str = "cpu",
+    on_progress: Progress = lambda _done, _total: None,
+) -> Found:
+    """Near-duplicates of one list; arguments as of `find_across`."""
+    began = time.perf_counter()
+    kin, _ = _kin(coded.samples, ())
+    found = candidates(
+        _variants(coded.codes_NVW), coded.codes_NVW[:, 0], kin_N=kin, kin_K=kin, device=device
+    )
+    seen: set[tuple[int, int]] = set()
+    once = []
+    for one in found:
+        key = (min(one.first, one.second), max(one.first, one.second))
+        if key not in seen:
+            seen.add(key)
+            once.append(one)
+    return _verified(coded, coded, once, began, on_progress)
+
+
+def _variants(codes_NVW: np.ndarray) -> np.ndarray:
+    return np.concatenate([turned(codes_NVW[:, 0]), codes_NVW[:, 1:]], axis=1)
+
+
+def _kin(*lists: Sequence[Sample]) -> list[np.ndarray]:
+    """A number a sample, the same for those of one group."""
+    numbers: dict[tuple[str, str], int] = {}
+    kin = []
+    for samples in lists:
+        keys = [("id", s.id) if s.group is None else ("group", s.group) for s in samples]
+        kin.append(
+            np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+        )
+    return kin
+
+
+def _verified(
+    first: Coded,
+    second: Coded,
+    found: Sequence[Candidate],
+    began: float,
+    on_progress: Progress,
+) -> Found:
+    chosen = found[:VERIFIED]
+    drawn = _drawn(first.samples, second.samples)
+
+    @functools.lru_cache(_HELD)
+    def plate(side: int, row: int) -> Plate | None:
+        try:
+            return Plate((first, second)[side].picture(row))
+        except (MoekitError, OSError):
+            return None
+
+    def compare(rows: tuple[int, int], whole: bool) -> Registered | None:
+        one, other = plate(0, rows[0]), plate(1, rows[1])
+        return None if one is None or other is None else register(one, other, whole=whole)
+
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        fits: list[Registered | None] = []
+        for fit in pool.map(lambda one: compare((one.first, one.second), False), chosen):
+            fits.append(fit)
+            on_progress(len(fits), len(chosen))
+        usual, least = None, LEAST
+        if any(fit is not None and fit.score >= LEAST for fit in fits):
+            usual, least = _bounds(pool.map(lambda rows: compare(rows, True), drawn))
+    pairs = [
+        Pair(
+            first=first.samples[one.first],
+            second=second.samples[one.second],
+            likeness=fit.score,
+            fit=fit,
+            pictures=(
+                functools.partial(first.picture, one.first),
+                functools.partial(second.picture, one.second),
+            ),
+        )
+        for one, fit in zip(chosen, fits, strict=True)
+        if fit is not None and fit.score >= least
+    ]
+    return Found(
+        pairs=tuple(sorted(pairs, key=lambda pair: (-pair.likeness, pair.first.id))),
+        least=least,
+        usual=usual,
+        candidates=len(found),
+        verified=len(chosen),
+        unread=sum(fit is None for fit in fits),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _drawn(first: Sequence[Sample], second: Sequence[Sample]) -> list[tuple[int, int]]:
+    """Pairs of different items, drawn at random, the same ones each time."""
+    kin_N, kin_K = _kin(first, second)
+    generator = np.random.default_rng(0)
+    if not len(first) or not len(second):
+        return []
+    rows = generator.integers(len(first), size=4 * DRAWN)
+    others = generator.integers(len(second), size=4 * DRAWN)
+    pairs = {
+        (int(row), int(other))
+        for row, other in zip(rows, others, strict=True)
+        if kin_N[row] != kin_K[other]
+    }
+    return sorted(pairs)[:: max(1, len(pairs) // DRAWN)][:DRAWN]
+
+
+def _bounds(fits: Iterable[Registered | None]) -> tuple[float | None, float]:
+    """The usual likeness of the set, and that from which a pair counts."""
+    known = np.array([fit.score for fit in fits if fit is not None])
+    if len(known) < FEWEST:
+        return None, MOST
+    usual = float(np.median(known))
+    spread = 1.4826 * float(np.median(np.abs(known - usual)))
+    return usual, float(np.clip(usual + SPREADS * spread, LEAST, MOST))

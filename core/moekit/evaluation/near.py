@@ -1,0 +1,201 @@
+"""Near-duplicates of an evaluated split among what the run learned from, and figures without them.
+
+Shapes: B inputs of a part, C cells, D width.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from moekit.contract.answers import Tally
+from moekit.contract.metrics import MetricSpec
+from moekit.data.near.codes import Coder
+from moekit.data.near.find import Coded, find_across
+from moekit.data.near.told import failed, items_of, told_across
+from moekit.data.samples import SPLITS, Dataset, Sample
+from moekit.errors import MoekitError
+from moekit.evaluation.bootstrap import Resamples
+from moekit.evaluation.summary import Metric, figures, measure, usable_metrics
+from moekit.runs.near import draw_pairs, read_codes
+from moekit.runs.run import Run
+
+_FAULTS = (MoekitError, ArithmeticError, LookupError, OSError, RuntimeError, ValueError)
+UNKNOWN = (
+    "near-duplicates were not looked for: the run was made by a version that kept no codes of "
+    "what it learned from"
+)
+OTHERS = "near-duplicates were not looked for: what the run learned from is not among these data"
+Progress = Callable[[int, int], None]
+
+
+class NearSearch:
+    """Collects codes during the pass over a split, then compares them with the run's.
+
+    A failure is recorded and stops nothing.
+
+    Args:
+        run: The run, with the codes of what it learned from.
+        dataset: Split data.
+        split: The split that is evaluated.
+    """
+
+    def __init__(self, run: Run, dataset: Dataset, split: str) -> None:
+        self._run, self._dataset, self._split = run, dataset, split
+        self._codes: list[np.ndarray] = []
+        self._failure: dict[str, Any] | None = None
+        self._coder: Coder | None = None
+        try:
+            known = read_codes(run)
+        except _FAULTS as error:
+            self._failure = failed(error)
+            return
+        if known is None:
+            self._failure = {"checked": False, "why": UNKNOWN, "in_words": []}
+            return
+        self._coder, self._learned_NVW, self._ids = known
+
+    @property
+    def wants_cells(self) -> bool:
+        """Whether the pass is to tell what the frozen blocks say."""
+        return self._failure is None
+
+    def add(self, cells_BCD: np.ndarray) -> None:
+        """Takes what the frozen blocks say of some inputs, in the order of the pass."""
+        if self._coder is None or self._failure is not None:
+            return
+        try:
+            self._codes.append(self._coder.codes(cells_BCD))
+        except _FAULTS as error:
+            self._failure = failed(error)
+
+    def finish(
+        self,
+        samples: Sequence[Sample],
+        tally: Tally,
+        point: Any,
+        metrics: Sequence[Metric],
+        *,
+        picture: Callable[[int], Image.Image],
+        known: Mapping[str, Any],
+        seed: int,
+        device: torch.device | str,
+        on_progress: Progress,
+    ) -> dict[str, Any]:
+        """What result.json says of near-duplicates.
+
+        Args:
+            samples: Those that could be read, in the order of the pass.
+            tally: The kit's, of the same items.
+            point: The kit's point.
+            metrics: The headline first.
+            picture: Gives a reduced picture of each item.
+            known: Their figures on all items.
+            seed: Of the bootstrap.
+            device: Where codes are compared.
+            on_progress: Called with the pairs that were compared and their total.
+        """
+        if self._failure is not None:
+            return self._failure
+        try:
+            return self._finish(
+                samples, tally, point, metrics, picture, known, seed, device, on_progress
+            )
+        except _FAULTS as error:
+            return failed(error)
+
+    def _finish(
+        self,
+        samples: Sequence[Sample],
+        tally: Tally,
+        point: Any,
+        metrics: Sequence[Metric],
+        picture: Callable[[int], Image.Image],
+        figures_of: Mapping[str, Any],
+        seed: int,
+        device: torch.device | str,
+        on_progress: Progress,
+    ) -> dict[str, Any]:
+        began = time.perf_counter()
+        known = {one.id: one for one in self._dataset.samples if one.split != self._split}
+        rows = [row for row, name in enumerate(self._ids) if name in known]
+        learned = [known[self._ids[row]] for row in rows]
+        present = {one.split for one in learned}
+        if not learned:
+            return {"checked": False, "why": OTHERS, "in_words": [OTHERS]}
+        found = find_across(
+            Coded(
+                samples=learned,
+                codes_NVW=self._learned_NVW[rows],
+                frames=self._dataset.frames,
+            ),
+            Coded(
+                samples=samples,
+                codes_NVW=np.concatenate(self._codes)[:, None],
+                kept=picture,
+            ),
+            device=device,
+            on_progress=on_progress,
+        )
+        others = [name for name in SPLITS if name in present]
+        draw_pairs(self._run, "evaluate", found.pairs)
+        ids = items_of(found, self._split)
+        told = told_across(found, self._split, others)
+        without = self._without(ids, tally, point, metrics, figures_of, seed)
+        if without is not None:
+            told.append(without["in_words"])
+        return {
+            "checked": True,
+            "between": [self._split, *others],
+            "items": len(ids),
+            **found.as_json(),
+            "seconds": round(time.perf_counter() - began, 2),
+            "without": without,
+            "in_words": told,
+        }
+
+    def _without(
+        self,
+        ids: Sequence[str],
+        tally: Tally,
+        point: Any,
+        metrics: Sequence[Metric],
+        known: Mapping[str, Any],
+        seed: int,
+    ) -> dict[str, Any] | None:
+        """The headline metric without items that have a near-duplicate; None if it tells nothing.
+
+        Where items are no rows of the tally, or what is left cannot be measured, there is none.
+        """
+        headline = next((one for one in metrics if isinstance(one, MetricSpec)), None)
+        twins = set(ids)
+        kept = [row for row, name in enumerate(tally.ids) if name not in twins]
+        whole = None if headline is None else known.get(headline.name)
+        if headline is None or whole is None or not kept or len(kept) == len(tally.ids):
+            return None
+        part = tally.take(np.array(kept))
+        usable, _ = usable_metrics([headline], part, point)
+        if not usable:
+            return None
+        measured = measure(usable, part, point, Resamples(part, seed=seed))
+        named = figures(measured, n=len(part))[headline.name]
+        return {
+            "metric": headline.name,
+            "all": whole,
+            "without": named,
+            "in_words": f"{headline.name} {_said(whole)} on all {len(tally)} items, "
+            f"{_said(named)} on the {len(part)} without near-duplicates",
+        }
+
+
+def _said(entry: dict[str, Any]) -> str:
+    if entry["value"] is None:
+        return "undefined"
+    interval = entry["ci95"]
+    told = f"{entry['value']:.4f}"
+    return told if interval is None else f"{told} [{interval[0]:.4f}, {interval[1]:.4f}]"
