@@ -118,17 +118,19 @@ def closing_words(result: Mapping[str, Any], use: Mapping[str, Any] | None) -> l
     Returns:
         Sentences; none without a baseline.
     """
-    name, own = next(iter(result["metrics"].items()), ("", {}))
+    metrics: Mapping[str, Mapping[str, Any]] = result["metrics"]
+    name = next(iter(metrics), "")
+    own: Mapping[str, Any] = metrics.get(name, {})
     bare = ((result.get("baseline") or {}).get("metrics") or {}).get(name) or {}
-    values = own.get("value"), bare.get("value")
-    if None in values:
+    with_it, without = own.get("value"), bare.get("value")
+    if with_it is None or without is None:
         return []
     proven = ((result.get("comparison") or {}).get("verdict") or {}).get("proven")
-    ahead = values[0] - values[1] if own["higher_is_better"] else values[1] - values[0]
+    ahead = with_it - without if own["higher_is_better"] else without - with_it
     helps = "helps" if ahead > 0 else "does not help" if ahead < 0 else "changes nothing"
     told = [
-        f"On these data the specialist {helps}: {name} is {values[0]:.4f} with it and "
-        f"{values[1]:.4f} without ({result['baseline']['name']}), on {result['n']} items of the "
+        f"On these data the specialist {helps}: {name} is {with_it:.4f} with it and "
+        f"{without:.4f} without ({result['baseline']['name']}), on {result['n']} items of the "
         f"{result['split']} split; that is {'proven' if proven else 'not proven'} on them."
     ]
     model = (result.get("used") or {}).get("model")

