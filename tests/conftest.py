@@ -31,16 +31,17 @@ SHARED = ROOT / ".." / "shared"
 FEW = 200
 LONGEST = (
     "core/cli/test_end_to_end.py",
+    "core/cli/test_plugins.py",
     "core/export/test_export.py",
     "core/export/test_graph.py",
-    "core/plugins/test_frozen_api.py",
     "core/plugins/test_scaffold.py",
+    "core/scale/test_processes.py",
     "core/testing/test_fronts.py",
+    "core/training/test_processes.py",
+    "domain_kits/industrial/anomaly/test_exported_run.py",
+    "domain_kits/industrial/bridge/test_baseline.py",
     "domain_kits/industrial/test_conformance.py",
-    "domain_kits/medical/inference/test_hostile_inputs.py",
-    "domain_kits/medical/inference/test_pipeline.py",
     "domain_kits/medical/test_conformance.py",
-    "domain_kits/medical/test_demo.py",
     "domain_kits/test_isolation.py",
     "repo/test_plugin_docs.py",
 )
