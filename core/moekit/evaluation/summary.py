@@ -186,7 +186,7 @@ def measure(
     measured = []
     for metric in metrics:
         given = [_need(name, tally, point) for name in metric.needs]
-        # Arrays of the point, such as thresholds, have no rows of items.
+        # Arrays of the point have no rows of items.
         has_rows = [isinstance(tally.field(name), np.ndarray) for name in metric.needs]
 
         def of_rows(
