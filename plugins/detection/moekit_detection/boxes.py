@@ -59,7 +59,7 @@ def _area(low: Tensor, high: Tensor) -> Tensor:
 
 def inside(box: Tensor) -> Tensor:
     """Boxes with centres in the picture and sides of `LEAST` to 1."""
-    return torch.cat([box[..., :2].clamp(0, 1), box[..., 2:].clamp(LEAST, 1)], dim=-1)
+    return torch.cat([box[..., :2].clamp(0.0, 1.0), box[..., 2:].clamp(LEAST, 1.0)], dim=-1)
 
 
 def moved(anchor: Tensor, step: Tensor) -> Tensor:

@@ -31,7 +31,8 @@ def draw_example(number: int, *, empty: bool = False) -> tuple[np.ndarray, Objec
     generator = np.random.default_rng(number)
     pixels = np.full((*SIZE, 3), 60)
     row, column = np.ogrid[: SIZE[0], : SIZE[1]]
-    boxes, labels = [], []
+    boxes: list[tuple[int, int, int, int]] = []
+    labels: list[int] = []
     if not empty:
         top, left = (int(one) for one in generator.integers(2, [20, 14]))
         pixels[top : top + 12, left : left + 12] = _COLOURS[0]
@@ -49,7 +50,7 @@ def write_example(folder: Path) -> Dataset:
     Args:
         folder: Empty.
     """
-    samples = []
+    samples: list[Sample] = []
     for split, count in _COUNTS.items():
         for number in range(count):
             path = folder / f"{split}-{number:02}.png"

@@ -64,7 +64,8 @@ def targets(samples: Sequence[Sample], views: np.ndarray, frame: Frame) -> Outpu
 def _placed(sample: Sample, view: int, frame: Frame) -> tuple[Tensor, Tensor]:
     objects = in_window(objects_of(sample), sample.window)
     objects = objects.take(~objects.crowd_G)
-    size = read_size(sample.path) if sample.window is None else tuple(sample.window[2:])
+    window = sample.window
+    size = read_size(sample.path) if window is None else (window.height, window.width)
     shares = torch.from_numpy(as_shares(objects, size, frame)).float()
     boxes = view_boxes(shares, view, (frame.height, frame.width))
     low = (boxes[:, :2] - boxes[:, 2:] / 2).clamp(0, 1)

@@ -6,7 +6,7 @@ Shapes: Q queries or places of one picture, G its objects, C classes, M pairs, K
 from __future__ import annotations
 
 import torch
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 from torch import Tensor
 
 from moekit_detection.boxes import corners, overlaps

@@ -97,8 +97,10 @@ class _Ready:
 
         def spread(bits_DA: np.ndarray) -> np.ndarray:
             """(K, D) bool, ranges first."""
-            flags = (bits_DA[rows].T[:, None] & bit_T[None, :, None]) > 0
-            return flags.reshape(self.ranges * len(IOUS), len(rows))
+            bits_ATD = bits_DA[rows].T[:, None] & bit_T[None, :, None]
+            bits_KD = bits_ATD.reshape(self.ranges * len(IOUS), len(rows))
+            flag_KD: np.ndarray = bits_KD > 0
+            return flag_KD
 
         hit_KD = spread(hit_DA)
         self.counts_KD = ~spread(matches.ignored_DA[:, ranges])

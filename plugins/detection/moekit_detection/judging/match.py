@@ -140,4 +140,4 @@ def _last_best(value_G: np.ndarray, open_ATG: np.ndarray) -> tuple[np.ndarray, n
     """
     backwards = np.where(open_ATG, value_G, -1)[..., ::-1]
     best_AT = len(value_G) - 1 - backwards.argmax(2)
-    return best_AT, open_ATG.any(2)
+    return best_AT, np.any(open_ATG, axis=2)

@@ -120,7 +120,7 @@ class Matches:
         """
         parts = [part for image, pair in enumerate(pairs) for part in _of_image(image, pair)]
         offset = np.cumsum([0, *(len(true) for _, true in pairs)])
-        found = {
+        found: dict[str, Any] = {
             name: np.concatenate([part[name] for part in parts] or [_empty(name)])
             for name in ARRAYS
             if name not in _TRUE
@@ -186,7 +186,7 @@ def _of_image(image: int, pair: Pair) -> list[dict[str, np.ndarray]]:
     return made
 
 
-def _truth(truths: Sequence[Objects]) -> dict[str, np.ndarray]:
+def _truth(truths: Sequence[Objects]) -> dict[str, Any]:
     counts = [len(one) for one in truths]
     area_G, crowd_G, class_G = (
         np.concatenate([getattr(one, name) for one in truths] or [np.zeros(0)])

@@ -52,7 +52,7 @@ def read_results(path: Path, samples: Sequence[Sample], context: TaskContext) ->
     else:
         results, pictures, labels = content, _pictures(samples), _labels(samples, context)
     if not isinstance(results, list):
-        raise _wrong(path, "it holds no list of results", "data/wrong-layout")
+        raise _wrong(path, "it holds no list of results", code="data/wrong-layout")
     held: list[list[tuple[list[float], int, float]]] = [[] for _ in samples]
     for place, result in enumerate(results):
         picture, found = _result(result, place, path, pictures, labels)
@@ -77,13 +77,15 @@ def _of_whole(
     """The results of a whole file, the picture of each image id, and the label of each category."""
     parts = [content.get(name) for name in ("images", "categories", "annotations")]
     if not all(isinstance(part, list) for part in parts):
-        raise _wrong(path, "it lacks images, categories or annotations", "data/wrong-layout")
+        raise _wrong(path, "it lacks images, categories or annotations", code="data/wrong-layout")
     images, categories, results = parts
     try:
         names = {one["id"]: str(one["file_name"]) for one in images or ()}
         kinds = {one["id"]: str(one["name"]) for one in categories or ()}
     except (KeyError, TypeError) as error:
-        raise _wrong(path, f"an image or a category lacks {error}", "data/wrong-layout") from error
+        raise _wrong(
+            path, f"an image or a category lacks {error}", code="data/wrong-layout"
+        ) from error
     known = _pictures(samples)
     pictures = {}
     for number, name in names.items():
@@ -95,11 +97,11 @@ def _of_whole(
         raise _wrong(
             path,
             f"{len(strange)} of its images are none of the split, such as {_few(strange)}",
-            "data/unknown-id",
+            code="data/unknown-id",
         )
     odd = sorted(set(kinds.values()) - set(context.classes))
     if odd:
-        raise _wrong(path, f"the run has no class {_few(odd)}", "data/unknown-class")
+        raise _wrong(path, f"the run has no class {_few(odd)}", code="data/unknown-class")
     return results, pictures, {number: context.classes.index(one) for number, one in kinds.items()}
 
 
@@ -130,28 +132,30 @@ def _result(
     result: Any, place: int, path: Path, pictures: Mapping[Any, int], labels: Mapping[Any, int]
 ) -> tuple[int, tuple[list[float], int, float]]:
     if not isinstance(result, dict):
-        raise _wrong(path, f"result {place} is a {type(result).__name__}", "data/wrong-layout")
+        raise _wrong(path, f"result {place} is a {type(result).__name__}", code="data/wrong-layout")
     missing = [name for name in ("image_id", "category_id", "bbox", "score") if name not in result]
     if missing:
-        raise _wrong(path, f"result {place} has no {missing[0]}", "data/wrong-layout")
+        raise _wrong(path, f"result {place} has no {missing[0]}", code="data/wrong-layout")
     image, kind = result["image_id"], result["category_id"]
     if not isinstance(image, int | str) or image not in pictures:
         raise _wrong(
-            path, f"result {place} is of the picture {image!r}, not in the split", "data/unknown-id"
+            path,
+            f"result {place} is of the picture {image!r}, not in the split",
+            code="data/unknown-id",
         )
     if not isinstance(kind, int) or kind not in labels:
         raise _wrong(
             path,
             f"result {place} is of the category {kind!r}; there are {_few(map(str, labels))}",
-            "data/unknown-class",
+            code="data/unknown-class",
         )
     box, score = result["bbox"], result["score"]
     fine = isinstance(box, list) and len(box) == 4 and all(_is_number(one) for one in box)
     if not fine or min(box[2:]) < 0:
-        raise _wrong(path, f"result {place} has the box {box!r}", "data/bad-box")
+        raise _wrong(path, f"result {place} has the box {box!r}", code="data/bad-box")
     if not _is_number(score) or not 0 <= score <= 1:
         raise _wrong(
-            path, f"result {place} has the score {score!r}, not from 0 to 1", "data/bad-score"
+            path, f"result {place} has the score {score!r}, not from 0 to 1", code="data/bad-score"
         )
     return pictures[image], (list(map(float, box)), labels[kind], float(score))
 
@@ -170,5 +174,5 @@ def _few(names: Any) -> str:
     return ", ".join(listed[:_NAMED]) + more
 
 
-def _wrong(path: Path, what: str, code: str) -> DataError:
+def _wrong(path: Path, what: str, *, code: str) -> DataError:
     return DataError(what, whose=str(path), fix=_FIX, code=code)

@@ -98,7 +98,7 @@ def load_tallies(folder: Path, stem: str) -> tuple[DetectTally, ...]:
 
 
 def _tally(about: dict[str, Any], arrays: dict[str, np.ndarray], number: int) -> DetectTally:
-    own = {name: arrays[f"{name}.{number}"] for name in (*_OF_PICTURES, *ARRAYS)}
+    own: dict[str, Any] = {name: arrays[f"{name}.{number}"] for name in (*_OF_PICTURES, *ARRAYS)}
     pictures, images, classes = len(about["ids"]), about["images"], len(about["classes"])
     for name, array in own.items():
         kind = ARRAYS.get(name, np.int64)

@@ -99,7 +99,7 @@ def _pictures(
         if not isinstance(number, int | str) or isinstance(number, bool):
             raise wrong_file(file, f"an image has the id {number!r}")
         if number in shapes:
-            raise wrong_file(file, f"two images have the id {number!r}", "data/duplicate-id")
+            raise wrong_file(file, f"two images have the id {number!r}", code="data/duplicate-id")
         shapes[number] = []
     _check_kinds(content["annotations"], labels, file)
     seen: set[Any] = set()
@@ -203,10 +203,10 @@ def _around(polygons: Any) -> list[float] | None:
 
 
 def _size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
-    sides = [entry.get("height"), entry.get("width")]
-    if not all(map(is_number, sides)) or min(sides) <= 0:
+    height, width = entry.get("height", 0), entry.get("width", 0)
+    if not is_number(height) or not is_number(width) or min(height, width) <= 0:
         return None
-    return round(sides[0]), round(sides[1])
+    return round(height), round(width)
 
 
 def _split(entry: Mapping[str, Any], file: Path) -> str | None:
@@ -215,7 +215,7 @@ def _split(entry: Mapping[str, Any], file: Path) -> str | None:
         return None
     split = split_name(str(given))
     if split is None:
-        raise wrong_file(file, f"an image is in the split {given!r}", "data/unknown-split")
+        raise wrong_file(file, f"an image is in the split {given!r}", code="data/unknown-split")
     return split
 
 

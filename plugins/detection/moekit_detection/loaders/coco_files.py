@@ -102,7 +102,9 @@ def categories_of(held: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[Any, s
             if not is_whole(number) or not isinstance(name, str) or not name.strip():
                 raise wrong_file(file, f"a category has the id {number!r} and the name {name!r}")
             if number in own:
-                raise wrong_file(file, f"two categories have the id {number}", "data/duplicate-id")
+                raise wrong_file(
+                    file, f"two categories have the id {number}", code="data/duplicate-id"
+                )
             own[number] = name.strip()
         if names and own != names:
             raise DataError(
@@ -113,10 +115,12 @@ def categories_of(held: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[Any, s
             )
         names = own
         if not names:
-            raise wrong_file(file, "it has no category", "data/class-list")
+            raise wrong_file(file, "it has no category", code="data/class-list")
         twice = sorted({name for name in own.values() if list(own.values()).count(name) > 1})
         if twice:
-            raise wrong_file(file, f"two categories are called {twice[0]!r}", "data/class-list")
+            raise wrong_file(
+                file, f"two categories are called {twice[0]!r}", code="data/class-list"
+            )
     return {number: names[number] for number in sorted(names)}
 
 
@@ -152,7 +156,7 @@ def path_inside(text: str, file: Path) -> PurePosixPath:
     """
     name = PurePosixPath(text.replace("\\", "/"))
     if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
-        raise wrong_file(file, f"the path {text!r} leaves the folder", "data/bad-path")
+        raise wrong_file(file, f"the path {text!r} leaves the folder", code="data/bad-path")
     return name
 
 
@@ -191,6 +195,6 @@ def is_number(value: Any) -> bool:
     return plain and -_LARGEST < value < _LARGEST
 
 
-def wrong_file(file: Path, what: str, code: str = "data/wrong-layout") -> DataError:
+def wrong_file(file: Path, what: str, *, code: str = "data/wrong-layout") -> DataError:
     """The error of a file."""
     return DataError(what, whose=str(file), fix=_FIX, code=code)

@@ -138,7 +138,7 @@ def _read(file: Path) -> _Annotated:
             raise ValueError("it declares entities, which no annotation needs")
         tree = ElementTree.fromstring(content)  # noqa: S314  # entities are refused above
     except (OSError, ValueError, ElementTree.ParseError) as error:
-        raise _fault(file, f"it cannot be read as XML ({error})", "data/unreadable") from error
+        raise _fault(file, f"it cannot be read as XML ({error})", code="data/unreadable") from error
     objects = tuple(
         _object(entry, file, place) for place, entry in enumerate(tree.findall("object"), start=1)
     )
@@ -148,7 +148,7 @@ def _read(file: Path) -> _Annotated:
 def _object(entry: ElementTree.Element, file: Path, place: int) -> _Object:
     kind = (entry.findtext("name") or "").strip()
     if not kind:
-        raise _fault(file, f"object {place} has no name", "data/wrong-layout")
+        raise _fault(file, f"object {place} has no name", code="data/wrong-layout")
     box = entry.find("bndbox")
     values = []
     for corner in _CORNERS:
@@ -157,7 +157,7 @@ def _object(entry: ElementTree.Element, file: Path, place: int) -> _Object:
             values.append(float(text or ""))
         except ValueError as error:
             what = f"object {place} ({kind}) has the {corner} {text!r}"
-            raise _fault(file, what, "data/bad-box") from error
+            raise _fault(file, what, code="data/bad-box") from error
     return _Object(
         kind=kind,
         corners=(values[0], values[1], values[2], values[3]),
@@ -193,7 +193,7 @@ def _classes(held: Sequence[_Annotated], options: Mapping[str, str]) -> tuple[st
             kinds[unknown[0]],
             f"an object is of the class {unknown[0]!r}, which is not listed "
             f"({len(unknown)} such classes)",
-            "data/unknown-class",
+            code="data/unknown-class",
         )
     return names
 
@@ -244,11 +244,13 @@ def _splits(root: Path) -> dict[str, str]:
                 continue
             name = line.split()[0]
             if listed.setdefault(name, split) != split:
-                raise _fault(file, f"{name} is listed in {listed[name]} too", "data/leaking-group")
+                raise _fault(
+                    file, f"{name} is listed in {listed[name]} too", code="data/leaking-group"
+                )
     return listed
 
 
-def _fault(file: Path, what: str, code: str) -> DataError:
+def _fault(file: Path, what: str, *, code: str) -> DataError:
     return DataError(
         what,
         whose=str(file),

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import yaml
+import yaml  # type: ignore[import-untyped]
 from PIL import Image
 
 from moekit import DataError, Dataset, DatasetSpec
@@ -200,24 +200,29 @@ def _numbers(
     try:
         values = [float(cell) for cell in cells]
     except ValueError as error:
-        raise _fault(labels, number, f"{error}", "data/bad-line") from error
+        raise _fault(labels, number, f"{error}", code="data/bad-line") from error
     if len(values) != 5 and (len(values) < 7 or len(values) % 2 == 0):
         what = f"it has {len(values)} numbers, neither 5 nor a class and at least 3 points"
-        raise _fault(labels, number, what, "data/row-length")
+        raise _fault(labels, number, what, code="data/row-length")
     kind = values[0]
     if not math.isfinite(kind) or kind != int(kind):
-        raise _fault(labels, number, f"the class is {cells[0]}", "data/bad-line")
+        raise _fault(labels, number, f"the class is {cells[0]}", code="data/bad-line")
     if not 0 <= kind < classes:
         what = f"the class {int(kind)} is not listed; there are {classes}, from 0 on"
-        raise _fault(labels, number, what, "data/unknown-class")
+        raise _fault(labels, number, what, code="data/unknown-class")
     known = [value for value in values[1:] if math.isfinite(value)]
     if any(not -_SLACK <= value <= 1 + _SLACK for value in known):
-        what = f"{max(known, key=abs):g} is no share from 0 to 1 of the picture's side"
-        raise _fault(labels, number, what, "data/not-shares")
+        odd = max(known, key=abs)
+        raise _fault(
+            labels,
+            number,
+            f"{odd:g} is no share from 0 to 1 of the picture's side",
+            code="data/not-shares",
+        )
     return int(kind), values[1:]
 
 
-def _fault(labels: Path, number: int, what: str, code: str) -> DataError:
+def _fault(labels: Path, number: int, what: str, *, code: str) -> DataError:
     return DataError(
         f"the line cannot be used: {what}",
         whose=f"{labels}, line {number}",
