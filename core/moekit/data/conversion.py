@@ -102,8 +102,8 @@ def to_rgb(image: Image.Image, path: Path, *, bits: int | None = None) -> Image.
         if not (low >= 0 and high <= 255):  # nan compares false
             found = "floating-point values outside [0, 255] or not finite"
             raise _no_scale(path, found, low, high)
-        scale = 255.0 if high <= 1 else 1.0
-        return _by_strips(image, lambda part: _from_floats(np.asarray(part), scale))
+        factor = 255.0 if high <= 1 else 1.0
+        return _by_strips(image, lambda part: _from_floats(np.asarray(part), factor))
     if image.has_transparency_data:
         return _by_strips(image, _over_black)
     return bare(image) if image.mode == "RGB" else image.convert("RGB")

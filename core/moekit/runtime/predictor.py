@@ -136,7 +136,7 @@ class Predictor:
     @property
     def averaged(self) -> KitModules | None:
         """The baseline whose merged outputs with the kit's are the only ones that are given."""
-        return self._baseline if self._mean == "alone" else None
+        return self.models[1] if self._mean == "alone" else None
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Computed:

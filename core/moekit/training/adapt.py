@@ -22,10 +22,9 @@ from moekit.data.geometry import Frame
 from moekit.data.samples import Dataset, Sample
 from moekit.data.scan import notes_on
 from moekit.data.windows import Tiling
-from moekit.errors import UsageError
 from moekit.plugins.changes import KitChanges
 from moekit.plugins.registry import Registry
-from moekit.plugins.resolve import FIRST_TASK, Resolved, resolve
+from moekit.plugins.resolve import Resolved, resolve
 from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
 from moekit.runs.licences import licences_of_run
 from moekit.runs.run import VALIDATION, Run, hashes_of, refuse_lost
@@ -37,14 +36,10 @@ from moekit.training.learned import Learned, frame_for, tiling_for
 from moekit.training.near import check_learned
 from moekit.training.prefix import PrefixPlan, PrefixStore, open_prefix
 from moekit.training.selection import check_rule, settle
+from moekit.training.start import weights_to_begin_with
 from moekit.training.storage import DEFAULT_LIMIT
 from moekit.training.tally import tally_stored
 
-_ALIKE = (
-    *("kit", "task", "changes", "frames", "negatives_only"),
-    *("backbone_sha256", "computes", "top_k"),
-)
-"""What a run must share with the one that it begins with."""
 OnProgress = Callable[[str, int, int], None]
 OnEpoch = Callable[[str, Mapping[str, float]], None]
 Part = Literal["kit", "baseline"]
@@ -289,18 +284,7 @@ def _request(
         request["grouped"] = dict(job.grouped)
     if job.start is None:
         return request
-    record = job.start.read_finished()
-    known = {"task": FIRST_TASK, **record["request"]}
-    other = [name for name in _ALIKE if known.get(name) != request[name]]
-    other += ["number of bits (--bits)"] if job.start.bits() != job.recipe.bits else []
-    if other:
-        raise UsageError(
-            f"the run was made with another {', '.join(other)}",
-            whose=str(job.start.folder),
-            fix="begin with a run of the same kit on the same backbone, or leave out --from",
-            code="usage/other-run",
-        )
-    return {**request, "started_from": record["weights"]}
+    return {**request, "started_from": weights_to_begin_with(job.start, request)}
 
 
 def _plan(
