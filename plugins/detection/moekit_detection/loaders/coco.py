@@ -97,7 +97,7 @@ def _pictures(
     for entry in content["images"]:
         number = entry.get("id")
         if not isinstance(number, int | str) or isinstance(number, bool):
-            raise wrong_file(file, f"an image has the id {number!r}")
+            raise wrong_file(file, f"an image has the id {number!r}", code="data/wrong-layout")
         if number in shapes:
             raise wrong_file(file, f"two images have the id {number!r}", code="data/duplicate-id")
         shapes[number] = []
@@ -122,7 +122,9 @@ def _pictures(
     for entry in content["images"]:
         text = entry.get("file_name")
         if not isinstance(text, str) or not text.strip():
-            raise wrong_file(file, f"the image {entry['id']!r} has no file_name")
+            raise wrong_file(
+                file, f"the image {entry['id']!r} has no file_name", code="data/wrong-layout"
+            )
         where = find(path_inside(text, file))
         made.append(
             Picture(

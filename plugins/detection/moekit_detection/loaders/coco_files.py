@@ -84,7 +84,9 @@ def read_coco(file: Path) -> dict[str, Any]:
         isinstance(content.get(part), list) and all(isinstance(one, dict) for one in content[part])
         for part in parts
     ):
-        raise wrong_file(file, "it lacks a list of images, annotations or categories")
+        raise wrong_file(
+            file, "it lacks a list of images, annotations or categories", code="data/wrong-layout"
+        )
     return content
 
 
@@ -100,7 +102,11 @@ def categories_of(held: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[Any, s
         for entry in content["categories"]:
             number, name = entry.get("id"), entry.get("name")
             if not is_whole(number) or not isinstance(name, str) or not name.strip():
-                raise wrong_file(file, f"a category has the id {number!r} and the name {name!r}")
+                raise wrong_file(
+                    file,
+                    f"a category has the id {number!r} and the name {name!r}",
+                    code="data/wrong-layout",
+                )
             if number in own:
                 raise wrong_file(
                     file, f"two categories have the id {number}", code="data/duplicate-id"
@@ -195,6 +201,6 @@ def is_number(value: Any) -> bool:
     return plain and -_LARGEST < value < _LARGEST
 
 
-def wrong_file(file: Path, what: str, *, code: str = "data/wrong-layout") -> DataError:
+def wrong_file(file: Path, what: str, *, code: str) -> DataError:
     """The error of a file."""
     return DataError(what, whose=str(file), fix=_FIX, code=code)
