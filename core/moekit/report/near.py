@@ -80,7 +80,7 @@ def _told(part: Mapping[str, Any]) -> list[str]:
 
 
 def _rows(part: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for pair in part.get("pairs", ()):
         (one, other), (split, other_split) = pair["ids"], pair["splits"]
         likeness = f"{pair['likeness']:.3f}"

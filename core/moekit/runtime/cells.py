@@ -22,8 +22,8 @@ def cells_of(x_BND: Tensor, grid: Grid) -> np.ndarray:
         grid: Rows and columns of the patch tokens, and the frames of a stack.
     """
     patches = x_BND[:, -grid.rows * grid.columns :].float()
-    maps = patches.transpose(1, 2).unflatten(2, (grid.rows, grid.columns))
+    maps = patches.transpose(1, 2).reshape(len(patches), -1, grid.rows, grid.columns)
     pooled = nn.functional.adaptive_avg_pool2d(maps, GRID).flatten(2).transpose(1, 2)
-    mean = pooled.unflatten(0, (-1, grid.frames)).mean(1)
+    mean = pooled.reshape(-1, grid.frames, *pooled.shape[1:]).mean(1)
     found: np.ndarray = mean.cpu().numpy()
     return found

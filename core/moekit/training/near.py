@@ -124,7 +124,8 @@ def coded(
     """
     numbers = store.plan.numbers
     places = [0, *([numbers.index(MIRROR)] if mirrored and MIRROR in numbers else [])]
-    variants, samples = [], []
+    variants: list[np.ndarray] = []
+    samples: list[Sample] = []
     for place in places:
         codes = []
         samples = []

@@ -60,7 +60,7 @@ def candidates(
     rows = max(1, BLOCK // (variants * len(asked_KW)))
     for start in range(0, len(asking_NVW), rows):
         part = torch.from_numpy(asking_NVW[start : start + rows]).to(device, exact)
-        alike = (part.flatten(0, 1) @ keys.T).float().unflatten(0, (-1, variants)).amax(1)
+        alike = (part.flatten(0, 1) @ keys.T).float().reshape(-1, variants, keys.shape[0]).amax(1)
         own = torch.from_numpy(kin_N[start : start + rows]).to(device)
         alike[own[:, None] == kin] = _NEVER
         names = torch.arange(start, start + len(alike), device=device)[:, None]
