@@ -3,10 +3,14 @@
 How alike two pictures of one set are without being the same depends on the set: screws agree in
 their outline, photographs in nothing. Pairs drawn at random tell it. A pair counts if it is more
 alike than they are, by far.
+
+A set may hold kinds that agree in their layout, such as cells with and without grain. So a pair
+must also leave less unexplained than its second picture does with pictures of its own kind.
 """
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import dataclasses
 import functools
@@ -34,6 +38,11 @@ DRAWN = 40
 """Pairs drawn at random."""
 FEWEST = 8
 """Of fewer random pairs nothing is known of the set, and the highest bound holds."""
+UNEXPLAINED = 0.6
+"""What a pair may lack to likeness 1, as a share of what pictures of its kind lack."""
+KIND, OF_KIND = (0.04, 0.2), 6
+"""How many pictures of its kind are compared, and which: from these shares of the list on, the most
+alike by features first. The nearest of all may be near-duplicates too."""
 _HELD = 256
 _THREADS = min(8, os.cpu_count() or 1)
 Picture = Callable[[], Image.Image]
@@ -236,6 +245,19 @@ def _verified(
         usual, least = None, LEAST
         if any(fit is not None and fit.score >= LEAST for fit in fits):
             usual, least = _bounds(pool.map(lambda rows: compare(rows, True), drawn))
+        known = [
+            (one, fit)
+            for one, fit in zip(chosen, fits, strict=True)
+            if fit is not None and fit.score >= least
+        ]
+        of_kind = {row: _of_kind(first, second, row) for row in {one.second for one, _ in known}}
+        rows = [(other, row) for row, others in of_kind.items() for other in others]
+        scores: dict[int, list[float]] = collections.defaultdict(list)
+        for (_, row), fit in zip(
+            rows, pool.map(lambda pair: compare(pair, True), rows), strict=True
+        ):
+            if fit is not None:
+                scores[row].append(fit.score)
     pairs = [
         Pair(
             first=first.samples[one.first],
@@ -247,8 +269,8 @@ def _verified(
                 functools.partial(second.picture, one.second),
             ),
         )
-        for one, fit in zip(chosen, fits, strict=True)
-        if fit is not None and fit.score >= least
+        for one, fit in known
+        if _is_own(fit.score, scores[one.second])
     ]
     return Found(
         pairs=tuple(sorted(pairs, key=lambda pair: (-pair.likeness, pair.first.id))),
@@ -259,6 +281,24 @@ def _verified(
         unread=sum(fit is None for fit in fits),
         seconds=time.perf_counter() - began,
     )
+
+
+def _of_kind(first: Coded, second: Coded, row: int) -> list[int]:
+    """Rows of the first list that look like a picture of the second, but not the most alike."""
+    kin_N, kin_K = _kin(first.samples, second.samples)
+    others = np.flatnonzero(kin_N != kin_K[row])
+    if len(others) < FEWEST:
+        return []
+    code_W = second.codes_NVW[row, 0].astype(np.float32)
+    alike = first.codes_NVW[others, 0].astype(np.float32) @ code_W
+    places = np.linspace(*KIND, OF_KIND) * len(others)
+    chosen = others[np.argsort(-alike, kind="stable")[places.astype(np.int64)]]
+    return [int(one) for one in np.unique(chosen)]
+
+
+def _is_own(score: float, of_kind: Sequence[float]) -> bool:
+    """Whether two pictures agree in more than what their kind has in common."""
+    return not of_kind or 1 - score <= UNEXPLAINED * (1 - float(np.median(of_kind)))
 
 
 def _drawn(first: Sequence[Sample], second: Sequence[Sample]) -> list[tuple[int, int]]:
