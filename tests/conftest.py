@@ -29,29 +29,7 @@ from moekit.jobs import session
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT / ".." / "shared"
 FEW = 200
-LONGEST = (
-    "core/cli/test_end_to_end.py",
-    "core/cli/test_plugins.py",
-    "core/export/test_export.py",
-    "core/export/test_graph.py",
-    "core/plugins/test_scaffold.py",
-    "core/scale/test_processes.py",
-    "core/testing/test_fronts.py",
-    "core/training/test_processes.py",
-    "domain_kits/industrial/anomaly/test_exported_run.py",
-    "domain_kits/industrial/bridge/test_baseline.py",
-    "domain_kits/industrial/test_conformance.py",
-    "domain_kits/medical/test_conformance.py",
-    "domain_kits/test_isolation.py",
-    "repo/test_plugin_docs.py",
-)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files begin first, so that no worker ends with one while the others wait."""
-    longest = {ROOT / "tests" / name for name in LONGEST}
-    items.sort(key=lambda item: item.path not in longest)
 
 
 @pytest.fixture(scope="session")

@@ -124,7 +124,8 @@ class Predictor:
     ) -> None:
         self.backbone = backbone
         self.kit = kit.eval()
-        self.models = (self.kit,) if baseline is None else (self.kit, baseline.eval())
+        own = (self.kit,) if baseline is None else (self.kit, baseline.eval())
+        self.models: tuple[KitModules, ...] = own
         self._mean = mean
         self.task = task
         self.arithmetic: Arithmetic = arithmetic
