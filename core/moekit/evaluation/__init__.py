@@ -12,6 +12,12 @@ from moekit.lazy import getter
 
 if TYPE_CHECKING:
     from moekit.evaluation.bootstrap import RESAMPLES, Resamples, percentile_interval
+    from moekit.evaluation.intervals import (
+        interval_entries,
+        paired_bootstrap,
+        resampled_difference,
+        resampled_interval,
+    )
     from moekit.evaluation.shares import (
         Share,
         paired_interval,
@@ -29,6 +35,12 @@ _HOMES = {
         "RESAMPLES",
         "Resamples",
         "percentile_interval",
+    ),
+    "evaluation.intervals": (
+        "interval_entries",
+        "paired_bootstrap",
+        "resampled_difference",
+        "resampled_interval",
     ),
     "evaluation.shares": (
         "Share",
@@ -56,10 +68,14 @@ __all__ = [
     "Resamples",
     "Share",
     "draw_worst",
+    "interval_entries",
     "measure",
+    "paired_bootstrap",
     "paired_interval",
     "pass_over",
     "percentile_interval",
+    "resampled_difference",
+    "resampled_interval",
     "share_of",
     "summarise",
     "unvaried",

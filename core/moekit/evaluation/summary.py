@@ -14,8 +14,9 @@ from moekit.contract.answers import Tally
 from moekit.contract.metrics import MapMetricSpec, MetricSpec
 from moekit.contract.tasks import SummaryJob, TaskSpec
 from moekit.errors import PluginError, is_nobodys
-from moekit.evaluation.bootstrap import Resamples, percentile_interval
-from moekit.evaluation.shares import METHOD, Share, paired_interval, share_of, unvaried
+from moekit.evaluation.bootstrap import Resamples
+from moekit.evaluation.intervals import resampled_difference, resampled_interval
+from moekit.evaluation.shares import METHOD, Share, paired_interval, share_of
 from moekit.evaluation.verdict import better_in_words
 from moekit.plugins.faults import owner_in_words
 
@@ -137,10 +138,7 @@ class Measured:
             return None
         if self.share is not None:
             return _listed(self.share.ci95)
-        interval = percentile_interval(self.resampled)
-        if interval is not None and interval[0] == interval[1]:
-            interval = unvaried(interval[0], self.spec.bounds, self.units)
-        return _listed(interval)
+        return _listed(resampled_interval(self.resampled, self.units, self.spec.bounds))
 
 
 def usable_metrics(
@@ -333,14 +331,8 @@ def difference_ci95(first: Measured, second: Measured) -> list[float] | None:
         (hits_N, of_N), (other_N, other_of_N) = first.items, second.items
         if np.array_equal(of_N, other_of_N) and of_N.max(initial=0) <= 1:
             return _listed(paired_interval(hits_N, other_N, of_N, first.groups))
-    interval = percentile_interval(first.resampled - second.resampled)
-    if interval is not None and interval[0] == interval[1]:
-        low, high = first.spec.bounds
-        room = unvaried(high, (low, high), first.units)
-        if room is None:
-            return None
-        width, most = room[1] - room[0], high - low
-        interval = max(difference - width, -most), min(difference + width, most)
+    drawn = first.resampled - second.resampled
+    interval = resampled_difference(drawn, difference, first.units, first.spec.bounds)
     return _listed(interval)
 
 

@@ -8,14 +8,14 @@ Shapes: N pictures, C classes, R resamples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from moekit.contract.tasks import SummaryJob
-from moekit.evaluation.bootstrap import RESAMPLES, Resamples, percentile_interval
-from moekit.evaluation.shares import unvaried
+from moekit.evaluation.bootstrap import RESAMPLES, Resamples
+from moekit.evaluation.intervals import interval_entries, paired_bootstrap
 from moekit.tasks.segment.metrics import (
     class_boundary_iou,
     class_dice,
@@ -47,32 +47,15 @@ def resample_weights(tally: SegmentTally, *, seed: int, count: int) -> np.ndarra
 
 
 def compare(kit: SegmentTally, baseline: SegmentTally) -> dict[str, Any] | None:
-    """The paired bootstrap of the difference in mIoU on the same pictures.
-
-    p is twice the smaller share of resamples on either side of 0, with one added to both counts
-    (Davison and Hinkley 1997, section 4.4.1); at most 1.
-
-    Returns:
-        `metric`, `difference` (kit less baseline), `ci95` and `p`; None if nothing can vary, or
-        mIoU is undefined.
-    """
+    """`paired_bootstrap` of mIoU, kit less baseline; None if nothing can vary, too."""
     weights = resample_weights(kit, seed=SEED, count=RESAMPLES)
     if weights is None:
         return None
     drawn = _miou(kit, weights) - _miou(baseline, weights)
     whole = np.ones((1, len(kit)))
     difference = float((_miou(kit, whole) - _miou(baseline, whole))[0])
-    interval = _interval(drawn, difference, Resamples(kit, seed=SEED).units, gap=True)
-    if interval is None or not np.isfinite(difference):
-        return None
-    drawn = drawn[np.isfinite(drawn)]
-    tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    return {
-        "metric": "miou",
-        "difference": difference,
-        "ci95": list(interval),
-        "p": min(1.0, 2 * (tail + 1) / (len(drawn) + 1)),
-    }
+    units = Resamples(kit, seed=SEED).units
+    return paired_bootstrap("miou", difference, drawn, units)
 
 
 def complete(summary: dict[str, Any], job: SummaryJob) -> dict[str, Any]:
@@ -144,7 +127,7 @@ def _with_intervals(
 ) -> list[dict[str, Any]]:
     value_C = _FIGURES[name](tally, np.ones((1, len(tally))))[0]
     drawn = None if weights is None else _FIGURES[name](tally, weights)
-    return _entries(value_C, drawn, "value", _pictures(tally))
+    return interval_entries(value_C, drawn, "value", _pictures(tally))
 
 
 def _differences(
@@ -154,7 +137,7 @@ def _differences(
     iou = _FIGURES["iou"]
     ours, theirs = (iou(tally, whole)[0] for tally in (kit, bare))
     drawn = None if weights is None else iou(kit, weights) - iou(bare, weights)
-    return _entries(ours - theirs, drawn, "difference", _pictures(kit))
+    return interval_entries(ours - theirs, drawn, "difference", _pictures(kit))
 
 
 def _pictures(tally: SegmentTally) -> np.ndarray:
@@ -162,34 +145,3 @@ def _pictures(tally: SegmentTally) -> np.ndarray:
     shown_NC = tally.confusion_NCC.sum(2) > 0
     parts = (tally.take(np.flatnonzero(shown_N)) for shown_N in shown_NC.T)
     return np.array([Resamples(part, seed=SEED).units for part in parts])
-
-
-def _entries(
-    value_C: np.ndarray, drawn_RC: np.ndarray | None, key: str, units_C: np.ndarray
-) -> list[dict[str, Any]]:
-    entries = []
-    for number, value in enumerate(value_C):
-        interval: Sequence[float] | None = None
-        if drawn_RC is not None and np.isfinite(value):
-            units = int(units_C[number])
-            interval = _interval(drawn_RC[:, number], value, units, gap=key == "difference")
-        entries.append(
-            {
-                key: float(value) if np.isfinite(value) else None,
-                "ci95": None if interval is None else list(interval),
-            }
-        )
-    return entries
-
-
-def _interval(
-    drawn_R: np.ndarray, value: float, units: int, *, gap: bool
-) -> tuple[float, float] | None:
-    """The percentile interval of a share of pixels, or of the difference (`gap`) of two of them."""
-    interval = percentile_interval(drawn_R)
-    if interval is None or interval[0] < interval[1]:
-        return interval
-    if not gap:
-        return unvaried(interval[0], (0.0, 1.0), units)
-    room = unvaried(1.0, (0.0, 1.0), units)
-    return None if room is None else (max(-1.0, value - 1 + room[0]), min(1.0, value + 1 - room[0]))

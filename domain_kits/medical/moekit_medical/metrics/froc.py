@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from moekit import DataError
-from moekit.evaluation import RESAMPLES, percentile_interval, unvaried
+from moekit.evaluation import RESAMPLES, resampled_interval
 
 RATES = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)
 
@@ -125,7 +125,7 @@ def evaluate_froc(candidates: Candidates, *, seed: int, resamples: int = RESAMPL
         thresholds=thresholds,
         sensitivity_at=tuple(at.tolist()),
         cpm=float(at.mean()),
-        cpm_ci95=_interval(values, scans) if scans > 1 else None,
+        cpm_ci95=resampled_interval(values, scans) if scans > 1 else None,
         scans=scans,
         lesions=int(events.lesions.sum()),
         failed=len(candidates.failed),
@@ -181,14 +181,6 @@ class _Events:
         sensitivity = np.append(0, found) / total if total else np.full(len(ends) + 1, np.nan)
         rates = np.append(0, false) / times.sum()
         return rates, sensitivity, np.append(np.inf, self.scores[ends])
-
-
-def _interval(values: np.ndarray, scans: int) -> tuple[float, float] | None:
-    """The percentile interval; where no sample varies, as wide as a share of so many scans has."""
-    found = percentile_interval(values)
-    if found is None or found[0] < found[1]:
-        return found
-    return unvaried(found[0], (0.0, 1.0), scans)
 
 
 def _cpm(rates: np.ndarray, sensitivity: np.ndarray) -> float:

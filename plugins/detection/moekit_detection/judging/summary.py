@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from moekit import SummaryJob
-from moekit.evaluation import RESAMPLES, Resamples, percentile_interval, unvaried
+from moekit.evaluation import RESAMPLES, Resamples, interval_entries, paired_bootstrap
 from moekit_detection.judging.average import Figures, figures_of, mean_of
 from moekit_detection.judging.fixes import gains_of
 from moekit_detection.judging.match import BIN_NAMES, COCO_RANGES
@@ -48,15 +48,7 @@ def facts(tally: DetectTally) -> dict[str, Any]:
 
 
 def compare(kit: DetectTally, baseline: DetectTally) -> dict[str, Any] | None:
-    """The paired bootstrap of the difference in AP on the same pictures.
-
-    p is twice the smaller share of resamples on either side of 0, with one added to both counts
-    (Davison and Hinkley 1997, section 4.4.1); at most 1.
-
-    Returns:
-        `metric`, `difference` (kit less baseline), `ci95` and `p`; None if nothing can vary, or AP
-        is undefined.
-    """
+    """`paired_bootstrap` of AP, kit less baseline; None if nothing can vary, too."""
     drawn = Resamples(kit, seed=SEED, count=RESAMPLES)
     if drawn.fixed:
         return None
@@ -65,17 +57,7 @@ def compare(kit: DetectTally, baseline: DetectTally) -> dict[str, Any] | None:
     gaps = np.array(
         [_ap(kit, weights) - _ap(baseline, weights) for weights in _weights(kit, drawn)]
     )
-    interval = _interval(gaps, difference, drawn.units, gap=True)
-    if interval is None or not np.isfinite(difference):
-        return None
-    gaps = gaps[np.isfinite(gaps)]
-    tail = min(int((gaps <= 0).sum()), int((gaps >= 0).sum()))
-    return {
-        "metric": "ap",
-        "difference": difference,
-        "ci95": list(interval),
-        "p": min(1.0, 2 * (tail + 1) / (len(gaps) + 1)),
-    }
+    return paired_bootstrap("ap", difference, gaps, drawn.units)
 
 
 def complete(summary: dict[str, Any], job: SummaryJob) -> dict[str, Any]:
@@ -160,7 +142,6 @@ def _figures(
     """Entries of each figure, class by class or bin by bin."""
     drawn = Resamples(kit, seed=seed, count=DRAWS)
     weights = [] if drawn.fixed else _weights(kit, drawn)
-
     units = drawn.units
 
     def measured(tally: DetectTally, read: Read) -> tuple[np.ndarray, np.ndarray]:
@@ -171,44 +152,13 @@ def _figures(
     made = {}
     for name, read in reads.items():
         value, drawn_R = measured(kit, read)
-        made[name] = _entries(value, drawn_R, "value", units)
+        made[name] = interval_entries(value, drawn_R, "value", units)
         if bare is not None:
             other, others_R = measured(bare, read)
-            made[f"baseline_{name}"] = _entries(other, others_R, "value", units)
+            made[f"baseline_{name}"] = interval_entries(other, others_R, "value", units)
             gap, gaps_R = value - other, drawn_R - others_R
-            made[f"{name}_difference"] = _entries(gap, gaps_R, "difference", units)
+            made[f"{name}_difference"] = interval_entries(gap, gaps_R, "difference", units)
     return made
-
-
-def _entries(values: np.ndarray, drawn_R: np.ndarray, key: str, units: int) -> list[dict[str, Any]]:
-    entries = []
-    for number, value in enumerate(values.tolist()):
-        interval = None
-        if np.isfinite(value) and len(drawn_R):
-            interval = _interval(drawn_R[:, number], value, units, gap=key == "difference")
-        entries.append(
-            {
-                key: value if np.isfinite(value) else None,
-                "ci95": None if interval is None else list(interval),
-            }
-        )
-    return entries
-
-
-def _interval(
-    drawn_R: np.ndarray, value: float, units: int, *, gap: bool
-) -> tuple[float, float] | None:
-    """The percentile interval of a figure in [0, 1], or of the difference (`gap`) of two of them.
-
-    Where nothing varied it is as wide as so many independent pictures or groups leave it.
-    """
-    interval = percentile_interval(drawn_R)
-    if interval is None or interval[0] < interval[1]:
-        return interval
-    if not gap:
-        return unvaried(interval[0], (0.0, 1.0), units)
-    room = unvaried(1.0, (0.0, 1.0), units)
-    return None if room is None else (max(-1.0, value - 1 + room[0]), min(1.0, value + 1 - room[0]))
 
 
 def _mistakes(tally: DetectTally, point: Any) -> dict[str, Any]:
