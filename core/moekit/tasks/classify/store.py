@@ -21,7 +21,8 @@ from moekit.data.samples import UNSEEN
 from moekit.errors import DataError
 from moekit.files import atomic_text, read_text
 from moekit.tables import CsvWriter, csv_table
-from moekit.tasks.classify.tally import ClassTally, check_tallies, optional
+from moekit.tasks.classify.tally import ClassTally, check_tallies
+from moekit.tasks.parts.names import optional_names
 
 _FACT, _PROBABILITY, _UNLIKE, _BASELINE = "fact ", "p:", "unlike", "baseline "
 _BETWEEN = "|"
@@ -178,8 +179,8 @@ def _tally(table: _Table, truth: _Truth, start: str, path: Path) -> ClassTally:
         probability_NC=probability_NC,
         labels_N=truth.labels_N,
         labels_NC=truth.labels_NC,
-        groups=optional([row["group"] for row in rows]),
-        subtypes=optional([row["subtype"] for row in rows]),
+        groups=optional_names([row["group"] for row in rows]),
+        subtypes=optional_names([row["subtype"] for row in rows]),
         facts={name.removeprefix(_FACT): tuple(row[name] for row in rows) for name in facts},
         unlike_N=_numbers(table, unlike, path) if unlike in table.columns else None,
     )

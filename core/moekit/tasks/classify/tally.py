@@ -16,6 +16,7 @@ from moekit.contract.outputs import Outputs
 from moekit.data.samples import UNSEEN, Sample
 from moekit.errors import DataError
 from moekit.tasks.classify.refusal import refused_rows
+from moekit.tasks.parts.names import names_at, optional_names
 
 _ROUNDING = 1e-6
 SHOWN = 12
@@ -78,9 +79,6 @@ class ClassTally:
     def take(self, rows: np.ndarray) -> ClassTally:
         """The tally of the items at these positions."""
 
-        def pick(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-            return None if names is None else tuple(names[row] for row in rows)
-
         def cut(values: np.ndarray | None) -> np.ndarray | None:
             return None if values is None else values[rows]
 
@@ -90,8 +88,8 @@ class ClassTally:
             probability_NC=self.probability_NC[rows],
             labels_N=cut(self.labels_N),
             labels_NC=cut(self.labels_NC),
-            groups=pick(self.groups),
-            subtypes=pick(self.subtypes),
+            groups=names_at(self.groups, rows),
+            subtypes=names_at(self.subtypes, rows),
             facts={name: tuple(values[row] for row in rows) for name, values in self.facts.items()},
             unlike_N=cut(self.unlike_N),
         )
@@ -171,16 +169,11 @@ def tally_of(
             else None
         ),
         labels_NC=labels_NC,
-        groups=optional([sample.group or "" for sample in samples]),
-        subtypes=optional([sample.subtype or "" for sample in samples]),
+        groups=optional_names([sample.group or "" for sample in samples]),
+        subtypes=optional_names([sample.subtype or "" for sample in samples]),
         facts={name: tuple(sample.facts.get(name, "") for sample in samples) for name in names},
         unlike_N=unlike_N,
     )
-
-
-def optional(names: Sequence[str]) -> tuple[str, ...] | None:
-    """The names, or None if all are empty."""
-    return tuple(names) if any(names) else None
 
 
 class ClassTallier:

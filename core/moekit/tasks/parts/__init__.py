@@ -1,4 +1,4 @@
-"""Parts that heads of several tasks are made of.
+"""Parts that several tasks are made of.
 
 The names below are public. Each is imported when it is first used, so that importing the package
 imports no torch.
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
         PlaceNorm,
         patch_map,
     )
+    from moekit.tasks.parts.names import impossible, names_at, optional_names
     from moekit.tasks.parts.refine import Refine, Twice
+    from moekit.tasks.parts.stored import AboutTallies, load_arrays, save_arrays
 
 _HOMES = {
     "tasks.parts.fusion": (
@@ -26,19 +28,35 @@ _HOMES = {
         "PlaceNorm",
         "patch_map",
     ),
+    "tasks.parts.names": (
+        "impossible",
+        "names_at",
+        "optional_names",
+    ),
     "tasks.parts.refine": (
         "Refine",
         "Twice",
     ),
+    "tasks.parts.stored": (
+        "AboutTallies",
+        "load_arrays",
+        "save_arrays",
+    ),
 }
 
 __all__ = [
+    "AboutTallies",
     "AttentionFusion",
     "ConcatenationFusion",
     "PlaceNorm",
     "Refine",
     "Twice",
+    "impossible",
+    "load_arrays",
+    "names_at",
+    "optional_names",
     "patch_map",
+    "save_arrays",
 ]
 
 if not TYPE_CHECKING:

@@ -15,6 +15,7 @@ from moekit.data.samples import Sample
 from moekit.errors import DataError
 from moekit.files import atomic_text, read_text
 from moekit.tables import CsvWriter, csv_table
+from moekit.tasks.parts.names import names_at, optional_names
 from moekit.tasks.score.threshold import OperatingPoint
 
 _COLUMNS = ("id", "label", "score", "baseline_score", "group", "subtype")
@@ -103,8 +104,8 @@ class Predictions:
             labels=np.array([sample.label for sample in samples], dtype=np.int64),
             scores=scores,
             baseline_scores=baseline_scores,
-            groups=_optional_names([sample.group or "" for sample in samples]),
-            subtypes=_optional_names([sample.subtype or "" for sample in samples]),
+            groups=optional_names([sample.group or "" for sample in samples]),
+            subtypes=optional_names([sample.subtype or "" for sample in samples]),
             facts={name: tuple(sample.facts.get(name, "") for sample in samples) for name in names},
         )
 
@@ -117,17 +118,13 @@ class Predictions:
 
     def take(self, rows: np.ndarray) -> Predictions:
         """The predictions at the given row numbers."""
-
-        def pick(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-            return None if names is None else tuple(names[row] for row in rows)
-
         return Predictions(
             ids=tuple(self.ids[row] for row in rows),
             labels=self.labels[rows],
             scores=self.scores[rows],
             baseline_scores=None if self.baseline_scores is None else self.baseline_scores[rows],
-            groups=pick(self.groups),
-            subtypes=pick(self.subtypes),
+            groups=names_at(self.groups, rows),
+            subtypes=names_at(self.subtypes, rows),
             facts={name: tuple(values[row] for row in rows) for name, values in self.facts.items()},
         )
 
@@ -166,8 +163,8 @@ class Predictions:
                 labels=np.array([int(row["label"]) for row in rows], dtype=np.int64),
                 scores=np.array([float(row["score"]) for row in rows]),
                 baseline_scores=_optional_floats([row["baseline_score"] for row in rows]),
-                groups=_optional_names([row["group"] for row in rows]),
-                subtypes=_optional_names([row["subtype"] for row in rows]),
+                groups=optional_names([row["group"] for row in rows]),
+                subtypes=optional_names([row["subtype"] for row in rows]),
                 facts={
                     name.removeprefix(_FACT): tuple(row[name] for row in rows) for name in facts
                 },
@@ -192,7 +189,3 @@ def _check_rows(columns: Sequence[str], rows: Sequence[Mapping[Any, Any]]) -> No
 
 def _optional_floats(texts: list[str]) -> np.ndarray | None:
     return np.array([float(text) for text in texts]) if any(texts) else None
-
-
-def _optional_names(texts: list[str]) -> tuple[str, ...] | None:
-    return tuple(texts) if any(texts) else None

@@ -8,19 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pydantic
 
-from moekit.data.arrays import Arrays
-from moekit.errors import DataError
-from moekit.files import atomic_path, atomic_text, parse_json, to_json
+from moekit.files import atomic_text
 from moekit.tables import CsvWriter
+from moekit.tasks.parts.stored import AboutTallies, load_arrays, save_arrays
 from moekit.tasks.segment.conformal import BIASES
 from moekit.tasks.segment.metrics import class_iou
 from moekit.tasks.segment.tally import SegmentTally
-from moekit.text import first_line
 
 _VERSION = 1
 _MISSED = "missed_NL"
@@ -56,14 +54,12 @@ def save_tallies(folder: Path, stem: str, tallies: Sequence[SegmentTally]) -> li
         "subtypes": first.subtypes,
         "facts": dict(first.facts),
     }
-    text = to_json(about, ensure_ascii=False).encode()
-    arrays = {"about": np.frombuffer(text, dtype=np.uint8)}
+    arrays: dict[str, np.ndarray] = {}
     for number, tally in enumerate(tallies):
         arrays |= {f"{name}.{number}": getattr(tally, name) for name in _COUNTS}
         if tally.missed_NL is not None:
             arrays[f"{_MISSED}.{number}"] = tally.missed_NL
-    with atomic_path(folder / f"{stem}.npz") as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    save_arrays(folder / f"{stem}.npz", about, arrays)
     _write_table(folder / f"{stem}.csv", tallies)
     return [f"{stem}.npz", f"{stem}.csv"]
 
@@ -80,37 +76,13 @@ def load_tallies(folder: Path, stem: str) -> tuple[SegmentTally, ...]:
     path = folder / f"{stem}.npz"
     if not path.exists():
         return ()
-    try:
-        with Arrays(path) as stored:
-            arrays = {name: stored.read(name) for name in stored.names}
-        about = _About.model_validate(parse_json(bytes(arrays.pop("about")).decode()))
-        tallies = tuple(_tally(about, arrays, number) for number in range(about.models))
-        counted = [name for name in arrays if not name.startswith(f"{_MISSED}.")]
-        if not tallies or len(counted) != len(_COUNTS) * len(tallies):
-            raise ValueError(f"it holds {len(arrays)} arrays for {about.models} models")
-        return tallies
-    except (DataError, KeyError, ValueError) as error:
-        why = error.what if isinstance(error, DataError) else first_line(error)
-        raise DataError(
-            f"the counts of the answers cannot be read ({why})",
-            whose=str(path),
-            fix="run `moekit evaluate` again",
-            code="data/damaged-run",
-        ) from error
+    return load_arrays(path, _made, what="the counts of the answers")
 
 
-class _About(pydantic.BaseModel):
+class _About(AboutTallies):
     """What the file says of its counts."""
 
-    model_config = pydantic.ConfigDict(strict=True)
-
-    version: Literal[1]
-    models: int = pydantic.Field(ge=1, le=9)
-    ids: list[str]
-    classes: list[str]
     background: list[int]
-    groups: list[str] | None
-    subtypes: list[str] | None
     facts: dict[str, list[str]]
 
     @pydantic.model_validator(mode="after")
@@ -118,6 +90,15 @@ class _About(pydantic.BaseModel):
         if not {*self.background} <= {*range(len(self.classes))}:
             raise ValueError("a class of the background is none of the classes")
         return self
+
+
+def _made(said: Any, arrays: dict[str, np.ndarray]) -> tuple[SegmentTally, ...]:
+    about = _About.model_validate(said)
+    tallies = tuple(_tally(about, arrays, number) for number in range(about.models))
+    counted = [name for name in arrays if not name.startswith(f"{_MISSED}.")]
+    if len(counted) != len(_COUNTS) * len(tallies):
+        raise ValueError(f"it holds {len(arrays)} arrays for {about.models} models")
+    return tallies
 
 
 def _tally(about: _About, arrays: dict[str, np.ndarray], number: int) -> SegmentTally:
@@ -141,20 +122,14 @@ def _tally(about: _About, arrays: dict[str, np.ndarray], number: int) -> Segment
         ids=tuple(about.ids),
         classes=tuple(about.classes),
         background=tuple(about.background),
-        facts={name: _names(values, pictures) or () for name, values in about.facts.items()},
+        facts={name: about.names(values) or () for name, values in about.facts.items()},
         confusion_NCC=arrays[f"confusion_NCC.{number}"],
         boundary_NC3=arrays[f"boundary_NC3.{number}"],
         predicted_NC=arrays[f"predicted_NC.{number}"],
         ignored_N=arrays[f"ignored_N.{number}"],
-        groups=_names(about.groups, pictures),
-        subtypes=_names(about.subtypes, pictures),
+        groups=about.names(about.groups),
+        subtypes=about.names(about.subtypes),
     )
-
-
-def _names(values: Sequence[str] | None, count: int) -> tuple[str, ...] | None:
-    if values is not None and len(values) != count:
-        raise ValueError(f"{len(values)} names for {count} pictures")
-    return None if values is None else tuple(values)
 
 
 def _write_table(path: Path, tallies: Sequence[SegmentTally]) -> None:

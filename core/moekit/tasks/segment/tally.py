@@ -16,6 +16,7 @@ from moekit.contract.outputs import Outputs
 from moekit.data.mask_table import IGNORED
 from moekit.data.samples import Sample
 from moekit.errors import DataError
+from moekit.tasks.parts.names import impossible, names_at, optional_names
 from moekit.tasks.segment.boundary import boundary_counts
 from moekit.tasks.segment.classes import background_of, foreground_share
 from moekit.tasks.segment.conformal import missed_counts
@@ -90,10 +91,6 @@ class SegmentTally:
 
     def take(self, rows: np.ndarray) -> SegmentTally:
         """The tally of the pictures at these positions."""
-
-        def pick(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-            return None if names is None else tuple(names[row] for row in rows)
-
         return dataclasses.replace(
             self,
             ids=tuple(self.ids[row] for row in rows),
@@ -102,8 +99,8 @@ class SegmentTally:
             predicted_NC=self.predicted_NC[rows],
             ignored_N=self.ignored_N[rows],
             missed_NL=None if self.missed_NL is None else self.missed_NL[rows],
-            groups=pick(self.groups),
-            subtypes=pick(self.subtypes),
+            groups=names_at(self.groups, rows),
+            subtypes=names_at(self.subtypes, rows),
             facts={name: tuple(values[row] for row in rows) for name, values in self.facts.items()},
         )
 
@@ -257,22 +254,13 @@ def check_tallies(tallies: Sequence[SegmentTally]) -> None:
         counts = (tally.confusion_NCC, tally.boundary_NC3, tally.predicted_NC, tally.ignored_N)
         for row in range(len(tally)):
             if any((one[row] < 0).any() for one in counts):
-                raise _impossible(tally.ids[row], "a count of pixels is negative")
+                raise impossible(tally.ids[row], "a count of pixels is negative")
             inside = int(tally.confusion_NCC[row].sum() + tally.ignored_N[row])
             if inside != int(tally.predicted_NC[row].sum()):
-                raise _impossible(tally.ids[row], "the counts of pixels do not add up")
+                raise impossible(tally.ids[row], "the counts of pixels do not add up")
         first = tallies[0]
         same = tally.ids == first.ids and np.array_equal(
             tally.confusion_NCC.sum(2), first.confusion_NCC.sum(2)
         )
         if not same:
-            raise _impossible(tally.ids[0] if tally.ids else "", "models saw another truth")
-
-
-def optional_names(names: Sequence[str]) -> tuple[str, ...] | None:
-    """The names, or None if all are empty."""
-    return tuple(names) if any(names) else None
-
-
-def _impossible(whose: str, what: str) -> DataError:
-    return DataError(what, whose=whose, fix="run `moekit evaluate` again", code="data/bad-counts")
+            raise impossible(tally.ids[0] if tally.ids else "", "models saw another truth")

@@ -5,18 +5,16 @@ Shapes: N pictures, M models.
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic
 
-from moekit import DataError
-from moekit.files import atomic_path, atomic_text, to_json
+from moekit.files import atomic_text
 from moekit.tables import CsvWriter
+from moekit.tasks.parts import AboutTallies, load_arrays, save_arrays
 from moekit_detection.judging.match import RANGES
 from moekit_detection.judging.matches import ARRAYS, Matches
 from moekit_detection.judging.mistakes import MISSED, NAMES
@@ -24,10 +22,6 @@ from moekit_detection.judging.tally import DetectTally
 
 _VERSION = 1
 _OF_PICTURES = ("rows_N", "excess_N")
-_FAULTS = (
-    *(OSError, KeyError, ValueError, TypeError, OverflowError, EOFError, IndexError),
-    *(zipfile.BadZipFile, zlib.error),
-)
 
 
 def save_tallies(folder: Path, stem: str, tallies: Sequence[DetectTally]) -> list[str]:
@@ -58,13 +52,11 @@ def save_tallies(folder: Path, stem: str, tallies: Sequence[DetectTally]) -> lis
         "groups": first.groups,
         "subtypes": first.subtypes,
     }
-    text = to_json(about, ensure_ascii=False).encode()
-    arrays = {"about": np.frombuffer(text, dtype=np.uint8)}
+    arrays: dict[str, np.ndarray] = {}
     for number, tally in enumerate(tallies):
         arrays |= {f"{name}.{number}": getattr(tally, name) for name in _OF_PICTURES}
         arrays |= {f"{name}.{number}": getattr(tally.matches, name) for name in ARRAYS}
-    with atomic_path(folder / f"{stem}.npz") as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    save_arrays(folder / f"{stem}.npz", about, arrays)
     _write_table(folder / f"{stem}.csv", tallies)
     return [f"{stem}.npz", f"{stem}.csv"]
 
@@ -81,25 +73,23 @@ def load_tallies(folder: Path, stem: str) -> tuple[DetectTally, ...]:
     path = folder / f"{stem}.npz"
     if not path.exists():
         return ()
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        about = json.loads(bytes(arrays.pop("about")).decode())
-        if about["version"] != _VERSION:
-            raise ValueError(f"version {about['version']} is not known")
-        return tuple(_tally(about, arrays, number) for number in range(about["models"]))
-    except _FAULTS as error:
-        raise DataError(
-            f"the matches of the answers cannot be read ({error})",
-            whose=str(path),
-            fix="run `moekit evaluate` again",
-            code="data/damaged-run",
-        ) from error
+    return load_arrays(path, _made, what="the matches of the answers")
 
 
-def _tally(about: dict[str, Any], arrays: dict[str, np.ndarray], number: int) -> DetectTally:
+class _About(AboutTallies):
+    """What the file says of its matches."""
+
+    images: int = pydantic.Field(ge=0)
+
+
+def _made(said: Any, arrays: dict[str, np.ndarray]) -> tuple[DetectTally, ...]:
+    about = _About.model_validate(said)
+    return tuple(_tally(about, arrays, number) for number in range(about.models))
+
+
+def _tally(about: _About, arrays: dict[str, np.ndarray], number: int) -> DetectTally:
     own: dict[str, Any] = {name: arrays[f"{name}.{number}"] for name in (*_OF_PICTURES, *ARRAYS)}
-    pictures, images, classes = len(about["ids"]), about["images"], len(about["classes"])
+    pictures, images, classes = len(about.ids), about.images, len(about.classes)
     for name, array in own.items():
         kind = ARRAYS.get(name, np.int64)
         axis = name.rpartition("_")[2][0]
@@ -116,20 +106,14 @@ def _tally(about: dict[str, Any], arrays: dict[str, np.ndarray], number: int) ->
         if ((own[name] < 0) | (own[name] >= limit)).any():
             raise ValueError(f"a number of {name} is not below {limit}")
     return DetectTally(
-        ids=tuple(about["ids"]),
-        classes=tuple(about["classes"]),
+        ids=tuple(about.ids),
+        classes=tuple(about.classes),
         rows_N=own.pop("rows_N"),
         excess_N=own.pop("excess_N"),
         matches=Matches(images=images, classes=classes, **own),
-        groups=_names(about["groups"], pictures),
-        subtypes=_names(about["subtypes"], pictures),
+        groups=about.names(about.groups),
+        subtypes=about.names(about.subtypes),
     )
-
-
-def _names(values: Sequence[str] | None, count: int) -> tuple[str, ...] | None:
-    if values is not None and len(values) != count:
-        raise ValueError(f"{len(values)} names for {count} pictures")
-    return None if values is None else tuple(values)
 
 
 def _write_table(path: Path, tallies: Sequence[DetectTally]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from moekit import DataError, Frame, Item, Outputs, Sample, TaskContext
+from moekit.tasks.parts import impossible, names_at, optional_names
 from moekit_detection.judging.matches import Matches, Pair
 from moekit_detection.judging.metrics import counts
 from moekit_detection.judging.points import thresholds_of
@@ -67,17 +68,13 @@ class DetectTally:
 
     def take(self, rows: np.ndarray) -> DetectTally:
         """The tally of the pictures at these positions."""
-
-        def pick(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-            return None if names is None else tuple(names[row] for row in rows)
-
         return dataclasses.replace(
             self,
             ids=tuple(self.ids[row] for row in rows),
             rows_N=self.rows_N[rows],
             excess_N=self.excess_N[rows],
-            groups=pick(self.groups),
-            subtypes=pick(self.subtypes),
+            groups=names_at(self.groups, rows),
+            subtypes=names_at(self.subtypes, rows),
         )
 
     def mistakes_N(self, point: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -119,8 +116,8 @@ class DetectTally:
             rows_N=np.arange(len(samples)),
             matches=Matches.of(pairs, len(context.classes)),
             excess_N=np.array(excess or [0] * len(samples), dtype=np.int64),
-            groups=_names([sample.group or "" for sample in samples]),
-            subtypes=_names([sample.subtype or "" for sample in samples]),
+            groups=optional_names([sample.group or "" for sample in samples]),
+            subtypes=optional_names([sample.subtype or "" for sample in samples]),
         )
 
 
@@ -189,7 +186,7 @@ def check_tallies(tallies: Sequence[DetectTally]) -> None:
         if wrong.any():
             image = int(matches.image_D[wrong][0])
             held = np.flatnonzero(tally.rows_N == image)
-            raise _impossible(
+            raise impossible(
                 tally.ids[held[0]] if len(held) else f"picture {image}",
                 f"a score is {matches.score_D[wrong][0]}, which is not from 0 to 1",
             )
@@ -198,13 +195,4 @@ def check_tallies(tallies: Sequence[DetectTally]) -> None:
             for name in ("image_G", "class_G", "area_G", "crowd_G")
         )
         if not same:
-            raise _impossible("the tallies", "kit and baseline were judged on other pictures")
-
-
-def _names(names: Sequence[str]) -> tuple[str, ...] | None:
-    """The names, or None if all are empty."""
-    return tuple(names) if any(names) else None
-
-
-def _impossible(whose: str, what: str) -> DataError:
-    return DataError(what, whose=whose, fix="run `moekit evaluate` again", code="data/bad-counts")
+            raise impossible("the tallies", "kit and baseline were judged on other pictures")
