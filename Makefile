@@ -22,7 +22,7 @@ test: $(VENV)/.ready
 
 # With the Python in BIN, which may be another one than that of the virtual environment.
 tests:
-	$(BIN)/python -m pytest -m "not bench" -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not bench" -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
