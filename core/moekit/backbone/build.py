@@ -86,12 +86,12 @@ def open_dense(architecture: str, weights: str) -> DenseSource:
     """Finds the weights of an architecture and builds the dense model; see `build_backbone`.
 
     Raises:
-        UsageError: The architecture is unknown.
+        UsageError: The architecture is unknown, or of another family; nothing is downloaded for it.
         WeightsError: No source has the weights, or they do not fit.
     """
-    check_known(architecture)
+    vit = create_dense(architecture)
     file = find_weights(architecture, weights)
-    vit = build_dense(architecture, file)
+    _fill(vit, architecture, file)
     config = resolve_model_data_config(vit)
     return DenseSource(
         vit=vit,
@@ -111,6 +111,11 @@ def open_dense(architecture: str, weights: str) -> DenseSource:
 def build_dense(architecture: str, file: WeightFile) -> VisionTransformer:
     """The dense timm model with the weights of `file`, in eval mode, for any image size."""
     vit = create_dense(architecture)
+    _fill(vit, architecture, file)
+    return vit
+
+
+def _fill(vit: VisionTransformer, architecture: str, file: WeightFile) -> None:
     state = _read_state(file)
     wanted = vit.state_dict()
     faults = sorted(wanted.keys() ^ state.keys()) + [
@@ -136,7 +141,7 @@ def build_dense(architecture: str, file: WeightFile) -> VisionTransformer:
     vit.load_state_dict(state, assign=True)
     if not file.smooth_positions:
         keep_trained_positions(vit)
-    return vit.eval()
+    vit.eval()
 
 
 def create_dense(architecture: str) -> VisionTransformer:
