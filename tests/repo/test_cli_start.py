@@ -11,7 +11,7 @@ START = "import sys; sys.argv[0] = 'moekit'; from moekit.cli.main import main; "
 
 def run(code):
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False
     )
 
 
@@ -50,10 +50,32 @@ def test_what_predict_imports_is_neither_searched_for_cycles_nor_more_than_it_ne
         "for kit in ('industrial', 'finegrained', 'scenes'): Registry().kit(kit)\n"
         "for task in ('score', 'classify', 'segment'): Registry().task(task)\n"
         "with quick_imports(): assert gc.isenabled()\n"
-        "print({'scipy.stats', 'torchmetrics', 'lightning', 'sklearn'} & set(sys.modules))"
+        "unused = {'scipy.stats', 'torchmetrics', 'lightning', 'sklearn', 'torch._dynamo'}\n"
+        "print(unused & set(sys.modules))"
     )
     done = run(code)
     assert (done.returncode, done.stdout.strip()) == (0, "set()"), done.stderr
+
+
+def test_the_compiler_of_torch_comes_when_it_is_asked_for():
+    code = (
+        "import sys; from moekit.cli.imports import quick_imports\n"
+        "with quick_imports(): import timm\n"
+        "import torch\n"
+        "assert torch.compiler.disable.__module__ == 'torch.compiler'\n"
+        "assert not {'torch._dynamo', 'torch._dynamo.utils'} & set(sys.modules)\n"
+        "from timm.models.naflexvit import NaFlexRopeIterator\n"
+        "from torchvision.ops import roi_align\n"
+        "boxes = [torch.tensor([[0.0, 0.0, 4.0, 4.0]])]\n"
+        "assert roi_align(torch.ones(1, 1, 8, 8), boxes, 2).eq(1).all()\n"
+        "assert sys.modules['torchvision.ops.roi_align'].is_compile_supported('cpu') in (0, 1)\n"
+        "assert torch.compile(lambda x: x + 1, backend='eager')(torch.ones(2)).eq(2).all()\n"
+        "methods = vars(NaFlexRopeIterator).values()\n"
+        "print(sum(hasattr(one, '__wrapped__') for one in methods))"
+    )
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0
 
 
 FLAGS = {
