@@ -64,7 +64,7 @@ def faults_of(text, root):
                 faults.append(f"there is no code {code}")
             elif code not in held:
                 faults.append(f"{row[0]}: no file of its tests has {code}")
-        sentences = re.split(r"[.;:](?:\s|$)", " ".join(row[:2]))
+        sentences = [one for cell in row[:2] for one in re.split(r"[.;](?:\s|$)", cell)]
         faults += [f"too long: {one}" for one in sentences if len(one.split()) > MOST_WORDS]
     return faults
 

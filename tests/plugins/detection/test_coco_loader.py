@@ -183,7 +183,9 @@ def test_a_name_with_an_umlaut_is_found_in_either_form(data, tmp_path):
         content["images"][0]["file_name"] = "größe.jpg"
         (tmp_path / "1.jpg").rename(tmp_path / "gro\u0308ße.jpg")
 
-    assert not data(change).skipped
+    dataset = data(change)
+    assert not dataset.skipped
+    assert "größe.jpg" in {sample.id for sample in dataset.samples}
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
