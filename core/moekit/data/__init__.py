@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         read_size,
         relative_id,
     )
-    from moekit.data.options import parse_source
+    from moekit.data.options import parse_source, path_as_stored
     from moekit.data.plain_files import check_file
     from moekit.data.samples import MASK_OF, SPLITS, split_name, split_notes
     from moekit.data.splits import check_classes, check_splits, complete_splits
@@ -39,7 +39,7 @@ _HOMES = {
         "read_size",
         "relative_id",
     ),
-    "data.options": ("parse_source",),
+    "data.options": ("parse_source", "path_as_stored"),
     "data.plain_files": ("check_file",),
     "data.samples": (
         "MASK_OF",
@@ -89,6 +89,7 @@ __all__ = [
     "is_image_name",
     "none_usable",
     "parse_source",
+    "path_as_stored",
     "read_frames",
     "read_image",
     "read_mask",

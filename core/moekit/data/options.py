@@ -6,10 +6,14 @@ the name of a folder does no harm. Some shells want the whole in quotation marks
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from moekit.errors import DataError
+
+_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 
 
 def parse_source(
@@ -44,6 +48,26 @@ def parse_source(
     if not is_there(path):
         raise _missing(path.name, missing)
     return path, options
+
+
+def path_as_stored(folder: Path, name: PurePosixPath) -> Path:
+    """The path of a file in the Unicode form in which its name is stored.
+
+    An umlaut is one letter in NFC and two in NFD. Tables, and discs of macOS, differ in that.
+
+    Args:
+        folder: Where the name begins.
+        name: As a table or an annotation writes it.
+
+    Returns:
+        The path of what is there; the name as it is written if nothing is.
+    """
+    written = folder / name
+    text = name.as_posix()
+    if text.isascii() or is_there(written):
+        return written
+    forms = (folder / unicodedata.normalize(form, text) for form in _FORMS)
+    return next((path for path in forms if is_there(path)), written)
 
 
 def is_there(path: Path) -> bool:

@@ -1,10 +1,11 @@
 """Options behind the path of a loader."""
 
-from pathlib import Path
+import unicodedata
+from pathlib import Path, PurePosixPath
 
 import pytest
 
-from moekit.data.options import parse_source
+from moekit.data.options import parse_source, path_as_stored
 from moekit.testing import refused
 
 
@@ -38,6 +39,19 @@ def test_a_path_that_is_not_there_is_named_with_what_to_do(tmp_path, name):
     with refused("data/not-found", match="look elsewhere") as caught:
         parse(tmp_path / name)
     assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+def test_a_name_is_found_in_whichever_form_its_umlauts_are_stored(tmp_path, stored, written):
+    name = "Prüf/größe.png"
+    path = tmp_path / unicodedata.normalize(stored, name)
+    path.parent.mkdir()
+    path.touch()
+    given = PurePosixPath(unicodedata.normalize(written, name))
+    assert path_as_stored(tmp_path, given) == path
+    path.unlink()
+    assert path_as_stored(tmp_path, given) == tmp_path / given
 
 
 def test_no_path_at_all_is_refused():

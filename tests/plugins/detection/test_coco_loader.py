@@ -178,6 +178,16 @@ def test_a_picture_that_is_gone_or_damaged_is_left_out(data, tmp_path):
     assert {skip.id for skip in data(change).skipped} == {"1.jpg", "2.jpg"}
 
 
+def test_a_name_with_an_umlaut_is_found_in_either_form(data, tmp_path):
+    def change(content):
+        content["images"][0]["file_name"] = "größe.jpg"
+        (tmp_path / "1.jpg").rename(tmp_path / "gro\u0308ße.jpg")
+
+    dataset = data(change)
+    assert not dataset.skipped
+    assert "größe.jpg" in {sample.id for sample in dataset.samples}
+
+
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_boxes_of_the_stored_picture_turn_with_it(data, tmp_path, orientation):
     """A bright rectangle has the same box after Pillow has turned the picture."""

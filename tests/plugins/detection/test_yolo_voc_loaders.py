@@ -1,5 +1,8 @@
 """Text files of shares, and XML files of corners: layouts and what is wrong with them."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -106,6 +109,40 @@ def test_pictures_without_label_files_and_files_without_pictures_are_counted(yol
     assert noted(dataset, "1 pictures have no label file")
     assert noted(dataset, "1 label files are of no picture and are passed over, such as 99.txt")
     assert len(truth(dataset, "01.png")) == 0
+
+
+def test_pictures_that_are_not_read_are_named_and_their_labels_are_theirs(yolo, tmp_path):
+    (tmp_path / "images/train/01.png").rename(tmp_path / "images/train/01.heic")
+    dataset = yolo()
+    (skip,) = dataset.skipped
+    assert skip.id == "images/train/01.heic"
+    assert ".heic" in skip.reason
+    assert not noted(dataset, "label files are of no picture")
+    assert len(dataset.samples) == 15
+
+
+def test_an_annotated_picture_that_is_not_read_is_named_with_the_reason(voc, tmp_path):
+    (tmp_path / "JPEGImages/01.png").rename(tmp_path / "JPEGImages/01.heic")
+    dataset = voc()
+    (skip,) = dataset.skipped
+    assert skip.id == "01"
+    assert ".heic" in skip.reason
+    assert len(dataset.samples) == 15
+
+
+def test_a_set_of_pictures_that_are_not_read_is_refused_with_the_cause(yolo, tmp_path):
+    for path in (tmp_path / "images").rglob("*.png"):
+        path.rename(path.with_suffix(".heic"))
+    with refused("data/wrong-layout", match=r"none of the 16 pictures can be used.*\.heic"):
+        yolo()
+
+
+def test_pictures_of_the_usual_folder_go_before_others_of_their_names(voc, tmp_path):
+    (tmp_path / "Crops").mkdir()
+    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(tmp_path / "Crops/01.png")
+    dataset = voc()
+    assert "JPEGImages/01.png" in {sample.id for sample in dataset.samples}
+    assert len(dataset.samples) == 16
 
 
 def test_an_empty_label_file_is_a_picture_without_objects(yolo):
@@ -237,6 +274,16 @@ def test_lists_and_files_that_do_not_meet_are_told(voc, tmp_path):
     (tmp_path / "ImageSets/Main/val.txt").write_text("01\n")
     with refused("data/leaking-group", match="01 is listed in train too"):
         voc()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_a_list_that_is_no_file_is_refused(voc, tmp_path, make):
+    path = tmp_path / "ImageSets/Main/train.txt"
+    path.unlink()
+    make(path)
+    with refused("data/unreadable", match="the list cannot be read") as failure:
+        voc()
+    assert "train.txt" in failure.value.whose
 
 
 def test_trainval_and_test_become_three_splits(voc, tmp_path):

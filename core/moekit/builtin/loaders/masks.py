@@ -5,7 +5,8 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -166,8 +167,9 @@ def _names_images(table: Path) -> bool:
 
 def _from_folders(folder: Path) -> _Pairs:
     skipped: list[Skipped] = []
+    notes: list[str] = []
     images, masks = (
-        _by_stem(folder / name, folder, skipped) if (folder / name).is_dir() else {}
+        _by_stem(folder / name, folder, skipped, notes) if (folder / name).is_dir() else {}
         for name in (IMAGES, MASKS)
     )
     samples = [
@@ -185,11 +187,11 @@ def _from_folders(folder: Path) -> _Pairs:
         for stem, mask in masks.items()
         if stem not in images
     ]
-    return _Pairs(samples=tuple(samples), skipped=tuple(skipped))
+    return _Pairs(samples=tuple(samples), skipped=tuple(skipped), notes=tuple(notes))
 
 
-def _by_stem(part: Path, folder: Path, skipped: list[Skipped]) -> dict[str, Path]:
-    """Files by their path below a folder, without the ending; adds those that are not read.
+def _by_stem(part: Path, folder: Path, skipped: list[Skipped], notes: list[str]) -> dict[str, Path]:
+    """Files by their path below a folder, without the ending; adds what is not read, and links.
 
     A JPEG among the masks that lies next to another file of its name is a preview.
     """
@@ -198,6 +200,8 @@ def _by_stem(part: Path, folder: Path, skipped: list[Skipped]) -> dict[str, Path
         Skipped(id=relative_id(path, folder), reason=reason)
         for path, reason in survey.unread.items()
     ]
+    linked = survey.check_linked(lambda _: None, whose=str(part))
+    notes += [f"{part.name}: {note}" for note in linked]
     found: dict[str, Path] = {}
     for path in sorted(survey.images, key=lambda path: path.suffix.lower() in JPEG_SUFFIXES):
         stem = str(PurePosixPath(relative_id(path, part)).with_suffix(""))
@@ -252,8 +256,14 @@ def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
     return _Pairs(
         samples=tuple(sorted(samples, key=lambda sample: sample.id)),
         skipped=tuple(skipped),
-        notes=split_notes(splits),
+        notes=(*split_notes(splits), *_unread_columns(table, {*chosen.values(), column.lower()})),
     )
+
+
+def _unread_columns(table: Path, chosen: Collection[str]) -> tuple[str, ...]:
+    """A sentence on the columns of a table that are not read, if there are any."""
+    other = [name for name in read_header(table) if name not in {"image", "mask", "id", *chosen}]
+    return (f"columns of the table that are not read: {', '.join(other)}",) if other else ()
 
 
 def _check_columns(row: Mapping[str, str], needed: Sequence[str], table: Path) -> None:
@@ -275,8 +285,8 @@ def _files(
         return path_in(table, line, row["image"]), path_in(table, line, mask) if mask else None
     image, mask_path = (path_in(table, line, f"{part}/{row['id']}") for part in (IMAGES, MASKS))
     return (
-        beside(image.parent).get(image.name, image),
-        beside(mask_path.parent).get(mask_path.name, mask_path),
+        beside(image.parent).get(_composed(image.name), image),
+        beside(mask_path.parent).get(_composed(mask_path.name), mask_path),
     )
 
 
@@ -284,7 +294,12 @@ def _beside(folder: Path) -> Mapping[str, Path]:
     """Image files of a folder by their names without the ending."""
     if not folder.is_dir():
         return {}
-    return {path.stem: path for path in find_images(folder) if path.parent == folder}
+    return {_composed(path.stem): path for path in find_images(folder) if path.parent == folder}
+
+
+def _composed(name: str) -> str:
+    """A name in one Unicode form; see `path_as_stored`."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _check_filled(samples: Sequence[Sample], table: Path) -> None:

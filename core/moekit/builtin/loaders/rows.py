@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from moekit.data.options import path_as_stored
 from moekit.data.samples import SPLITS, split_name
 from moekit.errors import DataError
 from moekit.files import check_plain, read_text
@@ -94,7 +95,7 @@ def parse_table(
 
 
 def path_in(table: Path, line: int, text: str) -> Path:
-    """The path that a line names, below the table's folder.
+    """The path that a line names, below the table's folder, as `path_as_stored` gives it.
 
     Raises:
         DataError: It is empty or leaves the folder.
@@ -104,7 +105,7 @@ def path_in(table: Path, line: int, text: str) -> Path:
         raise fault(
             table, line, f"the path {text!r} is empty or leaves the folder", code="data/bad-path"
         )
-    return table.parent / path
+    return path_as_stored(table.parent, path)
 
 
 def split_in(table: Path, line: int, text: str) -> str:

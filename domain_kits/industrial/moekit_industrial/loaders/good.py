@@ -7,9 +7,10 @@ there is nothing to evaluate it on.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from moekit import DataError, Dataset, DatasetSpec
 from moekit.builtin.loaders import is_negative_name
@@ -57,11 +58,17 @@ def load_good(path: Path | None, seed: int) -> Dataset:
         for mask in (find_images(folders["masks"]) if "masks" in folders else ())
         if mask not in used
     )
+    surveys = {part: survey_folder(folder) for part, folder in folders.items()}
     rest += tuple(
         (("" if part == "good" else f"{part}/") + skip.id, skip.reason)
-        for part, folder in folders.items()
-        for skip in survey_folder(folder).skipped
+        for part, survey in surveys.items()
+        for skip in survey.skipped
     )
+    linked = [
+        note if part == "good" else f"{part}: {note}"
+        for part, survey in surveys.items()
+        for note in survey.check_linked(functools.partial(_kind, part), whose=str(folders[part]))
+    ]
     product = Product(
         name=name,
         folder=folders["good"],
@@ -69,10 +76,13 @@ def load_good(path: Path | None, seed: int) -> Dataset:
         rows=tuple(rows),
         rest=rest,
         how=how,
-        notes=good_notes(
-            f"defective/{row.image.relative_to(folders['defective']).parts[0]}"
-            for row in rows
-            if row.id.startswith("defective/") and row.defect == GOOD
+        notes=(
+            *good_notes(
+                f"defective/{row.image.relative_to(folders['defective']).parts[0]}"
+                for row in rows
+                if row.id.startswith("defective/") and row.defect == GOOD
+            ),
+            *linked,
         ),
     )
     return build_dataset(
@@ -92,6 +102,11 @@ GOOD_FOLDER = DatasetSpec(
     licence="yours",
     example=examples.write_good,
 )
+
+
+def _kind(part: str, folder: PurePosixPath) -> str | None:
+    """What a folder says of the images in it: of defective ones, the kind of defect."""
+    return folder.parts[0] if part == "defective" and folder.parts else None
 
 
 def _check_folders(folders: Mapping[str, Path]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from moekit import DataError
 from moekit.builtin.loaders import parse_table
-from moekit.data import SPLITS
+from moekit.data import SPLITS, path_as_stored
 
 TABLE = "labels.csv"
 CLASSES = ("other", "nodule")
@@ -116,7 +116,7 @@ def file_in(folder: Path, row: Row, column: str) -> Path:
         raise fault(row.line, f"the path in {column} leaves the folder", code="data/bad-path")
     if "\0" in row.cells[column]:
         raise fault(row.line, f"the path in {column} holds a null character", code="data/bad-path")
-    return folder / name
+    return path_as_stored(folder, name)
 
 
 def numbers(row: Row, names: Sequence[str]) -> tuple[float, ...] | None:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from moekit import DataError
-from moekit.data import split_name
+from moekit.data import path_as_stored, relative_id, split_name
 from moekit.files import read_plain
 
 _FIX = "write it again from the tool that made it; a COCO file has images, annotations, categories"
@@ -169,14 +169,15 @@ def path_inside(text: str, file: Path) -> PurePosixPath:
 def find_picture(name: PurePosixPath, folders: Sequence[Path]) -> Path:
     """Where a picture lies; in the first of the folders if it is nowhere, so that it is named."""
     for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
+        path = path_as_stored(folder, name)
+        if path.is_file():
+            return path
     return folders[0] / name
 
 
 def id_of(path: Path, text: str, root: Path) -> str:
     """The id of a picture: its path below the set's folder, or as it is written if it is not."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else text
+    return relative_id(path, root) if path.is_relative_to(root) else text
 
 
 def licences_of(held: Iterable[Mapping[str, Any]]) -> str:

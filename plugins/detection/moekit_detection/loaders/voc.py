@@ -15,13 +15,15 @@ from typing import NamedTuple
 from PIL import Image
 
 from moekit import DataError, Dataset, DatasetSpec, Skipped
-from moekit.data import find_images, parse_source, relative_id, split_name
+from moekit.data import parse_source, relative_id, split_name, survey_folder
 from moekit.files import read_plain
 from moekit_detection.example import draw_example
 from moekit_detection.loaders.pictures import OPTIONS, About, Picture, dataset_of
 from moekit_detection.loaders.repairs import Repairs, Shape
 
 ANNOTATIONS, PICTURES, SETS = "Annotations", "JPEGImages", "ImageSets/Main"
+_USUAL = (PICTURES, "images")
+"""Folders in which pictures are looked for first."""
 _OPTIONS = (*OPTIONS, "classes", "difficult", "origin")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _ENTITIES = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
@@ -83,7 +85,9 @@ def load_voc(path: Path | None, seed: int) -> Dataset:
     from_one, notes = _origin(held, options)
     repairs = Repairs()
     splits = _splits(root)
-    found = {file.stem: file for file in reversed(find_images(root))}
+    survey = survey_folder(root)
+    found = _by_stem(root, survey.images)
+    unread = {file.stem: reason for file, reason in survey.unread.items()}
     pictures: list[Picture] = []
     skipped: list[Skipped] = []
     for one in held:
@@ -91,7 +95,8 @@ def load_voc(path: Path | None, seed: int) -> Dataset:
         if splits and split is None:
             skipped.append(Skipped(id=stem, reason=f"it is in no list of {SETS}/"))
         elif stem not in found:
-            skipped.append(Skipped(id=stem, reason="there is no picture of its name", split=split))
+            reason = unread.get(stem, "there is no picture of its name")
+            skipped.append(Skipped(id=stem, reason=reason, split=split))
         else:
             shapes = [_shape(each, classes, from_one, difficult, repairs) for each in one.objects]
             pictures.append(
@@ -117,6 +122,19 @@ def load_voc(path: Path | None, seed: int) -> Dataset:
         skipped=tuple(skipped),
     )
     return dataset_of(pictures, about, repairs, seed=seed, options=options)
+
+
+def _by_stem(root: Path, images: Sequence[Path]) -> dict[str, Path]:
+    """Pictures by their names without the ending; those of the usual folders go before others."""
+
+    def rank(file: Path) -> int:
+        first = file.relative_to(root).parts[0]
+        return _USUAL.index(first) if first in _USUAL else len(_USUAL)
+
+    found: dict[str, Path] = {}
+    for file in sorted(images, key=rank):
+        found.setdefault(file.stem, file)
+    return found
 
 
 def _choice(options: Mapping[str, str], name: str, known: Sequence[str]) -> str:
@@ -239,7 +257,7 @@ def _splits(root: Path) -> dict[str, str]:
     for stem, file in sorted(given.items()):
         split = split_name(stem)
         assert split is not None
-        for line in read_plain(file).decode("utf-8-sig", errors="replace").splitlines():
+        for line in _lines_of(file):
             if not line.strip():
                 continue
             name = line.split()[0]
@@ -248,6 +266,14 @@ def _splits(root: Path) -> dict[str, str]:
                     file, f"{name} is listed in {listed[name]} too", code="data/leaking-group"
                 )
     return listed
+
+
+def _lines_of(file: Path) -> list[str]:
+    try:
+        return read_plain(file).decode("utf-8-sig", errors="replace").splitlines()
+    except OSError as error:
+        what = f"the list cannot be read ({error.strerror or error})"
+        raise _fault(file, what, code="data/unreadable") from error
 
 
 def _fault(file: Path, what: str, *, code: str) -> DataError:

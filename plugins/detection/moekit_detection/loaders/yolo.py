@@ -16,7 +16,14 @@ import yaml  # type: ignore[import-untyped]
 from PIL import Image
 
 from moekit import DataError, Dataset, DatasetSpec
-from moekit.data import find_images, parse_source, relative_id, split_name
+from moekit.data import (
+    Survey,
+    none_usable,
+    parse_source,
+    relative_id,
+    split_name,
+    survey_folder,
+)
 from moekit.files import read_plain
 from moekit_detection.example import draw_example
 from moekit_detection.loaders.pictures import OPTIONS, About, Picture, dataset_of
@@ -55,11 +62,11 @@ def load_yolo(path: Path | None, seed: int) -> Dataset:
     )
     root = source if source.is_dir() else source.parent
     classes = _classes(root, source, options)
-    files = find_images(root)
+    survey = survey_folder(root)
     repairs = Repairs()
     used: set[Path] = set()
     pictures = []
-    for file in files:
+    for file in survey.images:
         labels = _label_file(file, root)
         name = relative_id(file, root)
         shapes: tuple[Shape, ...] = ()
@@ -73,9 +80,12 @@ def load_yolo(path: Path | None, seed: int) -> Dataset:
                 id=name, path=file, shapes=shapes, size=read_header(file).size, split=_split(name)
             )
         )
-    _check(pictures, used, root, repairs)
+    _check(pictures, used, root, repairs, survey)
     about = About(
-        name=root.resolve().name, classes=classes, source=f"YOLO labels of {len(used)} pictures"
+        name=root.resolve().name,
+        classes=classes,
+        source=f"YOLO labels of {len(used)} pictures",
+        skipped=survey.skipped,
     )
     return dataset_of(pictures, about, repairs, seed=seed, options=options)
 
@@ -232,18 +242,21 @@ def _fault(labels: Path, number: int, what: str, *, code: str) -> DataError:
     )
 
 
-def _check(pictures: Sequence[Picture], used: set[Path], root: Path, repairs: Repairs) -> None:
+def _check(
+    pictures: Sequence[Picture], used: set[Path], root: Path, repairs: Repairs, survey: Survey
+) -> None:
     if not pictures or not used:
-        what = "picture" if not pictures else "label file of a picture"
+        what = none_usable(survey.skipped, of="pictures")
         raise DataError(
-            f"there is no {what}",
+            "there is no label file of a picture" if pictures else what,
             whose=str(root),
             fix=f"put pictures into {IMAGES}/ and label files of the same names into {LABELS}/",
             code="data/wrong-layout",
         )
     folders = {file.parent for file in used}
+    known = used | {_label_file(file, root) for file in survey.unread}
     for file in sorted(one for folder in folders for one in folder.glob("*.txt")):
-        if file not in used and file.name not in {Path(name).name for name in _LISTS}:
+        if file not in known and file.name not in {Path(name).name for name in _LISTS}:
             repairs.add("lone label file", file.name)
     lacking = [one.id for one in pictures if one.split is None]
     if lacking and len(lacking) < len(pictures):

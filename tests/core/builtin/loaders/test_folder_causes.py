@@ -1,6 +1,7 @@
 """Tables and folders that people really have: read, or refused with the cause."""
 
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
@@ -278,3 +279,17 @@ def test_the_cases_of_the_field_are_read_or_refused_with_the_cause(case):
     assert len(unmasked.samples) == 12
     assert sum(skip.id.startswith("mask of ") for skip in unmasked.skipped) == 6
     assert load_folder(case("22-class-called-test/goodtest"), 0).classes == ("good", "test")
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+def test_a_table_names_umlauts_in_either_form(parts, stored):
+    folder = parts()
+    (folder / "good/000.png").rename(folder / "good" / unicodedata.normalize(stored, "größe.png"))
+    table = folder / "labels.csv"
+    for written in ("NFC", "NFD"):
+        name = unicodedata.normalize(written, "größe")
+        table.write_text(table.read_text().replace("good/000", f"good/{name}"))
+        dataset = load_folder(folder, 0)
+        assert dataset.skipped == ()
+        assert "good/größe.png" in {sample.id for sample in dataset.samples}
+        table.write_text(table.read_text().replace(f"good/{name}", "good/000"))

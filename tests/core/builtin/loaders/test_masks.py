@@ -1,6 +1,7 @@
 """The loader of images with masks: layouts, lists of classes, and what is left out and named."""
 
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
@@ -213,6 +214,39 @@ def test_a_mask_that_is_listed_and_not_there_is_left_out(folder):
     (skip,) = load_masks(folder, 0).skipped
     assert skip.id == "images/07.png"
     assert "07.png: the file does not exist" in skip.reason
+
+
+def test_columns_of_a_table_that_are_not_read_are_noted(folder):
+    lines = [f"images/{n:02}.png,masks/{n:02}.png,{n // 2},wet" for n in range(16)]
+    write_index(folder, lines, "image,mask,row,Soil")
+    assert load_masks(folder, 0).notes == ("columns of the table that are not read: row, soil",)
+    dataset = load_masks(folder.with_name("set?group=row&where=soil:wet"), 0)
+    assert dataset.notes == ()
+
+
+def test_ids_of_a_table_name_umlauts_in_either_form(folder):
+    names = {0: "größe 0"}  # composed
+    for part in ("images", "masks"):
+        (folder / part / "00.png").rename(
+            folder / part / unicodedata.normalize("NFD", "größe 0.png")
+        )
+    write_index(folder, [names.get(n, f"{n:02}") for n in range(16)], "id")
+    dataset = load_masks(folder, 0)
+    assert dataset.skipped == ()
+    assert "images/größe 0.png" in {sample.id for sample in dataset.samples}
+
+
+def test_a_folder_of_two_names_is_read_once_and_noted(folder):
+    for part in ("images", "masks"):
+        (folder / part / "deep").mkdir()
+        (folder / part / "03.png").rename(folder / part / "deep/03.png")
+        (folder / part / "more").symlink_to(folder / part / "deep")
+    dataset = load_masks(folder, 0)
+    assert len(dataset.samples) == 16
+    assert dataset.notes == tuple(
+        f"{part}: more is the folder deep (a link); its files are read once"
+        for part in ("images", "masks")
+    )
 
 
 def test_rare_classes_need_not_be_in_every_split(folder):

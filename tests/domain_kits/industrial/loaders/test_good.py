@@ -136,3 +136,19 @@ def test_damaged_files_are_left_out_by_name(parts):
     (parts / "bad/gone.png").symlink_to(parts / "nowhere.png")
     dataset = load(whole(parts))
     assert [skip.id for skip in dataset.skipped] == ["000.png", "defective/gone.png"]
+
+
+def test_a_folder_of_two_names_is_read_once_and_noted(parts):
+    (parts / "good/second").mkdir()
+    shutil.move(parts / "good/000.png", parts / "good/second")
+    (parts / "good/again").symlink_to(parts / "good/second")
+    (parts / "masks/tear").symlink_to(parts / "masks/dent")
+    dataset = load(whole(parts))
+    assert len(dataset.split("train")) + len(dataset.split("val")) == 12
+    assert set(dataset.notes) == {
+        "second is the folder again (a link); its files are read once",
+        "masks: tear is the folder dent (a link); its files are read once",
+    }
+    (parts / "bad/tear").symlink_to(parts / "bad/dent")
+    with refused("data/same-folder", match="tear and dent"):
+        load(whole(parts))

@@ -28,6 +28,48 @@ from moekit_medical.dicom.assemble import assemble
 from moekit_medical.privacy import token
 
 SALT = b"a secret of the tests"
+REFUSED = {
+    "data/bad-geometry": (
+        "directions too long",
+        "directions not at right angles",
+        "spacing of zero",
+        "tilt beyond any gantry",
+    ),
+    "data/cannot-decode": ("compressed garbage",),
+    "data/damaged": ("truncated file",),
+    "data/duplicate-id": ("one with the identity of another",),
+    "data/missing-attribute": (
+        "no pixel spacing",
+        "no rescale intercept",
+        "one without orientation",
+        "one without position",
+    ),
+    "data/missing-slices": (
+        "one dropped of thick slices",
+        "two dropped of eight",
+        "two neighbours dropped",
+    ),
+    "data/mixed-acquisitions": ("one copied with other voxels", "zigzag"),
+    "data/mixed-geometry": ("enhanced of two orientations",),
+    "data/no-ct": (
+        "absurd rows",
+        "depth that is impossible",
+        "enhanced with a frame too many",
+        "frames without a place each",
+        "modality lut table",
+        "wrong modality",
+        "wrong storage class",
+    ),
+    "data/no-decoder": ("unknown transfer syntax",),
+    "data/no-pixels": ("no pixel data",),
+    "data/not-hounsfield": ("slope of zero", "values that are not hounsfield"),
+    "data/several-patients": ("two patients",),
+    "data/several-studies": ("two studies",),
+    "data/too-few-slices": ("one of another matrix", "two slices left"),
+    "data/uneven-slices": ("spacing varies and is wide", "spacing varies much"),
+}
+"""The mutations that are refused, by the code of the refusal."""
+CODES = {name: code for code, names in REFUSED.items() for name in names}
 
 
 def assemble_all(path):
@@ -76,6 +118,8 @@ def test_each_mutation_has_its_verdict_and_says_why_but_not_whose(mutation, seri
     assembly, named = assemble_all(series)
     assert_nothing_identifies(assembly, series, [*capfd.readouterr(), caplog.text])
     assert tuple(assembly.verdicts.values()) == mutation.verdict, assembly
+    code = CODES.get(mutation.name)
+    assert [one.code for one in assembly.refused] == ([code] if code else [])
     said = [*itertools.chain(*(volume.repairs for volume in assembly.volumes))]
     said += [one.reason for one in (*assembly.refused, *assembly.ignored)]
     assert mutation.says in "\n".join(said)

@@ -2,6 +2,7 @@
 
 import collections
 import os
+import unicodedata
 
 import pytest
 from loader_tables import SECRET, edit_table, text_of, write_image, write_table
@@ -154,6 +155,17 @@ def test_val_is_made_from_train_where_the_set_brings_train_and_test(crops):
     assert dataset.split_names() == ("train", "val", "test")
     assert "column split, as given; test as given; val is 20%" in dataset.split_note
     assert {s.split for s in dataset.samples if int(s.id.partition("/")[2]) >= 18} == {"test"}
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+def test_a_name_with_an_umlaut_is_found_in_either_form(crops, stored):
+    old, new = (crops / "images" / f"{name}.png" for name in (f"{SECRET}00", "Größe"))
+    old.rename(crops / unicodedata.normalize(stored, new.relative_to(crops).as_posix()))
+    for written in ("NFC", "NFD"):
+        name = unicodedata.normalize(written, new.stem)
+        edit_table(crops, lambda lines, name=name: [t.replace(old.stem, name) for t in lines])
+        assert load_candidates(crops, 0).skipped == ()
+        edit_table(crops, lambda lines, name=name: [t.replace(name, old.stem) for t in lines])
 
 
 def test_rows_of_no_split_are_skipped_with_the_reason(crops):
