@@ -133,6 +133,7 @@ class NearSearch:
                 samples=learned,
                 codes_NVW=self._learned_NVW[rows],
                 frames=self._dataset.frames,
+                bits=self._run.bits(),
             ),
             Coded(
                 samples=samples,

@@ -32,7 +32,7 @@ from moekit.runtime.device import Arithmetic, pick_arithmetic
 from moekit.runtime.kit import KitModules
 from moekit.training.counts import image_counts, parameter_count
 from moekit.training.fit import fit
-from moekit.training.learned import Learned, frame_for, tiling_for
+from moekit.training.learned import Learned, frame_for, plan_for, tiling_for
 from moekit.training.near import check_learned
 from moekit.training.prefix import PrefixPlan, PrefixStore, open_prefix
 from moekit.training.selection import check_rule, settle
@@ -142,7 +142,13 @@ def adapt(
     arithmetic = pick_arithmetic(job.recipe.precision, fabric.device)
     parts = _build(job, backbone, registry, fabric)
     plans: dict[tuple[str, str], PrefixPlan] = {
-        (part, split): _plan(job, kit, backbone, arithmetic, frame, split)
+        (part, split): plan_for(
+            *(job.recipe, job.dataset, kit, backbone),
+            split=split,
+            arithmetic=arithmetic,
+            frame=frame,
+            top_k=job.top_k,
+        )
         for part, kit in parts.items()
         for split in ("train", "val")
     }
@@ -285,27 +291,6 @@ def _request(
     if job.start is None:
         return request
     return {**request, "started_from": weights_to_begin_with(job.start, request)}
-
-
-def _plan(
-    job: AdaptJob,
-    kit: KitModules,
-    backbone: MoEBackbone,
-    arithmetic: Arithmetic,
-    frame: Frame,
-    split: str,
-) -> PrefixPlan:
-    return PrefixPlan.of(
-        kit,
-        backbone,
-        views=job.recipe.views if split == "train" else job.recipe.scoring_views,
-        arithmetic=arithmetic,
-        frame=frame,
-        frames=job.dataset.frames,
-        top_k=job.top_k,
-        order=job.recipe.view_order if split == "train" else job.recipe.scoring_order,
-        bits=job.recipe.bits,
-    )
 
 
 def _store(

@@ -29,9 +29,9 @@ from moekit.runs.near import read_groups, write_groups
 from moekit.runs.run import Run
 from moekit.runtime.device import pick_arithmetic
 from moekit.runtime.kit import KitModules
-from moekit.training.learned import frame_for, tiling_for
+from moekit.training.learned import frame_for, plan_for, tiling_for
 from moekit.training.near import find_in_store
-from moekit.training.prefix import PrefixPlan, open_prefix
+from moekit.training.prefix import open_prefix
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -110,15 +110,12 @@ def _found(job: Grouping) -> tuple[dict[str, str], dict[str, Any]]:
         classes=len(job.dataset.classes),
         frames=job.dataset.frames,
     )
-    plan = PrefixPlan.of(
-        kit,
-        job.backbone,
-        views=job.recipe.scoring_views,
+    plan = plan_for(
+        *(job.recipe, job.dataset, kit, job.backbone),
+        split=None,
         arithmetic=pick_arithmetic(job.recipe.precision, job.fabric.device),
         frame=frame,
-        frames=job.dataset.frames,
         top_k=job.top_k,
-        order=job.recipe.scoring_order,
     )
     samples = dealt_samples(job.dataset)
     with job.fabric.rank_zero_first():

@@ -133,7 +133,12 @@ def coded(
             samples.append(sample)
             codes.append(coder.codes(cells[None]))
         variants.append(np.concatenate(codes))
-    return Coded(samples=samples, codes_NVW=np.stack(variants, axis=1), frames=store.grid.frames)
+    return Coded(
+        samples=samples,
+        codes_NVW=np.stack(variants, axis=1),
+        frames=store.grid.frames,
+        bits=store.plan.preprocess.bits,
+    )
 
 
 def _whole(

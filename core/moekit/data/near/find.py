@@ -57,12 +57,14 @@ class Coded:
         samples: N samples.
         codes_NVW: float16 codes, the first variant of the picture as it is.
         frames: Frames of a sample, of which the middle one is compared.
+        bits: As of `read_frames`.
         kept: Gives reduced pictures by the row of their sample; they are read where None.
     """
 
     samples: Sequence[Sample]
     codes_NVW: np.ndarray
     frames: int = 1
+    bits: int | None = None
     kept: Callable[[int], Image.Image] | None = None
 
     def picture(self, row: int) -> Image.Image:
@@ -74,7 +76,7 @@ class Coded:
         """
         if self.kept is not None:
             return self.kept(row)
-        pictures = read_frames(self.samples[row].path, self.frames)
+        pictures = read_frames(self.samples[row].path, self.frames, bits=self.bits)
         return pictures[len(pictures) // 2]
 
 
