@@ -14,9 +14,8 @@ import numpy as np
 from moekit.backbone.model import MoEBackbone
 from moekit.data.near.codes import Coder
 from moekit.data.near.find import Coded, Found, find_across, find_within
-from moekit.data.near.told import failed, told_across
+from moekit.data.near.told import FAULTS, failed, told_across
 from moekit.data.samples import Sample
-from moekit.errors import MoekitError
 from moekit.runs.near import draw_pairs, write_codes
 from moekit.runs.run import Run
 from moekit.runtime.cells import cells_of
@@ -54,7 +53,7 @@ def check_learned(
     """
     try:
         record = _check(run, stores, backbone, on_progress)
-    except (MoekitError, ArithmeticError, LookupError, OSError, RuntimeError, ValueError) as error:
+    except FAULTS as error:
         record = failed(error)
     for sentence in record["in_words"]:
         on_note(sentence)
