@@ -33,7 +33,6 @@ import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from moekit.data.conversion import QUARTER_TURNS, orientation, to_mask, to_rgb
-from moekit.data.lossy import mark_loss
 from moekit.data.pillow_rules import FORMAT_WORDS, FORMATS, opened_header, strict_pillow
 from moekit.data.plain_files import check_file, plain
 from moekit.data.remarks import Remark, mark_unread, remarks_of
@@ -358,7 +357,6 @@ def _turn_to(image: Image.Image, number: int) -> bool:
 
 def _decode_page(image: Image.Image, path: Path, convert: Convert) -> Image.Image:
     mark_unread(image)
-    mark_loss(image, path)
     image.load()
     upright = convert(image, path)
     turn = orientation(image)
