@@ -24,6 +24,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 from moekit.data.conversion import (
     DEEP,
     STATED,
+    Extremes,
     extremes,
     full_scale,
     needed_bits,
@@ -80,15 +81,18 @@ def is_plain(image: Image.Image, *, single: bool) -> bool:
     return not _is_turned(image)
 
 
-def remarks_of(image: Image.Image, *, single: bool, bits: int | None = None) -> tuple[Remark, ...]:
+def remarks_of(
+    image: Image.Image, *, single: bool, bits: int | None = None, known: Extremes | None = None
+) -> tuple[Remark, ...]:
     """What is to be told of a picture.
 
     Args:
         image: Decoded, as it is in the file, and marked by `mark_unread`.
         single: Whether one frame is used, whatever the file holds.
         bits: As of `to_rgb`.
+        known: As of `to_rgb`.
     """
-    found = [*_of_numbers(image, bits)]
+    found = [*_of_numbers(image, bits, known)]
     if _is_turned(image):
         found.append(Remark("turned"))
     if image.mode in ("CMYK", "LAB"):
@@ -215,13 +219,15 @@ def _is_turned(image: Image.Image) -> bool:
     return bool(image.info.get(_TURNED)) or orientation(image) is not None
 
 
-def _of_numbers(image: Image.Image, bits: int | None) -> Iterable[Remark]:
+def _of_numbers(image: Image.Image, bits: int | None, known: Extremes | None) -> Iterable[Remark]:
     if image.mode == "F":
-        yield Remark("fractions" if extremes(image)[1] <= 1 else "bytes")
+        _, high = known or extremes(image)
+        yield Remark("fractions" if high <= 1 else "bytes")
     elif image.mode.startswith("I"):
         if isinstance(image, TiffImagePlugin.TiffImageFile) and not _is_plain(image):
             yield Remark("integers")
-        yield Remark("range", extremes(image)[1] / full_scale(image, bits))
+        _, high = known or extremes(image)
+        yield Remark("range", high / full_scale(image, bits))
         if bits is not None and not states_scale(image):
             yield Remark("bits", bits)
     elif image.info.get(DEEP):
