@@ -18,7 +18,7 @@ from moekit.contract.kits import KitSpec
 from moekit.contract.metrics import MapMetricSpec, MetricSpec
 from moekit.contract.report import ReportSectionSpec, RunEvent
 from moekit.contract.tasks import TaskSpec
-from moekit.errors import MoekitError, PluginError, UsageError
+from moekit.errors import MoekitError, PluginError, UsageError, is_nobodys
 from moekit.plugins.activation import Activated, activate, collect
 from moekit.plugins.discovery import Plugin, State, discover
 from moekit.plugins.kept_files import keeping
@@ -243,9 +243,9 @@ class Registry:
             dataset = spec.load(Path(path).expanduser() if path else None, seed)
             if not isinstance(dataset, Dataset):
                 raise TypeError(f"it returned a {type(dataset).__name__}, not a moekit.Dataset")
-        except (MoekitError, KeyboardInterrupt, MemoryError):
-            raise
         except BaseException as error:  # a plugin may raise anything, SystemExit included
+            if is_nobodys(error):
+                raise
             raise PluginError(
                 f"the loader {spec.name} failed: {type(error).__name__}: {error}",
                 whose=f"{owner.distribution} {owner.version}",
