@@ -361,7 +361,9 @@ def _keep(
             "activations_made_again": sum(store.made_again for store in stores),
             "backbone": backbone_facts(backbone),
             "plugins": plugin_facts(registry.used()),
-            "licences": licences_of_run(backbone, registry.used(), job.dataset, job.start),
+            "licences": licences_of_run(
+                backbone.provenance, registry.used(), job.dataset, job.start
+            ),
             "versions": versions(),
             "machine": machine(),
             "caution": job.dataset.caution,
