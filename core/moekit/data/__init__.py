@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         read_size,
         relative_id,
     )
-    from moekit.data.options import parse_source
+    from moekit.data.options import parse_source, whole_number
     from moekit.data.plain_files import check_file
     from moekit.data.samples import MASK_OF, SPLITS, split_name, split_notes
     from moekit.data.splits import check_classes, check_splits, complete_splits
@@ -39,7 +39,10 @@ _HOMES = {
         "read_size",
         "relative_id",
     ),
-    "data.options": ("parse_source",),
+    "data.options": (
+        "parse_source",
+        "whole_number",
+    ),
     "data.plain_files": ("check_file",),
     "data.samples": (
         "MASK_OF",
@@ -99,6 +102,7 @@ __all__ = [
     "survey_folder",
     "unview_boxes",
     "view_boxes",
+    "whole_number",
 ]
 
 if not TYPE_CHECKING:

@@ -22,7 +22,7 @@ from moekit.contract.datasets import DatasetSpec
 from moekit.data.checks import check_ids
 from moekit.data.class_masks import read_classes
 from moekit.data.images import find_images, read_size, relative_id
-from moekit.data.options import parse_source
+from moekit.data.options import parse_source, whole_number
 from moekit.data.samples import Dataset, Sample, Skipped, split_notes
 from moekit.data.splits import complete_splits
 from moekit.data.suffixes import JPEG_SUFFIXES
@@ -34,7 +34,7 @@ IMAGES, MASKS, INDEX = "images", "masks", "index.csv"
 OPTIONS = ("classes", "ignore", "group", "subtype", "split", "where")
 _THREADS = 4
 _EXAMPLES = 16
-_DIGITS = 9
+_LARGEST = 10**9 - 1
 """Of a number of a mask; those that can stand in one have five."""
 
 
@@ -134,14 +134,14 @@ class _Pairs:
 
 def _classes(folder: Path, options: Mapping[str, str]) -> ClassList:
     text = options.get("ignore")
-    if text is not None and not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+    ignore = None if text is None else whole_number(text, most=_LARGEST)
+    if text is not None and ignore is None:
         raise DataError(
             f"{text[:60]!r} is no number of a mask",
             whose="the option 'ignore'",
             fix="give one number",
             code="data/bad-option",
         )
-    ignore = None if text is None else int(text)
     given = options.get("classes")
     if given is not None:
         for file in (folder / given, Path(given)):
