@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from moekit.lazy import getter
 
 if TYPE_CHECKING:
+    from moekit.data.arrays import ArrayHeader, Arrays
     from moekit.data.geometry import Box
     from moekit.data.images import (
         find_images,
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from moekit.data.views import unview_boxes, view_boxes
 
 _HOMES = {
+    "data.arrays": (
+        "ArrayHeader",
+        "Arrays",
+    ),
     "data.geometry": ("Box",),
     "data.images": (
         "find_images",
@@ -80,6 +85,8 @@ __all__ = [
     "JPEG_SUFFIXES",
     "MASK_OF",
     "SPLITS",
+    "ArrayHeader",
+    "Arrays",
     "Box",
     "Preprocess",
     "Survey",
