@@ -1,4 +1,4 @@
-"""A small set with boxes, and a small head, for conformance checks and tests."""
+"""A small set with boxes, for conformance checks, loaders and tests."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torch import nn
 
-from moekit import Dataset, HeadSite, Sample
-from moekit_detection.head import AnchorHead
+from moekit import Dataset, Sample
 from moekit_detection.records import Objects
 
 CLASSES = ("square", "disc")
@@ -76,8 +74,3 @@ def write_example(folder: Path) -> Dataset:
         split_note="as drawn",
         has_negative=False,
     )
-
-
-def small_head(site: HeadSite) -> nn.Module:
-    """Few channels and queries."""
-    return AnchorHead(site, width=16, stem=16, queries=20, layers=2, heads=2, points=2, pairs=1)

@@ -15,7 +15,7 @@ from moekit import Answer, Item, TaskContext
 from moekit.tasks.parts import FONT_SIZE, short_name, with_legend
 from moekit.tasks.segment import palette
 from moekit_detection.answers import DetectAnswer
-from moekit_detection.judging.match import match, overlaps
+from moekit_detection.judging.match import taken_by_class
 from moekit_detection.records import Objects, objects_of
 
 _LONG_SIDE = 640
@@ -41,16 +41,10 @@ class Verdicts:
 
 def verdicts_of(kept: Objects, true: Objects) -> Verdicts:
     """Matches the objects that are reported with the truth."""
-    wrong_G = np.zeros(len(kept), dtype=np.bool_)
+    taken_G = taken_by_class(kept, true)
     found_G = np.zeros(len(true), dtype=np.bool_)
-    iou = overlaps(kept.box_G4, true.box_G4, true.crowd_G)
-    for label in set(kept.label_G.tolist()):
-        own, ours = np.flatnonzero(kept.label_G == label), np.flatnonzero(true.label_G == label)
-        matched = match(kept.take(own), true.take(ours), iou[np.ix_(own, ours)])
-        rows, taken = own[matched.order_D], matched.taken_DT[:, 0]
-        wrong_G[rows] = taken < 0
-        found_G[ours[taken[taken >= 0]]] = True
-    return Verdicts(wrong_G=wrong_G, missed=true.take(~found_G & ~true.crowd_G))
+    found_G[taken_G[taken_G >= 0]] = True
+    return Verdicts(wrong_G=taken_G < 0, missed=true.take(~found_G & ~true.crowd_G))
 
 
 def draw(

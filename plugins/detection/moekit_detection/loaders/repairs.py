@@ -49,10 +49,6 @@ class Repairs:
         self._counts[kind] = self._counts.get(kind, 0) + 1
         self._first.setdefault(kind, example)
 
-    def counts(self) -> dict[str, int]:
-        """How often each kind occurred."""
-        return dict(self._counts)
-
     def notes(self) -> tuple[str, ...]:
         """A sentence on each kind that occurred."""
         return tuple(
