@@ -87,19 +87,17 @@ def loss(outputs: Outputs, targets: Outputs, recipe: Recipe) -> Tensor:
     del recipe
     device = outputs[LOGIT].device.type
     with torch.autocast(device, enabled=False):
-        total = set_loss({"logit": outputs[LOGIT], "box": outputs[BOX]}, targets)
+        total = set_loss(outputs[LOGIT], outputs[BOX], targets)
         for logit, box in _layers(outputs, STEP_LOGIT, STEP_BOX):
-            total = total + set_loss({"logit": logit, "box": box}, targets)
+            total = total + set_loss(logit, box, targets)
         if DENSE_LOGIT in outputs:
             rows, columns = outputs[DENSE_SHAPE][0].tolist()
             middle_S2 = places(rows, columns, outputs[DENSE_BOX])
             middle_S2 = middle_S2 / middle_S2.new_tensor([columns, rows])
-            dense = {"logit": outputs[DENSE_LOGIT], "box": outputs[DENSE_BOX]}
-            total = total + dense_loss(dense, targets, middle_S2)
+            total = total + dense_loss(outputs[DENSE_LOGIT], outputs[DENSE_BOX], targets, middle_S2)
         for logit, box in _layers(outputs, NOISY_LOGIT, NOISY_BOX):
-            noisy = {"logit": logit, "box": box}
             total = total + denoising_loss(
-                noisy, targets, outputs[NOISY_OBJECT], outputs[NOISY_COUNTS]
+                logit, box, targets, outputs[NOISY_OBJECT], outputs[NOISY_COUNTS]
             )
         return total
 
