@@ -19,9 +19,8 @@ from moekit import DataError, Dataset, DatasetSpec
 from moekit.data import find_images, parse_source, relative_id, split_name
 from moekit.files import read_plain
 from moekit_detection.example import draw_example
-from moekit_detection.loaders.pictures import OPTIONS, About, Picture, dataset_of
+from moekit_detection.loaders.pictures import OPTIONS, About, Picture, dataset_of, read_headers
 from moekit_detection.loaders.repairs import Repairs, Shape
-from moekit_detection.loaders.upright import read_header
 
 IMAGES, LABELS = "images", "labels"
 _OPTIONS = (*OPTIONS, "classes")
@@ -59,7 +58,7 @@ def load_yolo(path: Path | None, seed: int) -> Dataset:
     repairs = Repairs()
     used: set[Path] = set()
     pictures = []
-    for file in files:
+    for file, header in zip(files, read_headers(files), strict=True):
         labels = _label_file(file, root)
         name = relative_id(file, root)
         shapes: tuple[Shape, ...] = ()
@@ -67,10 +66,15 @@ def load_yolo(path: Path | None, seed: int) -> Dataset:
             repairs.add("no label file", name)
         else:
             used.add(labels)
-            shapes = _shapes(labels, file, len(classes), repairs)
+            shapes = _shapes(labels, header.size, len(classes), repairs)
         pictures.append(
             Picture(
-                id=name, path=file, shapes=shapes, size=read_header(file).size, split=_split(name)
+                id=name,
+                path=file,
+                shapes=shapes,
+                size=header.size,
+                split=_split(name),
+                header=header,
             )
         )
     _check(pictures, used, root, repairs)
@@ -167,9 +171,11 @@ def _split(name: str) -> str | None:
     return found[-1] if found else None
 
 
-def _shapes(labels: Path, file: Path, classes: int, repairs: Repairs) -> tuple[Shape, ...]:
-    size = read_header(file).size or (1, 1)  # of a picture that is left out
-    scale = np.array([size[1], size[0]])
+def _shapes(
+    labels: Path, size: tuple[int, int] | None, classes: int, repairs: Repairs
+) -> tuple[Shape, ...]:
+    height, width = size or (1, 1)  # of a picture that is left out
+    scale = np.array([width, height])
     shapes = []
     for number, line in enumerate(_text(labels).splitlines(), start=1):
         cells = line.split()
