@@ -18,7 +18,7 @@ from PIL import Image
 from moekit import DataError, Dataset, DatasetSpec
 from moekit.data import find_images, parse_source, relative_id, split_name
 from moekit.files import read_plain
-from moekit_detection.example import draw_example
+from moekit_detection.example import drawn_splits
 from moekit_detection.loaders.pictures import OPTIONS, About, Picture, dataset_of, read_headers
 from moekit_detection.loaders.repairs import Repairs, Shape
 
@@ -28,7 +28,6 @@ _LISTS = ("classes.txt", "obj.names", "labels/classes.txt")
 _CONFIGS = ("data.yaml", "data.yml", "dataset.yaml")
 _SLACK = 0.01
 """How far beyond 0 and 1 a share may lie, as roundings make it."""
-_EXAMPLES = {"train": 8, "val": 4, "test": 4}
 
 
 def load_yolo(path: Path | None, seed: int) -> Dataset:
@@ -264,14 +263,11 @@ def _check(pictures: Sequence[Picture], used: set[Path], root: Path, repairs: Re
 
 def write_example(folder: Path) -> Path:
     """Writes 16 small pictures of a square and a disc each, split, with label files."""
-    number = 0
-    for split, count in _EXAMPLES.items():
+    for split, drawn in drawn_splits():
         for part in (IMAGES, LABELS):
             (folder / part / split).mkdir(parents=True)
-        for _ in range(count):
-            number += 1
-            pixels, objects = draw_example(number)
-            Image.fromarray(pixels).save(folder / IMAGES / split / f"{number:02}.png")
+        for name, pixels, objects in drawn:
+            Image.fromarray(pixels).save(folder / IMAGES / split / f"{name}.png")
             size = np.tile(pixels.shape[1::-1], 2)
             middle = objects.box_G4[:, :2] + objects.box_G4[:, 2:] / 2
             shares = np.concatenate([middle, objects.box_G4[:, 2:]], 1) / size
@@ -279,7 +275,7 @@ def write_example(folder: Path) -> Path:
                 " ".join([str(label), *(f"{share:.6f}" for share in row)])
                 for label, row in zip(objects.label_G.tolist(), shares.tolist(), strict=True)
             ]
-            (folder / LABELS / split / f"{number:02}.txt").write_text("\n".join(lines) + "\n")
+            (folder / LABELS / split / f"{name}.txt").write_text("\n".join(lines) + "\n")
     (folder / "data.yaml").write_text("names:\n  0: square\n  1: disc\n", encoding="utf-8")
     return folder
 
