@@ -10,9 +10,9 @@ from PIL import Image
 from moekit.data.images import read_frames
 from moekit.testing import refused
 from moekit_medical.dicom.assemble import assemble
+from moekit_medical.hounsfield import WINDOW_HU
 from moekit_medical.loaders.cache import cached
 from moekit_medical.loaders.crops import (
-    WINDOW_HU,
     CropError,
     Form,
     Scan,
