@@ -57,10 +57,12 @@ def assemble(
         run.ignored.extend(unseen)
         slices = [one for source in sources for one in run.examine(source)]
         doubts = find_doubts(
-            Stated(
-                series=token(one.series_uid, salt=salt),
-                shared={"PatientID": one.patient, "StudyInstanceUID": one.study_uid},
-                person=one.person,
+            Stated.of(
+                one.series_uid,
+                one.person,
+                salt=salt,
+                patient=one.patient,
+                study_uid=one.study_uid,
             )
             for one in slices
         )
