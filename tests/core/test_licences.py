@@ -1,4 +1,4 @@
-"""Chains of licences: what is told, what is recorded, and who states it."""
+"""Chains of licences: what is said, what is recorded, and who states it."""
 
 import dataclasses
 from pathlib import Path

@@ -5,7 +5,7 @@
 | `frames` | the file has several frames or pages, and the first is used |
 | `range` | numbers of more than 8 bits; the value is the highest one as a share of full scale |
 | `deep` | colours of more than 8 bits; likewise |
-| `bits` | numbers of more than 8 bits are taken for numbers of so many bits, as the run says |
+| `bits` | numbers of more than 8 bits are taken for numbers of the bits that the run says |
 | `integers` | 32-bit or signed integers are taken for 16-bit ones |
 | `fractions`, `bytes` | floats are taken for shares of full brightness, or for 0 to 255 |
 | `clear` | something is transparent, and becomes black |
@@ -70,7 +70,7 @@ def mark_unread(image: Image.Image) -> None:
 
 
 def is_plain(image: Image.Image, *, single: bool) -> bool:
-    """Whether there is surely nothing to tell of a picture that is not decoded yet."""
+    """Whether there is surely nothing to say of a picture that is not decoded yet."""
     mark_unread(image)
     odd = image.mode in ("F", "CMYK", "LAB") or image.mode.startswith("I")
     more = single and _has_more(image)
@@ -84,7 +84,7 @@ def is_plain(image: Image.Image, *, single: bool) -> bool:
 def remarks_of(
     image: Image.Image, *, single: bool, bits: int | None = None, known: Extremes | None = None
 ) -> tuple[Remark, ...]:
-    """What is to be told of a picture.
+    """What there is to say of a picture.
 
     Args:
         image: Decoded, as it is in the file, and marked by `mark_unread`.
@@ -132,7 +132,7 @@ class RemarkTally:
             self._kinds.setdefault(remark.kind, _Kind()).add(name, remark.value)
 
     def sentences(self) -> tuple[str, ...]:
-        """What is to be told; empty if nothing is."""
+        """The sentences; empty if there is nothing to say."""
         found = []
         for name in self.kinds:
             kind = self._kinds[name]

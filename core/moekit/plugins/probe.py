@@ -32,7 +32,7 @@ _SOCKET_EVENTS = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket
 
 
 class Watch:
-    """Notes what is done while it is on. An audit hook cannot be removed, hence the switch."""
+    """Notes what is done while it is on. An audit hook cannot be removed, so it has a switch."""
 
     def __init__(self) -> None:
         self.on = False

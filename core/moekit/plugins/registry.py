@@ -195,9 +195,9 @@ class Registry:
         return [plugin for plugin in self.plugins if _key(plugin) in self._activated]
 
     def tell(self, event: Event, about: RunEvent) -> None:
-        """Tells every plugin that listens to an event of it, one at a time.
+        """Passes an event to every plugin that listens to it, one at a time.
 
-        A listener that fails is logged as a warning, and the others are told still. What one
+        A listener that fails is logged as a warning, and the others still get the event. What one
         changes in the process or in the run's files is put back.
 
         Args:

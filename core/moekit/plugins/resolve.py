@@ -48,7 +48,7 @@ class Resolved:
         Args:
             classes: Names of the classes.
             frame: How pictures lie in the input.
-            kinds: Kinds of item that the head tells apart.
+            kinds: Kinds of item that the head distinguishes.
             words: The data's own words, which take the place of the kit's.
         """
         return TaskContext(

@@ -83,7 +83,7 @@ class KitModules(nn.Module):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Names of the kinds of image that the head tells apart; empty where it tells none."""
+        """Names of the kinds of image that the head distinguishes; empty if there are none."""
         return tuple(getattr(self.head, "kinds", ()))
 
     @property

@@ -46,7 +46,7 @@ def check_learned(
         stores: The stored prefixes of `train` and `val`.
         backbone: Made them.
         on_progress: Called with what is done and the total.
-        on_note: Called with each sentence that is to be told.
+        on_note: Called with each sentence for the user.
 
     Returns:
         What run.json says of it.

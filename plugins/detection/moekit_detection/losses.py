@@ -134,7 +134,7 @@ def _objects(targets: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
 
 
 def _overlap(box_M4: Tensor, truth_M4: Tensor) -> Tensor:
-    """(M,) overlaps of pairs, without gradients; at least so much that a pair is a positive."""
+    """(M,) overlaps of pairs, without gradients; at least 0.01, so that a pair is a positive."""
     with torch.no_grad():
         return overlaps(corners(box_M4), corners(truth_M4))[0].clamp(0.01, 1)
 

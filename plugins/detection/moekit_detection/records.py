@@ -32,7 +32,7 @@ class Objects:
         label_G: (G,) int64 index into the classes.
         crowd_G: (G,) bool, whether it stands for many objects in one region, which are neither
             missed nor false alarms (COCO's `iscrowd`).
-        area_G: (G,) float64 square pixels, by which small, medium and large are told apart: the
+        area_G: (G,) float64 square pixels, by which small, medium and large are distinguished: the
             annotation's own (of a mask), or width times height.
         score_G: (G,) float64 in [0, 1] of found objects; None of the truth.
     """

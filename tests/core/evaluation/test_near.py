@@ -31,7 +31,7 @@ def job(tmp_path_factory, registry):
 
 
 def made(folder, registry, *, bits=None):
-    """The evaluation, its source and its copy; with bits all pictures are numbers of so many."""
+    """The evaluation, its source and its copy; with `bits` all pictures hold such numbers."""
     (folder / "data").mkdir()
     dataset = write_images(folder / "data", None, side=SIDE)
     generator = np.random.default_rng(0)

@@ -41,7 +41,7 @@ _LARGEST = 10**9 - 1
 def load_masks(path: Path | None, seed: int) -> Dataset:
     """Reads images with masks and splits them, unless the data bring their own splits.
 
-    Two layouts are read. `PATH/images` and `PATH/masks` hold files of the same name but for the
+    Two layouts are read. `PATH/images` and `PATH/masks` hold files of the same name except for the
     ending, in the same folders. Or a table, `PATH/index.csv` or PATH itself, has the columns image
     and mask, or id for `images/ID.*` and `masks/ID.*`; split, group and subtype are optional. The
     list of classes is `classes.csv` or `classes.txt` (see `read_class_list`).

@@ -31,7 +31,7 @@ from moekit.data.samples import Sample
 from moekit.errors import MoekitError
 
 LEAST, SPREADS, MOST = 0.5, 5.5, 0.92
-"""Least likeness of a pair: so many spreads above the median of random pairs, within bounds."""
+"""Least likeness of a pair: `SPREADS` spreads above the median of random pairs, within bounds."""
 VERIFIED = 1000
 """Candidates that are compared by pixels, the most alike by features first."""
 DRAWN = 40

@@ -14,7 +14,7 @@ FAULTS = (MoekitError, ArithmeticError, LookupError, OSError, RuntimeError, Valu
 
 
 def told_across(found: Found, split: str, others: Sequence[str]) -> list[str]:
-    """What is to be told of near-duplicates between splits.
+    """Sentences on near-duplicates between splits.
 
     Args:
         found: What was found.

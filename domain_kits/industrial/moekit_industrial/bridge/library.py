@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _LONGEST = 300
-"""Characters of what an error says that are told."""
+"""Characters of an error that are shown."""
 _LOGGERS = ("anomalib", "lightning.pytorch", "lightning_fabric", "lightning_utilities")
 
 

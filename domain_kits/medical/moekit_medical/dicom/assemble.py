@@ -37,7 +37,7 @@ def assemble(
     Slices are ordered by their place in the patient. What can be mended within the rules of
     `geometry` and `pixels` is mended and recorded in `Volume.repairs`; any other series is refused
     for a stated reason, and the others go on. The result does not depend on the names or the order
-    of the files, but for the tokens that name them.
+    of the files, except the tokens that name them.
 
     Args:
         path: A file, a zip archive or a folder of them at any depth.

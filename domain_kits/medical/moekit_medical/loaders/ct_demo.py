@@ -3,7 +3,7 @@
 No package carries labelled nodule candidates, so the demonstration asks what real pixels answer by
 themselves. In each of four real CT slices of four patients, axial crops of 50 x 50 mm are cut, and
 the disc in their middle is blacked out. What was there is known from its Hounsfield units and can
-no longer be read off the crop: it must be told from what surrounds it. In each crop some dense
+no longer be read off the crop: it must be inferred from what surrounds it. In each crop some dense
 tissue is in sight, so that its mere presence answers nothing.
 
 It shows that the parts work together. It shows nothing of nodules.

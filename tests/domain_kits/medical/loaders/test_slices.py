@@ -34,7 +34,7 @@ LOADERS = pytest.mark.parametrize(
 
 
 def numbered(step_mm, slices=41):
-    """A scan whose slices show their own number, but for one pixel that is always bright."""
+    """A scan whose slices show their own number, except one pixel that is always bright."""
     hu_DHW = np.zeros((slices, 60, 60), np.float32) + np.arange(slices)[:, None, None]
     hu_DHW[:, 30, 30] = 255
     affine = np.diag([step_mm, 1.0, 1.0, 1.0])[[2, 1, 0, 3]]
