@@ -17,7 +17,13 @@ from moekit.builtin.loaders.class_list import (
     inline_class_list,
     read_class_list,
 )
-from moekit.builtin.loaders.rows import path_in, read_header, read_rows, split_in
+from moekit.builtin.loaders.rows import (
+    check_filled,
+    path_in,
+    read_header,
+    read_rows,
+    split_in,
+)
 from moekit.contract.datasets import DatasetSpec
 from moekit.data.checks import check_ids
 from moekit.data.class_masks import read_classes
@@ -248,7 +254,7 @@ def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
                 subtype=row.get(chosen["subtype"]) or None,
             )
         )
-    _check_filled(samples, table)
+    check_filled(samples, table)
     return _Pairs(
         samples=tuple(sorted(samples, key=lambda sample: sample.id)),
         skipped=tuple(skipped),
@@ -285,18 +291,6 @@ def _beside(folder: Path) -> Mapping[str, Path]:
     if not folder.is_dir():
         return {}
     return {path.stem: path for path in find_images(folder) if path.parent == folder}
-
-
-def _check_filled(samples: Sequence[Sample], table: Path) -> None:
-    for name in ("split", "group"):
-        empty = [sample for sample in samples if getattr(sample, name) is None]
-        if empty and len(empty) < len(samples):
-            raise DataError(
-                f"{len(empty)} images have no {name}, such as {empty[0].id}; the others have one",
-                whose=str(table),
-                fix=f"fill the column {name} in each line, or remove it",
-                code="data/half-filled",
-            )
 
 
 def _checked(
