@@ -105,7 +105,7 @@ def remarks_of(
 
 
 class RemarkTally:
-    """What was guessed of many files, told in sentences on all of them, each with an example.
+    """What was guessed of many files, in sentences on all of them, each with an example.
 
     Args:
         option: What may be advised for numbers of few bits, with a place for their bits; empty if
@@ -118,7 +118,7 @@ class RemarkTally:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What there is to tell of, in the order of the alphabet."""
+        """What was found, in the order of the alphabet."""
         return tuple(sorted(self._kinds))
 
     def add(self, name: str, remarks: Iterable[Remark]) -> None:

@@ -85,7 +85,7 @@ def evaluate(
 
     Raises:
         DataError: The split is empty or unreadable, or its samples do not fit the run.
-        StorageError: The run cannot be written; told before anything is answered.
+        StorageError: The run cannot be written; raised before anything is answered.
         WeightsError: The run does not fit the backbone.
     """
     check_writable(job.run.folder, job.run.folder / "overlays")

@@ -114,7 +114,7 @@ def _paragraphs(
 
 
 def _recognised(scored: Predictions) -> list[str]:
-    """How many images were taken for what they show, where the kit tells products apart."""
+    """How many images were taken for what they show, where the kit distinguishes products."""
     kinds, products = _facts(scored, RECOGNISED), _facts(scored, PRODUCT)
     if not any(kinds):
         return []

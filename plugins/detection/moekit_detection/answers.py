@@ -99,7 +99,7 @@ def decode(
     size: tuple[int, int],
     context: TaskContext | None = None,
 ) -> Objects:
-    """The objects that one item's outputs tell of, before any threshold.
+    """The objects in one item's outputs, before any threshold.
 
     Doubles are removed class by class: of two boxes that overlap by more than the kit's option
     `overlap` (0.6 if it sets none), the one with the lower score goes. At most `MOST` stay.

@@ -49,7 +49,7 @@ class RawModel:
         self.used = Used()
 
     def __call__(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Computed:
-        """See `moekit.runtime.Compute`; the outputs are raw, and there is no routing to tell."""
+        """See `moekit.runtime.Compute`; the outputs are raw, and there is no routing to report."""
         del trace
         clock = Clock()
         raw_B, map_BHW = raw_output(self._model, images.to(self._device))

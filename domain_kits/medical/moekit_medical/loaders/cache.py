@@ -161,7 +161,7 @@ def _checked(place: Path) -> Cached:
 
 
 def _damaged(place: Path, name: str) -> DataError:
-    """Removes the folder and tells of the damage."""
+    """Removes the folder and reports the damage."""
     aside = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     try:
         place.rename(aside)

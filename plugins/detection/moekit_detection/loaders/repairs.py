@@ -1,4 +1,4 @@
-"""What was repaired, dropped or guessed in annotations, counted and told with an example each."""
+"""What was repaired, dropped or guessed in annotations, counted, with an example each."""
 
 from __future__ import annotations
 
