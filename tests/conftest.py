@@ -89,7 +89,7 @@ def _build_once(architecture: str, *, weights: str, top_k: int | None, form: str
 
 @pytest.fixture(scope="session")
 def backbone() -> Iterator[MoEBackbone]:
-    """The backbone with its real weights. No test may change it, but for `top_k`."""
+    """The backbone with its real weights. No test may change it, except `top_k`."""
     model = moekit.build_backbone()
     before = _checksum(model)
     yield model

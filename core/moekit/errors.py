@@ -21,7 +21,7 @@ from moekit.text import printable
 
 
 class MoekitError(Exception):
-    """A foreseen failure, told in three lines.
+    """A foreseen failure, shown in three lines.
 
     Args:
         what: What failed, in one sentence.

@@ -29,7 +29,7 @@ _LIMITS = {
     NOT_STATED: re.compile(f"^{NOT_STATED}"),
     NOT_RECORDED: re.compile(f"^{NOT_RECORDED}"),
 }
-"""What is told of a licence, by the words in it."""
+"""What is said of a licence, by the words in it."""
 
 
 class Link(pydantic.BaseModel):

@@ -8,7 +8,7 @@ all are hindered alike; times are of the processor.
 
 PatchCore stands there twice: as it was fitted, and with as many members as it keeps where nothing
 is drawn before (a tenth of all training patches). The latter are those of the fitted one, repeated:
-they decide how long a search takes, not what it finds, so only its time is told.
+they decide how long a search takes, not what it finds, so only its time is reported.
 """
 
 import copy

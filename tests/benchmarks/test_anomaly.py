@@ -112,7 +112,7 @@ def _figures(out):
 
 
 def _together(out, alone):
-    """The run on both products: how many it told apart, and each product beside its own run."""
+    """The run on both products: how many it distinguished, and each product beside its own run."""
     scored = Predictions.read_csv(out / "predictions.csv")
     products = scored.facts["product"]
     told = [a == b for a, b in zip(scored.facts[RECOGNISED], products, strict=True)]

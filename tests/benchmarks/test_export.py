@@ -33,7 +33,7 @@ NAMES = ("openvino", "openvino-int8")
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run, and its exports in float32 and int8, made anew."""
+    """A run, and its exports in float32 and int8, made again."""
     given = os.environ.get("MOEKIT_BENCH_RUN")
     folder = Path(given) if given else tmp_path_factory.mktemp("runs") / "elpv"
     with reporter() as report:

@@ -1,4 +1,4 @@
-"""Chains of licences: what is told, what is recorded, and who states it."""
+"""Chains of licences: what is said, what is recorded, and who states it."""
 
 import dataclasses
 from pathlib import Path
@@ -160,7 +160,7 @@ def test_a_run_records_backbone_plugins_data_and_the_run_it_began_with(run, tiny
     earlier = run(licences=as_json([data_link(dataclasses.replace(DATA, licence="CC-BY-NC-4.0"))]))
     registry = moekit.Registry()
     registry.dataset("folder")
-    record = licences_of_run(tiny_backbone, registry.used(), DATA, earlier)
+    record = licences_of_run(tiny_backbone.provenance, registry.used(), DATA, earlier)
     first, plugin, data, begun = read_links({"licences": record})
     assert (first.what, first.licence) == ("backbone", "CC0-1.0")
     assert (plugin.what, plugin.licence) == ("plugin", "Apache-2.0")
@@ -172,7 +172,7 @@ def test_a_run_records_backbone_plugins_data_and_the_run_it_began_with(run, tiny
 
 def test_a_run_of_an_earlier_version_reads_as_not_recorded(run, tiny_backbone):
     earlier = run()
-    record = licences_of_run(tiny_backbone, (), DATA, earlier)
+    record = licences_of_run(tiny_backbone.provenance, (), DATA, earlier)
     assert read_links({"licences": record})[-1].licence == NOT_RECORDED
     answers = licences_of_answers(earlier.read(), DATA)
     assert [part["licence"] for part in answers["parts"]] == [NOT_RECORDED, NOT_STATED]

@@ -170,6 +170,6 @@ def _specs(registry: Registry) -> Iterator[KitSpec]:
         try:
             spec = registry.kit(name)
         except MoekitError:
-            continue  # its plugin is told of by `moekit plugins list`
+            continue  # `moekit plugins list` names its plugin
         if spec.slots:
             yield spec

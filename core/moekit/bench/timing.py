@@ -74,7 +74,7 @@ def compare(
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Runs torch with so many threads inside the block."""
+    """Runs torch with that many threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

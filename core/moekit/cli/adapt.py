@@ -174,7 +174,7 @@ _EPOCH = {
 
 
 def _told(part: str, figures: Mapping[str, float]) -> str:
-    """A line on an epoch; figures of a kit that trains in its own way are told as they are."""
+    """A line on an epoch; figures of a kit that trains in its own way are printed as they are."""
     told = [
         _EPOCH.get(name, f"{name.replace('val_', 'validation ')} {{:.6g}}").format(value)
         for name, value in figures.items()

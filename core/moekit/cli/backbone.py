@@ -31,7 +31,7 @@ for command in (carve_command, recover_command, upcycle, plan):
 @backbone.command("info")
 @with_options(architecture_option, weights_option, form_option, json_option, debug_option)
 def info(architecture: str | None, weights: str, form: str, as_json: bool) -> None:
-    """Load the backbone and tell its size, its experts and where its weights come from."""
+    """Load the backbone and print its size, its experts and where its weights come from."""
     from moekit.backbone.sources import DEFAULT_ARCHITECTURE
     from moekit.backbone.sparse.sources import find_form
     from moekit.jobs.session import open_backbone

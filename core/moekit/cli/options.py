@@ -34,7 +34,7 @@ debug_option = click.option(
 def command_options(command: Command) -> Command:
     """Adds to a command what moekit's own take: `--json`, handed over as `as_json`, and `--debug`.
 
-    With `--debug` moekit shows the traceback of a failure; the command is not told of it.
+    With `--debug` moekit shows the traceback of a failure; the command does not see it.
     """
     return with_options(json_option, debug_option)(command)
 

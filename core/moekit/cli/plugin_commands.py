@@ -24,7 +24,7 @@ PASSED_ON = (
     EOFError,
     MemoryError,
 )
-"""What a plugin's command tells as such; whatever else it raises is the plugin's fault."""
+"""What a plugin's command raises on purpose; whatever else it raises is the plugin's fault."""
 
 
 def help_lines() -> list[tuple[str, str]]:

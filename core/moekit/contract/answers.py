@@ -26,7 +26,7 @@ class TaskContext:
         classes: Names of the classes, in the order of the labels.
         vocabulary: The kit's words, as the task asks for them.
         frame: How pictures lie in the backbone's input.
-        kinds: Names of the kinds of item that the head tells apart; empty where it tells none.
+        kinds: Names of the kinds of item that the head distinguishes; empty if there are none.
         options: What the kit sets for the task; see `KitSpec.options`.
         points: Of a tallier the point of each model, if it was chosen before; empty on the
             validation split, from which points are chosen.

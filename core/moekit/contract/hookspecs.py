@@ -2,7 +2,7 @@
 
 Most hooks return a list of frozen records. They are called at most once in a process, when
 something that the plugin's manifest promises is first asked for, and should build nothing heavy.
-The two hooks on runs are told of an event and return nothing; a plugin whose manifest names the
+The two hooks on runs get an event and return nothing; a plugin whose manifest names the
 event under `listens` hears of each such event. A listener that fails is named in a warning, and the
 run goes on.
 """

@@ -98,7 +98,7 @@ class FitResult:
         epochs: Passes that were made.
         best_epoch: The one whose weights were kept, counted from 1; 0 for those at the start.
         seconds: Time that it took, over all sessions.
-        history: One entry a pass, as `FitJob.on_epoch` was told.
+        history: One entry a pass, as `FitJob.on_epoch` got it.
     """
 
     epochs: int

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from moekit.lazy import getter
 
 if TYPE_CHECKING:
+    from moekit.data.arrays import ArrayHeader, Arrays
     from moekit.data.geometry import Box
     from moekit.data.images import (
         find_images,
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
         read_size,
         relative_id,
     )
-    from moekit.data.options import parse_source, path_as_stored
+    from moekit.data.options import parse_source, path_as_stored, whole_number
     from moekit.data.plain_files import check_file
     from moekit.data.samples import MASK_OF, SPLITS, split_name, split_notes
     from moekit.data.splits import check_classes, check_splits, complete_splits
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from moekit.data.views import unview_boxes, view_boxes
 
 _HOMES = {
+    "data.arrays": (
+        "ArrayHeader",
+        "Arrays",
+    ),
     "data.geometry": ("Box",),
     "data.images": (
         "find_images",
@@ -39,7 +44,11 @@ _HOMES = {
         "read_size",
         "relative_id",
     ),
-    "data.options": ("parse_source", "path_as_stored"),
+    "data.options": (
+        "parse_source",
+        "path_as_stored",
+        "whole_number",
+    ),
     "data.plain_files": ("check_file",),
     "data.samples": (
         "MASK_OF",
@@ -77,6 +86,8 @@ __all__ = [
     "JPEG_SUFFIXES",
     "MASK_OF",
     "SPLITS",
+    "ArrayHeader",
+    "Arrays",
     "Box",
     "Preprocess",
     "Survey",
@@ -100,6 +111,7 @@ __all__ = [
     "survey_folder",
     "unview_boxes",
     "view_boxes",
+    "whole_number",
 ]
 
 if not TYPE_CHECKING:

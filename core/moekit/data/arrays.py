@@ -11,6 +11,7 @@ import math
 import zipfile
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,34 +31,56 @@ _READERS = {
 }
 
 
+class ArrayHeader(NamedTuple):
+    """What is known of an array before its data are unpacked.
+
+    Attributes:
+        shape: Its shape.
+        dtype: The type of its values.
+        size: Its bytes.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    size: int
+
+
 class Arrays:
     """An open npz file.
 
     Args:
         path: The file.
+        whose: What errors name in place of the file, if its name is private; they leave out what
+            set them off, too.
+        fix: What errors advise.
+
+    Attributes:
+        names: Names of the arrays.
 
     Raises:
-        DataError: It is no npz archive.
+        DataError: It is no npz archive, holds too many arrays, or one twice.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path,
+        *,
+        whose: str = "",
+        fix: str = "write it again with numpy.savez_compressed, without objects",
+    ) -> None:
+        self._whose, self._fix, self._is_private = whose or path.name, fix, bool(whose)
         try:
             check_plain(path)
             self._archive = zipfile.ZipFile(path)
         except Exception as error:  # parsers of damaged bytes raise nearly anything
             raise self.refused(
                 "the file is no npz archive, or is cut off", code="data/damaged"
-            ) from error
-        names = [info.filename for info in self._archive.infolist()]
-        if len(names) > _MAX_MEMBERS or len(set(names)) < len(names):
+            ) from self._told(error)
+        try:
+            self.names = self._names()
+        except DataError:
             self._archive.close()
-            raise self.refused(
-                f"the archive holds more than {_MAX_MEMBERS} arrays, or one twice",
-                code="data/too-large",
-            )
-        self.names = tuple(name[: -len(_SUFFIX)] for name in names if name.endswith(_SUFFIX))
-        """Names of the arrays."""
+            raise
 
     def __enter__(self) -> Arrays:
         return self
@@ -74,9 +97,9 @@ class Arrays:
         """One array.
 
         Raises:
-            DataError: It is not there, holds objects, is too large, or its data are damaged.
+            DataError: As of `header`, or its data are damaged.
         """
-        self._check_header(name)
+        self.header(name)
         try:
             with self._archive.open(f"{name}.npy") as file:
                 array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
@@ -84,19 +107,22 @@ class Arrays:
                     raise ValueError("there are bytes after the array")
                 _check_letters(array)
         except Exception as error:
-            raise self.refused(f"the data of {name} are damaged", code="data/damaged") from error
+            raise self.refused(
+                f"the data of {name} are damaged", code="data/damaged"
+            ) from self._told(error)
         return array
 
     def refused(self, what: str, fix: str = "", *, code: str) -> DataError:
         """An error about this file."""
-        return DataError(
-            what,
-            whose=self._path.name,
-            fix=fix or "write it again with numpy.savez_compressed, without objects",
-            code=code,
-        )
+        return DataError(what, whose=self._whose, fix=fix or self._fix, code=code)
 
-    def _check_header(self, name: str) -> None:
+    def header(self, name: str) -> ArrayHeader:
+        """What an array is, of which nothing but the header is unpacked.
+
+        Raises:
+            DataError: It is not there, holds objects, is too large, packed in a way that is not
+                read, or its header is damaged.
+        """
         if name not in self.names:
             raise self.refused(f"there is no array {name!r}", code="data/missing-array")
         info = self._archive.getinfo(f"{name}.npy")
@@ -115,13 +141,33 @@ class Arrays:
                 shape, _, dtype = _READERS[np.lib.format.read_magic(file)](file)
                 length = file.tell()
         except Exception as error:
-            raise self.refused(f"the header of {name} is damaged", code="data/damaged") from error
+            raise self.refused(
+                f"the header of {name} is damaged", code="data/damaged"
+            ) from self._told(error)
         if dtype.hasobject:
             raise self.refused(
                 f"{name} holds Python objects, which could run code", code="data/unsafe-array"
             )
-        if math.prod(shape) * dtype.itemsize != info.file_size - length:
+        size = math.prod(shape) * dtype.itemsize
+        if any(side < 0 for side in shape) or size != info.file_size - length:
             raise self.refused(f"{name} is not as long as its header says", code="data/damaged")
+        return ArrayHeader(tuple(shape), dtype, size)
+
+    def _names(self) -> tuple[str, ...]:
+        files = [info.filename for info in self._archive.infolist()]
+        if len(files) > _MAX_MEMBERS:
+            raise self.refused(
+                f"the archive holds more than {_MAX_MEMBERS} arrays", code="data/too-large"
+            )
+        names = [name[: -len(_SUFFIX)] for name in files if name.endswith(_SUFFIX)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise self.refused(f"the array {twice} is there twice", code="data/missing-array")
+        return tuple(names)
+
+    def _told(self, error: Exception) -> Exception | None:
+        """What set an error off, unless it may name a private file."""
+        return None if self._is_private else error
 
 
 def _check_letters(array: np.ndarray) -> None:

@@ -17,6 +17,9 @@ STATED = "the file states its scale"
 DEEP = "colours of 16 bits"
 """Key in `info` of a picture of whose colours Pillow keeps the upper 8 bits."""
 
+Extremes = tuple[float, float]
+"""The least and the greatest value of a picture."""
+
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -49,7 +52,7 @@ def to_mask(image: Image.Image, path: Path) -> Image.Image:
         ImageError: It is, or was, compressed with loss, whose noise is not zero.
     """
     refuse_lossy(image, path)
-    numbers = image.mode.startswith("I") or image.mode == "F"
+    numbers = has_numbers(image)
     zero = full_scale(image) if numbers and _tiff_scale(image)[1] else 0
     rgb = image if numbers else to_rgb(image, path)
     mask = Image.new("L", image.size)
@@ -63,7 +66,9 @@ def to_mask(image: Image.Image, path: Path) -> Image.Image:
     return mask
 
 
-def to_rgb(image: Image.Image, path: Path, *, bits: int | None = None) -> Image.Image:
+def to_rgb(
+    image: Image.Image, path: Path, *, bits: int | None = None, known: Extremes | None = None
+) -> Image.Image:
     """A loaded image in mode "RGB".
 
     Args:
@@ -71,12 +76,13 @@ def to_rgb(image: Image.Image, path: Path, *, bits: int | None = None) -> Image.
         path: What an error names.
         bits: Bits of the numbers of files of more than 8 bits that do not say it themselves; None
             for 16.
+        known: Its extremes, if they are known already.
 
     Raises:
         ImageError: Its values have no brightness, or do not fit into that many bits.
     """
     if image.mode.startswith("I"):
-        low, high = extremes(image)
+        low, high = known or extremes(image)
         if low < 0 or high > 65535:
             raise _no_scale(path, "integers outside 0..65535", low, high)
         scale = full_scale(image, bits)
@@ -98,7 +104,7 @@ def to_rgb(image: Image.Image, path: Path, *, bits: int | None = None) -> Image.
             code="image/deep-colours",
         )
     if image.mode == "F":
-        low, high = extremes(image)
+        low, high = known or extremes(image)
         if not (low >= 0 and high <= 255):  # nan compares false
             found = "floating-point values outside [0, 255] or not finite"
             raise _no_scale(path, found, low, high)
@@ -109,7 +115,12 @@ def to_rgb(image: Image.Image, path: Path, *, bits: int | None = None) -> Image.
     return bare(image) if image.mode == "RGB" else image.convert("RGB")
 
 
-def extremes(image: Image.Image) -> tuple[float, float]:
+def has_numbers(image: Image.Image) -> bool:
+    """Whether a picture holds integers of more than 8 bits, or floats."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def extremes(image: Image.Image) -> Extremes:
     """The least and the greatest value of a picture of one channel; NaN if one is NaN."""
     found = [(part.min(), part.max()) for part in (np.asarray(one) for _, one in strips(image))]
     lows, highs = zip(*found, strict=True)

@@ -32,8 +32,14 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from moekit.data.conversion import QUARTER_TURNS, orientation, to_mask, to_rgb
-from moekit.data.lossy import mark_loss
+from moekit.data.conversion import (
+    QUARTER_TURNS,
+    extremes,
+    has_numbers,
+    orientation,
+    to_mask,
+    to_rgb,
+)
 from moekit.data.pillow_rules import FORMAT_WORDS, FORMATS, opened_header, strict_pillow
 from moekit.data.plain_files import check_file, plain
 from moekit.data.remarks import Remark, mark_unread, remarks_of
@@ -111,8 +117,9 @@ def read_remarked(
     found: dict[str, Remark] = {}
 
     def convert(image: Image.Image, path: Path) -> Image.Image:
-        upright = to_rgb(image, path, bits=bits)
-        for remark in remarks_of(image, single=frames == 1, bits=bits):
+        known = extremes(image) if has_numbers(image) else None
+        upright = to_rgb(image, path, bits=bits, known=known)
+        for remark in remarks_of(image, single=frames == 1, bits=bits, known=known):
             found[remark.kind] = max(remark, found.get(remark.kind, remark))
         return upright
 
@@ -358,7 +365,6 @@ def _turn_to(image: Image.Image, number: int) -> bool:
 
 def _decode_page(image: Image.Image, path: Path, convert: Convert) -> Image.Image:
     mark_unread(image)
-    mark_loss(image, path)
     image.load()
     upright = convert(image, path)
     turn = orientation(image)

@@ -33,7 +33,7 @@ def with_licence(dataset: Dataset, path: Path | None, given: str | None = None) 
     """A data set whose licence is known as well as it can be, and who states it.
 
     What the user gives stands before what the loader says, and that before a file next to the
-    data. Where two say different things, a note of the data set tells both.
+    data. Where two say different things, a note of the data set names both.
 
     Args:
         dataset: As its loader gave it.
@@ -61,7 +61,7 @@ def licence_beside(path: Path | None) -> tuple[str, str]:
     """The licence that a file in the folder of the data states, and which kind of file does.
 
     A file called LICENSE, LICENCE or COPYING is looked for first, then a line `licence: WORDS` or
-    a heading of that name in a README. Names of files are not told: runs of some kits hold none.
+    a heading of that name in a README. Names of files are left out: runs of some kits hold none.
     """
     folder = None if path is None else _folder(path)
     if folder is None:

@@ -19,8 +19,6 @@ from PIL import Image, TiffImagePlugin
 
 from moekit.errors import ImageError
 
-LOSS = "compressed with loss"
-"""Key in `info` of a picture: what compresses it with loss; empty if nothing does."""
 _JPEG = ("JPEG", "MPO")
 _TIFF_COMPRESSION = 259
 _OF_TIFF = {
@@ -38,23 +36,12 @@ _MOST_CHUNKS = 10_000
 _NEAR, _LEAST_VALUES, _LEAST_SHARE = 16, 4, 0.9
 
 
-def mark_loss(image: Image.Image, path: Path) -> None:
-    """Keeps in `info` of a picture that is not decoded yet what compresses it with loss."""
-    found = ""
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        found = _OF_TIFF.get(image.tag_v2.get(_TIFF_COMPRESSION, 1), "")
-    elif image.format == "WEBP":
-        with path.open("rb") as file:
-            found = "lossy WebP" if _is_lossy_webp(file) else ""
-    image.info[LOSS] = found
-
-
 def refuse_lossy(image: Image.Image, path: Path) -> None:
     """Refuses a mask whose compression makes numbers up.
 
     Args:
-        image: Marked by `mark_loss`.
-        path: What the error names.
+        image: As Pillow has read it from the file.
+        path: The file, which the error names.
 
     Raises:
         ImageError: It is compressed with loss.
@@ -66,9 +53,10 @@ def refuse_lossy(image: Image.Image, path: Path) -> None:
             fix="draw it again without loss, as PNG, BMP or TIFF",
             code="image/jpeg-mask",
         )
-    if image.info.get(LOSS):
+    loss = _loss_of(image, path)
+    if loss:
         raise ImageError(
-            f"the mask is {image.info[LOSS]}, whose compression changes the numbers of classes",
+            f"the mask is {loss}, whose compression changes the numbers of classes",
             whose=str(path),
             fix="draw it again without loss, as PNG, BMP or TIFF",
             code="image/lossy-mask",
@@ -100,6 +88,16 @@ def refuse_noise(counts: np.ndarray, path: Path) -> None:
             fix="draw it again, or save it with two values: black below 128, white above",
             code="image/lossy-mask",
         )
+
+
+def _loss_of(image: Image.Image, path: Path) -> str:
+    """What compresses a TIFF or WebP file with loss; empty if nothing does."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return _OF_TIFF.get(image.tag_v2.get(_TIFF_COMPRESSION, 1), "")
+    if image.format != "WEBP":
+        return ""
+    with path.open("rb") as file:
+        return "lossy WebP" if _is_lossy_webp(file) else ""
 
 
 def _is_lossy_webp(file: BinaryIO) -> bool:

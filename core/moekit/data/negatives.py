@@ -22,7 +22,7 @@ FEWEST = 10
 """Validation images of a set of at least twice as many, whatever the share."""
 
 VERY_FEWEST = 3
-"""The same of a smaller set of at least twice so many: fewer tell no spread of their scores."""
+"""The same of a smaller set of at least twice as many: fewer tell no spread of their scores."""
 
 Unit = list[Sample]
 """Samples that stay together: those of one group, or of one file under several names."""
@@ -34,11 +34,11 @@ def carve_negatives(
     """Makes a val split out of a train split of negatives alone.
 
     Validation gets `share` of them, but at least `FEWEST` where there are twice as many, else
-    `VERY_FEWEST` where there are twice so many, and at least one; whole groups, so sometimes a few
+    `VERY_FEWEST` where there are twice as many, and at least one; whole groups, so sometimes a few
     more or less. Each subtype is carved for itself, where it has two groups or more. The test split
     is left as it is.
 
-    With `keep` so many training images of each subtype are kept, from as many groups as possible,
+    With `keep` that many training images of each subtype are kept, from as many groups as possible,
     and the others are left out; more of them with the same seed are the same and some others.
     Where there are not enough for both, validation shrinks, to one group at the least, and then
     train has what is left.

@@ -70,6 +70,22 @@ def path_as_stored(folder: Path, name: PurePosixPath) -> Path:
     return next((path for path in forms if is_there(path)), written)
 
 
+def whole_number(text: str, *, most: int, least: int = 0) -> int | None:
+    """The number that a text of digits stands for; None if it is none, or out of bounds.
+
+    Args:
+        text: Of a file or an option.
+        most: The greatest number that is wanted.
+        least: The least one, from 0 on.
+    """
+    digits = text.lstrip("0") or text[-1:]
+    # Python refuses to read numbers of thousands of digits.
+    if not (text.isascii() and text.isdigit()) or len(digits) > len(str(most)):
+        return None
+    number = int(digits)
+    return number if least <= number <= most else None
+
+
 def is_there(path: Path) -> bool:
     """Whether there is anything at a path; also for names that no file can have."""
     try:

@@ -5,7 +5,7 @@
 | `frames` | the file has several frames or pages, and the first is used |
 | `range` | numbers of more than 8 bits; the value is the highest one as a share of full scale |
 | `deep` | colours of more than 8 bits; likewise |
-| `bits` | numbers of more than 8 bits are taken for numbers of so many bits, as the run says |
+| `bits` | numbers of more than 8 bits are taken for numbers of the bits that the run says |
 | `integers` | 32-bit or signed integers are taken for 16-bit ones |
 | `fractions`, `bytes` | floats are taken for shares of full brightness, or for 0 to 255 |
 | `clear` | something is transparent, and becomes black |
@@ -24,6 +24,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 from moekit.data.conversion import (
     DEEP,
     STATED,
+    Extremes,
     extremes,
     full_scale,
     needed_bits,
@@ -69,7 +70,7 @@ def mark_unread(image: Image.Image) -> None:
 
 
 def is_plain(image: Image.Image, *, single: bool) -> bool:
-    """Whether there is surely nothing to tell of a picture that is not decoded yet."""
+    """Whether there is surely nothing to say of a picture that is not decoded yet."""
     mark_unread(image)
     odd = image.mode in ("F", "CMYK", "LAB") or image.mode.startswith("I")
     more = single and _has_more(image)
@@ -80,15 +81,18 @@ def is_plain(image: Image.Image, *, single: bool) -> bool:
     return not _is_turned(image)
 
 
-def remarks_of(image: Image.Image, *, single: bool, bits: int | None = None) -> tuple[Remark, ...]:
-    """What is to be told of a picture.
+def remarks_of(
+    image: Image.Image, *, single: bool, bits: int | None = None, known: Extremes | None = None
+) -> tuple[Remark, ...]:
+    """What there is to say of a picture.
 
     Args:
         image: Decoded, as it is in the file, and marked by `mark_unread`.
         single: Whether one frame is used, whatever the file holds.
         bits: As of `to_rgb`.
+        known: As of `to_rgb`.
     """
-    found = [*_of_numbers(image, bits)]
+    found = [*_of_numbers(image, bits, known)]
     if _is_turned(image):
         found.append(Remark("turned"))
     if image.mode in ("CMYK", "LAB"):
@@ -101,7 +105,7 @@ def remarks_of(image: Image.Image, *, single: bool, bits: int | None = None) -> 
 
 
 class RemarkTally:
-    """What was guessed of many files, told in sentences on all of them, each with an example.
+    """What was guessed of many files, in sentences on all of them, each with an example.
 
     Args:
         option: What may be advised for numbers of few bits, with a place for their bits; empty if
@@ -114,7 +118,7 @@ class RemarkTally:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What there is to tell of, in the order of the alphabet."""
+        """What was found, in the order of the alphabet."""
         return tuple(sorted(self._kinds))
 
     def add(self, name: str, remarks: Iterable[Remark]) -> None:
@@ -128,7 +132,7 @@ class RemarkTally:
             self._kinds.setdefault(remark.kind, _Kind()).add(name, remark.value)
 
     def sentences(self) -> tuple[str, ...]:
-        """What is to be told; empty if nothing is."""
+        """The sentences; empty if there is nothing to say."""
         found = []
         for name in self.kinds:
             kind = self._kinds[name]
@@ -215,13 +219,15 @@ def _is_turned(image: Image.Image) -> bool:
     return bool(image.info.get(_TURNED)) or orientation(image) is not None
 
 
-def _of_numbers(image: Image.Image, bits: int | None) -> Iterable[Remark]:
+def _of_numbers(image: Image.Image, bits: int | None, known: Extremes | None) -> Iterable[Remark]:
     if image.mode == "F":
-        yield Remark("fractions" if extremes(image)[1] <= 1 else "bytes")
+        _, high = known or extremes(image)
+        yield Remark("fractions" if high <= 1 else "bytes")
     elif image.mode.startswith("I"):
         if isinstance(image, TiffImagePlugin.TiffImageFile) and not _is_plain(image):
             yield Remark("integers")
-        yield Remark("range", extremes(image)[1] / full_scale(image, bits))
+        _, high = known or extremes(image)
+        yield Remark("range", high / full_scale(image, bits))
         if bits is not None and not states_scale(image):
             yield Remark("bits", bits)
     elif image.info.get(DEEP):

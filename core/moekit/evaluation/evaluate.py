@@ -16,7 +16,7 @@ from moekit.data.fingerprint import fingerprints, refuse_changes
 from moekit.data.samples import Dataset
 from moekit.errors import DataError
 from moekit.evaluation.counts import count_classes, shifts_in_words
-from moekit.evaluation.near import NearSearch
+from moekit.evaluation.near import Answered, NearSearch
 from moekit.evaluation.routing import RoutingTable
 from moekit.evaluation.split_pass import Passed, pass_over
 from moekit.evaluation.spool import PictureSpool
@@ -85,7 +85,7 @@ def evaluate(
 
     Raises:
         DataError: The split is empty or unreadable, or its samples do not fit the run.
-        StorageError: The run cannot be written; told before anything is answered.
+        StorageError: The run cannot be written; raised before anything is answered.
         WeightsError: The run does not fit the backbone.
     """
     check_writable(job.run.folder, job.run.folder / "overlays")
@@ -175,13 +175,15 @@ def _evaluate(
     )
     made_up, told = _make_up(job, record, task.labelled)
     twins = near.finish(
-        [item.sample for item in passed.items if item.sample is not None],
-        tallies[0],
-        points[0],
-        resolved.metrics,
-        picture=spool.__getitem__,
-        known=summary["metrics"],
-        seed=job.seed,
+        Answered(
+            samples=[item.sample for item in passed.items if item.sample is not None],
+            tally=tallies[0],
+            point=points[0],
+            metrics=resolved.metrics,
+            known=summary["metrics"],
+            picture=spool.__getitem__,
+            seed=job.seed,
+        ),
         device=predictor.device,
         on_progress=functools.partial(on_progress, f"looking for near-duplicates, {job.split}"),
     )

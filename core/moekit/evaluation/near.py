@@ -5,6 +5,7 @@ Shapes: B inputs of a part, C cells, D width.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,21 +18,42 @@ from moekit.contract.answers import Tally
 from moekit.contract.metrics import MetricSpec
 from moekit.data.near.codes import Coder
 from moekit.data.near.find import Coded, find_across
-from moekit.data.near.told import failed, items_of, told_across
+from moekit.data.near.told import FAULTS, failed, items_of, told_across
 from moekit.data.samples import SPLITS, Dataset, Sample
-from moekit.errors import MoekitError
 from moekit.evaluation.bootstrap import Resamples
 from moekit.evaluation.summary import Metric, figures, measure, usable_metrics
 from moekit.runs.near import draw_pairs, read_codes
 from moekit.runs.run import Run
 
-_FAULTS = (MoekitError, ArithmeticError, LookupError, OSError, RuntimeError, ValueError)
 UNKNOWN = (
     "near-duplicates were not looked for: the run was made by a version that kept no codes of "
     "what it learned from"
 )
 OTHERS = "near-duplicates were not looked for: what the run learned from is not among these data"
 Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answered:
+    """The items of a pass, as the kit answered them.
+
+    Attributes:
+        samples: Those that could be read, in the order of the pass.
+        tally: The kit's, of the same items.
+        point: The kit's point.
+        metrics: The headline first.
+        known: Their figures on all items.
+        picture: Gives a reduced picture of each item.
+        seed: Of the bootstrap.
+    """
+
+    samples: Sequence[Sample]
+    tally: Tally
+    point: Any
+    metrics: Sequence[Metric]
+    known: Mapping[str, Any]
+    picture: Callable[[int], Image.Image]
+    seed: int
 
 
 class NearSearch:
@@ -52,7 +74,7 @@ class NearSearch:
         self._coder: Coder | None = None
         try:
             known = read_codes(run)
-        except _FAULTS as error:
+        except FAULTS as error:
             self._failure = failed(error)
             return
         if known is None:
@@ -71,55 +93,28 @@ class NearSearch:
             return
         try:
             self._codes.append(self._coder.codes(cells_BCD))
-        except _FAULTS as error:
+        except FAULTS as error:
             self._failure = failed(error)
 
     def finish(
-        self,
-        samples: Sequence[Sample],
-        tally: Tally,
-        point: Any,
-        metrics: Sequence[Metric],
-        *,
-        picture: Callable[[int], Image.Image],
-        known: Mapping[str, Any],
-        seed: int,
-        device: torch.device | str,
-        on_progress: Progress,
+        self, answered: Answered, *, device: torch.device | str, on_progress: Progress
     ) -> dict[str, Any]:
         """What result.json says of near-duplicates.
 
         Args:
-            samples: Those that could be read, in the order of the pass.
-            tally: The kit's, of the same items.
-            point: The kit's point.
-            metrics: The headline first.
-            picture: Gives a reduced picture of each item.
-            known: Their figures on all items.
-            seed: Of the bootstrap.
+            answered: The items of the pass.
             device: Where codes are compared.
             on_progress: Called with the pairs that were compared and their total.
         """
         if self._failure is not None:
             return self._failure
         try:
-            return self._finish(
-                samples, tally, point, metrics, picture, known, seed, device, on_progress
-            )
-        except _FAULTS as error:
+            return self._finish(answered, device, on_progress)
+        except FAULTS as error:
             return failed(error)
 
     def _finish(
-        self,
-        samples: Sequence[Sample],
-        tally: Tally,
-        point: Any,
-        metrics: Sequence[Metric],
-        picture: Callable[[int], Image.Image],
-        figures_of: Mapping[str, Any],
-        seed: int,
-        device: torch.device | str,
-        on_progress: Progress,
+        self, answered: Answered, device: torch.device | str, on_progress: Progress
     ) -> dict[str, Any]:
         began = time.perf_counter()
         known = {one.id: one for one in self._dataset.samples if one.split != self._split}
@@ -133,11 +128,12 @@ class NearSearch:
                 samples=learned,
                 codes_NVW=self._learned_NVW[rows],
                 frames=self._dataset.frames,
+                bits=self._run.bits(),
             ),
             Coded(
-                samples=samples,
+                samples=answered.samples,
                 codes_NVW=np.concatenate(self._codes)[:, None],
-                kept=picture,
+                kept=answered.picture,
             ),
             device=device,
             on_progress=on_progress,
@@ -146,7 +142,7 @@ class NearSearch:
         draw_pairs(self._run, "evaluate", found.pairs)
         ids = items_of(found, self._split)
         told = told_across(found, self._split, others)
-        without = self._without(ids, tally, point, metrics, figures_of, seed)
+        without = _without(ids, answered)
         if without is not None:
             told.append(without["in_words"])
         return {
@@ -159,38 +155,32 @@ class NearSearch:
             "in_words": told,
         }
 
-    def _without(
-        self,
-        ids: Sequence[str],
-        tally: Tally,
-        point: Any,
-        metrics: Sequence[Metric],
-        known: Mapping[str, Any],
-        seed: int,
-    ) -> dict[str, Any] | None:
-        """The headline metric without items that have a near-duplicate; None if it tells nothing.
 
-        Where items are no rows of the tally, or what is left cannot be measured, there is none.
-        """
-        headline = next((one for one in metrics if isinstance(one, MetricSpec)), None)
-        twins = set(ids)
-        kept = [row for row, name in enumerate(tally.ids) if name not in twins]
-        whole = None if headline is None else known.get(headline.name)
-        if headline is None or whole is None or not kept or len(kept) == len(tally.ids):
-            return None
-        part = tally.take(np.array(kept))
-        usable, _ = usable_metrics([headline], part, point)
-        if not usable:
-            return None
-        measured = measure(usable, part, point, Resamples(part, seed=seed))
-        named = figures(measured, n=len(part))[headline.name]
-        return {
-            "metric": headline.name,
-            "all": whole,
-            "without": named,
-            "in_words": f"{headline.name} {_said(whole)} on all {len(tally)} items, "
-            f"{_said(named)} on the {len(part)} without near-duplicates",
-        }
+def _without(ids: Sequence[str], answered: Answered) -> dict[str, Any] | None:
+    """The headline metric without items that have a near-duplicate; None if it tells nothing.
+
+    Where items are no rows of the tally, or what is left cannot be measured, there is none.
+    """
+    tally, point = answered.tally, answered.point
+    headline = next((one for one in answered.metrics if isinstance(one, MetricSpec)), None)
+    twins = set(ids)
+    kept = [row for row, name in enumerate(tally.ids) if name not in twins]
+    whole = None if headline is None else answered.known.get(headline.name)
+    if headline is None or whole is None or not kept or len(kept) == len(tally.ids):
+        return None
+    part = tally.take(np.array(kept))
+    usable, _ = usable_metrics([headline], part, point)
+    if not usable:
+        return None
+    measured = measure(usable, part, point, Resamples(part, seed=answered.seed))
+    named = figures(measured, n=len(part))[headline.name]
+    return {
+        "metric": headline.name,
+        "all": whole,
+        "without": named,
+        "in_words": f"{headline.name} {_said(whole)} on all {len(tally)} items, "
+        f"{_said(named)} on the {len(part)} without near-duplicates",
+    }
 
 
 def _said(entry: dict[str, Any]) -> str:

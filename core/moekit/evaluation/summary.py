@@ -133,7 +133,7 @@ class Measured:
 
     @property
     def ci95(self) -> list[float] | None:
-        """The 95% interval; None where none can be told."""
+        """The 95% interval; None if none is known."""
         if not math.isfinite(self.value):
             return None
         if self.share is not None:

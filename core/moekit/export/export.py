@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,11 @@ def export(
             task=task,
             whose=str(job.out),
         )
-        facts: dict[str, Any] = {"parity": parity.as_json(), "data": data}
+        facts: dict[str, Any] = {
+            "parity": parity.as_json(),
+            "data": data,
+            "licences": licences_of_answers(record),
+        }
         precision: ExportPrecision = "int8" if job.int8 else "fp32"
         tally_of = functools.partial(
             _validate,
@@ -158,7 +162,7 @@ def export(
                 "accuracy": accuracy,
             }
         task.judge.save(folder, VALIDATION, (tally,))
-        name = _save(job, model, folder)
+        name = _save(job, model, folder, facts["licences"])
         files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
         facts |= {"validation": _figures(resolved, tally, job.run), "files": files, "model": name}
         result = _record(job, record, predictor, preprocess, outputs, precision, facts)
@@ -201,8 +205,8 @@ def _load(job: ExportJob, graph: Path) -> Any:
     return openvino_model(graph) if job.format == "openvino" else graph
 
 
-def _save(job: ExportJob, model: Any, folder: Path) -> str:
-    text = write_card(folder, licences_of_answers(job.run.read_finished()))
+def _save(job: ExportJob, model: Any, folder: Path, licences: Mapping[str, Any]) -> str:
+    text = write_card(folder, licences)
     if job.format == "onnx":
         name_in_onnx(folder / "model.onnx", text)
         return "model.onnx"
@@ -354,7 +358,6 @@ def _record(
         **weights_of(record),
         "backbone": record["backbone"],
         "plugins": record["plugins"],
-        "licences": licences_of_answers(record),
         "dataset": job.dataset.name,
         "seed": record["request"]["seed"],
         "input": {"name": INPUT, "shape": ["batch", *preprocess.shape], "dtype": "float32"},

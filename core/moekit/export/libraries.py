@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from moekit.errors import UsageError
+from moekit.text import first_line
 
 EXTRA = "moekit[export]"
 _REPORTING = "openvino_telemetry"
@@ -26,7 +27,7 @@ def need(name: str) -> Any:
             return importlib.import_module(name)
     except ImportError as error:
         raise UsageError(
-            f"this needs {name}, which cannot be imported ({str(error).splitlines()[0]})",
+            f"this needs {name}, which cannot be imported ({first_line(error)})",
             whose=name,
             fix=f'pip install "{EXTRA}"',
             code="usage/not-installed",

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING
 from moekit.lazy import getter
 
 if TYPE_CHECKING:
-    from moekit.jobs.session import open_backbone, quiet_libraries
+    from moekit.jobs.session import load_licensed, open_backbone, quiet_libraries
 
 _HOMES = {
     "jobs.session": (
+        "load_licensed",
         "open_backbone",
         "quiet_libraries",
     ),
 }
 
 __all__ = [
+    "load_licensed",
     "open_backbone",
     "quiet_libraries",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from pathlib import Path
 
 import torch
 
@@ -14,7 +13,7 @@ from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE
 from moekit.data.licence import with_licence
 from moekit.data.samples import Dataset
-from moekit.plugins.registry import Registry
+from moekit.plugins.registry import Registry, loader_and_path
 from moekit.runtime.device import pick_device
 
 
@@ -52,8 +51,7 @@ def load_licensed(
         MoekitError: As of `Registry.load_dataset`.
     """
     dataset = registry.load_dataset(data, seed=seed)
-    place = data.partition("=")[2]
-    return with_licence(dataset, Path(place).expanduser() if place else None, licence)
+    return with_licence(dataset, loader_and_path(data)[1], licence)
 
 
 def quiet_libraries() -> None:

@@ -16,7 +16,7 @@ is too large for the allocator to hand out again); and moving rows. So
 - the results stay where the products wrote them, and are gathered, weighted and added up in one
   pass by `torch.embedding_bag`, one bag a token;
 - results too large for the allocator to hand out again are written into memory that is kept. All
-  smaller memory is asked for anew: what was used last is warm, and memory of the layer's own is
+  smaller memory is allocated again: what was used last is warm, and memory of the layer's own is
   cold by the next call, which took 0.1 to 0.3 of the dense FFN's time more.
 
 Rows of padding hold the first token; they are computed and never read.

@@ -6,11 +6,11 @@ the loader needs and nothing of the checks, whose libraries take seconds.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moekit.files import to_json
 from moekit.plugins.registry import Registry
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def contents(dataset: Dataset) -> list[Any]:
 def main(name: str, path: str, answer: str) -> None:
     """Writes the contents of what a loader gives to a file."""
     dataset = Registry(strict=False).dataset(name).load(Path(path) if path else None, 0)
-    Path(answer).write_text(json.dumps(contents(dataset), allow_nan=False), encoding="utf-8")
+    Path(answer).write_text(to_json(contents(dataset)), encoding="utf-8")
 
 
 if __name__ == "__main__":

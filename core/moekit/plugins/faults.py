@@ -77,7 +77,7 @@ def _owners() -> list[tuple[Path, Plugin]]:
     """Folders of the installed plugins, the inner ones first."""
     try:
         plugins = discover()
-    except Exception:  # damaged settings: the error itself must be told all the same
+    except Exception:  # damaged settings: the error itself must be shown all the same
         return []
     found = [
         (plugin.folder.resolve(), plugin)

@@ -18,7 +18,7 @@ from moekit.errors import MoekitError
 from moekit.files import atomic_path, sha256
 
 _ROOM = 2**31
-"""Bytes of files that are copied; of what is more a change is told and cannot be undone."""
+"""Bytes of files that are copied; of larger ones a change is reported and cannot be undone."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

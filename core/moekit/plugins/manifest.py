@@ -117,7 +117,7 @@ class Manifest(BaseModel):
         default=(), description="Modules it needs, with the command that installs each."
     )
     listens: tuple[Event, ...] = Field(
-        default=(), description="Events of runs that it is told of, while it is not disabled."
+        default=(), description="Events of runs that it gets, while it is not disabled."
     )
     inputs: tuple[Input, ...] = Field(default=(), description="What its kits and experts see.")
     weights: tuple[Weights, ...] = Field(default=(), description="Weights that it brings.")

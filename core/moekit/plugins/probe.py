@@ -1,4 +1,4 @@
-"""Runs in a process of its own: imports one plugin under watch, and tells what it did.
+"""Runs in a process of its own: imports one plugin under watch, and reports what it did.
 
 Called as `python -m moekit.plugins.probe DISTRIBUTION ENTRY ANSWER.json`. While a plugin imports
 torch the watch is off: what torch itself does is not the plugin's doing, and what the plugin
@@ -32,7 +32,7 @@ _SOCKET_EVENTS = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket
 
 
 class Watch:
-    """Notes what is done while it is on. An audit hook cannot be removed, hence the switch."""
+    """Notes what is done while it is on. An audit hook cannot be removed, so it has a switch."""
 
     def __init__(self) -> None:
         self.on = False

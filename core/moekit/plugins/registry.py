@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import functools
 import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,7 +19,7 @@ from moekit.contract.kits import KitSpec
 from moekit.contract.metrics import MapMetricSpec, MetricSpec
 from moekit.contract.report import ReportSectionSpec, RunEvent
 from moekit.contract.tasks import TaskSpec
-from moekit.errors import MoekitError, PluginError, UsageError
+from moekit.errors import MoekitError, PluginError, UsageError, is_nobodys
 from moekit.plugins.activation import Activated, activate, collect
 from moekit.plugins.discovery import Plugin, State, discover
 from moekit.plugins.kept_files import keeping
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 Kind = str
 """A kind of record: a key of `moekit.contract.kinds.KINDS`."""
+
+
+def loader_and_path(data: str) -> tuple[str, Path | None]:
+    """What `LOADER` or `LOADER=PATH` names; `~` is the home folder, if it is known."""
+    name, _, path = data.partition("=")
+    return name, Path(os.path.expanduser(path)) if path else None  # noqa: PTH111
 
 
 class Registry:
@@ -188,9 +195,9 @@ class Registry:
         return [plugin for plugin in self.plugins if _key(plugin) in self._activated]
 
     def tell(self, event: Event, about: RunEvent) -> None:
-        """Tells every plugin that listens to an event of it, one at a time.
+        """Passes an event to every plugin that listens to it, one at a time.
 
-        A listener that fails is logged as a warning, and the others are told still. What one
+        A listener that fails is logged as a warning, and the others still get the event. What one
         changes in the process or in the run's files is put back.
 
         Args:
@@ -223,29 +230,29 @@ class Registry:
             UsageError: No such loader, or a path where none is taken or none where one is needed.
             DataError: The loader refuses the data.
         """
-        name, given, path = data.partition("=")
+        name, path = loader_and_path(data)
         spec = self.dataset(name)
         wanted = {"required": (True,), "optional": (True, False), "refused": (False,)}
-        if bool(given and path) not in wanted[spec.takes_path]:
+        if (path is not None) not in wanted[spec.takes_path]:
             raise UsageError(
-                f"the loader {name} needs a path" if not path else f"{name} takes no path",
+                f"the loader {name} needs a path" if path is None else f"{name} takes no path",
                 whose=f"--data {data}",
-                fix=f"write --data {name}=PATH" if not path else f"write --data {name}",
+                fix=f"write --data {name}=PATH" if path is None else f"write --data {name}",
                 code="usage/loader-path",
             )
         return self._load(spec, self.owner("datasets", name), path, seed)
 
-    def _load(self, spec: DatasetSpec, owner: Plugin, path: str, seed: int) -> Dataset:
+    def _load(self, spec: DatasetSpec, owner: Plugin, path: Path | None, seed: int) -> Dataset:
         from moekit.data.loaded import check_dataset
         from moekit.data.samples import Dataset
 
         try:
-            dataset = spec.load(Path(path).expanduser() if path else None, seed)
+            dataset = spec.load(path, seed)
             if not isinstance(dataset, Dataset):
                 raise TypeError(f"it returned a {type(dataset).__name__}, not a moekit.Dataset")
-        except (MoekitError, KeyboardInterrupt, MemoryError):
-            raise
         except BaseException as error:  # a plugin may raise anything, SystemExit included
+            if is_nobodys(error):
+                raise
             raise PluginError(
                 f"the loader {spec.name} failed: {type(error).__name__}: {error}",
                 whose=f"{owner.distribution} {owner.version}",

@@ -13,7 +13,7 @@ from moekit.contract.tasks import TaskSpec
 from moekit.data.geometry import Frame
 from moekit.data.loaded import check_dataset
 from moekit.data.samples import Dataset
-from moekit.errors import DataError, MoekitError, PluginError, UsageError
+from moekit.errors import DataError, PluginError, UsageError, is_nobodys
 from moekit.plugins.changes import KitChanges, changed, kit_of_data, kit_of_frames
 from moekit.plugins.registry import Registry
 
@@ -48,7 +48,7 @@ class Resolved:
         Args:
             classes: Names of the classes.
             frame: How pictures lie in the input.
-            kinds: Kinds of item that the head tells apart.
+            kinds: Kinds of item that the head distinguishes.
             words: The data's own words, which take the place of the kit's.
         """
         return TaskContext(
@@ -131,9 +131,9 @@ def prepared(kit: KitSpec, dataset: Dataset, *, seed: int) -> Dataset:
         return dataset
     try:
         ready = kit.prepare(dataset, seed)
-    except (MoekitError, KeyboardInterrupt, MemoryError):
-        raise
     except BaseException as error:  # a plugin may raise anything, SystemExit included
+        if is_nobodys(error):
+            raise
         raise PluginError(
             f"preparing the data for the task {kit.task} failed: {type(error).__name__}: {error}",
             whose=f"kit {kit.name}",

@@ -54,8 +54,8 @@ def near_section(
         return None
     told = [*grouped.get("in_words", ()), *(one for part in parts.values() for one in _told(part))]
     rows = [row for part in parts.values() for row in _rows(part)]
-    table = ReportTable(columns=("likeness", "one", "split", "other", "split", "fit"), rows=())
-    tables = (dataclasses.replace(table, rows=tuple(rows[:_LISTED])),) if rows else ()
+    columns = ("likeness", "one", "split", "other", "split", "fit")
+    tables = (ReportTable(columns=columns, rows=tuple(rows[:_LISTED])),) if rows else ()
     more = (f"The first {_LISTED} of {len(rows)} pairs are listed.",) if len(rows) > _LISTED else ()
     section = ReportSection(
         title="Near-duplicates", paragraphs=tuple(told), tables=tables, notes=(*more, _HOW)

@@ -88,7 +88,6 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
     }
     with naming(source):
         context["near"] = near_section(run, result, about.record)
-    with naming(source):
         bare = _render(context, None)
         shots = read_shots(
             run,

@@ -10,7 +10,7 @@ from typing import Any
 from moekit.contract.kits import KitSpec
 from moekit.contract.report import ReportContext, ReportSection
 from moekit.contract.tasks import TaskSpec
-from moekit.errors import DataError, MoekitError, PluginError
+from moekit.errors import DataError, MoekitError, PluginError, is_nobodys
 from moekit.plugins.registry import Registry
 from moekit.report.drawing import Drawn, draw
 from moekit.runs.run import MEAN_VALIDATION, check_hashes
@@ -160,9 +160,9 @@ def _load(task: TaskSpec | None, run: Path, stem: str) -> tuple[Any, ...]:
         return ()
     try:
         return tuple(task.judge.load(run, stem))
-    except (MoekitError, KeyboardInterrupt, MemoryError):
-        raise
     except BaseException as error:  # as above
+        if is_nobodys(error):
+            raise
         _logger.warning("the task %s could not read %s: %s", task.name, stem, error)
         return ()
 

@@ -12,6 +12,7 @@ from moekit.lazy import getter
 
 if TYPE_CHECKING:
     from moekit.runs.facts import machine, now, plugin_facts, versions
+    from moekit.runs.licences import licences_of_run
     from moekit.runs.run import Run
 
 _HOMES = {
@@ -21,11 +22,13 @@ _HOMES = {
         "plugin_facts",
         "versions",
     ),
+    "runs.licences": ("licences_of_run",),
     "runs.run": ("Run",),
 }
 
 __all__ = [
     "Run",
+    "licences_of_run",
     "machine",
     "now",
     "plugin_facts",

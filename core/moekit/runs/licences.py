@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from moekit.backbone.lineage import backbone_link
-from moekit.backbone.model import MoEBackbone
+from moekit.backbone.model import Provenance
 from moekit.data.samples import Dataset
 from moekit.licences import NOT_RECORDED, NOT_STATED, Link, as_json, read_links, stated
 from moekit.plugins.discovery import Plugin
@@ -19,7 +19,7 @@ _LONGEST = 80
 
 
 def licences_of_run(
-    backbone: MoEBackbone,
+    backbone: Provenance | None,
     plugins: Iterable[Plugin],
     dataset: Dataset,
     start: Run | None = None,
@@ -27,12 +27,13 @@ def licences_of_run(
     """What run.json records: backbone, plugins, data, and the run that it began with.
 
     Args:
-        backbone: Its weights are frozen in what is made.
+        backbone: Where its weights come from, which are frozen in what is made; None for none.
         plugins: Those that something was taken from.
         dataset: The data that were learned from.
         start: The run that was begun with; None if there is none.
     """
-    links = [backbone_link(backbone.provenance), *plugin_links(plugins), data_link(dataset)]
+    frozen = [] if backbone is None else [backbone_link(backbone)]
+    links = [*frozen, *plugin_links(plugins), data_link(dataset)]
     if start is not None:
         record = start.read_finished()
         known = read_links(record)

@@ -26,6 +26,7 @@ from moekit.data.pictures import save_jpeg
 from moekit.errors import DataError
 from moekit.files import read_json, sha256, to_json, write_json, write_tensors
 from moekit.runs.run import Run
+from moekit.runs.schema import damaged
 
 STEM = "near_duplicates"
 CODES, GROUPS = f"{STEM}.safetensors", f"{STEM}_groups.json"
@@ -122,9 +123,4 @@ def draw_pairs(run: Run, command: str, pairs: Sequence[Pair]) -> None:
 
 
 def _damaged(path: Path) -> DataError:
-    return DataError(
-        "a file of the run is damaged: it is not the one that the run wrote",
-        whose=str(path),
-        fix="restore the file, or make the run again",
-        code="data/damaged-run",
-    )
+    return damaged(path, "it is not the one that the run wrote")

@@ -13,6 +13,7 @@ import torch
 
 from moekit.errors import UsageError
 from moekit.moe.instructions import cpu_computes_bf16
+from moekit.text import first_line
 
 Arithmetic = Literal["fp32", "bf16"]
 
@@ -32,7 +33,7 @@ def pick_device(name: str = "auto") -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
-            f"the device {name!r} cannot be used ({str(error).splitlines()[0]})",
+            f"the device {name!r} cannot be used ({first_line(error)})",
             whose="--device",
             fix="use `cpu`, `cuda` where a GPU is installed, or `auto`",
             code="usage/no-device",

@@ -15,7 +15,7 @@ from moekit.backbone.model import BareBlock, MoEBackbone, MoEBlock
 from moekit.contract.experts import SpecialistSlot
 from moekit.contract.kits import KitSpec
 from moekit.contract.outputs import HeadOutput, HeadSite, Outputs
-from moekit.errors import MoekitError, PluginError, UsageError
+from moekit.errors import PluginError, UsageError, is_nobodys
 from moekit.moe.gates import Gate
 from moekit.moe.owned import owned
 from moekit.moe.routing import is_traced
@@ -83,7 +83,7 @@ class KitModules(nn.Module):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Names of the kinds of image that the head tells apart; empty where it tells none."""
+        """Names of the kinds of image that the head distinguishes; empty if there are none."""
         return tuple(getattr(self.head, "kinds", ()))
 
     @property
@@ -244,9 +244,9 @@ def _build(build: Callable[[], object], what: str) -> object:
     """What a plugin's function builds; whatever it raises becomes an error that names it."""
     try:
         return build()
-    except (MoekitError, KeyboardInterrupt, MemoryError):
-        raise
     except BaseException as error:  # a plugin may raise anything, SystemExit included
+        if is_nobodys(error):
+            raise
         raise _fault(
             f"building it failed: {type(error).__name__}: {error}", what, code="plugin/build-failed"
         ) from error

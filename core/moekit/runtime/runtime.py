@@ -81,7 +81,7 @@ class Runtime:
 
         Args:
             kit: Name of an installed kit, or a record.
-            classes: How many classes the head tells apart.
+            classes: How many classes the head distinguishes.
             frames: Frames of a sample; 1 for images.
 
         Raises:

@@ -184,7 +184,7 @@ def is_made_from_scores_that_are_gone(subject: Subject, name: str) -> None:
 
 @check("listener")
 def hears_a_run_and_leaves_it_alone(subject: Subject, event: str) -> None:
-    """Told of a run, it raises nothing and changes no file of the run."""
+    """When a run begins or ends, it raises nothing and changes no file of the run."""
     _alive(subject)
     with private_folders() as folder:
         run = folder / "run"

@@ -163,7 +163,7 @@ def run_kit(kit: KitSpec, dataset: Dataset, folder: Path, registry: Registry) ->
 
 
 def reference_events(folder: Path, event: str) -> list[RunEvent]:
-    """A run of the reference kit in `folder`, as a listener is told of its two commands.
+    """A run of the reference kit in `folder`, as a listener sees its two commands.
 
     Args:
         folder: Made by this call.

@@ -97,7 +97,7 @@ def find_plugin(name: str) -> Plugin:
 
 
 def probe(plugin: Plugin) -> dict[str, Any]:
-    """Imports a plugin in a process of its own and tells what happened.
+    """Imports a plugin in a process of its own and reports what happened.
 
     Returns:
         What `moekit.plugins.probe` prints, or {"died": how} where the process did not come back.

@@ -32,7 +32,7 @@ from moekit.runtime.device import Arithmetic, pick_arithmetic
 from moekit.runtime.kit import KitModules
 from moekit.training.counts import image_counts, parameter_count
 from moekit.training.fit import fit
-from moekit.training.learned import Learned, frame_for, tiling_for
+from moekit.training.learned import Learned, frame_for, plan_for, tiling_for
 from moekit.training.near import check_learned
 from moekit.training.prefix import PrefixPlan, PrefixStore, open_prefix
 from moekit.training.selection import check_rule, settle
@@ -60,7 +60,7 @@ class AdaptJob:
         resume: Whether to go on with a run that is there.
         changes: What was changed in the kit; `kit` has the changes already.
         kit_name: The kit's full name; its short one where None.
-        start: A finished run of the same kit whose weights are begun with; None to begin anew.
+        start: A finished run of the same kit whose weights are begun with; None to begin with none.
         cache_limit: Greatest size of the stored prefixes, in bytes.
         top_k: Generic experts a token has; as the backbone says if None.
         rule: How the point is chosen on validation data, now and later; the kit's own if empty.
@@ -142,7 +142,13 @@ def adapt(
     arithmetic = pick_arithmetic(job.recipe.precision, fabric.device)
     parts = _build(job, backbone, registry, fabric)
     plans: dict[tuple[str, str], PrefixPlan] = {
-        (part, split): _plan(job, kit, backbone, arithmetic, frame, split)
+        (part, split): plan_for(
+            *(job.recipe, job.dataset, kit, backbone),
+            split=split,
+            arithmetic=arithmetic,
+            frame=frame,
+            top_k=job.top_k,
+        )
         for part, kit in parts.items()
         for split in ("train", "val")
     }
@@ -287,27 +293,6 @@ def _request(
     return {**request, "started_from": weights_to_begin_with(job.start, request)}
 
 
-def _plan(
-    job: AdaptJob,
-    kit: KitModules,
-    backbone: MoEBackbone,
-    arithmetic: Arithmetic,
-    frame: Frame,
-    split: str,
-) -> PrefixPlan:
-    return PrefixPlan.of(
-        kit,
-        backbone,
-        views=job.recipe.views if split == "train" else job.recipe.scoring_views,
-        arithmetic=arithmetic,
-        frame=frame,
-        frames=job.dataset.frames,
-        top_k=job.top_k,
-        order=job.recipe.view_order if split == "train" else job.recipe.scoring_order,
-        bits=job.recipe.bits,
-    )
-
-
 def _store(
     job: AdaptJob,
     plans: Mapping[tuple[str, str], PrefixPlan],
@@ -376,7 +361,9 @@ def _keep(
             "activations_made_again": sum(store.made_again for store in stores),
             "backbone": backbone_facts(backbone),
             "plugins": plugin_facts(registry.used()),
-            "licences": licences_of_run(backbone, registry.used(), job.dataset, job.start),
+            "licences": licences_of_run(
+                backbone.provenance, registry.used(), job.dataset, job.start
+            ),
             "versions": versions(),
             "machine": machine(),
             "caution": job.dataset.caution,

@@ -18,20 +18,20 @@ from moekit.backbone.sources import cache_folder
 from moekit.contract.kits import KitSpec
 from moekit.contract.recipe import Recipe
 from moekit.data.near.group import joined, refuse_given, regrouped
-from moekit.data.near.told import told_gaps
+from moekit.data.near.told import FAULTS, told_gaps, why_failed
 from moekit.data.samples import Dataset
 from moekit.data.splits import dealt_samples
 from moekit.data.windows import cut_samples
-from moekit.errors import DataError, MoekitError
+from moekit.errors import DataError
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import resolve
 from moekit.runs.near import read_groups, write_groups
 from moekit.runs.run import Run
 from moekit.runtime.device import pick_arithmetic
 from moekit.runtime.kit import KitModules
-from moekit.training.learned import frame_for, tiling_for
+from moekit.training.learned import frame_for, plan_for, tiling_for
 from moekit.training.near import find_in_store
-from moekit.training.prefix import PrefixPlan, open_prefix
+from moekit.training.prefix import open_prefix
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -77,7 +77,7 @@ def group_near_duplicates(job: Grouping) -> tuple[Dataset, dict[str, Any]]:
         refuse_given(job.dataset)
         groups, record = _found(job)
         dataset = regrouped(job.dataset, groups) if groups else job.dataset
-    except (MoekitError, ArithmeticError, LookupError, OSError, RuntimeError, ValueError) as error:
+    except FAULTS as error:
         return job.dataset, _not_grouped(error)
     before = {sample.id: sample.split for sample in job.dataset.samples}
     moved = sum(before[sample.id] != sample.split for sample in dataset.samples)
@@ -110,15 +110,12 @@ def _found(job: Grouping) -> tuple[dict[str, str], dict[str, Any]]:
         classes=len(job.dataset.classes),
         frames=job.dataset.frames,
     )
-    plan = PrefixPlan.of(
-        kit,
-        job.backbone,
-        views=job.recipe.scoring_views,
+    plan = plan_for(
+        *(job.recipe, job.dataset, kit, job.backbone),
+        split=None,
         arithmetic=pick_arithmetic(job.recipe.precision, job.fabric.device),
         frame=frame,
-        frames=job.dataset.frames,
         top_k=job.top_k,
-        order=job.recipe.scoring_order,
     )
     samples = dealt_samples(job.dataset)
     with job.fabric.rank_zero_first():
@@ -161,6 +158,6 @@ def _written(job: Grouping, groups: Mapping[str, str]) -> str:
 
 
 def _not_grouped(error: Exception) -> dict[str, Any]:
-    why = error.what if isinstance(error, MoekitError) else f"{type(error).__name__}: {error}"
     fix = f"; {error.fix}" if isinstance(error, DataError) else ""
-    return {"done": False, "in_words": [f"near-duplicates were not made groups: {why}{fix}"]}
+    told = f"near-duplicates were not made groups: {why_failed(error)}{fix}"
+    return {"done": False, "in_words": [told]}

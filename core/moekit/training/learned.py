@@ -21,7 +21,10 @@ from moekit.data.sizes import typical_size
 from moekit.data.windows import Tiling, cut_samples
 from moekit.plugins.resolve import Resolved
 from moekit.runs.run import Run
+from moekit.runtime.device import Arithmetic
+from moekit.runtime.kit import KitModules
 from moekit.runtime.parts import whole_of
+from moekit.training.prefix import PrefixPlan
 
 SPLITS = ("train", "val")
 
@@ -83,3 +86,40 @@ def tiling_for(recipe: Recipe, resolved: Resolved, frame: Frame) -> Tiling | Non
         return None
     whole_of(resolved.task)
     return Tiling.of(frame, recipe.tile, overlap=recipe.tile_overlap)
+
+
+def plan_for(
+    recipe: Recipe,
+    dataset: Dataset,
+    kit: KitModules,
+    backbone: MoEBackbone,
+    *,
+    split: str | None,
+    arithmetic: Arithmetic,
+    frame: Frame,
+    top_k: int | None,
+) -> PrefixPlan:
+    """What is stored of samples, as the recipe says.
+
+    Args:
+        recipe: How to train.
+        dataset: Says how many frames a sample has.
+        kit: Says where the prefix ends.
+        backbone: Computes it.
+        split: Of `train` the views that are learned from are stored, else those that are scored.
+        arithmetic: Arithmetic of the forward pass.
+        frame: How pictures lie in the input.
+        top_k: Generic experts a token has; as the backbone says if None.
+    """
+    learned = split == "train"
+    return PrefixPlan.of(
+        kit,
+        backbone,
+        views=recipe.views if learned else recipe.scoring_views,
+        arithmetic=arithmetic,
+        frame=frame,
+        frames=dataset.frames,
+        top_k=top_k,
+        order=recipe.view_order if learned else recipe.scoring_order,
+        bits=recipe.bits,
+    )

@@ -14,9 +14,8 @@ import numpy as np
 from moekit.backbone.model import MoEBackbone
 from moekit.data.near.codes import Coder
 from moekit.data.near.find import Coded, Found, find_across, find_within
-from moekit.data.near.told import failed, told_across
+from moekit.data.near.told import FAULTS, failed, told_across
 from moekit.data.samples import Sample
-from moekit.errors import MoekitError
 from moekit.runs.near import draw_pairs, write_codes
 from moekit.runs.run import Run
 from moekit.runtime.cells import cells_of
@@ -47,14 +46,14 @@ def check_learned(
         stores: The stored prefixes of `train` and `val`.
         backbone: Made them.
         on_progress: Called with what is done and the total.
-        on_note: Called with each sentence that is to be told.
+        on_note: Called with each sentence for the user.
 
     Returns:
         What run.json says of it.
     """
     try:
         record = _check(run, stores, backbone, on_progress)
-    except (MoekitError, ArithmeticError, LookupError, OSError, RuntimeError, ValueError) as error:
+    except FAULTS as error:
         record = failed(error)
     for sentence in record["in_words"]:
         on_note(sentence)
@@ -133,7 +132,12 @@ def coded(
             samples.append(sample)
             codes.append(coder.codes(cells[None]))
         variants.append(np.concatenate(codes))
-    return Coded(samples=samples, codes_NVW=np.stack(variants, axis=1), frames=store.grid.frames)
+    return Coded(
+        samples=samples,
+        codes_NVW=np.stack(variants, axis=1),
+        frames=store.grid.frames,
+        bits=store.plan.preprocess.bits,
+    )
 
 
 def _whole(

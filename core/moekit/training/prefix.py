@@ -27,13 +27,14 @@ from moekit.backbone.model import MoEBackbone
 from moekit.data.content import Contents
 from moekit.data.geometry import Frame
 from moekit.data.samples import Sample, Skipped
-from moekit.data.stream import Preprocess, Stack, cropped
+from moekit.data.stream import Preprocess
 from moekit.data.views import ViewOrder, check_views, view, view_numbers
 from moekit.errors import DataError, StorageError, UsageError
 from moekit.files import to_json
 from moekit.moe.specialists import Grid
 from moekit.runtime.device import Arithmetic
 from moekit.runtime.kit import KitModules
+from moekit.training.inputs import Inputs
 from moekit.training.pieces import Piece, Stretch, image_pieces, stored_pieces
 from moekit.training.storage import Shelf
 
@@ -199,6 +200,7 @@ class PrefixStore:
         self.skipped = tuple(skipped)
         self.grid = grid
         self.made_again = 0
+        self._inputs = Inputs(self.samples, self.plan.preprocess)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -248,14 +250,9 @@ class PrefixStore:
             ImageError: A file can no longer be read.
         """
         pairs = zip(rows, views, strict=True)
-        return torch.stack([self._picture(int(row), int(place)) for row, place in pairs])
-
-    def _picture(self, row: int, place: int) -> Tensor:
-        sample, preprocess = self.samples[row], self.plan.preprocess
-        frames: Stack = preprocess.read(sample.path)[0]
-        if sample.window is not None:
-            frames = cropped(frames, sample.window)
-        return view(preprocess.stack(frames), self.plan.numbers[place])
+        numbers = self.plan.numbers
+        found = [view(self._inputs[int(row)], numbers[int(place)]) for row, place in pairs]
+        return torch.stack(found)
 
     def _stored(self, row: int, view: int) -> np.ndarray:
         """One view; activations that are damaged or gone are computed again, with a note."""

@@ -19,7 +19,7 @@ from moekit.tasks.score import RECOGNISED, UNKNOWN, Predictions, auroc, delong_c
 
 DEFECT, PRODUCT = "defect", "product"
 OVERKILLS = (0.01, 0.02, 0.05)
-"""Shares of good parts that may be rejected, at which escapes are told beside the chosen one."""
+"""Shares of good parts that may be rejected, at which escapes are given beside the chosen one."""
 
 _TITLE = "Defect types"
 _MEAN = "mean of the products"
@@ -114,13 +114,13 @@ def _paragraphs(
 
 
 def _recognised(scored: Predictions) -> list[str]:
-    """How many images were taken for what they show, where the kit tells products apart."""
+    """How many images were taken for what they show, where the kit distinguishes products."""
     kinds, products = _facts(scored, RECOGNISED), _facts(scored, PRODUCT)
     if not any(kinds):
         return []
     unknown = int((kinds == UNKNOWN).sum())
     return [
-        f"The product was told right in {_share(kinds == products, scored.groups)} "
+        f"The product was recognised in {_share(kinds == products, scored.groups)} "
         f"images; {unknown} were taken for no product of the run, which are never passed."
     ]
 

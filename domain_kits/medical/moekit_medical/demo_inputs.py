@@ -72,7 +72,7 @@ def ball_centres(volume: Volume) -> np.ndarray:
         raise DataError(
             "no lung is found in the slice of the demonstration",
             whose="moekit-medical",
-            fix="install the kit and its dependencies anew",
+            fix="install the kit and its dependencies again",
             code="data/damaged",
         )
     middle_HW = lungs.inside_mm_DHW[len(lungs.inside_mm_DHW) // 2]

@@ -1,8 +1,10 @@
-"""Whether values can be Hounsfield units, those of a CT of anything.
+"""Hounsfield units: whether values can be such, of a CT of anything, and how they are shown.
 
 A wrong sign, slope, intercept or number of bits moves values to where no CT has them. Scanners
 reach from -1024 to 3071 HU, of metal to about 30,000; noise in air goes below -1024, and what lies
 outside the field of view is padded with one low value, often without a word in the header.
+
+Shapes: D slices, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -20,6 +22,10 @@ METAL_HU = 31_000.0
 """Scanners with an extended scale end at 30,710 HU."""
 
 MOST_ABOVE_METAL = 0.01
+
+WINDOW_HU = (-1000.0, 400.0)
+"""What pictures show: that of the LUNA16 crops; lung and soft tissue."""
+WINDOW_WORDS = f"{WINDOW_HU[0]:g} to {WINDOW_HU[1]:g} HU"
 
 
 def why_no_hounsfield(hu_DHW: np.ndarray) -> str:
@@ -43,6 +49,22 @@ def why_no_hounsfield(hu_DHW: np.ndarray) -> str:
                 f" {beyond / count:.0%} of them none that a CT has in Hounsfield units"
             )
     return ""
+
+
+def slice_picture(hu_HW: np.ndarray) -> np.ndarray:
+    """A slice with `WINDOW_HU` as 0 to 255; what is no number becomes 0.
+
+    Args:
+        hu_HW: (H, W) in Hounsfield units.
+
+    Returns:
+        (H, W) uint8.
+    """
+    low, high = WINDOW_HU
+    known_HW = np.nan_to_num(hu_HW, nan=low, posinf=high, neginf=low)
+    share_HW = (known_HW.clip(low, high) - low) / (high - low)
+    picture_HW: np.ndarray = np.rint(share_HW * 255).astype(np.uint8)
+    return picture_HW
 
 
 def _padding(low_N: np.ndarray) -> int:

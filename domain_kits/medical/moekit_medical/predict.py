@@ -37,24 +37,14 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
     path = _one_input(task)
     earlier = series_of(task.out / "series.json")
 
-    def picture(crop_SS: np.ndarray) -> Image.Image:
-        return Image.fromarray(crop_SS).convert("RGB")
-
-    def score(crops_NSS: np.ndarray) -> np.ndarray:
-        if crops_NSS.ndim == 3:
-            return task.score([picture(crop_SS) for crop_SS in crops_NSS])
-        return task.score([[picture(one) for one in stack_TSS] for stack_TSS in crops_NSS])
-
     def paint(crops_NSS: np.ndarray) -> list[Callable[[Image.Image], Image.Image | None]]:
-        stacks = crops_NSS[:, None] if crops_NSS.ndim == 3 else crops_NSS
-        pictures = [[picture(one) for one in stack_TSS] for stack_TSS in stacks]
-        given = [one[0] for one in pictures] if crops_NSS.ndim == 3 else pictures
+        given = _pictures(crops_NSS)
         answers = task.answer(given, batch_size=task.batch_size) if task.answer else ()
         return [functools.partial(_drawn, task, answer) for answer in answers]
 
     summary = run_inference(
         path,
-        scorer=score,
+        scorer=lambda crops_NSS: task.score(_pictures(crops_NSS)),
         painter=paint if task.answer and task.draw else None,
         told=told_of(task),
         threshold=task.threshold,
@@ -104,8 +94,7 @@ def predict_lesions(task: PredictJob) -> dict[str, Any]:
     earlier = series_of(task.out / "summary.json")
 
     def outline(pictures_NHW: np.ndarray) -> np.ndarray:
-        pictures = [Image.fromarray(picture_HW).convert("RGB") for picture_HW in pictures_NHW]
-        answers: list[Any] = list(answer(pictures, batch_size=task.batch_size))
+        answers: list[Any] = list(answer(_pictures(pictures_NHW), batch_size=task.batch_size))
         return np.stack([~np.isin(one.class_HW, one.background) for one in answers])
 
     summary = run_lesions(
@@ -137,6 +126,13 @@ def told_of(task: PredictJob) -> tuple[str, ...]:
     model = task.provenance.get("model")
     plain = () if model else ("answers come from the specialist",)
     return (*plain, *task.told)
+
+
+def _pictures(pixels: np.ndarray) -> list[Image.Image | list[Image.Image]]:
+    """RGB pictures of (N, H, W) uint8, or N stacks of them of (N, T, H, W)."""
+    if pixels.ndim == 3:
+        return [Image.fromarray(one_HW).convert("RGB") for one_HW in pixels]
+    return [[Image.fromarray(one).convert("RGB") for one in stack_THW] for stack_THW in pixels]
 
 
 def _drawn(task: PredictJob, answer: Any, picture: Image.Image) -> Image.Image | None:

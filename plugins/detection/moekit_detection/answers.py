@@ -16,6 +16,7 @@ from torch import Tensor
 
 from moekit import Answering, Frame, Item, Outputs, TaskContext
 from moekit_detection.boxes import corners
+from moekit_detection.judging.match import taken_by_class
 from moekit_detection.records import BOX, LOGIT, Objects, from_shares
 from moekit_detection.tiles import Merged
 
@@ -98,7 +99,7 @@ def decode(
     size: tuple[int, int],
     context: TaskContext | None = None,
 ) -> Objects:
-    """The objects that one item's outputs tell of, before any threshold.
+    """The objects in one item's outputs, before any threshold.
 
     Doubles are removed class by class: of two boxes that overlap by more than the kit's option
     `overlap` (0.6 if it sets none), the one with the lower score goes. At most `MOST` stay.
@@ -198,21 +199,13 @@ def best_found(outputs: Outputs, label_BG: Tensor, box_BG4: Tensor) -> float:
         total += count
         objects = decode({name: outputs[name][row] for name in (LOGIT, BOX)}, unit, (1000, 1000))
         best = objects.take(np.arange(min(count, len(objects))))
-        hits += _hits(best, label_G[there_G].numpy(), 1000 * corners(truth_G4[there_G]).numpy())
+        corner_G4 = 1000 * corners(truth_G4[there_G]).numpy()
+        true = Objects.of(
+            np.concatenate([corner_G4[:, :2], corner_G4[:, 2:] - corner_G4[:, :2]], 1),
+            label_G[there_G].numpy(),
+        )
+        hits += int((taken_by_class(best, true) >= 0).sum())
     return hits / total if total else float("nan")
-
-
-def _hits(objects: Objects, label_G: np.ndarray, corner_G4: np.ndarray) -> int:
-    free_G = np.ones(len(label_G), dtype=bool)
-    for box, label in zip(objects.box_G4, objects.label_G, strict=True):
-        low = np.maximum(corner_G4[:, :2], box[:2])
-        high = np.minimum(corner_G4[:, 2:], box[:2] + box[2:])
-        shared_G = np.clip(high - low, 0, None).prod(1)
-        whole_G = (corner_G4[:, 2:] - corner_G4[:, :2]).prod(1) + box[2] * box[3] - shared_G
-        overlap_G = shared_G / np.maximum(whole_G, 1e-9) * (free_G & (label_G == label))
-        if len(overlap_G) and overlap_G.max() >= 0.5:
-            free_G[overlap_G.argmax()] = False
-    return int((~free_G).sum())
 
 
 ANSWERING = Answering(

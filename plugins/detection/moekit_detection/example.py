@@ -1,21 +1,21 @@
-"""A small set with boxes, and a small head, for conformance checks and tests."""
+"""A small set with boxes, for conformance checks, loaders and tests."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torch import nn
 
-from moekit import Dataset, HeadSite, Sample
-from moekit_detection.head import AnchorHead
+from moekit import Dataset, Sample
 from moekit_detection.records import Objects
 
 CLASSES = ("square", "disc")
 SIZE = (40, 56)
 """Rows and columns: no square, so that a wrong order of them shows."""
 _COUNTS = {"train": 12, "val": 6, "test": 6}
+_FEW = {"train": 8, "val": 4, "test": 4}
 _COLOURS = ((200, 60, 60), (60, 60, 200))
 _EMPTY = 3
 """Each picture of that place in its split shows nothing."""
@@ -42,6 +42,17 @@ def draw_example(number: int, *, empty: bool = False) -> tuple[np.ndarray, Objec
         labels = [0, 1]
     noise = generator.integers(-30, 31, (*SIZE, 3))
     return (pixels + noise).astype(np.uint8), Objects.of(boxes, labels)
+
+
+def drawn_splits() -> Iterator[tuple[str, list[tuple[str, np.ndarray, Objects]]]]:
+    """Each split with the names, pixels and objects of its pictures, for examples of loaders."""
+    number = 0
+    for split, count in _FEW.items():
+        drawn = []
+        for _ in range(count):
+            number += 1
+            drawn.append((f"{number:02}", *draw_example(number)))
+        yield split, drawn
 
 
 def write_example(folder: Path) -> Dataset:
@@ -76,8 +87,3 @@ def write_example(folder: Path) -> Dataset:
         split_note="as drawn",
         has_negative=False,
     )
-
-
-def small_head(site: HeadSite) -> nn.Module:
-    """Few channels and queries."""
-    return AnchorHead(site, width=16, stem=16, queries=20, layers=2, heads=2, points=2, pairs=1)

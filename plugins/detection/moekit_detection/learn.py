@@ -6,7 +6,9 @@ denoising queries, L layers.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,6 +33,7 @@ from moekit_detection.queries import places
 from moekit_detection.records import BOX, LOGIT, OBJECTS, as_shares, in_window, objects_of
 
 LABELS, BOXES = "label_BG", "box_BG4"
+_KNOWN_SIZES = 2**16
 _LEAST_SHARE = 0.3
 """Of an object that a crop cuts, the share that must be left for it to be learned."""
 
@@ -65,7 +68,7 @@ def _placed(sample: Sample, view: int, frame: Frame) -> tuple[Tensor, Tensor]:
     objects = in_window(objects_of(sample), sample.window)
     objects = objects.take(~objects.crowd_G)
     window = sample.window
-    size = read_size(sample.path) if window is None else (window.height, window.width)
+    size = _size(sample.path) if window is None else (window.height, window.width)
     shares = torch.from_numpy(as_shares(objects, size, frame)).float()
     boxes = view_boxes(shares, view, (frame.height, frame.width))
     low = (boxes[:, :2] - boxes[:, 2:] / 2).clamp(0, 1)
@@ -75,6 +78,20 @@ def _placed(sample: Sample, view: int, frame: Frame) -> tuple[Tensor, Tensor]:
     kept = (left >= _LEAST_SHARE) & (side > 0).all(1)
     labels = torch.from_numpy(objects.label_G)
     return labels[kept], torch.cat([(low + high) / 2, side], dim=1)[kept]
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """(H, W) of a picture, whose file is opened once as long as it stays the same."""
+    try:
+        known = path.stat()
+    except OSError:
+        return read_size(path)  # which says what is wrong
+    return _size_of_content(path, known.st_mtime_ns, known.st_size)
+
+
+@functools.lru_cache(_KNOWN_SIZES)
+def _size_of_content(path: Path, _changed: int, _bytes: int) -> tuple[int, int]:
+    return read_size(path)
 
 
 def loss(outputs: Outputs, targets: Outputs, recipe: Recipe) -> Tensor:
@@ -87,19 +104,17 @@ def loss(outputs: Outputs, targets: Outputs, recipe: Recipe) -> Tensor:
     del recipe
     device = outputs[LOGIT].device.type
     with torch.autocast(device, enabled=False):
-        total = set_loss({"logit": outputs[LOGIT], "box": outputs[BOX]}, targets)
+        total = set_loss(outputs[LOGIT], outputs[BOX], targets)
         for logit, box in _layers(outputs, STEP_LOGIT, STEP_BOX):
-            total = total + set_loss({"logit": logit, "box": box}, targets)
+            total = total + set_loss(logit, box, targets)
         if DENSE_LOGIT in outputs:
             rows, columns = outputs[DENSE_SHAPE][0].tolist()
             middle_S2 = places(rows, columns, outputs[DENSE_BOX])
             middle_S2 = middle_S2 / middle_S2.new_tensor([columns, rows])
-            dense = {"logit": outputs[DENSE_LOGIT], "box": outputs[DENSE_BOX]}
-            total = total + dense_loss(dense, targets, middle_S2)
+            total = total + dense_loss(outputs[DENSE_LOGIT], outputs[DENSE_BOX], targets, middle_S2)
         for logit, box in _layers(outputs, NOISY_LOGIT, NOISY_BOX):
-            noisy = {"logit": logit, "box": box}
             total = total + denoising_loss(
-                noisy, targets, outputs[NOISY_OBJECT], outputs[NOISY_COUNTS]
+                logit, box, targets, outputs[NOISY_OBJECT], outputs[NOISY_COUNTS]
             )
         return total
 

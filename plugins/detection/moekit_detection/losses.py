@@ -45,14 +45,14 @@ def box_loss(box_M4: Tensor, truth_M4: Tensor, weight_M: Tensor) -> Tensor:
     return ((SIDE * away_M + OVERLAP * apart_M) * weight_M).sum()
 
 
-def set_loss(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+def set_loss(logit_BQC: Tensor, box_BQ4: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
     """(), the loss of queries that find one object each.
 
     Args:
-        outputs: `logit` (B, Q, C) and `box` (B, Q, 4).
+        logit_BQC: (B, Q, C).
+        box_BQ4: (B, Q, 4).
         targets: As of `learn.targets`.
     """
-    logit_BQC, box_BQ4 = outputs["logit"], outputs["box"]
     score_BQC = torch.zeros_like(logit_BQC)
     boxes, truths = [], []
     for row, (label_G, truth_G4) in enumerate(_objects(targets)):
@@ -65,16 +65,16 @@ def set_loss(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Te
 
 
 def dense_loss(
-    outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], middle_S2: Tensor
+    logit_BSC: Tensor, box_BS4: Tensor, targets: Mapping[str, Tensor], middle_S2: Tensor
 ) -> Tensor:
     """(), the loss of places, several of which find each object.
 
     Args:
-        outputs: `logit` (B, S, C) and `box` (B, S, 4).
+        logit_BSC: (B, S, C).
+        box_BS4: (B, S, 4).
         targets: As of `learn.targets`.
         middle_S2: (S, 2) where the places lie, as shares.
     """
-    logit_BSC, box_BS4 = outputs["logit"], outputs["box"]
     score_BSC = torch.zeros_like(logit_BSC)
     boxes, truths, weights = [], [], []
     for row, (label_G, truth_G4) in enumerate(_objects(targets)):
@@ -92,13 +92,13 @@ def dense_loss(
 
 
 def denoising_loss(
-    outputs: Mapping[str, Tensor],
+    logit_BEC: Tensor,
+    box_BE4: Tensor,
     targets: Mapping[str, Tensor],
     object_BE: Tensor,
     counts_BE: Tensor,
 ) -> Tensor:
     """(), the loss of queries that know their object; see `denoising`."""
-    logit_BEC, box_BE4 = outputs["logit"], outputs["box"]
     score_BEC = torch.zeros_like(logit_BEC)
     finds_BE = (object_BE >= 0) & counts_BE
     row_M, query_M = finds_BE.nonzero(as_tuple=True)
@@ -134,7 +134,7 @@ def _objects(targets: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
 
 
 def _overlap(box_M4: Tensor, truth_M4: Tensor) -> Tensor:
-    """(M,) overlaps of pairs, without gradients; at least so much that a pair is a positive."""
+    """(M,) overlaps of pairs, without gradients; at least 0.01, so that a pair is a positive."""
     with torch.no_grad():
         return overlaps(corners(box_M4), corners(truth_M4))[0].clamp(0.01, 1)
 

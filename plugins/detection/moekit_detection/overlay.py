@@ -6,21 +6,23 @@ Shapes: G objects of a picture.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from moekit import Answer, Item, TaskContext
+from moekit.tasks.parts import FONT_SIZE, short_name, with_legend
 from moekit.tasks.segment import palette
 from moekit_detection.answers import DetectAnswer
-from moekit_detection.judging.match import match, overlaps
+from moekit_detection.judging.match import taken_by_class
 from moekit_detection.records import Objects, objects_of
 
 _LONG_SIDE = 640
-_FONT, _ROW, _GAP, _SQUARE = 11, 16, 4, 10
-_LETTERS, _MOST_NAMES = 24, 24
+_MOST_NAMES = 24
 _WRONG, _MISSED, _PAPER, _INK = (213, 0, 0), (255, 214, 0), (255, 255, 255), (30, 30, 30)
 _DASH = 5
+Colour = tuple[int, int, int]
 _NAMED = 4
 
 
@@ -39,16 +41,10 @@ class Verdicts:
 
 def verdicts_of(kept: Objects, true: Objects) -> Verdicts:
     """Matches the objects that are reported with the truth."""
-    wrong_G = np.zeros(len(kept), dtype=np.bool_)
+    taken_G = taken_by_class(kept, true)
     found_G = np.zeros(len(true), dtype=np.bool_)
-    iou = overlaps(kept.box_G4, true.box_G4, true.crowd_G)
-    for label in set(kept.label_G.tolist()):
-        own, ours = np.flatnonzero(kept.label_G == label), np.flatnonzero(true.label_G == label)
-        matched = match(kept.take(own), true.take(ours), iou[np.ix_(own, ours)])
-        rows, taken = own[matched.order_D], matched.taken_DT[:, 0]
-        wrong_G[rows] = taken < 0
-        found_G[ours[taken[taken >= 0]]] = True
-    return Verdicts(wrong_G=wrong_G, missed=true.take(~found_G & ~true.crowd_G))
+    found_G[taken_G[taken_G >= 0]] = True
+    return Verdicts(wrong_G=taken_G < 0, missed=true.take(~found_G & ~true.crowd_G))
 
 
 def draw(
@@ -71,7 +67,7 @@ def draw(
     kept = answer.kept
     sample = None if item is None else item.sample
     known = None if sample is None else verdicts_of(kept, objects_of(sample))
-    pen, font = ImageDraw.Draw(small), ImageFont.load_default(size=_FONT)
+    pen, font = ImageDraw.Draw(small), ImageFont.load_default(size=FONT_SIZE)
     colours = [_colour(row) for row in palette(len(answer.classes) + 1)[1:].tolist()]
     if known is not None:
         for box in known.missed.box_G4 * scale:
@@ -83,7 +79,7 @@ def draw(
         _boxed(pen, kept.box_G4[place] * scale, colours[label], width=2)
         text = f"{kept.score_G[place]:.2f}"
         _labelled(pen, kept.box_G4[place] * scale, text, _WRONG if wrong else colours[label], font)
-    return _with_legend(small, answer, colours, known, font)
+    return with_legend(small, _legend(answer, colours, known))
 
 
 def caption(answer: Answer, item: Item, context: TaskContext) -> str:
@@ -99,13 +95,11 @@ def caption(answer: Answer, item: Item, context: TaskContext) -> str:
     return f"{told}; {len(known.missed)} missed, {int(known.wrong_G.sum())} false alarms"
 
 
-def _colour(row: list[int]) -> tuple[int, int, int]:
+def _colour(row: list[int]) -> Colour:
     return row[0], row[1], row[2]
 
 
-def _boxed(
-    pen: ImageDraw.ImageDraw, box: np.ndarray, colour: tuple[int, int, int], width: int
-) -> None:
+def _boxed(pen: ImageDraw.ImageDraw, box: np.ndarray, colour: Colour, width: int) -> None:
     left, top, across, down = box.tolist()
     pen.rectangle((left, top, left + across, top + down), outline=colour, width=width)
 
@@ -114,11 +108,11 @@ def _labelled(
     pen: ImageDraw.ImageDraw,
     box: np.ndarray,
     text: str,
-    colour: tuple[int, int, int],
+    colour: Colour,
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
     left, top = max(0.0, float(box[0])), float(box[1])
-    across, down = font.getbbox(text)[2] + 3, _FONT + 3
+    across, down = font.getbbox(text)[2] + 3, FONT_SIZE + 3
     upper = top - down if top >= down else top
     pen.rectangle((left, upper, left + across, upper + down), fill=colour)
     light = sum(colour) > 380
@@ -138,40 +132,15 @@ def _dashed(pen: ImageDraw.ImageDraw, box: np.ndarray) -> None:
         pen.line((right, start, right, end), fill=_MISSED, width=2)
 
 
-def _with_legend(
-    image: Image.Image,
-    answer: DetectAnswer,
-    colours: list[tuple[int, int, int]],
-    known: Verdicts | None,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-) -> Image.Image:
+def _legend(
+    answer: DetectAnswer, colours: Sequence[Colour], known: Verdicts | None
+) -> list[tuple[str, Colour | None]]:
     counts = sorted(answer.counts.items(), key=lambda entry: -entry[1])[:_MOST_NAMES]
-    entries = [
-        (f"{_short(name)} {count}", colours[answer.classes.index(name)]) for name, count in counts
+    entries: list[tuple[str, Colour | None]] = [
+        (f"{short_name(name)} {count}", colours[answer.classes.index(name)])
+        for name, count in counts
     ]
     if known is not None:
         entries.append((f"missed {len(known.missed)}", _MISSED))
         entries.append((f"false alarms {int(known.wrong_G.sum())}", _WRONG))
-    if not entries:
-        entries.append((answer.verdict, _PAPER))
-    places, x, y = [], 0, 0
-    for text, _ in entries:
-        length = round(font.getlength(text)) + _SQUARE + 3 * _GAP
-        if x and x + length > image.width:
-            x, y = 0, y + _ROW
-        places.append((x, y))
-        x += length
-    page = Image.new("RGB", (image.width, image.height + y + _ROW + _GAP), _PAPER)
-    page.paste(image)
-    pen = ImageDraw.Draw(page)
-    for (text, colour), (left, top) in zip(entries, places, strict=True):
-        upper, inner = image.height + top + _GAP, left + _GAP
-        box = (inner, upper + 2, inner + _SQUARE, upper + 2 + _SQUARE)
-        pen.rectangle(box, fill=colour, outline=(90, 90, 90))
-        pen.text((inner + _SQUARE + _GAP, upper), text, fill=_INK, font=font)
-    return page
-
-
-def _short(name: str) -> str:
-    plain = "".join(letter if letter.isprintable() else "?" for letter in name)
-    return plain if len(plain) <= _LETTERS else f"{plain[: _LETTERS - 1]}…"
+    return entries or [(answer.verdict, _PAPER)]

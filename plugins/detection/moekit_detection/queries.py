@@ -120,7 +120,7 @@ class LearnedQueries(nn.Module):
         self.logit_C = nn.Parameter(torch.full((classes,), prior_logit()))
 
     def forward(self, batch: int) -> Queries:
-        """Queries for so many pictures."""
+        """Queries for that many pictures."""
         anchor_Q4 = inside(self.anchor_Q4.sigmoid())
         logit_QC = self.logit_C.expand(len(anchor_Q4), -1)
         return Queries(

@@ -19,6 +19,7 @@ the centre, width and height of its box (cx, cy, w, h) as shares of the input's 
 
 OBJECTS = "objects"
 """The key of `Sample.truth` under which the objects of a picture stand."""
+_LEAST_INSIDE = 0.25
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,7 +32,7 @@ class Objects:
         label_G: (G,) int64 index into the classes.
         crowd_G: (G,) bool, whether it stands for many objects in one region, which are neither
             missed nor false alarms (COCO's `iscrowd`).
-        area_G: (G,) float64 square pixels, by which small, medium and large are told apart: the
+        area_G: (G,) float64 square pixels, by which small, medium and large are distinguished: the
             annotation's own (of a mask), or width times height.
         score_G: (G,) float64 in [0, 1] of found objects; None of the truth.
     """
@@ -117,18 +118,15 @@ def objects_of(sample: Sample) -> Objects:
     return Objects.of(held["box"], held["label"], crowd_G=held["crowd"], area_G=held["area"])
 
 
-def in_window(
-    objects: Objects, window: tuple[int, int, int, int] | None, *, least: float = 0.25
-) -> Objects:
+def in_window(objects: Objects, window: tuple[int, int, int, int] | None) -> Objects:
     """Objects of a picture as one of its windows shows them, in pixels of the window.
 
-    Boxes are cut at the window's sides, and areas by the same share. What is mostly outside is left
-    out; a crowd is kept if any of it is inside.
+    Boxes are cut at the window's sides, and areas by the same share. An object of whose box less
+    than a quarter is inside is left out; a crowd is kept if any of it is inside.
 
     Args:
         objects: Of the whole picture.
         window: Top, left, height and width (`Sample.window`); None for all of it.
-        least: Share of an object's box that must lie inside, 0 to 1.
     """
     if window is None:
         return objects
@@ -142,7 +140,7 @@ def in_window(
     cut = dataclasses.replace(
         objects, box_G4=np.concatenate([low, sides], 1), area_G=objects.area_G * share
     )
-    return cut.take((share > 0) & (objects.crowd_G | (share >= least)))
+    return cut.take((share > 0) & (objects.crowd_G | (share >= _LEAST_INSIDE)))
 
 
 def as_shares(objects: Objects, size: tuple[int, int], frame: Frame) -> np.ndarray:

@@ -166,7 +166,7 @@ def _worst(tallies: Sequence[DetectTally], said: Any) -> ReportSection:
 
 
 def _point(said: Any) -> DetectPoint | None:
-    """The point that result.json tells of."""
+    """The point in result.json."""
     if not isinstance(said, Mapping):
         return None
     return DetectPoint(

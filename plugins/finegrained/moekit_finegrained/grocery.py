@@ -16,7 +16,7 @@ from PIL import Image
 
 from moekit import DataError, Dataset, DatasetSpec, ImageError, Sample, Skipped
 from moekit.builtin.loaders import FINISH_OPTIONS, finish_dataset, path_in, read_rows
-from moekit.data import SPLITS, check_file, parse_source
+from moekit.data import SPLITS, check_file, parse_source, whole_number
 
 LICENCE = "MIT"
 _LEVELS = {"fine": "class", "coarse": "coarse"}
@@ -117,10 +117,10 @@ def _names(table: Path, level: str) -> tuple[str, ...]:
 
 
 def _number(text: str, names: tuple[str, ...], table: Path, line: int) -> int:
-    # Python refuses to read numbers of thousands of digits.
-    if not text.isdecimal() or len(text) > 9 or int(text) >= len(names):
+    number = whole_number(text, most=len(names) - 1)
+    if number is None:
         raise _fault(table, line, f"there is no class {text[:60]!r}", code="data/unknown-class")
-    return int(text)
+    return number
 
 
 def _fault(table: Path, line: int, what: str, *, code: str) -> DataError:

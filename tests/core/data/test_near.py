@@ -169,6 +169,17 @@ def test_what_is_left_out_of_a_search_is_told(textures, monkeypatch):
     assert any("not compared by pixels" in text for text in told_across(found, "test", ["train"]))
 
 
+def test_a_picture_of_stated_bits_is_read_by_them(textures):
+    sample = textures[0]
+    grey = np.asarray(Image.open(sample.path).convert("L"))
+    Image.fromarray(grey.astype(np.uint16) * 16).save(sample.path)
+    codes = np.ones((1, 1, 32), np.float16)
+    read = Coded(samples=[sample], codes_NVW=codes, bits=12).picture(0)
+    assert np.abs(np.asarray(read)[..., 0].astype(int) - grey).max() <= 1
+    with refused("image/over-bits"):
+        Coded(samples=[sample], codes_NVW=codes, bits=8).picture(0)
+
+
 def test_near_duplicates_of_one_list_are_each_found_once(textures):
     pairs = find_within(*coded(textures)).pairs
     assert sorted(tuple(sorted((one.first.id, one.second.id))) for one in pairs) == COPIES

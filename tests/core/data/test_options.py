@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from moekit.data.options import parse_source, path_as_stored
+from moekit.data.options import parse_source, path_as_stored, whole_number
 from moekit.testing import refused
 
 
@@ -57,3 +57,20 @@ def test_a_name_is_found_in_whichever_form_its_umlauts_are_stored(tmp_path, stor
 def test_no_path_at_all_is_refused():
     with refused("data/not-found"):
         parse_source(None, known=())
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        *(("0", 0), ("7", 7), ("007", 7), ("255", 255), ("0" * 9000 + "9", 9)),
+        *(("256", None), ("-1", None), ("+1", None), (" 1", None), ("1.0", None), ("", None)),
+        *(("\u0663", None), ("\u00b2", None), ("9" * 9000, None)),
+    ],
+)
+def test_a_whole_number_is_digits_within_bounds(text, number):
+    assert whole_number(text, most=255) == number
+
+
+def test_a_whole_number_may_have_a_least_one():
+    assert whole_number("0", least=1, most=9) is None
+    assert whole_number("1", least=1, most=9) == 1

@@ -27,7 +27,11 @@ def registry():
 @pytest.fixture(scope="module")
 def job(tmp_path_factory, registry):
     """An evaluation of a run; one test picture is a darker training picture."""
-    folder = tmp_path_factory.mktemp("near")
+    return made(tmp_path_factory.mktemp("near"), registry)
+
+
+def made(folder, registry, *, bits=None):
+    """The evaluation, its source and its copy; with `bits` all pictures hold such numbers."""
     (folder / "data").mkdir()
     dataset = write_images(folder / "data", None, side=SIDE)
     generator = np.random.default_rng(0)
@@ -40,6 +44,10 @@ def job(tmp_path_factory, registry):
     target = next(one for one in samples if one.split == "test" and one.label == source.label)
     with Image.open(source.path) as picture:
         ImageEnhance.Brightness(picture).enhance(0.8).save(target.path, format="PNG")
+    for sample in samples if bits else ():
+        with Image.open(sample.path) as picture:
+            grey = np.asarray(picture.convert("L")).astype(np.uint16)
+        Image.fromarray(grey << (bits - 8)).save(sample.path, format="PNG")
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
     fabric.launch()
     with pytest.MonkeyPatch.context() as patch:
@@ -51,7 +59,7 @@ def job(tmp_path_factory, registry):
                 dataset=dataset,
                 run=Run(folder / "run"),
                 seed=0,
-                recipe=Recipe.model_validate(QUICK),
+                recipe=Recipe.model_validate({**QUICK, "bits": bits}),
             ),
             backbone=small_backbone(),
             registry=registry,
@@ -59,8 +67,8 @@ def job(tmp_path_factory, registry):
             on_progress=lambda *_: None,
             on_epoch=lambda *_: None,
         )
-    made = EvaluateJob(kit=REFERENCE_KIT, dataset=dataset, run=Run(folder / "run"), batch_size=3)
-    return made, source, target
+    task = EvaluateJob(kit=REFERENCE_KIT, dataset=dataset, run=Run(folder / "run"), batch_size=3)
+    return task, source, target
 
 
 def evaluated(job, registry, **changes):
@@ -90,6 +98,16 @@ def test_a_near_duplicate_of_a_training_picture_is_named_told_and_drawn(job, reg
     assert "near-duplicates " + source.id in page.replace("&amp;", "&")
     assert without["in_words"] in page
     assert "data:image/jpeg" in page.partition("<h2>Near-duplicates</h2>")[2]
+
+
+def test_pictures_of_stated_bits_are_compared_by_them(registry, tmp_path):
+    task, source, target = made(tmp_path, registry, bits=12)
+    near = evaluated(task, registry)["near_duplicates"]
+    assert near["pairs"][0]["ids"] == [source.id, target.id]
+    with Image.open(task.run.folder / "near_duplicates/evaluate/pair-1.jpg") as drawn:
+        grey = np.asarray(drawn.convert("L"))
+    assert grey[:, :240].mean() > 20  # 16 is white otherwise
+    assert grey[:, -240:].mean() > 20
 
 
 def test_a_run_without_codes_says_that_nothing_was_looked_for(job, registry, tmp_path):

@@ -1,6 +1,6 @@
 """What users see of broken plugins, kind by kind: the page for it holds exactly that.
 
-`MOEKIT_WRITE_PAGES=1 python -m pytest tests/core/plugins/test_broken_page.py` writes the page anew.
+`MOEKIT_WRITE_PAGES=1 python -m pytest tests/core/plugins/test_broken_page.py` writes it again.
 """
 
 from __future__ import annotations

@@ -206,6 +206,8 @@ def test_a_path_may_begin_with_the_home_folder(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert loaders.load_dataset("required=~/data", seed=0).name == f"required {tmp_path}/data 0"
+    strange = loaders.load_dataset("required=~nobody-of-that-name/data", seed=0)
+    assert strange.name == "required ~nobody-of-that-name/data 0"
 
 
 @pytest.mark.parametrize(

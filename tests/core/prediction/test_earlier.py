@@ -62,7 +62,7 @@ def answerer(scorer):
 
 @pytest.fixture
 def answered(answerer, tmp_path):
-    """Answers a folder into tmp_path/out; returns rows by name and what was told."""
+    """Answers a folder into tmp_path/out; returns rows by name and what was said."""
 
     def call(folder):
         told = []

@@ -258,8 +258,8 @@ def test_a_run_that_was_not_trained_by_gradients_says_so(tmp_path):
         ([0.01, 0.2], True, '<span class="better">specialist</span>'),
         ([0.01, 0.2], False, '<span class="worse">frozen backbone</span>'),
         ([-0.2, -0.01], True, '<span class="worse">frozen backbone</span>'),
-        ([-0.01, 0.2], True, '<span class="soft">not told apart</span>'),
-        (None, True, '<span class="soft">not told apart</span>'),
+        ([-0.01, 0.2], True, '<span class="soft">no proven difference</span>'),
+        (None, True, '<span class="soft">no proven difference</span>'),
     ],
 )
 def test_one_is_called_better_only_where_the_difference_leaves_out_zero(
@@ -280,4 +280,4 @@ def test_one_is_called_better_only_where_the_difference_leaves_out_zero(
 def test_a_result_without_a_baseline_has_no_comparison(tmp_path):
     run = write_run(tmp_path / "run")
     edit(run, lambda result: result.update(baseline=None, comparison=None))
-    assert "not told apart" not in render_report(run).read_text(encoding="utf-8")
+    assert "no proven difference" not in render_report(run).read_text(encoding="utf-8")

@@ -107,7 +107,7 @@ def test_a_good_plugin_conforms(install):
 
 
 class Forgetful(Registry):
-    """A registry that does not do what it is told to leave out."""
+    """A registry that does not leave out what it is asked to."""
 
     def __init__(self, *arguments, disabled=(), **options):
         super().__init__(*arguments, **options)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -77,7 +78,7 @@ def grouping(kit, recipe, small_backbone, registry, fabric, cache, tmp_path, mon
     """Groups the near-duplicates of a set for a run."""
     monkeypatch.setattr("moekit.training.grouped.cache_folder", lambda: cache)
 
-    def call(dataset, folder=tmp_path / "grouped"):
+    def call(dataset, folder=tmp_path / "grouped", recipe=recipe):
         return group_near_duplicates(
             Grouping(
                 kit=kit,
@@ -152,3 +153,45 @@ def test_a_set_without_near_duplicates_is_dealt_as_before(grouping, cells):
     after, record = grouping(before)
     assert after == before
     assert record["in_words"][0].startswith("no near-duplicates were found")
+
+
+@pytest.fixture
+def of_twelve_bits(with_copies, tmp_path):
+    """The cells and their copies, as numbers of 12 bits in files of 16."""
+    folder = tmp_path / "twelve"
+    folder.mkdir()
+    samples = []
+    for number, sample in enumerate(with_copies.samples):
+        path = folder / f"{number}.png"
+        with Image.open(sample.path) as picture:
+            grey = np.asarray(picture.convert("L")).astype(np.uint16)
+        Image.fromarray(grey * 16).save(path)
+        samples.append(dataclasses.replace(sample, path=path))
+    return with_copies.with_samples(samples)
+
+
+def test_numbers_of_stated_bits_are_looked_at_as_they_are_learned_from(
+    tmp_path, grouping, of_twelve_bits, recipe, run_adapt
+):
+    recipe = recipe.model_copy(update={"bits": 12})
+    after, record = grouping(dealt(of_twelve_bits), recipe=recipe)
+    assert record["done"]
+    stages = set()
+    run_adapt(
+        tmp_path / "grouped",
+        dataset=after,
+        grouped=record,
+        recipe=recipe,
+        on_progress=lambda stage, *_: stages.add(stage),
+    )
+    assert "blocks 1 to 1 of the backbone, train" in stages
+    assert "blocks 1 to 1 of the backbone, val" not in stages  # all are stored
+
+
+def test_pictures_of_stated_bits_are_drawn_as_bright_as_they_are(
+    tmp_path, of_twelve_bits, recipe, run_adapt
+):
+    recipe = recipe.model_copy(update={"bits": 12})
+    run_adapt(tmp_path / "run", dataset=of_twelve_bits, recipe=recipe)
+    with Image.open(tmp_path / "run/near_duplicates/adapt/pair-1.jpg") as drawn:
+        assert np.asarray(drawn.convert("L"))[:, :240].mean() > 20  # 16 is white otherwise

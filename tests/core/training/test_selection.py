@@ -21,7 +21,7 @@ def tally(scores, labels):
 
 
 def models(strengths, n=200, seed=0):
-    """The tallies of three models, of which each sees so much of the truth."""
+    """The tallies of three models, each of which sees a part of the truth."""
     generator = np.random.default_rng(seed)
     labels = np.arange(n) % 2
     noise = generator.random(n)

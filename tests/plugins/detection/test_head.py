@@ -9,11 +9,12 @@ import torch
 from moekit import Grid, HeadSite, Recipe
 from moekit_detection.boxes import corners, from_corners, moved
 from moekit_detection.denoising import MOST, disturbed, mask
-from moekit_detection.example import draw_example, small_head
+from moekit_detection.example import draw_example
 from moekit_detection.head import DENSE_BOX, DENSE_LOGIT, AnchorHead, PlainQueryHead
 from moekit_detection.learn import BOXES, LABELS, figures, loss
 from moekit_detection.queries import Gate
 from moekit_detection.records import BOX, LOGIT
+from moekit_detection.spec import small_head
 
 GRID = Grid(4, 5)
 SITE = HeadSite(width=16, blocks=2, classes=3)

@@ -1,13 +1,15 @@
 """Targets, matching and what data are refused."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from moekit import Frame, Recipe
-from moekit.data import Box
+from moekit.data import Box, read_size
 from moekit.data.views import view
 from moekit.testing import refused
 from moekit_detection.example import SIZE, write_example
@@ -61,6 +63,29 @@ def test_of_a_window_the_objects_inside_are_learned_and_crowds_are_not(dataset):
     crowd = Objects.of(objects.box_G4, objects.label_G, crowd_G=[True, False])
     crowded = dataclasses.replace(sample, truth=crowd.as_truth())
     assert targets([crowded], np.zeros(1, np.int64), FRAME)[LABELS].tolist() == [[1]]
+
+
+def test_the_header_of_a_picture_is_read_once_until_its_file_changes(
+    dataset, tmp_path, monkeypatch
+):
+    read = []
+
+    def counted(path):
+        read.append(path)
+        return read_size(path)
+
+    monkeypatch.setattr("moekit_detection.learn.read_size", counted)
+    path = tmp_path / "a.png"
+    shutil.copy(dataset.samples[0].path, path)
+    sample = dataclasses.replace(dataset.samples[0], path=path)
+    first = [targets([sample], np.zeros(1, np.int64), FRAME)[BOXES] for _ in range(3)]
+    assert len(read) == 1
+    with Image.open(path) as picture:
+        picture.resize((112, 80)).save(path)
+    second = targets([sample], np.zeros(1, np.int64), FRAME)[BOXES]
+    assert len(read) == 2
+    assert torch.equal(first[0], first[2])
+    assert not torch.equal(first[0], second)
 
 
 def test_each_object_gets_the_query_that_finds_it():

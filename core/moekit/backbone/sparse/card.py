@@ -65,7 +65,7 @@ def render_card(form: SparseForm) -> str:
         "",
         "## Limits",
         "",
-        "- A cosine near 1 is not the same result: thresholds and heads are trained anew for each",
+        "- A cosine near 1 is not the same result: thresholds and heads are trained again for each",
         "  `top_k`, and a run refuses another form than its own.",
         "- The photographs are few and everyday ones. Measure on your own images with",
         "  `moekit evaluate` at both settings before relying on it, or recover on your own folder.",

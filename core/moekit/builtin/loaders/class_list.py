@@ -8,6 +8,7 @@ from pathlib import Path
 
 from moekit.builtin.loaders.rows import read_rows
 from moekit.data.mask_table import IGNORED, Colour, MaskTable
+from moekit.data.options import whole_number
 from moekit.errors import DataError
 from moekit.files import read_text
 
@@ -90,12 +91,10 @@ def _entry(row: Mapping[str, str], where: str) -> _Entry:
 
 
 def _number(text: str, most: int, where: str) -> int:
-    digits = text.lstrip("0") or "0"
-    # Python refuses to read numbers of thousands of digits.
-    is_number = text.isascii() and text.isdigit() and len(digits) <= len(str(most))
-    if not is_number or int(digits) > most:
+    number = whole_number(text, most=most)
+    if number is None:
         raise _fault(f"{text[:60]!r} is no whole number from 0 to {most}", where)
-    return int(digits)
+    return number
 
 
 def _listed(entries: Iterable[_Entry], ignore: int | None, whose: str) -> ClassList:

@@ -14,6 +14,7 @@ import numpy as np
 
 from moekit.builtin.loaders.labels import order_classes
 from moekit.data.checks import check_content, check_groups
+from moekit.data.options import whole_number
 from moekit.data.samples import UNSEEN, Dataset, Sample
 from moekit.data.splits import complete_splits
 from moekit.errors import DataError
@@ -120,10 +121,10 @@ def _without_unseen(dataset: Dataset, text: str) -> tuple[Dataset, list[Sample],
 
 
 def _number(text: str) -> int:
-    # Python refuses to read numbers of thousands of digits.
-    if not text.isdecimal() or len(text) > 7 or not 1 <= int(text) <= 10**6:
+    number = whole_number(text, least=1, most=10**6)
+    if number is None:
         raise _wrong("shots", f"{text!r} is no number of images", "write it as in ?shots=5")
-    return int(text)
+    return number
 
 
 def _wrong(option: str, what: str, fix: str) -> DataError:

@@ -18,12 +18,18 @@ from moekit.builtin.loaders.class_list import (
     inline_class_list,
     read_class_list,
 )
-from moekit.builtin.loaders.rows import path_in, read_header, read_rows, split_in
+from moekit.builtin.loaders.rows import (
+    check_filled,
+    path_in,
+    read_header,
+    read_rows,
+    split_in,
+)
 from moekit.contract.datasets import DatasetSpec
 from moekit.data.checks import check_ids
 from moekit.data.class_masks import read_classes
 from moekit.data.images import find_images, read_size, relative_id
-from moekit.data.options import parse_source
+from moekit.data.options import parse_source, whole_number
 from moekit.data.samples import Dataset, Sample, Skipped, split_notes
 from moekit.data.splits import complete_splits
 from moekit.data.suffixes import JPEG_SUFFIXES
@@ -35,14 +41,14 @@ IMAGES, MASKS, INDEX = "images", "masks", "index.csv"
 OPTIONS = ("classes", "ignore", "group", "subtype", "split", "where")
 _THREADS = 4
 _EXAMPLES = 16
-_DIGITS = 9
+_LARGEST = 10**9 - 1
 """Of a number of a mask; those that can stand in one have five."""
 
 
 def load_masks(path: Path | None, seed: int) -> Dataset:
     """Reads images with masks and splits them, unless the data bring their own splits.
 
-    Two layouts are read. `PATH/images` and `PATH/masks` hold files of the same name but for the
+    Two layouts are read. `PATH/images` and `PATH/masks` hold files of the same name except for the
     ending, in the same folders. Or a table, `PATH/index.csv` or PATH itself, has the columns image
     and mask, or id for `images/ID.*` and `masks/ID.*`; split, group and subtype are optional. The
     list of classes is `classes.csv` or `classes.txt` (see `read_class_list`).
@@ -135,14 +141,14 @@ class _Pairs:
 
 def _classes(folder: Path, options: Mapping[str, str]) -> ClassList:
     text = options.get("ignore")
-    if text is not None and not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+    ignore = None if text is None else whole_number(text, most=_LARGEST)
+    if text is not None and ignore is None:
         raise DataError(
             f"{text[:60]!r} is no number of a mask",
             whose="the option 'ignore'",
             fix="give one number",
             code="data/bad-option",
         )
-    ignore = None if text is None else int(text)
     given = options.get("classes")
     if given is not None:
         for file in (folder / given, Path(given)):
@@ -252,7 +258,7 @@ def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
                 subtype=row.get(chosen["subtype"]) or None,
             )
         )
-    _check_filled(samples, table)
+    check_filled(samples, table)
     return _Pairs(
         samples=tuple(sorted(samples, key=lambda sample: sample.id)),
         skipped=tuple(skipped),
@@ -300,18 +306,6 @@ def _beside(folder: Path) -> Mapping[str, Path]:
 def _composed(name: str) -> str:
     """A name in one Unicode form; see `path_as_stored`."""
     return unicodedata.normalize("NFC", name)
-
-
-def _check_filled(samples: Sequence[Sample], table: Path) -> None:
-    for name in ("split", "group"):
-        empty = [sample for sample in samples if getattr(sample, name) is None]
-        if empty and len(empty) < len(samples):
-            raise DataError(
-                f"{len(empty)} images have no {name}, such as {empty[0].id}; the others have one",
-                whose=str(table),
-                fix=f"fill the column {name} in each line, or remove it",
-                code="data/half-filled",
-            )
 
 
 def _checked(

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from moekit.data.options import path_as_stored
-from moekit.data.samples import SPLITS, split_name
+from moekit.data.samples import SPLITS, Sample, split_name
 from moekit.errors import DataError
 from moekit.files import check_plain, read_text
 
@@ -207,3 +207,24 @@ def _row(
                 table, line, "a cell stands in a column without a name", code="data/row-length"
             )
     return row
+
+
+def check_filled(samples: Sequence[Sample], table: Path) -> None:
+    """Refuses a column that only some lines fill, which says nothing certain about the others.
+
+    Args:
+        samples: Those that the table names.
+        table: The file.
+
+    Raises:
+        DataError: Some samples have a split or a group, and others have none.
+    """
+    for name in ("split", "group"):
+        empty = [sample for sample in samples if getattr(sample, name) is None]
+        if empty and len(empty) < len(samples):
+            raise DataError(
+                f"{len(empty)} images have no {name}, such as {empty[0].id}; the others have one",
+                whose=str(table),
+                fix=f"fill the column {name} in each line, or remove it",
+                code="data/half-filled",
+            )

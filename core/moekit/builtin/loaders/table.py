@@ -11,7 +11,14 @@ from moekit.builtin.loaders.labels import (
     is_negative_name,
     order_classes,
 )
-from moekit.builtin.loaders.rows import fault, path_in, read_header, read_rows, split_in
+from moekit.builtin.loaders.rows import (
+    check_filled,
+    fault,
+    path_in,
+    read_header,
+    read_rows,
+    split_in,
+)
 from moekit.data.checks import check_named
 from moekit.data.images import relative_id
 from moekit.data.plain_files import check_file
@@ -90,7 +97,7 @@ def read_table(table: Path) -> Dataset:
             "lower case differ",
             code="data/no-image",
         )
-    _check_filled(list(samples.values()), table)
+    check_filled(list(samples.values()), table)
     dataset = Dataset(
         name=table.parent.name if table.name == "labels.csv" else table.stem,
         samples=tuple(sorted(samples.values(), key=lambda sample: sample.id)),
@@ -240,16 +247,3 @@ def _probability(text: str, table: Path, line: int) -> float:
             table, line, f"the target {text!r} is no number from 0 to 1", code="data/bad-value"
         )
     return value
-
-
-def _check_filled(samples: Sequence[Sample], table: Path) -> None:
-    """A column that only some lines fill says nothing certain about the others."""
-    for name in ("split", "group"):
-        empty = [sample for sample in samples if getattr(sample, name) is None]
-        if empty and len(empty) < len(samples):
-            raise DataError(
-                f"{len(empty)} images have no {name}, such as {empty[0].id}; the others have one",
-                whose=str(table),
-                fix=f"fill the column {name} in each line, or remove it",
-                code="data/half-filled",
-            )

@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from moekit.data.samples import Sample
 from moekit.errors import MoekitError
 
 LEAST, SPREADS, MOST = 0.5, 5.5, 0.92
-"""Least likeness of a pair: so many spreads above the median of random pairs, within bounds."""
+"""Least likeness of a pair: `SPREADS` spreads above the median of random pairs, within bounds."""
 VERIFIED = 1000
 """Candidates that are compared by pixels, the most alike by features first."""
 DRAWN = 40
@@ -47,6 +47,8 @@ _HELD = 256
 _THREADS = min(8, os.cpu_count() or 1)
 Picture = Callable[[], Image.Image]
 Progress = Callable[[int, int], None]
+Kin = tuple[np.ndarray, np.ndarray]
+"""A number of each sample of two lists, the same for those of one group."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,12 +59,14 @@ class Coded:
         samples: N samples.
         codes_NVW: float16 codes, the first variant of the picture as it is.
         frames: Frames of a sample, of which the middle one is compared.
+        bits: As of `read_frames`.
         kept: Gives reduced pictures by the row of their sample; they are read where None.
     """
 
     samples: Sequence[Sample]
     codes_NVW: np.ndarray
     frames: int = 1
+    bits: int | None = None
     kept: Callable[[int], Image.Image] | None = None
 
     def picture(self, row: int) -> Image.Image:
@@ -74,7 +78,7 @@ class Coded:
         """
         if self.kept is not None:
             return self.kept(row)
-        pictures = read_frames(self.samples[row].path, self.frames)
+        pictures = read_frames(self.samples[row].path, self.frames, bits=self.bits)
         return pictures[len(pictures) // 2]
 
 
@@ -175,7 +179,7 @@ def find_across(
         kin_K=kin_K,
         device=device,
     )
-    return _verified(first, second, found, began, on_progress)
+    return _verified(first, second, found, (kin_N, kin_K), began, on_progress)
 
 
 def find_within(
@@ -197,7 +201,7 @@ def find_within(
         if key not in seen:
             seen.add(key)
             once.append(one)
-    return _verified(coded, coded, once, began, on_progress)
+    return _verified(coded, coded, once, (kin, kin), began, on_progress)
 
 
 def _variants(codes_NVW: np.ndarray) -> np.ndarray:
@@ -220,11 +224,12 @@ def _verified(
     first: Coded,
     second: Coded,
     found: Sequence[Candidate],
+    kin: Kin,
     began: float,
     on_progress: Progress,
 ) -> Found:
     chosen = found[:VERIFIED]
-    drawn = _drawn(first.samples, second.samples)
+    drawn = _drawn(kin)
 
     @functools.lru_cache(_HELD)
     def plate(side: int, row: int) -> Plate | None:
@@ -250,7 +255,7 @@ def _verified(
             for one, fit in zip(chosen, fits, strict=True)
             if fit is not None and fit.score >= least
         ]
-        of_kind = {row: _of_kind(first, second, row) for row in {one.second for one, _ in known}}
+        of_kind = _of_kind(first, second, kin, {one.second for one, _ in known})
         rows = [(other, row) for row, others in of_kind.items() for other in others]
         scores: dict[int, list[float]] = collections.defaultdict(list)
         for (_, row), fit in zip(
@@ -283,17 +288,23 @@ def _verified(
     )
 
 
-def _of_kind(first: Coded, second: Coded, row: int) -> list[int]:
-    """Rows of the first list that look like a picture of the second, but not the most alike."""
-    kin_N, kin_K = _kin(first.samples, second.samples)
-    others = np.flatnonzero(kin_N != kin_K[row])
-    if len(others) < FEWEST:
-        return []
-    code_W = second.codes_NVW[row, 0].astype(np.float32)
-    alike = first.codes_NVW[others, 0].astype(np.float32) @ code_W
-    places = np.linspace(*KIND, OF_KIND) * len(others)
-    chosen = others[np.argsort(-alike, kind="stable")[places.astype(np.int64)]]
-    return [int(one) for one in np.unique(chosen)]
+def _of_kind(first: Coded, second: Coded, kin: Kin, rows: Set[int]) -> dict[int, list[int]]:
+    """Of rows of the second list those of the first that look like them, but not the most alike."""
+    if not rows:
+        return {}
+    kin_N, kin_K = kin
+    codes_NW = first.codes_NVW[:, 0].astype(np.float32)
+    found: dict[int, list[int]] = {}
+    for row in rows:
+        others = np.flatnonzero(kin_N != kin_K[row])
+        if len(others) < FEWEST:
+            found[row] = []
+            continue
+        alike = (codes_NW @ second.codes_NVW[row, 0].astype(np.float32))[others]
+        places = np.linspace(*KIND, OF_KIND) * len(others)
+        chosen = others[np.argsort(-alike, kind="stable")[places.astype(np.int64)]]
+        found[row] = [int(one) for one in np.unique(chosen)]
+    return found
 
 
 def _is_own(score: float, of_kind: Sequence[float]) -> bool:
@@ -301,14 +312,14 @@ def _is_own(score: float, of_kind: Sequence[float]) -> bool:
     return not of_kind or 1 - score <= UNEXPLAINED * (1 - float(np.median(of_kind)))
 
 
-def _drawn(first: Sequence[Sample], second: Sequence[Sample]) -> list[tuple[int, int]]:
+def _drawn(kin: Kin) -> list[tuple[int, int]]:
     """Pairs of different items, drawn at random, the same ones each time."""
-    kin_N, kin_K = _kin(first, second)
-    generator = np.random.default_rng(0)
-    if not len(first) or not len(second):
+    kin_N, kin_K = kin
+    if not len(kin_N) or not len(kin_K):
         return []
-    rows = generator.integers(len(first), size=4 * DRAWN)
-    others = generator.integers(len(second), size=4 * DRAWN)
+    generator = np.random.default_rng(0)
+    rows = generator.integers(len(kin_N), size=4 * DRAWN)
+    others = generator.integers(len(kin_K), size=4 * DRAWN)
     pairs = {
         (int(row), int(other))
         for row, other in zip(rows, others, strict=True)

@@ -9,10 +9,12 @@ from moekit.data.near.find import VERIFIED, Found
 from moekit.errors import MoekitError
 
 FLAG = "--group-near-duplicates"
+FAULTS = (MoekitError, ArithmeticError, LookupError, OSError, RuntimeError, ValueError)
+"""Failures of a search, which are recorded and stop nothing."""
 
 
 def told_across(found: Found, split: str, others: Sequence[str]) -> list[str]:
-    """What is to be told of near-duplicates between splits.
+    """Sentences on near-duplicates between splits.
 
     Args:
         found: What was found.
@@ -58,8 +60,13 @@ def told_gaps(found: Found) -> list[str]:
     return told
 
 
+def why_failed(error: Exception) -> str:
+    """What stopped a search, in words."""
+    return error.what if isinstance(error, MoekitError) else f"{type(error).__name__}: {error}"
+
+
 def failed(error: Exception) -> dict[str, Any]:
     """The record of a search that failed."""
-    why = error.what if isinstance(error, MoekitError) else f"{type(error).__name__}: {error}"
+    why = why_failed(error)
     told = f"near-duplicates were not looked for, since the search failed ({why})"
     return {"checked": False, "why": why, "in_words": [told]}

@@ -135,7 +135,7 @@ class Feed:
         return over
 
     def take(self, most: int, *, timeout: float) -> list[Ready]:
-        """What waits in the queue, at most so many; waits for the first of them alone.
+        """What waits in the queue, at most that many; waits for the first of them alone.
 
         Args:
             most: Most images to take.

@@ -65,7 +65,7 @@ class GoldenSet:
             raise UsageError(
                 "the golden scores were made with another run, backbone or precision",
                 whose=str(record),
-                fix="choose another --out, or delete the file to begin anew",
+                fix="choose another --out, or delete the file to begin again",
                 code="usage/other-run",
             )
 
@@ -111,7 +111,7 @@ class GoldenSet:
                 f"{self._tolerance:g}: {told}{_more(wrong)}",
                 whose=str(self._record),
                 fix="compare machine and versions in the file with those of now; if the change was "
-                "meant, delete the file to begin anew",
+                "meant, delete the file to begin again",
                 code="error/golden-scores",
             )
         return {
@@ -133,7 +133,7 @@ class GoldenSet:
                 f"the golden images are not those that were scored: {len(wrong)} were added, "
                 f"changed or removed: {', '.join(wrong[:_NAMED])}{_more(wrong)}",
                 whose=str(self._record),
-                fix="restore them, or delete the file to begin anew",
+                fix="restore them, or delete the file to begin again",
                 code="error/golden-images",
             )
 

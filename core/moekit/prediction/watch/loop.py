@@ -264,7 +264,7 @@ class _Line:
                 raise
 
     def _keep_house(self) -> None:
-        """Writes the summary where it is due, and tells what the line's keeper must know."""
+        """Writes the summary where it is due, and prints what the line's keeper must know."""
         late = time.monotonic() - self._written
         every = self._job.summary_every
         if late < every or not (self._feed.empty or late >= _PATIENCE * every):
@@ -279,7 +279,7 @@ class _Line:
         self._written = time.monotonic()
 
     def _tell_remarks(self) -> None:
-        """Tells what is guessed of the files, once there is something new to tell."""
+        """Prints what is guessed of the files, once there is something new."""
         if self._tally.remarks.kinds != self._remarks_told:
             self._remarks_told = self._tally.remarks.kinds
             for sentence in self._tally.remarks.sentences():

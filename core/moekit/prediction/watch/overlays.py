@@ -1,4 +1,4 @@
-"""Overlays of a line: of the images that are not passed, the newest so many."""
+"""Overlays of a line: the newest of the images that are not passed."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A file is whole once its size and its times of change have stayed the same for the settle time. One
 that cannot be read all the same is waited for twice as long each time, since its writer may have
-paused; one that changes begins anew, after it was scored too, since names are used again.
+paused; one that changes begins again, after it was scored too, since names are used again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Arrival:
         since: When it was first seen with them, by the clock of `Arrivals`, in seconds.
         wait: For how long they must stay the same, in seconds.
         whole_at: When it was first found to be whole.
-        tries: How often it was read in vain since it changed.
+        tries: How often reading it has failed since it changed.
         reason: Why it could not be read; empty where it was not tried.
         earlier: Whether an earlier start scored a file of that name.
     """
@@ -102,7 +102,7 @@ class Arrivals:
 
         Returns:
             The files that are whole now, the oldest first, each once and again when it has changed;
-            and those that vanished after they had been read in vain, with the reason.
+            and those that vanished after reading them had failed, with the reason.
         """
         self.trouble = ""
         there: set[str] = set()

@@ -24,7 +24,7 @@ class LineTally:
     Args:
         rows: What earlier starts have scored.
         monitor: The column of a row that holds the number which the line is watched by.
-        drift: Is told every such number.
+        drift: Gets every such number.
         batch_size: Most images a forward pass.
     """
 

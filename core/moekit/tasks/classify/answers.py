@@ -48,7 +48,7 @@ class ClassAnswer:
         return self.top[0][1] if self.top else None
 
     def as_row(self) -> dict[str, Any]:
-        """Values of the columns, but for those of files."""
+        """Values of the columns, except those of files."""
         second = self.top[1] if len(self.top) > 1 else (None, None)
         return {
             "verdict": self.verdict,

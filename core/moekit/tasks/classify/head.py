@@ -1,4 +1,4 @@
-"""A head that tells classes apart, from tokens of several depths.
+"""A head that distinguishes classes, from tokens of several depths.
 
 Shapes: B images or stacks, T frames of a stack (1 for images), N tokens of a frame (prefix tokens
 first, then the patch grid row by row), D width, L blocks that the head reads, S summaries of a

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         PlaceNorm,
         patch_map,
     )
+    from moekit.tasks.parts.legend import FONT_SIZE, short_name, with_legend
     from moekit.tasks.parts.names import impossible, names_at, optional_names
     from moekit.tasks.parts.refine import Refine, Twice
     from moekit.tasks.parts.stored import AboutTallies, load_arrays, save_arrays
@@ -27,6 +28,11 @@ _HOMES = {
         "ConcatenationFusion",
         "PlaceNorm",
         "patch_map",
+    ),
+    "tasks.parts.legend": (
+        "FONT_SIZE",
+        "short_name",
+        "with_legend",
     ),
     "tasks.parts.names": (
         "impossible",
@@ -45,6 +51,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "FONT_SIZE",
     "AboutTallies",
     "AttentionFusion",
     "ConcatenationFusion",
@@ -57,6 +64,8 @@ __all__ = [
     "optional_names",
     "patch_map",
     "save_arrays",
+    "short_name",
+    "with_legend",
 ]
 
 if not TYPE_CHECKING:

@@ -15,7 +15,7 @@ from moekit.moe.specialists import Grid
 
 SummaryName = Literal["class", "mean", "maximum", "deviation", "centre"]
 _CENTRE = 8
-"""The Gaussian of `centre` is one part in so many of a side wide (its standard deviation)."""
+"""The Gaussian of `centre` is one part in this many of a side wide (its standard deviation)."""
 
 
 class View(NamedTuple):

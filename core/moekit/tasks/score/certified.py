@@ -64,9 +64,9 @@ class Guarantee:
         if self.unit == "group":
             of = f"groups have a {what} image that is {error}"
         return (
-            f"Certified: at most {self.at_most:.3g} of the {of}, but for a risk of {self.risk:.3g} "
-            f"(Learn then Test, {self.errors} errors among {self.n} {self.unit}s of the validation "
-            f"split). Assumed: {self.assumption}."
+            f"Certified: at most {self.at_most:.3g} of the {of}, except with a risk of "
+            f"{self.risk:.3g} (Learn then Test, {self.errors} errors among {self.n} {self.unit}s "
+            f"of the validation split). Assumed: {self.assumption}."
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Names of the kinds of image that a head tells apart, such as the products of a line."""
+"""Names of the kinds of image that a head distinguishes, such as the products of a line."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def with_map_metrics(
     """A summary of scores, with the figures of maps added to it.
 
     The intervals are made as those of the scores, by image within classes or by whole groups; a
-    resample weighs the counts of images anew and looks at no pixel.
+    resample weighs the counts of images again and looks at no pixel.
 
     Args:
         summary: What `summarise` made of the predictions.

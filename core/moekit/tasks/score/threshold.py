@@ -183,7 +183,7 @@ def _errors(counts: Counts, best: int, rate: Rate) -> tuple[int, int]:
 
 
 def _warning(rule: str, labels: np.ndarray, groups: Sequence[str] | None, rate: Rate) -> str:
-    """What is told if the class has too few images, or groups of them, for the rule."""
+    """What is said if the class has too few images, or groups of them, for the rule."""
     rows = np.flatnonzero(labels == (rate == "missed"))
     what = "positive" if rate == "missed" else "negative"
     named = [] if groups is None else [groups[row] for row in rows.tolist()]

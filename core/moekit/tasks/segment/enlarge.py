@@ -24,7 +24,7 @@ def class_map(logit_Chw: Tensor, frame: Frame, size: Size) -> np.ndarray:
 
     The borders of a letterbox are cut off, and the rest is enlarged bilinearly, pixels as areas. A
     squashed input gives what `interpolate(align_corners=False)` gives. Memory does not grow with
-    the picture, but for the result.
+    the picture, except the result.
 
     Args:
         logit_Chw: (C, h, w) float32 over the whole input.

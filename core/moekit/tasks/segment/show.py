@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from moekit.contract.answers import Answer as AnyAnswer
 from moekit.contract.answers import Item, TaskContext
 from moekit.data.class_masks import read_values
 from moekit.files import write_json
+from moekit.tasks.parts.legend import short_name, with_legend
 from moekit.tasks.segment.answers import SegmentAnswer
 from moekit.tasks.segment.classes import palette
 from moekit.tasks.segment.rle import encode
@@ -26,9 +27,7 @@ COLUMNS = ("verdict", "foreground", "shares", "regions", "mask", "overlay", "err
 GATHERED = "segmentation.json"
 _OPACITY = 0.55
 _LONG_SIDE = 640
-_ROW, _SQUARE, _GAP = 16, 10, 4
 _MOST_NAMES = 24
-_LETTERS = 24
 _CAPTION = 4
 NAMES = {
     "miou": "mIoU",
@@ -65,7 +64,8 @@ def draw(
     opacity[list(answer.background)] = 0
     pixels = np.asarray(small, dtype=np.float32)
     drawn = pixels * (1 - opacity[class_HW]) + colours[class_HW] * opacity[class_HW]
-    return _with_legend(Image.fromarray(drawn.round().astype(np.uint8)), answer, colours)
+    made = Image.fromarray(drawn.round().astype(np.uint8))
+    return with_legend(made, list(_legend(answer, colours)))
 
 
 def caption(answer: AnyAnswer, item: Item, context: TaskContext) -> str:
@@ -145,35 +145,15 @@ def _annotation(mask_HW: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _with_legend(image: Image.Image, answer: SegmentAnswer, colours: np.ndarray) -> Image.Image:
-    """The picture, and below it squares with the names of the classes that it holds."""
+def _legend(
+    answer: SegmentAnswer, colours: np.ndarray
+) -> Iterator[tuple[str, tuple[int, int, int] | None]]:
+    """Names and shares of the classes that the picture holds; background has no colour."""
     order = np.argsort(-answer.pixels_C, kind="stable")
-    shown = [int(number) for number in order if answer.pixels_C[number]][:_MOST_NAMES]
-    font = ImageFont.load_default(size=11)
-    labels = [f"{_short(answer.classes[n])} {_percent(answer, n)}" for n in shown]
-    lengths = [round(font.getlength(label)) + _SQUARE + 3 * _GAP for label in labels]
-    places, x, y = [], 0, 0
-    for length in lengths:
-        if x and x + length > image.width:
-            x, y = 0, y + _ROW
-        places.append((x, y))
-        x += length
-    page = Image.new("RGB", (image.width, image.height + y + _ROW + _GAP), (255, 255, 255))
-    page.paste(image)
-    pen = ImageDraw.Draw(page)
-    for number, label, (left, top) in zip(shown, labels, places, strict=True):
-        upper, inner = image.height + top + _GAP, left + _GAP
-        box = (inner, upper + 2, inner + _SQUARE, upper + 2 + _SQUARE)
-        empty = number in answer.background
-        colour = tuple(int(part) for part in colours[number])
-        pen.rectangle(box, fill=None if empty else colour, outline=(90, 90, 90))
-        pen.text((inner + _SQUARE + _GAP, upper), label, fill=(30, 30, 30), font=font)
-    return page
-
-
-def _short(name: str) -> str:
-    plain = "".join(letter if letter.isprintable() else "?" for letter in name)
-    return plain if len(plain) <= _LETTERS else f"{plain[: _LETTERS - 1]}…"
+    for number in [int(one) for one in order if answer.pixels_C[one]][:_MOST_NAMES]:
+        red, green, blue = colours[number].tolist()
+        text = f"{short_name(answer.classes[number])} {_percent(answer, number)}"
+        yield text, None if number in answer.background else (red, green, blue)
 
 
 def _percent(answer: SegmentAnswer, number: int) -> str:

@@ -17,7 +17,7 @@ def cluster(x_MC: Tensor, cells: int, *, generator: torch.Generator) -> Tensor:
     """(K, C) centres of clusters (Lloyd 1982, IEEE Trans. Inf. Theory 28:129).
 
     They are computed on 256 features a cell, which places centres well enough to route by. A cell
-    that loses its last feature is begun anew at one that was drawn.
+    that loses its last feature begins again at one that was drawn.
 
     Args:
         x_MC: (M, C) float32, M at least K.

@@ -33,7 +33,7 @@ PROTOTYPES = 8
 _DRAWN_IMAGES = 48
 """Normal images of a product that directions are found on."""
 _REACH = 2.0
-"""A product is unknown from so many times the distance of the farthest validation image."""
+"""A product is unknown from this many times the distance of the farthest validation image."""
 _LEAST_SPREAD = 0.02
 
 

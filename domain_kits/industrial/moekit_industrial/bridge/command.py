@@ -116,7 +116,7 @@ def run_baseline(
     """Fits and evaluates a model; returns the content of result.json."""
     from moekit import Registry
     from moekit.backbone import DEFAULT_ARCHITECTURE, check_known, find_weights
-    from moekit.jobs import quiet_libraries
+    from moekit.jobs import load_licensed, quiet_libraries
     from moekit.runtime import pick_device
     from moekit_industrial.bridge.fit import Fitting
     from moekit_industrial.bridge.models import parse_arguments
@@ -131,7 +131,7 @@ def run_baseline(
         Baseline(
             model=model,
             arguments=parse_arguments(settings),
-            dataset=registry.load_dataset(data, seed=seed),
+            dataset=load_licensed(registry, data, seed=seed),
             out=out,
             kit=INDUSTRIAL,
             architecture=architecture,

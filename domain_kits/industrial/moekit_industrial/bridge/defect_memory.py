@@ -34,7 +34,7 @@ from moekit_industrial.bridge.library import (
 from moekit_industrial.kit import GOOD_ALONE
 
 _HELD_OUT = 5
-"""Of so many training images one is kept from the memory and sets the scale of its scores."""
+"""Of this many training images one is kept from the memory and sets the scale of its scores."""
 _FEWEST = 4
 
 

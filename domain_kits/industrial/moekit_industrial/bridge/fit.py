@@ -12,7 +12,13 @@ from lightning.pytorch.callbacks import Callback
 
 from moekit import DataError, MoekitError, PluginError, UsageError
 from moekit_industrial.bridge.batches import Batches, GoodParts
-from moekit_industrial.bridge.library import AnomalibModule, Engine, MemoryBankMixin, quiet
+from moekit_industrial.bridge.library import (
+    AnomalibModule,
+    Engine,
+    MemoryBankMixin,
+    first_line,
+    quiet,
+)
 from moekit_industrial.bridge.resources import Clock, Used
 
 _STORE = "embedding_store"
@@ -89,7 +95,7 @@ def fit_model(model: AnomalibModule, train: Batches, val: Batches, task: Fitting
                 ) from error
             raise PluginError(
                 f"{type(model).__name__} failed while it was fitted "
-                f"({type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]})",
+                f"({type(error).__name__}: {first_line(error)})",
                 whose="anomalib",
                 fix="change the model's arguments (--set), or choose another model",
                 code="plugin/model-failed",

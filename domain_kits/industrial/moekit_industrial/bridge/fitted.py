@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from moekit import DataError, WeightsError
 from moekit.backbone import WeightFile
 from moekit.files import read_json, sha256, write_json, write_tensors
-from moekit_industrial.bridge.library import AnomalibModule
+from moekit_industrial.bridge.library import AnomalibModule, first_line
 from moekit_industrial.bridge.models import build_model, find_class
 from moekit_industrial.bridge.offline import offline
 from moekit_industrial.bridge.weights import shared_weights
@@ -97,7 +97,7 @@ def load_fitted(folder: Path, file: WeightFile) -> tuple[AnomalibModule, int]:
         model.load_state_dict(load_file(path))
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise WeightsError(
-            f"the fitted model cannot be used ({str(error).splitlines()[0]})",
+            f"the fitted model cannot be used ({first_line(error)})",
             whose=str(path),
             fix="fit it again",
             code="weights/damaged",

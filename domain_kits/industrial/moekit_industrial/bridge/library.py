@@ -27,11 +27,19 @@ __all__ = [
     "MemoryBankMixin",
     "PostProcessor",
     "PreProcessor",
+    "first_line",
     "models",
     "quiet",
 ]
 
+_LONGEST = 300
+"""Characters of an error that are shown."""
 _LOGGERS = ("anomalib", "lightning.pytorch", "lightning_fabric", "lightning_utilities")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error of a library says, cut; its type if it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:_LONGEST]
 
 
 @contextlib.contextmanager

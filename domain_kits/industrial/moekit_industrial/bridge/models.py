@@ -11,7 +11,7 @@ from typing import Any
 from torchvision.transforms.v2 import Resize
 
 from moekit import MoekitError, UsageError, WeightsError
-from moekit_industrial.bridge.library import AnomalibModule, PreProcessor, models, quiet
+from moekit_industrial.bridge.library import AnomalibModule, PreProcessor, first_line, models, quiet
 
 _SWITCHES = ("pre_processor", "post_processor", "evaluator", "visualizer")
 """Parts of a model that moekit does itself: images as moekit reads them, scores as they are."""
@@ -119,14 +119,14 @@ def build_model(
         raise
     except (ImportError, OSError) as error:
         raise WeightsError(
-            f"{kind.__name__} needs something that is not there ({_first_line(error)})",
+            f"{kind.__name__} needs something that is not there ({first_line(error)})",
             whose=kind.__name__,
             fix="install or provide it, or choose another model",
             code="weights/not-found",
         ) from error
     except Exception as error:  # a model may raise anything
         raise UsageError(
-            f"{kind.__name__} refuses its arguments ({_first_line(error)})",
+            f"{kind.__name__} refuses its arguments ({first_line(error)})",
             whose="--set",
             fix="change them; layers of a vision transformer are blocks.0, blocks.1 and so on",
             code="usage/bad-argument",
@@ -135,10 +135,6 @@ def build_model(
 
 def _plain(name: str) -> str:
     return name.replace("_", "").lower()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
 def _unknown(name: str, why: str) -> UsageError:

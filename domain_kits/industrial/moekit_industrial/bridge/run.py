@@ -25,6 +25,7 @@ from moekit import (
     KitSpec,
     Outputs,
     Predictions,
+    Provenance,
     Registry,
     Sample,
     TaskContext,
@@ -34,7 +35,7 @@ from moekit.backbone import WeightFile
 from moekit.data import Preprocess
 from moekit.evaluation import Passed, PictureSpool, draw_worst, summarise
 from moekit.files import atomic_text, check_writable, sha256, write_json
-from moekit.runs import machine, now, plugin_facts, versions
+from moekit.runs import licences_of_run, machine, now, plugin_facts, versions
 from moekit.runtime import resolve
 from moekit.tables import CsvWriter
 from moekit.tasks.score import SCORE, OperatingPoint, Places, choose_threshold, delong_ci
@@ -209,6 +210,9 @@ def _evaluate(
         "parameters": _parameters(model, backbones),
         "training": {"kit": {"seconds": round(fitting.seconds, 1)}},
         "plugins": plugin_facts(registry.used()),
+        "licences": licences_of_run(
+            _provenance(job) if backbones else None, registry.used(), job.dataset
+        ),
         "skipped": [dataclasses.asdict(skip) for skip in skipped],
         "versions": {**versions(), NAME: importlib.metadata.version(NAME)},
         "machine": machine(),
@@ -347,21 +351,26 @@ def _header(job: Baseline, name: str, words: Mapping[str, Any], *, shared: bool)
     }
 
 
-def _backbone_facts(job: Baseline, *, shared: bool) -> dict[str, Any]:
+def _provenance(job: Baseline) -> Provenance:
     file = job.weights
+    return Provenance(
+        architecture=job.architecture,
+        source=file.source,
+        origin=file.origin,
+        sha256=file.sha256,
+        licence=file.licence,
+        note=file.note,
+    )
+
+
+def _backbone_facts(job: Baseline, *, shared: bool) -> dict[str, Any]:
     if not shared:
         named = ("architecture", "source", "origin", "sha256", "licence", "note", "provenance")
         return {**dict.fromkeys(named, "none"), "top_k": 1, "experts": 1}
+    known = _provenance(job)
     return {
-        "architecture": job.architecture,
-        "source": file.source,
-        "origin": file.origin,
-        "sha256": file.sha256,
-        "licence": file.licence,
-        "note": file.note,
-        "provenance": f"{file.origin}. {file.note}",
-        "sparse_form": None,
-        "sparse_sha256": None,
+        **dataclasses.asdict(known),
+        "provenance": f"{known.origin}. {known.note}",
         "top_k": 1,
         "experts": 1,
     }

@@ -26,7 +26,7 @@ from moekit.data import Preprocess
 from moekit.evaluation import Passed, PictureSpool, pass_over
 from moekit.runtime import Computed
 from moekit.tasks.score import SCORE, Places, Predictions
-from moekit_industrial.bridge.library import AnomalibModule, quiet
+from moekit_industrial.bridge.library import AnomalibModule, first_line, quiet
 from moekit_industrial.bridge.resources import Clock, Used
 
 LONGEST_MAP = 224
@@ -49,7 +49,7 @@ class RawModel:
         self.used = Used()
 
     def __call__(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Computed:
-        """See `moekit.runtime.Compute`; the outputs are raw, and there is no routing to tell."""
+        """See `moekit.runtime.Compute`; the outputs are raw, and there is no routing to report."""
         del trace
         clock = Clock()
         raw_B, map_BHW = raw_output(self._model, images.to(self._device))
@@ -154,7 +154,7 @@ def raw_output(model: AnomalibModule, images: Tensor) -> tuple[Tensor, Tensor | 
     except Exception as error:  # a model may raise anything
         raise PluginError(
             f"{type(model).__name__} gives no score for an image "
-            f"({type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]})",
+            f"({type(error).__name__}: {first_line(error)})",
             whose="anomalib",
             fix="change the model's arguments (--set), or choose another model",
             code="plugin/model-failed",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from moekit import WeightsError
 from moekit.backbone import WeightFile, keep_trained_positions
+from moekit_industrial.bridge.library import first_line
 
 
 @contextlib.contextmanager
@@ -82,7 +83,7 @@ def _create(
         )
     except (RuntimeError, KeyError, OSError) as error:
         raise WeightsError(
-            f"the weights do not fit {model_name} ({str(error).splitlines()[0]})",
+            f"the weights do not fit {model_name} ({first_line(error)})",
             whose=file.path.name,
             fix="give the architecture that the file was made for",
             code="weights/misfit",

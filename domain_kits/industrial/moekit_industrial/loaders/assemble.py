@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from moekit import DataError, Dataset, Sample, Skipped
-from moekit.data import MASK_OF, SPLITS, complete_splits, is_image_name
+from moekit.data import MASK_OF, SPLITS, complete_splits, is_image_name, whole_number
 from moekit_industrial.loaders.groups import INDEX, has_groups, read_groups
 from moekit_industrial.loaders.masks import Chosen, choose_mask, file_fault
 from moekit_industrial.loaders.rows import GOOD, Product, Row
@@ -93,15 +93,15 @@ def parse_shots(text: str | None) -> int | None:
     """
     if text is None:
         return None
-    # Python refuses to read numbers of thousands of digits.
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+    shots = whole_number(text, least=1, most=10**9 - 1)
+    if shots is None:
         raise DataError(
             f"{text[:20]!r} is no number of training images",
             whose="the option shots",
             fix="write it as in ?shots=8",
             code="data/bad-option",
         )
-    return int(text)
+    return shots
 
 
 def _read_rows(product: Product) -> tuple[list[Sample], list[Skipped]]:

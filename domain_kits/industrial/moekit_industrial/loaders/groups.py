@@ -1,4 +1,4 @@
-"""Tables that tell which images show one part, such as one tile under several exposures."""
+"""Tables that say which images show one part, such as one tile under several exposures."""
 
 from __future__ import annotations
 

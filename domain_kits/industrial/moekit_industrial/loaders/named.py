@@ -27,7 +27,7 @@ _LAYOUT = "the layout of MVTec AD"
 def load_mvtec(path: Path | None, seed: int) -> Dataset:
     """Reads products in the layout of MVTec AD: train/good, test/KIND, ground_truth/KIND.
 
-    Options are `products`, `groups` (a CSV of path and group) and `shots` (so many good training
+    Options are `products`, `groups` (a CSV of path and group) and `shots` (that many good training
     images of each product). An index.csv in a product's folder with the columns path and tile_group
     or group is used by itself.
 

@@ -1,4 +1,4 @@
-"""Sets whose images and masks a table or the masks themselves tell: KolektorSDD, Real-IAD, VisA.
+"""Sets whose images and masks a table or the masks themselves list: KolektorSDD, Real-IAD, VisA.
 
 Tabernik et al. 2020, Journal of Intelligent Manufacturing 31 (KolektorSDD); Wang et al. 2024,
 CVPR, arXiv:2403.12580 (Real-IAD); Zou et al. 2022, ECCV, arXiv:2207.14315 (VisA).

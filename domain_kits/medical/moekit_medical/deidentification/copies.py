@@ -94,10 +94,11 @@ def make_copy(
         header = read(source, pixels=False)
         _check(header)
         copy = _place(header, source, salt)
-        person = Stated(
-            series=token(str(header.get("SeriesInstanceUID") or ""), salt=salt),
-            shared={"PatientID": str(header.get("PatientID") or "").strip()},
-            person=person_of(header),
+        person = Stated.of(
+            str(header.get("SeriesInstanceUID") or ""),
+            person_of(header),
+            salt=salt,
+            patient=str(header.get("PatientID") or "").strip(),
         )
         if person not in stated[-_LATEST:]:
             stated.append(person)

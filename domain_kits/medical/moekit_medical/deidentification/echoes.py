@@ -102,7 +102,7 @@ def _values(element: DataElement) -> list[str]:
 
 
 def _every(dataset: Dataset) -> Iterator[DataElement]:
-    """The elements at every depth that can be read, but for those that state the method."""
+    """The elements at every depth that can be read, except those that state the method."""
     for tag in sorted(dataset.keys()):
         try:
             element = dataset[tag]

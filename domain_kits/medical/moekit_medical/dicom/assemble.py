@@ -37,7 +37,7 @@ def assemble(
     Slices are ordered by their place in the patient. What can be mended within the rules of
     `geometry` and `pixels` is mended and recorded in `Volume.repairs`; any other series is refused
     for a stated reason, and the others go on. The result does not depend on the names or the order
-    of the files, but for the tokens that name them.
+    of the files, except the tokens that name them.
 
     Args:
         path: A file, a zip archive or a folder of them at any depth.
@@ -57,10 +57,12 @@ def assemble(
         run.ignored.extend(unseen)
         slices = [one for source in sources for one in run.examine(source)]
         doubts = find_doubts(
-            Stated(
-                series=token(one.series_uid, salt=salt),
-                shared={"PatientID": one.patient, "StudyInstanceUID": one.study_uid},
-                person=one.person,
+            Stated.of(
+                one.series_uid,
+                one.person,
+                salt=salt,
+                patient=one.patient,
+                study_uid=one.study_uid,
             )
             for one in slices
         )

@@ -119,7 +119,7 @@ def split_series(slices: Sequence[Slice]) -> list[list[Slice]]:
     """The parts of a checked series that share matrix, frame of reference, directions and spacing.
 
     Raises:
-        RefusedError: The frames of one file fall into several parts, so that it cannot be told what
+        RefusedError: The frames of one file fall into several parts, so that nobody knows what
             became of the file.
     """
 

@@ -64,7 +64,7 @@ BODY_PARTS = frozenset(
         *("SKULL", "SPINE", "TEMPORALBONE", "THORAX", "TSPINE", "WHOLEBODY", "WRIST"),
     )
 )
-"""Values of BodyPartExamined (PS3.16 annex L) that may be told; other texts might name a person."""
+"""Values of BodyPartExamined (PS3.16 annex L) that are shown; other texts might name a person."""
 
 NO_LUNGS = frozenset(
     (

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 
 from pydicom.dataset import Dataset
 
+from moekit_medical.privacy import token
+
 NAME, BORN, SEX = "PatientName", "PatientBirthDate", "PatientSex"
 Person = Mapping[str, str]
 _SEXES = ("f", "m")
@@ -41,6 +43,25 @@ class Stated:
     series: str
     shared: Mapping[str, str] = dataclasses.field(repr=False)
     person: Person = dataclasses.field(repr=False)
+
+    @classmethod
+    def of(
+        cls, series_uid: str, person: Person, *, salt: bytes, patient: str, study_uid: str = ""
+    ) -> Stated:
+        """What a file of a series says.
+
+        Args:
+            series_uid: Its SeriesInstanceUID.
+            person: As of `person_of`.
+            salt: For the token.
+            patient: The PatientID; empty if there is none.
+            study_uid: The StudyInstanceUID; empty if it is not to be compared.
+        """
+        return cls(
+            series=token(series_uid, salt=salt),
+            shared={"PatientID": patient, "StudyInstanceUID": study_uid},
+            person=person,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

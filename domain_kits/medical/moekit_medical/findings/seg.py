@@ -138,6 +138,7 @@ def build_segmentation(
     of_mask = _content(number_DHW, volume)
     labels = (segment.label for segment in segments)
     content: tuple[str | bytes, ...] = (*matched.key(), kind, VERSION, *labels, *of_mask)
+    of_all = derive_uid("segments", *content)
     with explained("a Segmentation"):
         segmentation = highdicom.seg.Segmentation(
             source_images=matched.slices,
@@ -145,7 +146,7 @@ def build_segmentation(
             **_grid(volume),
             segmentation_type="BINARY",
             segment_descriptions=[
-                _describe(number, segment, kind, _uid(segment, matched, kind, content))
+                _describe(number, segment, kind, _uid(segment, matched, kind, of_all))
                 for number, segment in enumerate(segments, 1)
             ],
             series_instance_uid=derive_uid("seg series", *content),
@@ -225,10 +226,11 @@ def _content(number_DHW: np.ndarray, volume: Volume) -> tuple[bytes, ...]:
     return shape.tobytes(), grid.tobytes(), number_DHW.astype("<u2").tobytes()
 
 
-def _uid(segment: Segment, sources: Sources, kind: Kind, content: Sequence[str | bytes]) -> str:
+def _uid(segment: Segment, sources: Sources, kind: Kind, of_all: str) -> str:
+    """The tracking UID of a segment; of what is no finding it follows from that of the content."""
     if segment.finding is not None:
         return tracking_uid(segment.finding, segment.first, sources, kind=kind)
-    return derive_uid("segment", segment.tracking(kind), *content)
+    return derive_uid("segment", segment.tracking(kind), of_all)
 
 
 def _grid(volume: Volume) -> dict[str, Any]:

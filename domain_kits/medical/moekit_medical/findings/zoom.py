@@ -13,10 +13,9 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from moekit.files import atomic_path
 from moekit_medical.findings.record import DISCLAIMER
+from moekit_medical.hounsfield import WINDOW_WORDS, slice_picture
 
 PIXELS = 320
-WINDOW_HU = (-1000.0, 400.0)
-WINDOW_WORDS = f"window {WINDOW_HU[0]:g} to {WINDOW_HU[1]:g} HU"
 LEAST_MM = 60.0
 """Side of the part of a slice that is shown, at least."""
 ROOM = 2.5
@@ -58,10 +57,8 @@ class Field:
 
     def picture(self, hu_HW: np.ndarray) -> Image.Image:
         """(P, P) RGB of a slice in `WINDOW_HU`; what lies beyond it is black."""
-        low, high = WINDOW_HU
-        share_HW = (np.nan_to_num(hu_HW, nan=low) - low) / (high - low)
-        gray_HW = (np.clip(share_HW, 0, 1) * 255).round().astype(np.uint8)
-        return self._cut(Image.fromarray(gray_HW), Image.Resampling.BICUBIC).convert("RGB")
+        whole = Image.fromarray(slice_picture(hu_HW))
+        return self._cut(whole, Image.Resampling.BICUBIC).convert("RGB")
 
     def mask(self, mask_HW: np.ndarray) -> np.ndarray:
         """(P, P) bool of a mask of the slice, by nearest neighbour."""
@@ -91,8 +88,9 @@ def with_scale(picture: Image.Image, field: Field) -> Image.Image:
     for side in (8, end):
         pen.line((side, middle - 4, side, middle + 4), fill=_BRIGHT)
     pen.text((end + 6, PIXELS + 3), f"{BAR_MM} mm", fill=_BRIGHT, font=font)
-    length = pen.textlength(WINDOW_WORDS, font=font)
-    pen.text((PIXELS - 8 - length, PIXELS + 3), WINDOW_WORDS, fill=_BRIGHT, font=font)
+    words = f"window {WINDOW_WORDS}"
+    length = pen.textlength(words, font=font)
+    pen.text((PIXELS - 8 - length, PIXELS + 3), words, fill=_BRIGHT, font=font)
     return shown
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from moekit_medical.hounsfield import WINDOW_HU
 from moekit_medical.inference.grids import triangle_weights
 from moekit_medical.loaders.crops import CROP_MM, Form, Scan, cut_stack
 from moekit_medical.loaders.crops import PIXEL_MM as STACK_PIXEL_MM
@@ -23,7 +24,6 @@ from moekit_medical.volume import Volume
 
 PIXELS = 50
 PIXEL_MM = 0.7
-WINDOW_HU = (-1000.0, 400.0)
 _CENTRE_PIXEL = 25
 
 

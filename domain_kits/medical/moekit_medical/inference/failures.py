@@ -1,4 +1,4 @@
-"""What all ways to read whole series refuse, and how they tell of a series that failed."""
+"""What all ways to read whole series refuse, and how they report a series that failed."""
 
 from __future__ import annotations
 

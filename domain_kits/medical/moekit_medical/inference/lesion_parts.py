@@ -48,11 +48,6 @@ class Lesion:
         }
 
 
-def find_lesions(mask_DHW: np.ndarray, volume: Volume) -> tuple[Lesion, ...]:
-    """The lesions of a mask, the largest first; see `number_lesions`."""
-    return number_lesions(mask_DHW, volume)[0]
-
-
 def number_lesions(mask_DHW: np.ndarray, volume: Volume) -> tuple[tuple[Lesion, ...], np.ndarray]:
     """The lesions of a mask, the largest first, equal ones by their place; and their voxels.
 

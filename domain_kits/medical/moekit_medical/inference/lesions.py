@@ -18,6 +18,7 @@ from moekit import UsageError
 from moekit.files import write_json
 from moekit_medical.dicom.verdict import Ignored, Refusal
 from moekit_medical.findings.record import DISCLAIMER
+from moekit_medical.hounsfield import WINDOW_WORDS, slice_picture
 from moekit_medical.inference.failures import (
     ANSWERING,
     BadAnswersError,
@@ -29,7 +30,6 @@ from moekit_medical.inference.lesion_outputs import FILES, write_lesions
 from moekit_medical.inference.lesion_parts import Lesion, number_lesions
 from moekit_medical.inference.outputs import clear, discard
 from moekit_medical.loaders.crops import turn_to_patient
-from moekit_medical.loaders.masks.pictures import WINDOW_WORDS, slice_picture
 
 MOST_LISTED = 200
 """Lesions of a series that summary.json lists, the largest first."""

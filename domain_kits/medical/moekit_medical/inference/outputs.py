@@ -116,7 +116,7 @@ def _write_segmentation(
     sources: list[pydicom.Dataset],
     problems: list[str],
 ) -> int:
-    """One segment a finding; tells those that have none, and those that share the last one."""
+    """One segment a finding; names those that have none, and those that share the last one."""
     ordered = in_order(findings)
     regions = grow_regions(series.volume, ordered)
     numbers = regions.numbers

@@ -21,11 +21,11 @@ from moekit.files import write_json
 from moekit_medical.findings.overlay import Evidence, draw_overlay
 from moekit_medical.findings.record import DISCLAIMER, Finding
 from moekit_medical.findings.suppression import suppress
+from moekit_medical.hounsfield import WINDOW_WORDS
 from moekit_medical.inference.candidates import MOST, Candidates, find_candidates
 from moekit_medical.inference.crops import (
     PIXEL_MM,
     PIXELS,
-    WINDOW_HU,
     cut_crops,
     cut_stacks,
     field_mm,
@@ -53,7 +53,7 @@ class Scorer(Protocol):
 
         Args:
             crops_NSS: (N, S, S) uint8, as `cut_crops` gives them; or stacks (N, T, S, S), as
-                `cut_stacks` does, where `run_inference` is told of T frames.
+                `cut_stacks` does, where `run_inference` gets T frames.
 
         Returns:
             (N,) float64 in [0, 1].
@@ -310,7 +310,7 @@ def _write_summary(
         "threshold": threshold,
         "candidates at most": MOST,
         "crop": one_slice if frames == 1 else stack_form(frames).words,
-        "window": f"{WINDOW_HU[0]:g} to {WINDOW_HU[1]:g} HU",
+        "window": WINDOW_WORDS,
         "findings apart": f"{NEIGHBOUR_MM:g} mm",
         "region": METHOD,
     }

@@ -33,19 +33,15 @@ class Regions:
     Attributes:
         number_DHW: (D, H, W) uint16, the number of the finding; 0 for none. A voxel that several
             claim is the best one's.
+        numbers: The findings that have voxels of their own, in rising order.
         dark: Findings at which nothing could be grown.
         covered: Findings all of whose voxels are those of better ones, with one of these.
     """
 
     number_DHW: np.ndarray
+    numbers: tuple[int, ...] = ()
     dark: tuple[int, ...] = ()
     covered: Mapping[int, int] = dataclasses.field(default_factory=dict)
-
-    @property
-    def numbers(self) -> list[int]:
-        """The findings that have voxels of their own, in rising order."""
-        counts = np.bincount(self.number_DHW.ravel())
-        return [int(number) for number in np.flatnonzero(counts) if number]
 
 
 def grow_regions(volume: Volume, findings: Sequence[Finding]) -> Regions:
@@ -59,6 +55,7 @@ def grow_regions(volume: Volume, findings: Sequence[Finding]) -> Regions:
         findings: The best first, 65535 at most.
     """
     number_DHW = np.zeros(volume.hu_DHW.shape, dtype=np.uint16)
+    numbers: list[int] = []
     dark: list[int] = []
     covered: dict[int, int] = {}
     for number, finding in enumerate(findings, 1):
@@ -70,9 +67,10 @@ def grow_regions(volume: Volume, findings: Sequence[Finding]) -> Regions:
         free_DHW = own_DHW & (number_DHW[part] == 0)
         if free_DHW.any():
             number_DHW[part][free_DHW] = number
+            numbers.append(number)
         else:
             covered[number] = int(np.bincount(number_DHW[part][own_DHW]).argmax())
-    return Regions(number_DHW=number_DHW, dark=tuple(dark), covered=covered)
+    return Regions(number_DHW=number_DHW, numbers=tuple(numbers), dark=tuple(dark), covered=covered)
 
 
 def _grow(volume: Volume, finding: Finding) -> tuple[tuple[slice, ...], np.ndarray] | None:

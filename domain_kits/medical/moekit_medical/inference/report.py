@@ -14,7 +14,8 @@ from PIL import Image
 
 from moekit.files import atomic_text, to_json
 from moekit_medical.findings.record import DISCLAIMER, Finding
-from moekit_medical.findings.zoom import BAR_MM, LEAST_MM, WINDOW_WORDS
+from moekit_medical.findings.zoom import BAR_MM, LEAST_MM
+from moekit_medical.hounsfield import WINDOW_WORDS
 from moekit_medical.inference.records import InferenceSummary
 
 LARGEST = 2_000_000
@@ -91,9 +92,9 @@ def write_report(
         "told": told,
         "shown": (
             f"Each picture shows at least {LEAST_MM:g} x {LEAST_MM:g} mm around the finding, "
-            f"{WINDOW_WORDS}; the bar is {BAR_MM} mm long. The ring has the estimated diameter. "
-            "Colour is the model's evidence where it reaches the threshold; where nothing is found "
-            "there is none."
+            f"window {WINDOW_WORDS}; the bar is {BAR_MM} mm long. The ring has the estimated "
+            "diameter. Colour is the model's evidence where it reaches the threshold; where "
+            "nothing is found there is none."
         ),
         "most_rows": MOST_ROWS,
         "most_series": MOST_SERIES,

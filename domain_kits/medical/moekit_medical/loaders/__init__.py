@@ -9,8 +9,8 @@
 | `lesions=PATH[?negatives=1&roi=LABELS&split=slices]` | CT slices with masks of lesions |
 | `ct_demo` | crops of four real CT slices of installed packages, for the demonstration |
 
-No id, group, message or record of theirs repeats the name of a file, a person or a series; but for
-a path that is not there, whose last part is repeated as it was typed.
+No id, group, message or record of theirs repeats the name of a file, a person or a series. The
+exception is a path that is not there: its last part is repeated as it was typed.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def cached(kind: str, key: str, write: Callable[[Writer], None]) -> Cached:
     """The folder of a key: from the cache, or written now.
 
     Every image is read and compared with its hash. Where one is damaged or missing the folder is
-    removed and the damage is named; the next call writes the folder anew.
+    removed and the damage is named; the next call writes the folder again.
 
     Args:
         kind: Sub-folder of the cache.
@@ -161,7 +161,7 @@ def _checked(place: Path) -> Cached:
 
 
 def _damaged(place: Path, name: str) -> DataError:
-    """Removes the folder and tells of the damage."""
+    """Removes the folder and reports the damage."""
     aside = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     try:
         place.rename(aside)
@@ -171,7 +171,7 @@ def _damaged(place: Path, name: str) -> DataError:
     return DataError(
         f"an image in the cache was damaged ({name}), so its folder was removed",
         whose=f"{place.parent.name}/{place.name} in the cache of moekit",
-        fix="run the command again; the images are written anew",
+        fix="run the command again; the images are written again",
         code="data/damaged-cache",
     )
 

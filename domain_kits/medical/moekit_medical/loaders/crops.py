@@ -20,11 +20,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from moekit_medical.hounsfield import WINDOW_HU
+
 CROP_MM = 50.0
 PIXEL_MM = 0.5
-WINDOW_HU = (-1000.0, 400.0)
-"""That of the LUNA16 crops; lung and soft tissue."""
-
 STEP_MM = 2.5
 """Distance of the frames of a stack, as near as whole slices come to it."""
 

@@ -3,7 +3,7 @@
 No package carries labelled nodule candidates, so the demonstration asks what real pixels answer by
 themselves. In each of four real CT slices of four patients, axial crops of 50 x 50 mm are cut, and
 the disc in their middle is blacked out. What was there is known from its Hounsfield units and can
-no longer be read off the crop: it must be told from what surrounds it. In each crop some dense
+no longer be read off the crop: it must be inferred from what surrounds it. In each crop some dense
 tissue is in sight, so that its mere presence answers nothing.
 
 It shows that the parts work together. It shows nothing of nodules.
@@ -23,8 +23,9 @@ import numpy as np
 
 from moekit import Dataset, DatasetSpec, Sample
 from moekit.data import complete_splits
+from moekit_medical.hounsfield import WINDOW_HU, WINDOW_WORDS
 from moekit_medical.loaders.cache import Cached, Writer, cached, key_of
-from moekit_medical.loaders.crops import CROP_MM, PIXEL_MM, WINDOW_HU, CropError, crop
+from moekit_medical.loaders.crops import CROP_MM, PIXEL_MM, CropError, crop
 from moekit_medical.loaders.ct_slices import DemoSlice, read_slices
 from moekit_medical.loaders.facts import facts_of_scan
 
@@ -87,7 +88,7 @@ def load_ct_demo(path: Path | None, seed: int) -> Dataset:  # noqa: ARG001
         licence=LICENCE,
         source=(
             f"{len(slices)} CT slices among the test files of pydicom and pydicom-data; axial "
-            f"crops of {CROP_MM:g} x {CROP_MM:g} mm, {WINDOW_HU[0]:g} to {WINDOW_HU[1]:g} HU, the "
+            f"crops of {CROP_MM:g} x {CROP_MM:g} mm, {WINDOW_WORDS}, the "
             f"middle {2 * HIDDEN_MM:g} mm blacked out; {left_out} further centres are of neither "
             "class and left out"
         ),

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from moekit.files import to_json
+from moekit_medical.hounsfield import slice_picture
 from moekit_medical.loaders.cache import Cached, Writer
 from moekit_medical.loaders.crops import turn_to_patient
 from moekit_medical.loaders.facts import facts_of_scan
 from moekit_medical.loaders.lesion_labels import Label
 from moekit_medical.loaders.masks.grid import MaskError, check_own_slices, dice
-from moekit_medical.loaders.masks.pictures import slice_picture
 from moekit_medical.volume import Volume
 
 VERSION = "2"

@@ -21,6 +21,7 @@ from moekit import DataError, Dataset, DatasetSpec, ImageError, MaskTable, Sampl
 from moekit.data import check_file, complete_splits, parse_source
 from moekit.files import sha256, to_json
 from moekit_medical.dicom.assemble import assemble
+from moekit_medical.hounsfield import WINDOW_WORDS
 from moekit_medical.loaders.cache import Writer, cached, key_of
 from moekit_medical.loaders.crops import CropError
 from moekit_medical.loaders.facts import SCAN
@@ -44,7 +45,6 @@ from moekit_medical.loaders.lesion_slices import (
     write_scan,
 )
 from moekit_medical.loaders.masks.names import parse_names
-from moekit_medical.loaders.masks.pictures import WINDOW_WORDS
 from moekit_medical.loaders.mended import words_of
 from moekit_medical.loaders.nifti_file import read_nifti
 from moekit_medical.loaders.series_scan import Found, Unit, check_shared_ids, look_through

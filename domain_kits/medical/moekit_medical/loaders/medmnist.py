@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from moekit import DataError, Dataset, DatasetSpec, Sample
-from moekit.data import SPLITS, check_classes, check_splits, parse_source
+from moekit.data import SPLITS, Arrays, check_classes, check_splits, parse_source
 from moekit.files import sha256
 from moekit_medical.loaders.cache import KEY_DIGITS, Cached, Writer, cached
-from moekit_medical.loaders.npz import Arrays, open_arrays
+from moekit_medical.loaders.npz import images_of, labels_of, open_arrays
 
 LICENCE = "CC-BY-4.0 for most sets of MedMNIST v2; see the set's own page"
 
@@ -58,7 +58,7 @@ def load_medmnist(path: Path | None, seed: int) -> Dataset:  # noqa: ARG001
         )
     digest = _hash(file)
     with open_arrays(file) as arrays:
-        labels = {split: arrays.labels(split) for split in SPLITS}
+        labels = {split: labels_of(arrays, split) for split in SPLITS}
         images = cached(
             "medmnist", digest[:KEY_DIGITS], lambda writer: _write_images(arrays, writer)
         )
@@ -122,7 +122,7 @@ def _image_name(split: str, number: int) -> str:
 
 def _write_images(arrays: Arrays, writer: Writer) -> None:
     for split in SPLITS:
-        for number, pixels in enumerate(arrays.images(split)):
+        for number, pixels in enumerate(images_of(arrays, split)):
             writer.image(_image_name(split, number), pixels)
 
 

@@ -1,4 +1,4 @@
-"""What was mended or assumed when volumes were read, kept with their pictures and told of a set."""
+"""What was mended or assumed when volumes were read, kept with the pictures, for notes on a set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moekit_medical.loaders.cache import Cached, Writer
 
 _NOTE = "repairs"
 _MOST = 8
-"""Sentences that are told of a set; others are counted."""
+"""Sentences that are reported of a set; others are counted."""
 
 
 def note_repairs(writer: Writer, volumes: Iterable[Sequence[str]]) -> None:

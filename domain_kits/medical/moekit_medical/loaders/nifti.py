@@ -17,8 +17,9 @@ import numpy as np
 from moekit import Dataset, DatasetSpec, ImageError
 from moekit.data import check_file, complete_splits, parse_source
 from moekit.files import sha256
+from moekit_medical.hounsfield import WINDOW_HU
 from moekit_medical.loaders.cache import Writer
-from moekit_medical.loaders.crops import WINDOW_HU, CropError, Form, Stack, crop_stack
+from moekit_medical.loaders.crops import CropError, Form, Stack, crop_stack
 from moekit_medical.loaders.examples import write_nifti_example
 from moekit_medical.loaders.facts import facts_of_rows
 from moekit_medical.loaders.labels import (

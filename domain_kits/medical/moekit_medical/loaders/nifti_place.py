@@ -124,7 +124,7 @@ def _check_size(affine: np.ndarray, to_mm: np.ndarray, pixdim: np.ndarray) -> No
 
 
 def _compare(sform: np.ndarray, qform: np.ndarray, shape: tuple[int, ...]) -> list[str]:
-    """What is said of two forms that agree but for rounding."""
+    """What is said of two forms that agree except for rounding."""
     corners = itertools.product(*[(0, size - 1) for size in shape])
     corner_84 = np.array([[*corner, 1] for corner in corners], dtype=np.float64)
     apart_mm = float(np.linalg.norm(corner_84 @ (sform - qform).T, axis=1).max())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from moekit import DataError
+from moekit.data import whole_number
 
 MOST_SLICES = 63
 """More slices than this are no neighbourhood."""
@@ -41,11 +42,8 @@ def parse_slices(text: str | None) -> int:
     Raises:
         DataError: It is not an odd number from 1 to `MOST_SLICES`.
     """
-    try:
-        slices = 1 if text is None else int(text)
-    except ValueError:
-        slices = 0
-    if not 1 <= slices <= MOST_SLICES or slices % 2 == 0:
+    slices = 1 if text is None else whole_number(text, least=1, most=MOST_SLICES)
+    if slices is None or slices % 2 == 0:
         raise DataError(
             f"the number of slices is not an odd number from 1 to {MOST_SLICES}",
             whose="the option slices",

@@ -20,9 +20,9 @@ from moekit.data import complete_splits, parse_source
 from moekit_medical.dicom.assemble import assemble
 from moekit_medical.dicom.slices import Slice
 from moekit_medical.dicom.subject import common_facts
+from moekit_medical.hounsfield import WINDOW_HU
 from moekit_medical.loaders.cache import Writer
 from moekit_medical.loaders.crops import (
-    WINDOW_HU,
     CropError,
     Form,
     Scan,

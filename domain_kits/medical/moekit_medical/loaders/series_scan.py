@@ -19,7 +19,6 @@ from moekit_medical.dicom.slices import Slice, slices_of
 from moekit_medical.dicom.sources import Archives, Source, find_sources
 from moekit_medical.dicom.verdict import SetAsideError
 from moekit_medical.loaders.labels import TABLE
-from moekit_medical.privacy import token
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -158,10 +157,8 @@ def _look(
 
 def _state(one: Slice, found: Found, salt: bytes) -> None:
     known = found.stated.setdefault(one.series_uid, [])
-    new = Stated(
-        series=token(one.series_uid, salt=salt),
-        shared={"PatientID": one.patient, "StudyInstanceUID": one.study_uid},
-        person=one.person,
+    new = Stated.of(
+        one.series_uid, one.person, salt=salt, patient=one.patient, study_uid=one.study_uid
     )
     if new not in known:
         known.append(new)

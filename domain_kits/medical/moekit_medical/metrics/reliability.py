@@ -22,7 +22,7 @@ class ReliabilityBin:
 
     Attributes:
         lower: Lower edge, in the bin.
-        upper: Upper edge, not in the bin but for the last.
+        upper: Upper edge, not in the bin, except of the last.
         count: How many scores lie in the bin; at least 1.
         mean_score: Their mean.
         frequency: Share of positives among them.

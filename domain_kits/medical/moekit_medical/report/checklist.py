@@ -85,7 +85,7 @@ def checklist_section(
             f"part; {unknown + absent} are left to the authors: {unknown} that the program cannot "
             f"know, and {absent} whose facts are not in this run's files.",
             "A filled table shows what is reported, and is no proof of the quality of a study. "
-            f"The items are told in short: read the guideline itself, {source}. {DISCLAIMER}",
+            f"The items are shortened: read the guideline itself, {source}. {DISCLAIMER}",
         ),
         tables=(ReportTable(columns=COLUMNS, rows=rows),),
     )

@@ -1,7 +1,7 @@
 """The section that walks through CLAIM, the checklist for studies of AI in medical imaging.
 
 Tejani et al. 2024, "Checklist for Artificial Intelligence in Medical Imaging (CLAIM): 2024 Update",
-Radiology: Artificial Intelligence 6(4):e240300. What the items ask for is told in other words.
+Radiology: Artificial Intelligence 6(4):e240300. What the items ask for is said in other words.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _MACHINE = ("system", "architecture", "cpu_capability", "cpu_count", "threads", 
 
 
 def task(context: ReportContext) -> str | None:
-    """What is told from what."""
+    """What is separated from what."""
     classes, positive = at(context.result, "classes"), text(at(context.result, "positive"))
     if not isinstance(classes, list | tuple) or len(classes) != 2:
         return f"a score for {positive}" if positive else None

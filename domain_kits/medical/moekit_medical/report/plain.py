@@ -56,9 +56,9 @@ def table(source: object, *keys: str) -> dict[str, Any]:
 
 
 def text(value: object, *, limit: int = 160) -> str | None:
-    """A text in one line, cut to `limit` characters; `LEFT_OUT` where it may tell of a person.
+    """A text in one line, cut to `limit` characters; `LEFT_OUT` where it may name a person.
 
-    Web addresses and DOIs are let through. A name in plain words cannot be told from other words.
+    Web addresses and DOIs are let through. A name in plain words looks like any other words.
     """
     if not isinstance(value, str):
         return None

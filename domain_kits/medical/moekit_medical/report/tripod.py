@@ -2,7 +2,7 @@
 
 Collins et al. 2024, "TRIPOD+AI statement: updated guidance for reporting clinical prediction models
 that use regression or machine learning methods", BMJ 385:e078378: 27 items, 52 with their parts.
-What the items ask for is told in other words.
+What the items ask for is said in other words.
 """
 
 from __future__ import annotations

@@ -63,14 +63,12 @@ class Matched:
         hit_ADT: (A, D, T) bool, whether it took a true object that counts.
         ignored_ADT: (A, D, T) bool, whether it is neither right nor wrong.
         taken_DT: (D, T) int64 the true object that it took among all areas, -1 for none.
-        counted_GA: (G, A) bool, whether a true object counts.
     """
 
     order_D: np.ndarray
     hit_ADT: np.ndarray
     ignored_ADT: np.ndarray
     taken_DT: np.ndarray
-    counted_GA: np.ndarray
 
 
 def match(found: Objects, true: Objects, iou_DG: np.ndarray) -> Matched:
@@ -98,8 +96,27 @@ def match(found: Objects, true: Objects, iou_DG: np.ndarray) -> Matched:
         hit_ADT=took_ADT & ~ignored_ADT,
         ignored_ADT=ignored_ADT,
         taken_DT=taken_ADT[_FIRST],
-        counted_GA=~outside_AG.T,
     )
+
+
+def taken_by_class(found: Objects, true: Objects) -> np.ndarray:
+    """(D,) int64 the true object of its own class that each found one takes at the first threshold.
+
+    -1 for none; of more than `MOST` found objects of a class the last ones take none.
+
+    Args:
+        found: Of a picture, with scores.
+        true: Its truth.
+    """
+    taken_D = np.full(len(found), -1)
+    iou_DG = overlaps(found.box_G4, true.box_G4, true.crowd_G)
+    for label in np.unique(found.label_G).tolist():
+        own, ours = np.flatnonzero(found.label_G == label), np.flatnonzero(true.label_G == label)
+        if len(ours):
+            matched = match(found.take(own), true.take(ours), iou_DG[np.ix_(own, ours)])
+            took = matched.taken_DT[:, _FIRST]
+            taken_D[own[matched.order_D]] = np.where(took >= 0, ours[took], -1)
+    return taken_D
 
 
 def _outside(area: np.ndarray) -> np.ndarray:

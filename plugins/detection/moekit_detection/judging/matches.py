@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from moekit_detection.judging.match import BIN_NAMES, IOUS, MOST, RANGES, match, overlaps
+from moekit_detection.judging.match import IOUS, RANGES, match, overlaps
 from moekit_detection.judging.mistakes import Mistakes, mistakes_of
 from moekit_detection.records import Objects
 
@@ -210,6 +210,3 @@ def _bits(flag_ADT: np.ndarray) -> np.ndarray:
     weights = 1 << np.arange(len(IOUS))
     bits: np.ndarray = (flag_ADT * weights).sum(2).T.astype(np.uint16)
     return bits
-
-
-__all__ = ["ARRAYS", "BIN_NAMES", "MOST", "Matches", "Pair"]

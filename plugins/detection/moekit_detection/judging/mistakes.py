@@ -1,4 +1,4 @@
-"""Kinds of mistakes of found objects, as TIDE tells them apart.
+"""Kinds of mistakes of found objects, as TIDE distinguishes them.
 
 Bolya et al. 2020, "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV,
 arXiv:2008.08115. The order of the questions is that of its code (tidecv). An object that was taken

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from moekit import DataError, Sample, UsageError
+from moekit_detection.judging.matches import Matches
 from moekit_detection.records import Objects, objects_of
-
-if TYPE_CHECKING:
-    from moekit_detection.judging.tally import DetectTally
 
 F1, ALARMS = "f1", "max-false-alarms"
 RULES = (F1, f"{ALARMS}=NUMBER")
@@ -79,13 +77,32 @@ class DetectPoint:
         return {"thresholds": list(self.thresholds)}
 
 
+class Judged(Protocol):
+    """What a point is chosen from; `DetectTally` says what its parts are."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """(C) names."""
+
+    @property
+    def matches(self) -> Matches:
+        """Of I pictures."""
+
+    @property
+    def weights_I(self) -> np.ndarray:
+        """(I,) how often each of them is there."""
+
+    def __len__(self) -> int:
+        """How many pictures there are, repeated ones counted as often as they are there."""
+
+
 def thresholds_of(point: Any, classes: int) -> np.ndarray:
     """(C,) the thresholds of a point; 0.5 each without one."""
     thresholds_C: np.ndarray = np.full(classes, DEFAULT) if point is None else point.thresholds_C
     return thresholds_C
 
 
-def choose_point(tally: DetectTally, rule: str) -> DetectPoint:
+def choose_point(tally: Judged, rule: str) -> DetectPoint:
     """Chooses thresholds by a rule, on validation data only.
 
     Args:

@@ -16,7 +16,7 @@ from PIL import Image
 from moekit import DataError, Dataset, DatasetSpec
 from moekit.data import parse_source, split_name
 from moekit.files import to_json
-from moekit_detection.example import draw_example
+from moekit_detection.example import drawn_splits
 from moekit_detection.loaders.coco_files import (
     categories_of,
     files_of_splits,
@@ -35,7 +35,6 @@ from moekit_detection.loaders.repairs import Repairs, Shape
 
 _OPTIONS = (*OPTIONS, "images", "annotations", "group")
 _NAMED = 3
-_EXAMPLES = {"train": 8, "val": 4, "test": 4}
 
 
 def load_coco(path: Path | None, seed: int) -> Dataset:
@@ -252,17 +251,15 @@ def _plain(value: Any) -> Any:
 def write_example(folder: Path) -> Path:
     """Writes 16 small pictures of a square and a disc each, split, as COCO files."""
     (folder / "images").mkdir()
-    number = 0
-    for split, count in _EXAMPLES.items():
+    for split, drawn in drawn_splits():
         images, annotations = [], []
-        for _ in range(count):
-            number += 1
-            pixels, objects = draw_example(number)
-            Image.fromarray(pixels).save(folder / "images" / f"{number:02}.png")
+        for stem, pixels, objects in drawn:
+            number = int(stem)
+            Image.fromarray(pixels).save(folder / "images" / f"{stem}.png")
             images.append(
                 {
                     "id": number,
-                    "file_name": f"{number:02}.png",
+                    "file_name": f"{stem}.png",
                     "height": pixels.shape[0],
                     "width": pixels.shape[1],
                 }

@@ -37,6 +37,7 @@ class Picture:
         split: Its split, or None.
         group: Its group, or None.
         truth: What else its truth holds, such as its number in a file of results.
+        header: Of its file, if it is read already.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Picture:
     split: str | None = None
     group: str | None = None
     truth: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    header: Header | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,12 @@ class About:
     licence: str = "unknown"
     notes: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+
+
+def read_headers(paths: Sequence[Path]) -> list[Header]:
+    """The header of each picture, several at a time."""
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(read_header, paths))
 
 
 def dataset_of(
@@ -93,8 +101,9 @@ def dataset_of(
     Raises:
         DataError: No picture is left, there is no object at all, or the splits cannot be used.
     """
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        headers = list(pool.map(lambda picture: read_header(picture.path), pictures))
+    unread = [picture.path for picture in pictures if picture.header is None]
+    read = iter(read_headers(unread))
+    headers = [picture.header or next(read) for picture in pictures]
     samples: list[Sample] = []
     skipped = list(about.skipped)
     for picture, header in zip(pictures, headers, strict=True):

@@ -1,4 +1,4 @@
-"""What was repaired, dropped or guessed in annotations, counted and told with an example each."""
+"""What was repaired, dropped or guessed in annotations, counted, with an example each."""
 
 from __future__ import annotations
 
@@ -48,10 +48,6 @@ class Repairs:
             raise ValueError(f"there is no kind {kind!r}")
         self._counts[kind] = self._counts.get(kind, 0) + 1
         self._first.setdefault(kind, example)
-
-    def counts(self) -> dict[str, int]:
-        """How often each kind occurred."""
-        return dict(self._counts)
 
     def notes(self) -> tuple[str, ...]:
         """A sentence on each kind that occurred."""

@@ -17,7 +17,7 @@ from PIL import Image
 from moekit import DataError, Dataset, DatasetSpec, Skipped
 from moekit.data import parse_source, relative_id, split_name, survey_folder
 from moekit.files import read_plain
-from moekit_detection.example import draw_example
+from moekit_detection.example import drawn_splits
 from moekit_detection.loaders.pictures import OPTIONS, About, Picture, dataset_of
 from moekit_detection.loaders.repairs import Repairs, Shape
 
@@ -27,7 +27,6 @@ _USUAL = (PICTURES, "images")
 _OPTIONS = (*OPTIONS, "classes", "difficult", "origin")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _ENTITIES = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
-_EXAMPLES = {"train": 8, "val": 4, "test": 4}
 
 
 class _Object(NamedTuple):
@@ -289,14 +288,9 @@ def write_example(folder: Path) -> Path:
     """Writes 16 small pictures of a square and a disc each, with XML files and lists of splits."""
     for part in (ANNOTATIONS, PICTURES, SETS):
         (folder / part).mkdir(parents=True)
-    number = 0
-    for split, count in _EXAMPLES.items():
-        names = []
-        for _ in range(count):
-            number += 1
-            names.append(f"{number:02}")
-            pixels, objects = draw_example(number)
-            Image.fromarray(pixels).save(folder / PICTURES / f"{number:02}.png")
+    for split, drawn in drawn_splits():
+        for stem, pixels, objects in drawn:
+            Image.fromarray(pixels).save(folder / PICTURES / f"{stem}.png")
             told = ""
             for (x, y, width, height), label in zip(
                 objects.box_G4.astype(int).tolist(), objects.label_G.tolist(), strict=True
@@ -309,7 +303,8 @@ def write_example(folder: Path) -> Path:
                 told += "</bndbox></object>"
             size = f"<width>{pixels.shape[1]}</width><height>{pixels.shape[0]}</height>"
             text = f"<annotation><size>{size}</size>{told}</annotation>\n"
-            (folder / ANNOTATIONS / f"{number:02}.xml").write_text(text, encoding="utf-8")
+            (folder / ANNOTATIONS / f"{stem}.xml").write_text(text, encoding="utf-8")
+        names = [stem for stem, _, _ in drawn]
         (folder / SETS / f"{split}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
     return folder
 

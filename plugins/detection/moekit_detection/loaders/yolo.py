@@ -25,10 +25,9 @@ from moekit.data import (
     survey_folder,
 )
 from moekit.files import read_plain
-from moekit_detection.example import draw_example
-from moekit_detection.loaders.pictures import OPTIONS, About, Picture, dataset_of
+from moekit_detection.example import drawn_splits
+from moekit_detection.loaders.pictures import OPTIONS, About, Picture, dataset_of, read_headers
 from moekit_detection.loaders.repairs import Repairs, Shape
-from moekit_detection.loaders.upright import read_header
 
 IMAGES, LABELS = "images", "labels"
 _OPTIONS = (*OPTIONS, "classes")
@@ -36,7 +35,6 @@ _LISTS = ("classes.txt", "obj.names", "labels/classes.txt")
 _CONFIGS = ("data.yaml", "data.yml", "dataset.yaml")
 _SLACK = 0.01
 """How far beyond 0 and 1 a share may lie, as roundings make it."""
-_EXAMPLES = {"train": 8, "val": 4, "test": 4}
 
 
 def load_yolo(path: Path | None, seed: int) -> Dataset:
@@ -66,7 +64,8 @@ def load_yolo(path: Path | None, seed: int) -> Dataset:
     repairs = Repairs()
     used: set[Path] = set()
     pictures = []
-    for file in survey.images:
+    headers = read_headers(survey.images)
+    for file, header in zip(survey.images, headers, strict=True):
         labels = _label_file(file, root)
         name = relative_id(file, root)
         shapes: tuple[Shape, ...] = ()
@@ -74,10 +73,15 @@ def load_yolo(path: Path | None, seed: int) -> Dataset:
             repairs.add("no label file", name)
         else:
             used.add(labels)
-            shapes = _shapes(labels, file, len(classes), repairs)
+            shapes = _shapes(labels, header.size, len(classes), repairs)
         pictures.append(
             Picture(
-                id=name, path=file, shapes=shapes, size=read_header(file).size, split=_split(name)
+                id=name,
+                path=file,
+                shapes=shapes,
+                size=header.size,
+                split=_split(name),
+                header=header,
             )
         )
     _check(pictures, used, root, repairs, survey)
@@ -177,9 +181,11 @@ def _split(name: str) -> str | None:
     return found[-1] if found else None
 
 
-def _shapes(labels: Path, file: Path, classes: int, repairs: Repairs) -> tuple[Shape, ...]:
-    size = read_header(file).size or (1, 1)  # of a picture that is left out
-    scale = np.array([size[1], size[0]])
+def _shapes(
+    labels: Path, size: tuple[int, int] | None, classes: int, repairs: Repairs
+) -> tuple[Shape, ...]:
+    height, width = size or (1, 1)  # of a picture that is left out
+    scale = np.array([width, height])
     shapes = []
     for number, line in enumerate(_text(labels).splitlines(), start=1):
         cells = line.split()
@@ -271,14 +277,11 @@ def _check(
 
 def write_example(folder: Path) -> Path:
     """Writes 16 small pictures of a square and a disc each, split, with label files."""
-    number = 0
-    for split, count in _EXAMPLES.items():
+    for split, drawn in drawn_splits():
         for part in (IMAGES, LABELS):
             (folder / part / split).mkdir(parents=True)
-        for _ in range(count):
-            number += 1
-            pixels, objects = draw_example(number)
-            Image.fromarray(pixels).save(folder / IMAGES / split / f"{number:02}.png")
+        for name, pixels, objects in drawn:
+            Image.fromarray(pixels).save(folder / IMAGES / split / f"{name}.png")
             size = np.tile(pixels.shape[1::-1], 2)
             middle = objects.box_G4[:, :2] + objects.box_G4[:, 2:] / 2
             shares = np.concatenate([middle, objects.box_G4[:, 2:]], 1) / size
@@ -286,7 +289,7 @@ def write_example(folder: Path) -> Path:
                 " ".join([str(label), *(f"{share:.6f}" for share in row)])
                 for label, row in zip(objects.label_G.tolist(), shares.tolist(), strict=True)
             ]
-            (folder / LABELS / split / f"{number:02}.txt").write_text("\n".join(lines) + "\n")
+            (folder / LABELS / split / f"{name}.txt").write_text("\n".join(lines) + "\n")
     (folder / "data.yaml").write_text("names:\n  0: square\n  1: disc\n", encoding="utf-8")
     return folder
 

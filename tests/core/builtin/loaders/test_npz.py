@@ -12,6 +12,7 @@ import pytest
 from moekit.builtin.loaders import npz
 from moekit.builtin.loaders.npz import NPZ, load_npz
 from moekit.builtin.loaders.pictures import stored_pictures
+from moekit.data.arrays import Arrays
 from moekit.data.images import read_image
 from moekit.testing import refused
 
@@ -238,6 +239,24 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path, content):
     (tmp_path / "set.npz").write_bytes(content)
     with refused("data/damaged"):
         load_npz(tmp_path / "set.npz", 0)
+
+
+def test_an_array_that_is_there_twice_is_refused_by_name(tmp_path):
+    path = save(tmp_path, arrays())
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("y_val.npy", b"")
+    with refused("data/missing-array", match="y_val"):
+        load_npz(path, 0)
+
+
+def test_errors_about_a_private_file_hold_neither_its_name_nor_what_set_them_off(tmp_path):
+    path = tmp_path / "name of a patient.npz"
+    for content, code in ((b"no zip", "data/damaged"), (member(np.zeros(3)), "data/damaged")):
+        path.write_bytes(content)
+        with refused(code) as caught:
+            Arrays(path, whose="the npz file", fix="ask for it again")
+        assert "patient" not in str(caught.value)
+        assert (caught.value.fix, caught.value.__cause__) == ("ask for it again", None)
 
 
 def test_a_folder_and_nothing_are_refused(tmp_path):

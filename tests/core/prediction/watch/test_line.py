@@ -111,7 +111,7 @@ def test_a_half_written_file_is_waited_for(run_watch, paint, tmp_path):
     half = tmp_path / "in" / "slow.png"
     half.write_bytes(whole.read_bytes()[:40])
     result = started(run_watch)
-    time.sleep(0.25)  # it was read in vain by now
+    time.sleep(0.25)  # reading it has failed by now
     half.write_bytes(whole.read_bytes())
     assert result()["verdicts"] == {"odd": 1}
 

@@ -19,7 +19,7 @@ def samples(example):
 
 @pytest.fixture
 def folder(tmp_path, samples):
-    """Masks of a peer that is right but for one column."""
+    """Masks of a peer that is right except in one column."""
     (tmp_path / "peer").mkdir()
     for sample in samples:
         save(tmp_path / "peer" / f"{sample.id[7:9]}.png", np.roll(plane(sample), 1, axis=1))

@@ -1,4 +1,4 @@
-"""Learning from normal images: what is scored, told apart, added and kept in bounds."""
+"""Learning from normal images: what is scored, distinguished, added and kept in bounds."""
 
 from __future__ import annotations
 

@@ -126,11 +126,22 @@ def test_a_model_that_is_trained_by_gradients_stops_after_its_steps(fit):
     assert result["metrics"]["auroc"]["value"] is not None
 
 
+def test_the_licences_of_backbone_plugins_and_data_are_recorded(fit, line, tmp_path):
+    licensed = shutil.copytree(line, tmp_path / "licensed")
+    (licensed / "LICENSE").write_text("CC-BY-NC-4.0\n")
+    result, _ = fit("Padim", *PADIM, data=f"mvtec={licensed}")
+    kinds = [part["what"] for part in result["licences"]["parts"]]
+    assert (kinds[0], set(kinds[1:-1]), kinds[-1]) == ("backbone", {"plugin"}, "data")
+    data = result["licences"]["parts"][-1]
+    assert data["licence"] == result["data"]["licence"] == "CC-BY-NC-4.0"
+
+
 def test_a_model_without_a_backbone_of_timms_runs_and_says_so(fit):
     result, _ = fit("Ganomaly", "batch_size=8", max_steps=2, image_size=64)
     assert result["model"]["shared_backbones"] == 0
     assert "no shared weights" in result["disclaimer"]
     assert result["backbone"]["sha256"] == "none"
+    assert "backbone" not in [part["what"] for part in result["licences"]["parts"]]
 
 
 def test_the_report_reads_such_a_run(padim, moekit):

@@ -1,7 +1,7 @@
 """What becomes of a mutated CT series, in moekit and in MONAI's reader: the page holds that.
 
 `MOEKIT_WRITE_PAGES=1 python -m pytest tests/domain_kits/medical/dicom/test_mutations_page.py`
-writes the page anew, but for its second part where there is no folder `shared`.
+writes the page again, except its second part where there is no folder `shared`.
 
 Both readers are judged alike: by the places and values of the slices that were written.
 """

@@ -108,7 +108,7 @@ def test_the_evenly_spaced_part_of_it_is_untilted(shared, tmp_path):
     columns = np.rint(index[:, 2]).astype(int)
     pair = volume.hu_DHW[9, [below, below + 1], columns]
     original = dataset.pixel_array[tuple(h_w.T)]
-    # The value lies between those of the voxels around it, but for what interpolation smooths.
+    # The value lies between those of the voxels around it, except for what interpolation smooths.
     middle = (pair[0] + pair[1]) / 2
     assert np.corrcoef(middle, original)[0, 1] > 0.97
 

@@ -84,5 +84,5 @@ def test_candidates_do_not_depend_on_how_the_volume_is_turned(thorax: Volume) ->
 def test_no_candidate_lies_between_two_slices(thorax: Volume) -> None:
     along_D = upright(thorax).to_index(find(thorax).centre_mm_N3)[:, 0]
     from_middle = np.abs(along_D - np.round(along_D))
-    assert from_middle.max() > 0.4, "nothing to tell apart"
+    assert from_middle.max() > 0.4, "nothing to distinguish"
     assert from_middle.max() < 0.4995

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from inference_series import NODULE_MM, Thorax, draw
 
+from moekit_medical.hounsfield import WINDOW_HU
 from moekit_medical.inference.crops import PIXEL_MM, PIXELS, cut_crops, cut_stacks
-from moekit_medical.loaders.crops import WINDOW_HU, Form, crop_stack, turn_to_patient
+from moekit_medical.loaders.crops import Form, crop_stack, turn_to_patient
 from moekit_medical.volume import Volume
 
 

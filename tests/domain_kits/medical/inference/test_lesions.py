@@ -13,7 +13,7 @@ from moekit.testing import refused
 from moekit_medical.dicom.assemble import assemble
 from moekit_medical.findings.record import DISCLAIMER
 from moekit_medical.findings.seg import MOST_SEGMENTS, read_segmentation
-from moekit_medical.inference.lesion_parts import find_lesions
+from moekit_medical.inference.lesion_parts import number_lesions
 from moekit_medical.inference.lesions import run_lesions
 from moekit_medical.loaders.crops import turn_to_patient
 from moekit_medical.privacy import token
@@ -52,7 +52,7 @@ def test_the_segmentation_holds_the_voxels_that_were_answered(series, thorax, tm
     (record,) = summary_of(out)["series"]
     voxel_mm3 = float(np.prod(thorax.spacing_mm))
     assert record["volume_mm3"] == pytest.approx(expected.sum() * voxel_mm3, abs=0.1)
-    assert record["lesions"] == len(find_lesions(expected, thorax))
+    assert record["lesions"] == len(number_lesions(expected, thorax)[0])
     counts = [np.count_nonzero(read == number) for number in range(1, read.max())]
     assert counts[:5] == [one["voxels"] for one in record["largest"][:5]]
     assert read.max() == min(record["lesions"], MOST_SEGMENTS)
@@ -78,13 +78,13 @@ def test_lesions_are_connected_and_measured(thorax):
     mask = np.zeros(thorax.hu_DHW.shape, dtype=bool)
     mask[2, 3:5, 3:5] = mask[3, 5, 5] = True  # joined by a corner
     mask[8, 10, 10] = True
-    large, small = find_lesions(mask, thorax)
+    (large, small), _ = number_lesions(mask, thorax)
     voxel_mm3 = float(np.prod(thorax.spacing_mm))
     assert (large.voxels, small.voxels) == (5, 1)
     assert large.volume_mm3 == pytest.approx(5 * voxel_mm3)
     assert (large.slices, large.widest) == (2, 2)
     assert np.allclose(small.centre_mm, thorax.to_patient(np.array([[8, 10, 10]]))[0])
-    assert find_lesions(np.zeros_like(mask), thorax) == ()
+    assert number_lesions(np.zeros_like(mask), thorax)[0] == ()
 
 
 def test_without_a_lesion_there_is_no_segmentation_and_a_note(series, tmp_path):

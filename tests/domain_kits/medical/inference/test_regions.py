@@ -19,7 +19,7 @@ def at(volume: Volume, point: tuple[float, float, float], size_mm: float = 12.0)
 def test_the_region_of_a_nodule_has_its_volume() -> None:
     volume = draw(Thorax(step_mm=1.5))
     regions = grow_regions(volume, [at(volume, NODULE_MM)])
-    assert regions.numbers == [1]
+    assert regions.numbers == (1,)
     assert regions.number_DHW.sum() * 1.5**3 == pytest.approx(np.pi * 12**3 / 6, rel=0.2)
 
 
@@ -31,18 +31,18 @@ def test_a_region_ends_at_the_estimated_size(thorax: Volume) -> None:
 
 def test_a_finding_on_a_thick_slice_has_a_region() -> None:
     volume = draw(Thorax(step_mm=8.0))
-    assert grow_regions(volume, [at(volume, NODULE_MM, size_mm=5.0)]).numbers == [1]
+    assert grow_regions(volume, [at(volume, NODULE_MM, size_mm=5.0)]).numbers == (1,)
 
 
 def test_a_finding_in_air_has_no_region(thorax: Volume) -> None:
     regions = grow_regions(thorax, [at(thorax, (65.0, -20.0, 0.0))])
-    assert (regions.numbers, regions.dark) == ([], (1,))
+    assert (regions.numbers, regions.dark) == ((), (1,))
     assert not regions.number_DHW.any()
 
 
 def test_a_finding_at_the_corner_of_the_volume_is_no_error(thorax: Volume) -> None:
     corner = tuple(thorax.affine[:3, 3].tolist())
-    assert grow_regions(thorax, [at(thorax, corner)]).numbers == []
+    assert grow_regions(thorax, [at(thorax, corner)]).numbers == ()
 
 
 def test_each_finding_has_voxels_of_its_own_and_the_best_one_those_of_both(thorax: Volume) -> None:
@@ -51,7 +51,7 @@ def test_each_finding_has_voxels_of_its_own_and_the_best_one_those_of_both(thora
     two = [at(thorax, vessel, size_mm=10.0), at(thorax, beside, size_mm=10.0)]
     regions = grow_regions(thorax, two)
     alone = grow_regions(thorax, two[:1]).number_DHW > 0
-    assert regions.numbers == [1, 2]
+    assert regions.numbers == (1, 2)
     assert np.array_equal(regions.number_DHW == 1, alone)
     again = grow_regions(thorax, [two[0], two[0]])
-    assert (again.numbers, again.covered) == ([1], {2: 1})
+    assert (again.numbers, again.covered) == ((1,), {2: 1})

@@ -1,4 +1,4 @@
-"""Whole runs on stacks, with the evidence of the model and what is told of it."""
+"""Whole runs on stacks, with the evidence of the model and what is said of it."""
 
 import json
 from pathlib import Path

@@ -11,7 +11,8 @@ from loader_tables import SECRET, edit_table, pixels_of, text_of, write_table
 
 from moekit.testing import refused
 from moekit_medical.dicom.assemble import assemble
-from moekit_medical.loaders.crops import WINDOW_HU, crop, turn_to_patient
+from moekit_medical.hounsfield import WINDOW_HU
+from moekit_medical.loaders.crops import crop, turn_to_patient
 from moekit_medical.loaders.examples import write_dicom_example
 from moekit_medical.loaders.nifti_file import read_nifti
 from moekit_medical.loaders.series import load_dicom

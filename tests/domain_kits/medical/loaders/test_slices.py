@@ -10,9 +10,9 @@ from PIL import Image
 from moekit.data.images import read_frames
 from moekit.testing import refused
 from moekit_medical.dicom.assemble import assemble
+from moekit_medical.hounsfield import WINDOW_HU
 from moekit_medical.loaders.cache import cached
 from moekit_medical.loaders.crops import (
-    WINDOW_HU,
     CropError,
     Form,
     Scan,
@@ -34,7 +34,7 @@ LOADERS = pytest.mark.parametrize(
 
 
 def numbered(step_mm, slices=41):
-    """A scan whose slices show their own number, but for one pixel that is always bright."""
+    """A scan whose slices show their own number, except one pixel that is always bright."""
     hu_DHW = np.zeros((slices, 60, 60), np.float32) + np.arange(slices)[:, None, None]
     hu_DHW[:, 30, 30] = 255
     affine = np.diag([step_mm, 1.0, 1.0, 1.0])[[2, 1, 0, 3]]
