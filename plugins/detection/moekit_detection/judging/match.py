@@ -88,8 +88,7 @@ def match(found: Objects, true: Objects, iou_DG: np.ndarray) -> Matched:
     outside_AG = _outside(true.area_G) | true.crowd_G
     taken_ADT = _taken(iou_DG, outside_AG, true.crowd_G)
     took_ADT = taken_ADT >= 0
-    area_D = found.box_G4[order_D, 2] * found.box_G4[order_D, 3]
-    ignored_ADT = ~took_ADT & _outside(area_D)[..., None]
+    ignored_ADT = ~took_ADT & _outside(found.area_G[order_D])[..., None]
     if len(true):
         ranges = np.arange(len(RANGES))[:, None, None]
         ignored_ADT |= took_ADT & outside_AG[ranges, np.maximum(taken_ADT, 0)]
