@@ -114,7 +114,8 @@ def test_polygons_have_the_pixels_of_pycocotools(kind):
             corner = np.round(2 * corner) / 2
         elif kind == "twice":
             corner[1] = corner[0]
-        wanted = coco.frPyObjects([corner.reshape(-1).tolist()], height, width)[0]
+        drawn_by_coco = coco.frPyObjects([corner.reshape(-1).tolist()], height, width)[0]
+        wanted = coco.encode(coco.decode(drawn_by_coco))
         masks = Masks.of((height, width), [polygon_runs(corner, (height, width))])
         assert masks.text(0) == wanted["counts"].decode()
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from moekit import Grid, HeadSite, Outputs
 from moekit.tasks.parts import Twice
 from moekit_detection.features import Residual
-from moekit_detection.head import NOISY_LOGIT, AnchorHead
+from moekit_detection.head import NOISY_LOGIT, AnchorHead, Found
 from moekit_detection.instances.pixels import FEATURE, KERNEL
 from moekit_detection.queries import Queries, places
 from moekit_detection.records import LOGIT
@@ -69,20 +69,21 @@ class MaskHead(nn.Module):
         targets: Outputs | None = None,
     ) -> Outputs:
         """L tensors (B * T, N, D) to boxes, features and kernels; in training more, see above."""
-        outputs, map_BWhw, steps = self.find.found(tokens, grid, picture, targets)
+        found: Found = self.find.found(tokens, grid, picture, targets)
+        outputs, map_BWhw, steps = found
         count = outputs[LOGIT].shape[1]
         with torch.autocast(tokens[0].device.type, enabled=False):
             outputs[FEATURE] = self.draw(map_BWhw)
             if not self.training:
                 outputs[KERNEL] = self.tell(steps[-1])
-                return outputs  # type: ignore[no-any-return]
+                return outputs
             kernels = [self.tell(one) for one in steps]
             outputs[KERNEL] = kernels[-1][:, :count]
             if kernels[:-1]:
                 outputs[STEP_KERNEL] = torch.stack([one[:, :count] for one in kernels[:-1]], 1)
             if NOISY_LOGIT in outputs:
                 outputs[NOISY_KERNEL] = torch.stack([one[:, count:] for one in kernels], 1)
-            return outputs  # type: ignore[no-any-return]
+            return outputs
 
 
 class MaskFeatures(nn.Module):

@@ -149,8 +149,10 @@ def _sampled(feature_BFhw: Tensor, targets: Outputs) -> tuple[Tensor, Tensor]:
 
 def features_at(feature_BFhw: Tensor, box_BG4: Tensor, chosen_P: Tensor) -> Tensor:
     """(B, G, F, P) features at places of the rasters of boxes."""
-    count = box_BG4.shape[1]
-    point_BGP2 = raster_points(box_BG4.flatten(0, 1))[:, chosen_P].unflatten(0, (-1, count))
+    batch, count = box_BG4.shape[:2]
+    if not count:
+        return feature_BFhw.new_zeros(batch, 0, feature_BFhw.shape[1], len(chosen_P))
+    point_BGP2 = raster_points(box_BG4.flatten(0, 1))[:, chosen_P].unflatten(0, (batch, count))
     sampled: Tensor = nn.functional.grid_sample(
         feature_BFhw, 2 * point_BGP2 - 1, padding_mode="border", align_corners=False
     )

@@ -6,7 +6,6 @@ Shapes: H and W rows and columns of a picture, G regions.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,8 +44,7 @@ def with_regions(dataset: Dataset, seed: int, *, fact: str = "") -> Dataset:
     samples: list[Sample] = []
     skipped: list[Skipped] = []
     for sample in dataset.samples:
-        label = classes.index(names[sample.id]) if sample.label else 0
-        made = _of_sample(sample, label)
+        made = _of_sample(sample, names.get(sample.id, ""), classes)
         if isinstance(made, Sample):
             samples.append(made)
         else:
@@ -58,7 +56,8 @@ def with_regions(dataset: Dataset, seed: int, *, fact: str = "") -> Dataset:
         dataset,
         samples=tuple(samples),
         classes=classes,
-        skipped=(*dataset.skipped, *skipped),
+        # Their classes are those of the loader, which are gone.
+        skipped=tuple(dataclasses.replace(one, label=None) for one in (*dataset.skipped, *skipped)),
         positive="",
         has_negative=False,
         notes=(*dataset.notes, _told(samples)),
@@ -98,8 +97,8 @@ def _kind(sample: Sample, dataset: Dataset, fact: str) -> str:
     return sample.facts.get(fact) or dataset.classes[sample.label]
 
 
-def _of_sample(sample: Sample, label: int) -> Sample | Skipped:
-    """A sample with objects, all of one class."""
+def _of_sample(sample: Sample, kind: str, classes: tuple[str, ...]) -> Sample | Skipped:
+    """A sample with objects, all of the class of that name; of none if it is empty."""
     if sample.mask_table is not None:
         raise DataError(
             "its mask has several values, and what of them is an object is not known",
@@ -117,19 +116,22 @@ def _of_sample(sample: Sample, label: int) -> Sample | Skipped:
         return Skipped.of(sample, f"its mask {sample.mask.name} cannot be used: {error.what}")
     if sample.label and not len(masks):
         return Skipped.of(sample, f"its mask {sample.mask.name} is empty")
-    labels = itertools.repeat(label, len(masks))
-    return _with(
-        sample,
-        Objects.of(masks.box_G4, list(labels), area_G=masks.area_G, masks=masks),
-    )
+    if not kind and len(masks):
+        return Skipped.of(
+            sample, f"its mask {sample.mask.name} is not empty, though it is negative"
+        )
+    labels = [classes.index(kind) for _ in range(len(masks))]
+    objects = Objects.of(masks.box_G4, labels, area_G=masks.area_G, masks=masks)
+    return _with(sample, objects, kind)
 
 
-def _with(sample: Sample, objects: Objects) -> Sample:
+def _with(sample: Sample, objects: Objects, kind: str = "") -> Sample:
     labels = tuple(sorted(set(objects.label_G.tolist())))
     return dataclasses.replace(
         sample,
         label=labels[0] if labels else 0,
         labels=labels,
+        subtype=sample.subtype or kind or None,  # so that each split gets its share of each kind
         target=None,
         mask=None,
         truth={**(sample.truth or {}), **objects.as_truth()},
