@@ -132,7 +132,7 @@ def inspected(folder, count=12, **changes):
     samples = []
     for number in range(count):
         path = folder / f"{number}.png"
-        Image.new("L", (40, 30), 100).save(path)
+        Image.new("L", (40, 30), 100 + number).save(path)
         mask = None
         if number % 2:
             plane = np.zeros((30, 40), np.uint8)

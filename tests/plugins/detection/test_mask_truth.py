@@ -24,7 +24,7 @@ def written(folder, *entries, size=SIZE, orientation=1):
     """A COCO file of twelve pictures: the first has these annotations, the others a square."""
     images, annotations = [], []
     for number in range(12):
-        picture = Image.new("RGB", (size[1], size[0]))
+        picture = Image.new("RGB", (size[1], size[0]), (number, 0, 0))
         exif = Image.Exif()
         exif[0x0112] = orientation
         picture.save(folder / f"{number}.png", exif=exif)
@@ -160,7 +160,7 @@ def test_masks_of_pictures_that_are_stored_turned_lie_where_their_boxes_do(tmp_p
 
 def test_outlines_of_yolo_files_are_masks(tmp_path):
     for number in range(12):
-        Image.new("RGB", SIZE[::-1]).save(tmp_path / f"{number}.png")
+        Image.new("RGB", SIZE[::-1], (number, 0, 0)).save(tmp_path / f"{number}.png")
         shares = (np.reshape(SQUARE, (-1, 2)) / SIZE[::-1]).reshape(-1)
         (tmp_path / f"{number}.txt").write_text("0 " + " ".join(f"{one:.9f}" for one in shares))
     dataset = load_yolo(Path(f"{tmp_path}?classes=nut"), 0)

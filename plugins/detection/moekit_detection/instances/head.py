@@ -106,7 +106,7 @@ class MaskFeatures(nn.Module):
         rows, columns = learned.shape[-2:]
         at_S2 = places(rows, columns, learned) / learned.new_tensor([columns, rows])
         known_S5 = torch.cat([torch.ones_like(at_S2[:, :1]), at_S2, at_S2**2], dim=1)
-        known = known_S5.T.reshape(1, 5, rows, columns).expand(len(learned), -1, -1, -1)
+        known = known_S5.T.reshape(1, 5, rows, columns).expand(learned.shape[0], -1, -1, -1)
         return torch.cat([learned, known], dim=1)
 
 
