@@ -152,7 +152,8 @@ def features_at(feature_BFhw: Tensor, box_BG4: Tensor, chosen_P: Tensor) -> Tens
     batch, count = box_BG4.shape[:2]
     if not count:
         return feature_BFhw.new_zeros(batch, 0, feature_BFhw.shape[1], len(chosen_P))
-    point_BGP2 = raster_points(box_BG4.flatten(0, 1))[:, chosen_P].unflatten(0, (batch, count))
+    point_NP2 = raster_points(box_BG4.flatten(0, 1))[:, chosen_P]
+    point_BGP2 = point_NP2.reshape(batch, count, -1, 2)
     sampled: Tensor = nn.functional.grid_sample(
         feature_BFhw, 2 * point_BGP2 - 1, padding_mode="border", align_corners=False
     )
