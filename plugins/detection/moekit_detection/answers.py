@@ -99,7 +99,17 @@ def decode(
     size: tuple[int, int],
     context: TaskContext | None = None,
 ) -> Objects:
-    """The objects in one item's outputs, before any threshold.
+    """The objects in one item's outputs, before any threshold; see `picked`."""
+    return picked(row, frame, size, context)[0]
+
+
+def picked(
+    row: Mapping[str, Tensor],
+    frame: Frame,
+    size: tuple[int, int],
+    context: TaskContext | None = None,
+) -> tuple[Objects, Tensor]:
+    """The objects in one item's outputs, before any threshold, and (G,) the query of each.
 
     Doubles are removed class by class: of two boxes that overlap by more than the kit's option
     `overlap` (0.6 if it sets none), the one with the lower score goes. At most `MOST` stay.
@@ -121,13 +131,13 @@ def decode(
     best = flat.argsort(descending=True, stable=True)[:_CANDIDATES]
     best = best[flat[best] >= _LEAST]
     label, query = best % classes, best // classes
-    box = from_shares(row[BOX][query].double().numpy(), size, frame)
-    there = np.flatnonzero((box[:, 2:] > 0).all(1))
-    picked = torch.from_numpy(there)
-    box, label, score = box[there], label[picked], flat[best][picked]
-    corner = torch.from_numpy(np.concatenate([box[:, :2], box[:, :2] + box[:, 2:]], 1))
-    kept = batched_nms(corner, score, label, overlap)[:MOST].numpy()
-    return Objects.of(box[kept], label.numpy()[kept], score_G=score.numpy()[kept])
+    box = torch.from_numpy(from_shares(row[BOX][query].double().numpy(), size, frame))
+    there = (box[:, 2:] > 0).all(1)
+    box, label, score, query = box[there], label[there], flat[best][there], query[there]
+    corner = torch.cat([box[:, :2], box[:, :2] + box[:, 2:]], 1)
+    kept = batched_nms(corner, score, label, overlap)[:MOST]
+    objects = Objects.of(box[kept], label[kept], score_G=score[kept])
+    return objects, query[kept]
 
 
 def merge(views: Sequence[Outputs]) -> Outputs:

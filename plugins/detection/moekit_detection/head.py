@@ -25,6 +25,8 @@ NOISY_LOGIT, NOISY_BOX = "noisy_logit_BLEC", "noisy_box_BLE4"
 NOISY_OBJECT, NOISY_COUNTS = "noisy_object_BE", "noisy_counts_BE"
 DENSE_SHAPE = "dense_shape_B2"
 """What is returned in training only, for losses inside the head."""
+Found = tuple[dict[str, Tensor], Tensor, list[Queries]]
+"""Outputs, the map (B, F, H, W), and the queries after each layer, denoising ones last."""
 
 
 class AnchorHead(nn.Module):
@@ -82,6 +84,16 @@ class AnchorHead(nn.Module):
         targets: Outputs | None = None,
     ) -> Outputs:
         """L tensors (B * T, N, D) to `logit_BQC` and `box_BQ4`; in training more, see above."""
+        return self.found(tokens, grid, picture, targets)[0]
+
+    def found(
+        self,
+        tokens: Sequence[Tensor],
+        grid: Grid,
+        picture: Tensor | None = None,
+        targets: Outputs | None = None,
+    ) -> Found:
+        """The outputs as of `forward`, the map, and the queries after each layer."""
         with torch.autocast(tokens[0].device.type, enabled=False):
             map_BFHW = self.map(tokens, grid, picture)
             rows, columns = 2 * grid.rows, 2 * grid.columns
@@ -106,7 +118,7 @@ class AnchorHead(nn.Module):
             last = steps[-1]
             outputs = {LOGIT: last.logit_BQC[:, :count], BOX: last.anchor_BQ4[:, :count]}
             if not self.training:
-                return outputs
+                return outputs, map_BFHW, steps
             outputs |= _steps(steps[:-1], count)
             shape = torch.tensor([rows, columns], device=map_BFHW.device)
             outputs |= {
@@ -121,7 +133,7 @@ class AnchorHead(nn.Module):
                     NOISY_OBJECT: noisy[1],
                     NOISY_COUNTS: noisy[2],
                 }
-            return outputs
+            return outputs, map_BFHW, steps
 
     def _noisy(
         self, dense: Queries, targets: Outputs, context_B1F: Tensor, rows: int, columns: int
@@ -176,6 +188,17 @@ class PlainQueryHead(nn.Module):
         self, tokens: Sequence[Tensor], grid: Grid, picture: Tensor | None = None
     ) -> Outputs:
         """L tensors (B * T, N, D) to `logit_BQC` and `box_BQ4`; in training each layer's too."""
+        return self.found(tokens, grid, picture)[0]
+
+    def found(
+        self,
+        tokens: Sequence[Tensor],
+        grid: Grid,
+        picture: Tensor | None = None,
+        targets: Outputs | None = None,
+    ) -> Found:
+        """The outputs as of `forward`, the map, and the queries after each layer."""
+        del targets
         with torch.autocast(tokens[0].device.type, enabled=False):
             map_BFHW = self.map(tokens, grid, picture)
             context_B1F = self.context(tokens[-1], grid)
@@ -184,9 +207,9 @@ class PlainQueryHead(nn.Module):
             steps = self.decode(queries, map_BFHW)
             last = steps[-1]
             outputs = {LOGIT: last.logit_BQC, BOX: last.anchor_BQ4}
-            return (
-                outputs | _steps(steps[:-1], last.logit_BQC.shape[1]) if self.training else outputs
-            )
+            if self.training:
+                outputs |= _steps(steps[:-1], last.logit_BQC.shape[1])
+            return outputs, map_BFHW, steps
 
 
 class _Context(nn.Module):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from moekit import DatasetSpec, ExpertSpec, KitSpec, MetricSpec, TaskSpec, hookimpl
+from moekit_detection.instances.metrics import INSTANCE_METRICS
+from moekit_detection.instances.spec import INSTANCES
 from moekit_detection.judging.metrics import METRICS
 from moekit_detection.kit import DETECTION
 from moekit_detection.loaders import LOADERS
@@ -12,8 +14,8 @@ from moekit_detection.spec import DETECT
 
 @hookimpl
 def moekit_tasks() -> list[TaskSpec]:
-    """The task `detect`."""
-    return [DETECT]
+    """The tasks `detect` and `instances`."""
+    return [DETECT, INSTANCES]
 
 
 @hookimpl
@@ -44,5 +46,5 @@ def moekit_datasets() -> list[DatasetSpec]:
 
 @hookimpl
 def moekit_metrics() -> list[MetricSpec]:
-    """The metrics of the task."""
-    return list(METRICS)
+    """The metrics of both tasks."""
+    return [*METRICS, *INSTANCE_METRICS]

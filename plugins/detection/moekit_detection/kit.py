@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 from moekit import KitSpec, Recipe, SpecialistSlot
 from moekit_detection.head import AnchorHead, PlainQueryHead
+from moekit_detection.instances.head import MaskHead
+from moekit_detection.instances.regions import with_regions
 
-DETECTION = KitSpec(
+_BOXES = KitSpec(
     name="detection",
     summary="finds objects and draws boxes around them, small ones too",
     task="detect",
@@ -31,3 +34,14 @@ DETECTION = KitSpec(
         patience=6,
     ),
 )
+
+INSTANCES = _BOXES.variant(
+    task="instances",
+    summary="finds objects and outlines each of them",
+    build_head=functools.partial(MaskHead, find=AnchorHead, width=96),
+    baseline_head=functools.partial(MaskHead, find=PlainQueryHead, width=96),
+    baseline_name=_BOXES.baseline_name,
+    prepare=functools.partial(with_regions, fact="defect"),
+)
+
+DETECTION = dataclasses.replace(_BOXES, variants=(INSTANCES,))

@@ -28,9 +28,17 @@ from moekit_detection.head import (
     STEP_BOX,
     STEP_LOGIT,
 )
-from moekit_detection.losses import denoising_loss, dense_loss, set_loss
+from moekit_detection.losses import Pairs, denoising_loss, dense_loss, pairs_of, set_loss
 from moekit_detection.queries import places
-from moekit_detection.records import BOX, LOGIT, OBJECTS, as_shares, in_window, objects_of
+from moekit_detection.records import (
+    BOX,
+    LOGIT,
+    OBJECTS,
+    Objects,
+    as_shares,
+    in_window,
+    objects_of,
+)
 
 LABELS, BOXES = "label_BG", "box_BG4"
 _KNOWN_SIZES = 2**16
@@ -69,6 +77,24 @@ def _placed(sample: Sample, view: int, frame: Frame) -> tuple[Tensor, Tensor]:
     objects = objects.take(~objects.crowd_G)
     window = sample.window
     size = _size(sample.path) if window is None else (window.height, window.width)
+    labels, boxes, _ = placed(objects, size, view, frame)
+    return labels, boxes
+
+
+def placed(
+    objects: Objects, size: tuple[int, int], view: int, frame: Frame
+) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Classes and boxes of objects in a view of their picture, and which of them are left.
+
+    Args:
+        objects: In pixels of the picture, without crowds.
+        size: (H, W) of it.
+        view: Number of the view.
+        frame: How the picture lies in the input.
+
+    Returns:
+        (g,) int64 classes and (g, 4) boxes of those of which enough is left; (g,) their positions.
+    """
     shares = torch.from_numpy(as_shares(objects, size, frame)).float()
     boxes = view_boxes(shares, view, (frame.height, frame.width))
     low = (boxes[:, :2] - boxes[:, 2:] / 2).clamp(0, 1)
@@ -77,7 +103,8 @@ def _placed(sample: Sample, view: int, frame: Frame) -> tuple[Tensor, Tensor]:
     left = side.prod(1) / boxes[:, 2:].prod(1).clamp_min(1e-12)
     kept = (left >= _LEAST_SHARE) & (side > 0).all(1)
     labels = torch.from_numpy(objects.label_G)
-    return labels[kept], torch.cat([(low + high) / 2, side], dim=1)[kept]
+    boxes = torch.cat([(low + high) / 2, side], dim=1)
+    return labels[kept], boxes[kept], kept.nonzero()[:, 0].numpy()
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -102,11 +129,18 @@ def loss(outputs: Outputs, targets: Outputs, recipe: Recipe) -> Tensor:
     answers counts.
     """
     del recipe
+    return loss_and_pairs(outputs, targets)[0]
+
+
+def loss_and_pairs(outputs: Outputs, targets: Outputs) -> tuple[Tensor, list[Pairs]]:
+    """The loss, and which query is to find which object: after the last layer, then the others."""
     device = outputs[LOGIT].device.type
     with torch.autocast(device, enabled=False):
-        total = set_loss(outputs[LOGIT], outputs[BOX], targets)
-        for logit, box in _layers(outputs, STEP_LOGIT, STEP_BOX):
-            total = total + set_loss(logit, box, targets)
+        layers = [(outputs[LOGIT], outputs[BOX]), *_layers(outputs, STEP_LOGIT, STEP_BOX)]
+        pairs = [pairs_of(logit, box, targets) for logit, box in layers]
+        total = set_loss(*layers[0], targets, pairs[0])
+        for (logit, box), own in zip(layers[1:], pairs[1:], strict=True):
+            total = total + set_loss(logit, box, targets, own)
         if DENSE_LOGIT in outputs:
             rows, columns = outputs[DENSE_SHAPE][0].tolist()
             middle_S2 = places(rows, columns, outputs[DENSE_BOX])
@@ -116,7 +150,7 @@ def loss(outputs: Outputs, targets: Outputs, recipe: Recipe) -> Tensor:
             total = total + denoising_loss(
                 logit, box, targets, outputs[NOISY_OBJECT], outputs[NOISY_COUNTS]
             )
-        return total
+        return total, pairs
 
 
 def _layers(outputs: Outputs, logit: str, box: str) -> list[tuple[Tensor, Tensor]]:

@@ -6,7 +6,7 @@ denoising queries.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -45,19 +45,42 @@ def box_loss(box_M4: Tensor, truth_M4: Tensor, weight_M: Tensor) -> Tensor:
     return ((SIDE * away_M + OVERLAP * apart_M) * weight_M).sum()
 
 
-def set_loss(logit_BQC: Tensor, box_BQ4: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-    """(), the loss of queries that find one object each.
+Pairs = Sequence[tuple[Tensor, Tensor]]
+"""Of each picture (M,) queries and (M,) the objects that they find."""
+
+
+def pairs_of(logit_BQC: Tensor, box_BQ4: Tensor, targets: Mapping[str, Tensor]) -> Pairs:
+    """Which query is to find which object.
 
     Args:
         logit_BQC: (B, Q, C).
         box_BQ4: (B, Q, 4).
         targets: As of `learn.targets`.
     """
+    return [
+        one_to_one(logit_QC, box_Q4, label_G, truth_G4)
+        for logit_QC, box_Q4, (label_G, truth_G4) in zip(
+            logit_BQC, box_BQ4, objects_in(targets), strict=True
+        )
+    ]
+
+
+def set_loss(
+    logit_BQC: Tensor, box_BQ4: Tensor, targets: Mapping[str, Tensor], pairs: Pairs
+) -> Tensor:
+    """(), the loss of queries that find one object each.
+
+    Args:
+        logit_BQC: (B, Q, C).
+        box_BQ4: (B, Q, 4).
+        targets: As of `learn.targets`.
+        pairs: Of these outputs, as of `pairs_of`.
+    """
     score_BQC = torch.zeros_like(logit_BQC)
     boxes, truths = [], []
-    for row, (label_G, truth_G4) in enumerate(_objects(targets)):
-        if len(label_G):
-            found_M, object_M = one_to_one(logit_BQC[row], box_BQ4[row], label_G, truth_G4)
+    for row, (label_G, truth_G4) in enumerate(objects_in(targets)):
+        found_M, object_M = pairs[row]
+        if len(found_M):
             boxes.append(box_BQ4[row, found_M])
             truths.append(truth_G4[object_M])
             score_BQC[row, found_M, label_G[object_M]] = _overlap(boxes[-1], truths[-1])
@@ -77,7 +100,7 @@ def dense_loss(
     """
     score_BSC = torch.zeros_like(logit_BSC)
     boxes, truths, weights = [], [], []
-    for row, (label_G, truth_G4) in enumerate(_objects(targets)):
+    for row, (label_G, truth_G4) in enumerate(objects_in(targets)):
         if len(label_G):
             place_M, object_M, score_M = aligned(
                 logit_BSC[row], box_BS4[row], middle_S2, label_G, truth_G4
@@ -122,8 +145,8 @@ def count_of(targets: Mapping[str, Tensor]) -> Tensor:
     return (targets["label_BG"] >= 0).sum().clamp_min(1)
 
 
-def _objects(targets: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Classes and boxes of each picture."""
+def objects_in(targets: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """(G,) classes and (G, 4) boxes of the objects of each picture."""
     there_BG = targets["label_BG"] >= 0
     return [
         (label_G[there_G], box_G4[there_G])

@@ -6,7 +6,7 @@ Shapes: G objects of a picture.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -22,8 +22,10 @@ _LONG_SIDE = 640
 _MOST_NAMES = 24
 _WRONG, _MISSED, _PAPER, _INK = (213, 0, 0), (255, 214, 0), (255, 255, 255), (30, 30, 30)
 _DASH = 5
-Colour = tuple[int, int, int]
 _NAMED = 4
+Colour = tuple[int, int, int]
+Paint = Callable[[Image.Image, int, Colour], None]
+"""Draws an object, by its position, into the reduced picture."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,9 +41,15 @@ class Verdicts:
     missed: Objects
 
 
-def verdicts_of(kept: Objects, true: Objects) -> Verdicts:
-    """Matches the objects that are reported with the truth."""
-    taken_G = taken_by_class(kept, true)
+def verdicts_of(kept: Objects, true: Objects, iou: np.ndarray | None = None) -> Verdicts:
+    """Matches the objects that are reported with the truth.
+
+    Args:
+        kept: The reported objects.
+        true: The truth.
+        iou: Their overlaps; those of the boxes if not given.
+    """
+    taken_G = taken_by_class(kept, true, iou)
     found_G = np.zeros(len(true), dtype=np.bool_)
     found_G[taken_G[taken_G >= 0]] = True
     return Verdicts(wrong_G=taken_G < 0, missed=true.take(~found_G & ~true.crowd_G))
@@ -61,12 +69,29 @@ def draw(
     del context
     if not isinstance(answer, DetectAnswer):
         return None
+    sample = None if item is None else item.sample
+    known = None if sample is None else verdicts_of(answer.kept, objects_of(sample))
+    return drawn(picture, answer, known)
+
+
+def drawn(
+    picture: Image.Image,
+    answer: DetectAnswer,
+    known: Verdicts | None,
+    paint: Paint | None = None,
+) -> Image.Image:
+    """What `draw` gives.
+
+    Args:
+        picture: Of any size.
+        answer: The objects.
+        known: What is right of them; None if nobody knows.
+        paint: Draws an object; its box is drawn if not given.
+    """
     small = picture.convert("RGB")
     small.thumbnail((_LONG_SIDE, _LONG_SIDE))
     scale = np.tile([small.width / answer.size[1], small.height / answer.size[0]], 2)
     kept = answer.kept
-    sample = None if item is None else item.sample
-    known = None if sample is None else verdicts_of(kept, objects_of(sample))
     pen, font = ImageDraw.Draw(small), ImageFont.load_default(size=FONT_SIZE)
     colours = [_colour(row) for row in palette(len(answer.classes) + 1)[1:].tolist()]
     if known is not None:
@@ -76,7 +101,10 @@ def draw(
     for place in reversed(range(len(kept))):  # the best on top
         label = int(kept.label_G[place])
         wrong = known is not None and bool(known.wrong_G[place])
-        _boxed(pen, kept.box_G4[place] * scale, colours[label], width=2)
+        if paint is None:
+            _boxed(pen, kept.box_G4[place] * scale, colours[label], width=2)
+        else:
+            paint(small, place, colours[label])
         text = f"{kept.score_G[place]:.2f}"
         _labelled(pen, kept.box_G4[place] * scale, text, _WRONG if wrong else colours[label], font)
     return with_legend(small, _legend(answer, colours, known))
@@ -87,12 +115,17 @@ def caption(answer: Answer, item: Item, context: TaskContext) -> str:
     del context
     if not isinstance(answer, DetectAnswer):
         return answer.verdict
+    known = None if item.sample is None else verdicts_of(answer.kept, objects_of(item.sample))
+    return told(answer, known)
+
+
+def told(answer: DetectAnswer, known: Verdicts | None) -> str:
+    """What `caption` gives."""
     counts = sorted(answer.counts.items(), key=lambda entry: -entry[1])
-    told = ", ".join(f"{count} {name}" for name, count in counts[:_NAMED]) or answer.verdict
-    if item.sample is None:
-        return told
-    known = verdicts_of(answer.kept, objects_of(item.sample))
-    return f"{told}; {len(known.missed)} missed, {int(known.wrong_G.sum())} false alarms"
+    found = ", ".join(f"{count} {name}" for name, count in counts[:_NAMED]) or answer.verdict
+    if known is None:
+        return found
+    return f"{found}; {len(known.missed)} missed, {int(known.wrong_G.sum())} false alarms"
 
 
 def _colour(row: list[int]) -> Colour:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from moekit import DataError, Frame, Sample
+from moekit_detection.masks.runs import Masks
 
 LOGIT, BOX = "logit_BQC", "box_BQ4"
 """Outputs of a head: a logit of each class for each query (sigmoid, no class for the background);
@@ -35,6 +36,7 @@ class Objects:
         area_G: (G,) float64 square pixels, by which small, medium and large are distinguished: the
             annotation's own (of a mask), or width times height.
         score_G: (G,) float64 in [0, 1] of found objects; None of the truth.
+        masks: (G) their pixels; None where only boxes are asked for.
     """
 
     box_G4: np.ndarray
@@ -42,6 +44,7 @@ class Objects:
     crowd_G: np.ndarray
     area_G: np.ndarray
     score_G: np.ndarray | None = None
+    masks: Masks | None = None
 
     def __len__(self) -> int:
         return len(self.label_G)
@@ -55,6 +58,7 @@ class Objects:
         score_G: Any = None,
         crowd_G: Any = None,
         area_G: Any = None,
+        masks: Masks | None = None,
     ) -> Objects:
         """Objects from anything that numpy makes arrays of.
 
@@ -74,6 +78,7 @@ class Objects:
             score_G=None
             if score_G is None
             else np.asarray(score_G, dtype=np.float64).reshape(count),
+            masks=masks,
         )
 
     def take(self, rows: np.ndarray | Sequence[int]) -> Objects:
@@ -84,18 +89,24 @@ class Objects:
             crowd_G=self.crowd_G[rows],
             area_G=self.area_G[rows],
             score_G=None if self.score_G is None else self.score_G[rows],
+            masks=None if self.masks is None else self.masks.take(rows),
         )
 
     def as_truth(self) -> dict[str, Any]:
-        """What `Sample.truth` holds of them: tuples and plain numbers, equal by content."""
-        return {
-            OBJECTS: {
-                "box": tuple(tuple(box) for box in self.box_G4.tolist()),
-                "label": tuple(self.label_G.tolist()),
-                "crowd": tuple(self.crowd_G.tolist()),
-                "area": tuple(self.area_G.tolist()),
-            }
+        """What `Sample.truth` holds of them: tuples and plain values, equal by content."""
+        held: dict[str, Any] = {
+            "box": tuple(tuple(box) for box in self.box_G4.tolist()),
+            "label": tuple(self.label_G.tolist()),
+            "crowd": tuple(self.crowd_G.tolist()),
+            "area": tuple(self.area_G.tolist()),
         }
+        if self.masks is not None:
+            texts = (
+                self.masks.text(place) if len(self.masks.runs(place)) else ""
+                for place in range(len(self))
+            )
+            held |= {"mask": tuple(texts), "size": self.masks.size}
+        return {OBJECTS: held}
 
 
 def objects_of(sample: Sample) -> Objects:
@@ -122,7 +133,7 @@ def in_window(objects: Objects, window: tuple[int, int, int, int] | None) -> Obj
     """Objects of a picture as one of its windows shows them, in pixels of the window.
 
     Boxes are cut at the window's sides, and areas by the same share. An object of whose box less
-    than a quarter is inside is left out; a crowd is kept if any of it is inside.
+    than a quarter is inside is left out; a crowd is kept if any of it is inside. Masks go.
 
     Args:
         objects: Of the whole picture.
@@ -138,7 +149,10 @@ def in_window(objects: Objects, window: tuple[int, int, int, int] | None) -> Obj
     whole = objects.box_G4[:, 2] * objects.box_G4[:, 3]
     share = sides.prod(1) / np.maximum(whole, 1e-9)
     cut = dataclasses.replace(
-        objects, box_G4=np.concatenate([low, sides], 1), area_G=objects.area_G * share
+        objects,
+        box_G4=np.concatenate([low, sides], 1),
+        area_G=objects.area_G * share,
+        masks=None,
     )
     return cut.take((share > 0) & (objects.crowd_G | (share >= _LEAST_INSIDE)))
 

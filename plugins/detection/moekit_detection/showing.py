@@ -6,7 +6,7 @@ Shapes: H and W rows and columns of a picture.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,35 @@ def gather(out: Path, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     Raises:
         StorageError: A file cannot be written.
     """
+    return write_objects(out, rows, name=DETECTIONS, objects=_objects)
+
+
+def write_objects(
+    out: Path,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    name: str,
+    objects: Callable[[Mapping[str, Any]], Iterable[Mapping[str, Any]]],
+    keys: Sequence[str] = (),
+    columns: Sequence[str] = (),
+) -> Mapping[str, Any]:
+    """What `gather` does, of objects that may have more than a box.
+
+    Args:
+        out: The output folder.
+        rows: As of `Show.gather`.
+        name: Of the file in COCO's format.
+        objects: Gives the objects of a row: class, label, score, box and, where it is not that of
+            the box, area.
+        keys: Further keys of an object that go into its annotation.
+        columns: Further keys that go into the table, empty where an object has none.
+
+    Returns:
+        As of `gather`.
+
+    Raises:
+        StorageError: A file cannot be written.
+    """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     kinds: dict[int, str] = {}
@@ -46,7 +75,7 @@ def gather(out: Path, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         images.append(
             {"id": number, "file_name": str(row["file"]), "width": width, "height": height}
         )
-        for one in _objects(row):
+        for one in objects(row):
             kinds[int(one["label"])] = str(one["class"])
             box = one["box"]
             annotations.append(
@@ -55,24 +84,26 @@ def gather(out: Path, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
                     "image_id": number,
                     "category_id": int(one["label"]) + 1,
                     "bbox": box,
-                    "area": round(box[2] * box[3], 2),
+                    "area": one.get("area", round(box[2] * box[3], 2)),
                     "iscrowd": 0,
                     "score": one["score"],
+                    **{key: one[key] for key in keys},
                 }
             )
-            table.append([str(row["file"]), one["class"], one["score"], *box])
+            further = [one.get(column, "") for column in columns]
+            table.append([str(row["file"]), one["class"], one["score"], *box, *further])
     if not images:
         return {}
     categories = [{"id": label + 1, "name": kinds[label]} for label in sorted(kinds)]
     write_json(
-        out / DETECTIONS,
+        out / name,
         {"images": images, "categories": categories, "annotations": annotations},
     )
     with atomic_text(out / TABLE) as file:
         writer = CsvWriter(file)
-        writer.writerow(["file", "class", "score", "x", "y", "width", "height"])
+        writer.writerow(["file", "class", "score", "x", "y", "width", "height", *columns])
         writer.writerows(table)
-    return {"detections": DETECTIONS, "table": TABLE, "objects": len(annotations)}
+    return {Path(name).stem: name, "table": TABLE, "objects": len(annotations)}
 
 
 def _objects(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -13,6 +13,8 @@ from moekit.lazy import getter
 if TYPE_CHECKING:
     from moekit.tasks.segment.classes import palette
     from moekit.tasks.segment.head import FusionSegHead, LinearSegHead
+    from moekit.tasks.segment.outlines import rings_around
+    from moekit.tasks.segment.rle import compress_runs, expand_runs
     from moekit.tasks.segment.task import SEGMENT
 
 _HOMES = {
@@ -21,6 +23,11 @@ _HOMES = {
         "FusionSegHead",
         "LinearSegHead",
     ),
+    "tasks.segment.outlines": ("rings_around",),
+    "tasks.segment.rle": (
+        "compress_runs",
+        "expand_runs",
+    ),
     "tasks.segment.task": ("SEGMENT",),
 }
 
@@ -28,7 +35,10 @@ __all__ = [
     "SEGMENT",
     "FusionSegHead",
     "LinearSegHead",
+    "compress_runs",
+    "expand_runs",
     "palette",
+    "rings_around",
 ]
 
 if not TYPE_CHECKING:

@@ -24,7 +24,7 @@ from moekit.tasks.segment.outlines import (
     Ring,
     count_values,
     find_regions,
-    outlines,
+    rings_around,
 )
 from moekit.tasks.segment.rle import RunLengths, encode
 from moekit.tasks.segment.tiles import Mosaic
@@ -80,8 +80,8 @@ class SegmentAnswer:
         return find_regions(self.class_HW, self.classes, self.background)
 
     def polygons(self, number: int) -> list[Ring]:
-        """The outlines of a class; see `outlines`."""
-        return outlines(self.class_HW == number)
+        """The outlines of a class; see `rings_around`."""
+        return rings_around(self.class_HW == number)
 
     def rle(self, number: int, *, compressed: bool = True) -> RunLengths:
         """The pixels of a class as COCO writes them."""

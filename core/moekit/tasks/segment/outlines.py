@@ -103,7 +103,7 @@ def _span(any_N: np.ndarray) -> slice:
     return slice(int(places[0]), int(places[-1]) + 1)
 
 
-def outlines(mask_HW: np.ndarray) -> list[Ring]:
+def rings_around(mask_HW: np.ndarray) -> list[Ring]:
     """The closed lines around the positive pixels, along their edges, without needless corners.
 
     Outer lines run clockwise on the screen and lines around holes the other way, so that the signed

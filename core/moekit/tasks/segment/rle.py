@@ -43,7 +43,7 @@ def encode(mask_HW: np.ndarray, *, compressed: bool = True) -> RunLengths:
     if flat.size and flat[0]:
         runs = [0, *runs]
     height, width = mask_HW.shape
-    return RunLengths(size=[height, width], counts=compress(runs) if compressed else runs)
+    return RunLengths(size=[height, width], counts=compress_runs(runs) if compressed else runs)
 
 
 def decode(runs: RunLengths) -> np.ndarray:
@@ -54,7 +54,7 @@ def decode(runs: RunLengths) -> np.ndarray:
     """
     height, width = runs["size"]
     counts = runs["counts"]
-    lengths = expand(counts) if isinstance(counts, str) else list(counts)
+    lengths = expand_runs(counts) if isinstance(counts, str) else list(counts)
     if sum(lengths) != height * width or min(lengths, default=0) < 0:
         raise DataError(
             f"runs of {sum(lengths)} pixels do not fill a mask of {height} x {width}",
@@ -68,7 +68,7 @@ def decode(runs: RunLengths) -> np.ndarray:
     return mask
 
 
-def compress(counts: Sequence[int]) -> str:
+def compress_runs(counts: Sequence[int]) -> str:
     """The text of run lengths."""
     letters = []
     for place, count in enumerate(counts):
@@ -82,7 +82,7 @@ def compress(counts: Sequence[int]) -> str:
     return "".join(letters)
 
 
-def expand(text: str) -> list[int]:
+def expand_runs(text: str) -> list[int]:
     """The run lengths of a text.
 
     Raises:

@@ -86,8 +86,7 @@ def match(found: Objects, true: Objects, iou_DG: np.ndarray) -> Matched:
     outside_AG = _outside(true.area_G) | true.crowd_G
     taken_ADT = _taken(iou_DG, outside_AG, true.crowd_G)
     took_ADT = taken_ADT >= 0
-    area_D = found.box_G4[order_D, 2] * found.box_G4[order_D, 3]
-    ignored_ADT = ~took_ADT & _outside(area_D)[..., None]
+    ignored_ADT = ~took_ADT & _outside(found.area_G[order_D])[..., None]
     if len(true):
         ranges = np.arange(len(RANGES))[:, None, None]
         ignored_ADT |= took_ADT & outside_AG[ranges, np.maximum(taken_ADT, 0)]
@@ -99,7 +98,7 @@ def match(found: Objects, true: Objects, iou_DG: np.ndarray) -> Matched:
     )
 
 
-def taken_by_class(found: Objects, true: Objects) -> np.ndarray:
+def taken_by_class(found: Objects, true: Objects, iou: np.ndarray | None = None) -> np.ndarray:
     """(D,) int64 the true object of its own class that each found one takes at the first threshold.
 
     -1 for none; of more than `MOST` found objects of a class the last ones take none.
@@ -107,9 +106,10 @@ def taken_by_class(found: Objects, true: Objects) -> np.ndarray:
     Args:
         found: Of a picture, with scores.
         true: Its truth.
+        iou: (D, G) their overlaps; those of the boxes if not given.
     """
     taken_D = np.full(len(found), -1)
-    iou_DG = overlaps(found.box_G4, true.box_G4, true.crowd_G)
+    iou_DG = overlaps(found.box_G4, true.box_G4, true.crowd_G) if iou is None else iou
     for label in np.unique(found.label_G).tolist():
         own, ours = np.flatnonzero(found.label_G == label), np.flatnonzero(true.label_G == label)
         if len(ours):

@@ -8,7 +8,7 @@ Shapes: I pictures, C classes, D found objects, G true ones, A ranges of areas, 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,14 +111,23 @@ class Matches:
         return self._kept[key]
 
     @classmethod
-    def of(cls, pairs: Sequence[Pair], classes: int) -> Matches:
+    def of(
+        cls, pairs: Sequence[Pair], classes: int, shares: Iterable[np.ndarray] | None = None
+    ) -> Matches:
         """Matches what was found in each picture.
 
         Args:
             pairs: (I) of each picture.
             classes: C; no label is C or more.
+            shares: (I) the overlaps (D, G) of each picture; those of the boxes if not given.
         """
-        parts = [part for image, pair in enumerate(pairs) for part in _of_image(image, pair)]
+        if shares is None:
+            shares = (overlaps(found.box_G4, true.box_G4, true.crowd_G) for found, true in pairs)
+        parts = [
+            part
+            for image, (pair, iou_DG) in enumerate(zip(pairs, shares, strict=True))
+            for part in _of_image(image, pair, iou_DG)
+        ]
         offset = np.cumsum([0, *(len(true) for _, true in pairs)])
         found: dict[str, Any] = {
             name: np.concatenate([part[name] for part in parts] or [_empty(name)])
@@ -152,12 +161,11 @@ def _empty(name: str) -> np.ndarray:
     return np.zeros((0, *_WIDTHS.get(name, ())), dtype=ARRAYS[name])
 
 
-def _of_image(image: int, pair: Pair) -> list[dict[str, np.ndarray]]:
+def _of_image(image: int, pair: Pair, iou_DG: np.ndarray) -> list[dict[str, np.ndarray]]:
     """The rows of each class that was found in a picture; `meant_D` counts within it."""
     found, true = pair
     scores = found.score_G
     assert scores is not None
-    iou_DG = overlaps(found.box_G4, true.box_G4, true.crowd_G)
     taken_D = np.full(len(found), -1)
     made = []
     for label in np.unique(found.label_G).tolist():

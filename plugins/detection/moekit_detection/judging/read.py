@@ -5,6 +5,7 @@ Shapes: G objects of a picture.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -39,6 +40,51 @@ def read_results(path: Path, samples: Sequence[Sample], context: TaskContext) ->
         DataError: It cannot be read, or a result is of an unknown picture or class, or has a box or
             score that is none.
     """
+    pairs = [
+        (
+            Objects.of(
+                [box_of(one, path) for one in found],
+                [one.label for one in found],
+                score_G=[one.score for one in found],
+            ),
+            objects_of(sample),
+        )
+        for found, sample in zip(results_of(path, samples, context), samples, strict=True)
+    ]
+    return DetectTally.of(samples, context, pairs)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """A result whose picture, class and score are known.
+
+    Attributes:
+        place: Its number in the file, for errors.
+        label: Its class.
+        score: From 0 to 1.
+        content: As it is written.
+    """
+
+    place: int
+    label: int
+    score: float
+    content: Mapping[str, Any]
+
+
+def results_of(
+    path: Path, samples: Sequence[Sample], context: TaskContext, *, needs: str = "bbox"
+) -> list[list[Result]]:
+    """The results of a file, sample by sample; see `read_results`.
+
+    Args:
+        path: The file.
+        samples: Of the split.
+        context: Of the run.
+        needs: A key that each result must have.
+
+    Raises:
+        DataError: As of `read_results`.
+    """
     if not path.is_file():
         raise DataError(
             "there is no such file of results",
@@ -52,23 +98,12 @@ def read_results(path: Path, samples: Sequence[Sample], context: TaskContext) ->
     else:
         results, pictures, labels = content, _pictures(samples), _labels(samples, context)
     if not isinstance(results, list):
-        raise _wrong(path, "it holds no list of results", code="data/wrong-layout")
-    held: list[list[tuple[list[float], int, float]]] = [[] for _ in samples]
+        raise wrong_results(path, "it holds no list of results", code="data/wrong-layout")
+    held: list[list[Result]] = [[] for _ in samples]
     for place, result in enumerate(results):
-        picture, found = _result(result, place, path, pictures, labels)
+        picture, found = _result(result, place, path, pictures, labels, needs)
         held[picture].append(found)
-    pairs = [
-        (
-            Objects.of(
-                [box for box, _, _ in found],
-                [label for _, label, _ in found],
-                score_G=[score for _, _, score in found],
-            ),
-            objects_of(sample),
-        )
-        for found, sample in zip(held, samples, strict=True)
-    ]
-    return DetectTally.of(samples, context, pairs)
+    return held
 
 
 def _of_whole(
@@ -77,13 +112,15 @@ def _of_whole(
     """The results of a whole file, the picture of each image id, and the label of each category."""
     parts = [content.get(name) for name in ("images", "categories", "annotations")]
     if not all(isinstance(part, list) for part in parts):
-        raise _wrong(path, "it lacks images, categories or annotations", code="data/wrong-layout")
+        raise wrong_results(
+            path, "it lacks images, categories or annotations", code="data/wrong-layout"
+        )
     images, categories, results = parts
     try:
         names = {one["id"]: str(one["file_name"]) for one in images or ()}
         kinds = {one["id"]: str(one["name"]) for one in categories or ()}
     except (KeyError, TypeError) as error:
-        raise _wrong(
+        raise wrong_results(
             path, f"an image or a category lacks {error}", code="data/wrong-layout"
         ) from error
     known = _pictures(samples)
@@ -94,14 +131,14 @@ def _of_whole(
             pictures[number] = place
     strange = [name for number, name in names.items() if number not in pictures]
     if strange:
-        raise _wrong(
+        raise wrong_results(
             path,
             f"{len(strange)} of its images are none of the split, such as {_few(strange)}",
             code="data/unknown-id",
         )
     odd = sorted(set(kinds.values()) - set(context.classes))
     if odd:
-        raise _wrong(path, f"the run has no class {_few(odd)}", code="data/unknown-class")
+        raise wrong_results(path, f"the run has no class {_few(odd)}", code="data/unknown-class")
     return results, pictures, {number: context.classes.index(one) for number, one in kinds.items()}
 
 
@@ -129,35 +166,53 @@ def _labels(samples: Sequence[Sample], context: TaskContext) -> dict[Any, int]:
 
 
 def _result(
-    result: Any, place: int, path: Path, pictures: Mapping[Any, int], labels: Mapping[Any, int]
-) -> tuple[int, tuple[list[float], int, float]]:
+    result: Any,
+    place: int,
+    path: Path,
+    pictures: Mapping[Any, int],
+    labels: Mapping[Any, int],
+    needs: str,
+) -> tuple[int, Result]:
     if not isinstance(result, dict):
-        raise _wrong(path, f"result {place} is a {type(result).__name__}", code="data/wrong-layout")
-    missing = [name for name in ("image_id", "category_id", "bbox", "score") if name not in result]
+        raise wrong_results(
+            path, f"result {place} is a {type(result).__name__}", code="data/wrong-layout"
+        )
+    missing = [name for name in ("image_id", "category_id", needs, "score") if name not in result]
     if missing:
-        raise _wrong(path, f"result {place} has no {missing[0]}", code="data/wrong-layout")
+        raise wrong_results(path, f"result {place} has no {missing[0]}", code="data/wrong-layout")
     image, kind = result["image_id"], result["category_id"]
     if not isinstance(image, int | str) or image not in pictures:
-        raise _wrong(
+        raise wrong_results(
             path,
             f"result {place} is of the picture {image!r}, not in the split",
             code="data/unknown-id",
         )
     if not isinstance(kind, int) or kind not in labels:
-        raise _wrong(
+        raise wrong_results(
             path,
             f"result {place} is of the category {kind!r}; there are {_few(map(str, labels))}",
             code="data/unknown-class",
         )
-    box, score = result["bbox"], result["score"]
-    fine = isinstance(box, list) and len(box) == 4 and all(_is_number(one) for one in box)
-    if not fine or min(box[2:]) < 0:
-        raise _wrong(path, f"result {place} has the box {box!r}", code="data/bad-box")
+    score = result["score"]
     if not _is_number(score) or not 0 <= score <= 1:
-        raise _wrong(
+        raise wrong_results(
             path, f"result {place} has the score {score!r}, not from 0 to 1", code="data/bad-score"
         )
-    return pictures[image], (list(map(float, box)), labels[kind], float(score))
+    found = Result(place=place, label=labels[kind], score=float(score), content=result)
+    return pictures[image], found
+
+
+def box_of(result: Result, path: Path) -> list[float]:
+    """The box of a result.
+
+    Raises:
+        DataError: It is none.
+    """
+    box = result.content["bbox"]
+    fine = isinstance(box, list) and len(box) == 4 and all(_is_number(one) for one in box)
+    if not fine or min(box[2:]) < 0:
+        raise wrong_results(path, f"result {result.place} has the box {box!r}", code="data/bad-box")
+    return list(map(float, box))
 
 
 def _is_number(value: Any) -> bool:
@@ -174,5 +229,6 @@ def _few(names: Any) -> str:
     return ", ".join(listed[:_NAMED]) + more
 
 
-def _wrong(path: Path, what: str, *, code: str) -> DataError:
+def wrong_results(path: Path, what: str, *, code: str) -> DataError:
+    """The error of a file of results."""
     return DataError(what, whose=str(path), fix=_FIX, code=code)

@@ -47,7 +47,9 @@ def facts(tally: DetectTally) -> dict[str, Any]:
     }
 
 
-def compare(kit: DetectTally, baseline: DetectTally) -> dict[str, Any] | None:
+def compare(
+    kit: DetectTally, baseline: DetectTally, *, metric: str = "ap"
+) -> dict[str, Any] | None:
     """`paired_bootstrap` of AP, kit less baseline; None if nothing can vary, too."""
     drawn = Resamples(kit, seed=SEED, count=RESAMPLES)
     if drawn.fixed:
@@ -57,7 +59,7 @@ def compare(kit: DetectTally, baseline: DetectTally) -> dict[str, Any] | None:
     gaps = np.array(
         [_ap(kit, weights) - _ap(baseline, weights) for weights in _weights(kit, drawn)]
     )
-    return paired_bootstrap("ap", difference, gaps, drawn.units)
+    return paired_bootstrap(metric, difference, gaps, drawn.units)
 
 
 def complete(summary: dict[str, Any], job: SummaryJob) -> dict[str, Any]:

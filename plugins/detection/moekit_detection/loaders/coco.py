@@ -30,6 +30,7 @@ from moekit_detection.loaders.coco_files import (
     read_coco,
     wrong_file,
 )
+from moekit_detection.loaders.masks import box_of_runs
 from moekit_detection.loaders.pictures import OPTIONS, About, Picture, dataset_of
 from moekit_detection.loaders.repairs import Repairs, Shape
 
@@ -39,6 +40,8 @@ _NAMED = 3
 
 def load_coco(path: Path | None, seed: int) -> Dataset:
     """Reads pictures with boxes in COCO's format.
+
+    Masks, as polygons or run lengths, are kept for the task `instances`.
 
     PATH is a JSON file, whose pictures are split by seed unless each entry has a `split`; or a
     folder with a file for each split: `instances_train.json`, `annotations/instances_val2017.json`
@@ -184,11 +187,14 @@ def _shape(entry: Mapping[str, Any], label: int, name: str, repairs: Repairs) ->
         crowd=bool(entry.get("iscrowd")),
         area=None if area is None else float(area),
         name=name,
+        outline=entry.get("segmentation"),
     )
 
 
 def _around(polygons: Any) -> list[float] | None:
-    """The box around polygons of x, y, x, y, ...; None of anything else."""
+    """The box around polygons of x, y, x, y, ..., or run lengths; None of anything else."""
+    if isinstance(polygons, dict):
+        return box_of_runs(polygons)
     if not isinstance(polygons, list) or not polygons:
         return None
     try:

@@ -14,9 +14,11 @@ from typing import Any
 
 from moekit import DataError, Dataset, Sample, Skipped
 from moekit.data import complete_splits
+from moekit_detection.loaders.masks import with_masks
 from moekit_detection.loaders.repairs import Repairs, Shape, once, sound
 from moekit_detection.loaders.upright import Header, all_upright, read_header
-from moekit_detection.records import Objects
+from moekit_detection.masks.runs import NOTHING, Masks
+from moekit_detection.records import OBJECTS, Objects
 
 _THREADS = 4
 _COUNTED = 100
@@ -143,15 +145,15 @@ def _sample(picture: Picture, header: Header, repairs: Repairs) -> Sample | Skip
     _tell_turn(picture, header, repairs)
     if picture.size is None:
         repairs.add("no size", picture.id)
+    shapes = with_masks(shapes, header, picture.size, repairs)
     fine = [sound(shape, header.size, repairs) for shape in shapes]
     kept = once([shape for shape in fine if shape is not None], repairs)
     objects = Objects.of(
         [shape.box for shape in kept],
         [shape.label for shape in kept],
         crowd_G=[shape.crowd for shape in kept],
-        area_G=[
-            shape.box[2] * shape.box[3] if shape.area is None else shape.area for shape in kept
-        ],
+        area_G=[_area(shape) for shape in kept],
+        masks=_masks(kept, header.size),
     )
     return Sample(
         id=picture.id,
@@ -162,6 +164,22 @@ def _sample(picture: Picture, header: Header, repairs: Repairs) -> Sample | Skip
         group=picture.group,
         truth={**objects.as_truth(), **picture.truth},
     )
+
+
+def _masks(shapes: Sequence[Shape], size: tuple[int, int]) -> Masks | None:
+    """The masks of a picture's objects, empty where there is none to use; None if none has one."""
+    if all(shape.mask is None for shape in shapes):
+        return None
+    return Masks.of(size, [NOTHING if one.mask is None else one.mask for one in shapes])
+
+
+def _area(shape: Shape) -> float:
+    """The area as annotated; that of the mask or, without one, of the box if nobody said."""
+    if shape.area is not None:
+        return shape.area
+    if shape.mask is not None:
+        return float((shape.mask[:, 1] - shape.mask[:, 0]).sum())
+    return shape.box[2] * shape.box[3]
 
 
 def _tell_turn(picture: Picture, header: Header, repairs: Repairs) -> None:
@@ -220,7 +238,8 @@ def _renamed(samples: Sequence[Sample], options: Mapping[str, str]) -> list[Samp
 
 def _told(samples: Sequence[Sample], classes: Sequence[str]) -> tuple[str, ...]:
     """Sentences on pictures without objects, crowded ones, and classes that nobody has drawn."""
-    counts = {one.id: len((one.truth or {})["objects"]["label"]) for one in samples}
+    held = {one.id: (one.truth or {})[OBJECTS] for one in samples}
+    counts = {name: len(objects["label"]) for name, objects in held.items()}
     empty = [name for name, count in counts.items() if not count]
     crowded = [name for name, count in counts.items() if count > _COUNTED]
     present = {label for one in samples for label in one.all_labels}
@@ -235,6 +254,13 @@ def _told(samples: Sequence[Sample], classes: Sequence[str]) -> tuple[str, ...]:
         notes.append(
             f"{len(crowded)} pictures have more than {_COUNTED} objects, of which no more are "
             f"found, such as {crowded[0]}"
+        )
+    masked = {name: sum(map(bool, one.get("mask", ()))) for name, one in held.items()}
+    bare = {name: count - masked[name] for name, count in counts.items() if count > masked[name]}
+    if any(masked.values()) and bare:
+        notes.append(
+            f"{sum(bare.values())} objects have no mask that can be used, such as in "
+            f"{next(iter(bare))}; the task instances takes them as crowds: neither missed nor false"
         )
     if absent:
         more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""

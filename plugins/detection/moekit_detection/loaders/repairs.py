@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,11 @@ KINDS = {
     "lone label file": "label files are of no picture and are passed over",
     "polygon": "objects are outlines, whose bounding boxes are taken",
     "difficult": "objects are marked difficult and are taken as crowds: neither missed nor false",
+    "mask cut": "masks reach beyond their pictures and are cut",
+    "mask size": "masks are of another size than their pictures and are not used",
+    "mask empty": "masks hold no pixel and are not used",
+    "mask damaged": "masks are neither polygons nor run lengths and are not used",
+    "few points": "parts of masks have fewer than 3 points and are left out",
     "no size": "annotations say no size of their picture; the picture's own is taken",
 }
 """What a count of each kind says."""
@@ -67,6 +73,10 @@ class Shape:
         crowd: Whether it stands for many.
         area: Square pixels as annotated; None if nobody said.
         name: For notes.
+        outline: Its mask as annotated, in pixels of the stored picture: polygons or run lengths as
+            COCO has them; anything. None if there is none.
+        mask: (n, 2) its runs in the upright picture (`moekit_detection.masks.runs`); None if it has
+            no mask that can be used.
     """
 
     box: tuple[float, float, float, float]
@@ -74,6 +84,8 @@ class Shape:
     name: str
     crowd: bool = False
     area: float | None = None
+    outline: Any = dataclasses.field(default=None, compare=False)
+    mask: np.ndarray | None = dataclasses.field(default=None, compare=False)
 
 
 def sound(shape: Shape, size: tuple[int, int], repairs: Repairs) -> Shape | None:

@@ -191,7 +191,7 @@ def _shapes(
         cells = line.split()
         if not cells:
             continue
-        name = f"{labels.name}, line {number}"
+        name, outline = f"{labels.name}, line {number}", None
         label, values = _numbers(cells, labels, number, classes)
         if not all(map(math.isfinite, values)):
             repairs.add("not a number", name)
@@ -200,12 +200,13 @@ def _shapes(
             repairs.add("polygon", name)
             points = np.reshape(values, (-1, 2))
             low, high = points.min(0), points.max(0)
+            outline = [(points * scale).reshape(-1).tolist()]
         else:
             middle, sides = np.reshape(values, (2, 2))
             low, high = middle - sides / 2, middle + sides / 2
         pixels = np.concatenate([low, high - low]) * np.tile(scale, 2)
         x, y, width, height = pixels.tolist()
-        shapes.append(Shape(box=(x, y, width, height), label=label, name=name))
+        shapes.append(Shape(box=(x, y, width, height), label=label, name=name, outline=outline))
     return tuple(shapes)
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from moekit.tasks.segment.outlines import outlines, ring_area
-from moekit.tasks.segment.rle import compress, decode, encode, expand
+from moekit.tasks.segment.outlines import ring_area, rings_around
+from moekit.tasks.segment.rle import compress_runs, decode, encode, expand_runs
 from moekit.testing import refused
 
 # pycocotools 2.0 makes arrays in a way that numpy warns of.
@@ -46,7 +46,7 @@ def test_zeros_come_first():
 
 def test_large_and_falling_runs_survive():
     runs = [0, 1, 100_000, 3, 5, 2_000_000, 31, 32, 1, 15, 16, 17]
-    assert expand(compress(runs)) == runs
+    assert expand_runs(compress_runs(runs)) == runs
 
 
 @pytest.mark.parametrize("text", ["4 5", "5X", "4é", "P"])
@@ -69,14 +69,14 @@ def inside(rings, size):
 @pytest.mark.parametrize("name", MASKS)
 def test_outlines_enclose_the_pixels(name):
     mask = MASKS[name]
-    rings = outlines(mask)
+    rings = rings_around(mask)
     assert np.array_equal(inside(rings, mask.shape), mask)
     assert sum(map(ring_area, rings)) == mask.sum()
 
 
 @pytest.mark.parametrize("name", MASKS)
 def test_no_corner_is_needless(name):
-    for ring in outlines(MASKS[name]):
+    for ring in rings_around(MASKS[name]):
         for first, middle, last in zip(
             ring, [*ring[1:], ring[0]], [*ring[2:], *ring[:2]], strict=1
         ):
@@ -86,8 +86,8 @@ def test_no_corner_is_needless(name):
 def test_holes_and_touching_corners_have_lines_of_their_own():
     ring = np.ones((3, 3), bool)
     ring[1, 1] = False
-    assert sorted(map(ring_area, outlines(ring))) == [-1, 9]
-    assert outlines(np.eye(2)) == [
+    assert sorted(map(ring_area, rings_around(ring))) == [-1, 9]
+    assert rings_around(np.eye(2)) == [
         [(0, 0), (1, 0), (1, 1), (0, 1)],
         [(1, 1), (2, 1), (2, 2), (1, 2)],
     ]
@@ -98,7 +98,7 @@ def test_a_polygon_is_filled_alike_by_pycocotools():
     mask = np.zeros((30, 40), bool)
     mask[5:20, 8:30] = True
     mask[5:12, 20:30] = False
-    (ring,) = outlines(mask)
+    (ring,) = rings_around(mask)
     flat = [float(part) for corner in ring for part in corner]
     filled = coco.decode(coco.merge(coco.frPyObjects([flat], 30, 40)))
     assert np.array_equal(filled.astype(bool), mask)

@@ -1,0 +1,1 @@
+"""The task `instances`: the pixels of each object, found by the queries of the task `detect`."""

@@ -1,0 +1,1 @@
+"""Masks of objects: runs of pixels, outlines, overlaps, length and width."""
