@@ -75,7 +75,7 @@ def main(asked, folder):
     )
     for name in asked["changes"]:
         spec = CHANGES[name](spec)
-    recipe = type(spec.recipe).model_validate({**spec.recipe.model_dump(), **asked["recipe"]})
+    recipe = spec.recipe.changed(asked["recipe"])
     fabric = open_fabric("cpu", 1, recipe.precision)
     backbone = open_backbone(device="cpu", weights="auto")
     watch, began, worked = Stopwatch(), time.perf_counter(), time.process_time()

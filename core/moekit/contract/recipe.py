@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -81,6 +82,12 @@ class Recipe(BaseModel):
     baseline_epochs: int = Field(
         default=10, ge=1, description="Passes in which the baseline's head is trained."
     )
+    least_steps: int = Field(
+        default=0,
+        ge=0,
+        description="Steps that a training makes at least. Of a small set, epochs and patience are "
+        "multiplied by one whole number, the least that gives so many; 0 leaves them as they are.",
+    )
     batch_size: int = Field(default=32, ge=1, description="Images a step, over all processes.")
     learning_rate: float = Field(default=1e-3, gt=0, description="Peak rate of a head.")
     specialist_rate: float = Field(
@@ -117,6 +124,30 @@ class Recipe(BaseModel):
         le=1,
         description="Exponent of the inverse class frequency by which samples weigh in the loss.",
     )
+
+    def changed(self, fields: Mapping[str, Any]) -> Self:
+        """The recipe with other values in some fields; epochs that are named are not multiplied.
+
+        Args:
+            fields: Names and values.
+
+        Raises:
+            pydantic.ValidationError: There is no such field, or a value is out of bounds.
+        """
+        named = {"epochs", "baseline_epochs"} & fields.keys()
+        least = {"least_steps": 0} if named else {}
+        return type(self).model_validate({**self.model_dump(), **least, **fields})
+
+    def for_set(self, epochs: int, samples: int) -> tuple[Recipe, int]:
+        """The recipe and the epochs of a training, longer if the set is too small for its steps.
+
+        Args:
+            epochs: Passes over the training split as the recipe has them.
+            samples: Items of that split.
+        """
+        steps = -(-max(samples, 1) // self.batch_size) * epochs
+        times = max(1, -(-self.least_steps // steps))
+        return self.model_copy(update={"patience": self.patience * times}), epochs * times
 
     @property
     def scoring_order(self) -> Literal["dihedral", "mirror"]:

@@ -72,7 +72,8 @@ def adapt_kit(
         resume: Whether to go on with an interrupted run.
         experts: Registered experts that are added to the kit's own.
         gate: A registered gate in place of the kit's.
-        recipe: Fields of the kit's recipe that are changed.
+        recipe: Fields of the kit's recipe that are changed. A number of epochs is taken as it is:
+            `least_steps` does not raise it.
         top_k: Generic experts a token has.
         architecture: A timm vision transformer; the default backbone if None.
         weights: Of the backbone.
@@ -96,7 +97,7 @@ def adapt_kit(
     dataset = load_licensed(registry, data, seed=seed, licence=data_licence)
     spec, dataset = kit_for_data(registry, kit, dataset, task=task, changes=changes, seed=seed)
     on_task(spec.task)
-    chosen = type(spec.recipe).model_validate({**spec.recipe.model_dump(), **(recipe or {})})
+    chosen = spec.recipe.changed(recipe or {})
     if chosen.tile is not None:
         on_tile(chosen.tile)
     fabric = open_fabric(device, devices, chosen.precision)

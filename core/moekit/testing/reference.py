@@ -144,7 +144,7 @@ def run_kit(kit: KitSpec, dataset: Dataset, folder: Path, registry: Registry) ->
     """Adapts a kit for one epoch and evaluates it, into a run folder."""
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
     fabric.launch()
-    recipe = Recipe.model_validate({**kit.recipe.model_dump(), **QUICK})
+    recipe = kit.recipe.changed(QUICK)
     run = Run(folder)
     adapt(
         AdaptJob(kit=kit, dataset=dataset, run=run, seed=0, recipe=recipe),

@@ -33,6 +33,7 @@ from moekit.runtime.kit import KitModules
 from moekit.training.counts import image_counts, parameter_count
 from moekit.training.fit import fit
 from moekit.training.learned import Learned, frame_for, plan_for, tiling_for
+from moekit.training.lengths import told_length
 from moekit.training.near import check_learned
 from moekit.training.prefix import PrefixPlan, PrefixStore, open_prefix
 from moekit.training.selection import check_rule, settle
@@ -163,7 +164,13 @@ def adapt(
             for split, found in samples.items()
         }
     outcomes: dict[Part, _Outcome] = {}
-    for part, epochs in {BASELINE: job.recipe.baseline_epochs, KIT: job.recipe.epochs}.items():
+    if fabric.is_global_zero and job.kit.fit is None:
+        told = told_length(job.recipe, len(stores[KIT]["train"]))
+        notes = (*notes, *told)
+        for note in told:
+            on_note(note)
+    for part, asked in {BASELINE: job.recipe.baseline_epochs, KIT: job.recipe.epochs}.items():
+        recipe, epochs = job.recipe.for_set(asked, len(stores[part]["train"]))
         fitting = FitJob(
             part=part,
             kit=parts[part],
@@ -172,7 +179,7 @@ def adapt(
             train=stores[part]["train"],
             val=stores[part]["val"],
             task=resolved.task,
-            recipe=job.recipe,
+            recipe=recipe,
             epochs=epochs,
             seed=job.seed,
             checkpoint=job.run.checkpoints / f"{part}.safetensors",

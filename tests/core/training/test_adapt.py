@@ -122,6 +122,16 @@ def test_training_stops_when_the_validation_loss_no_longer_falls(tmp_path, run_a
     assert training["epochs"] == training["best_epoch"] + 2 < 30
 
 
+def test_a_small_set_is_trained_for_longer_and_that_is_noted(tmp_path, run_adapt, recipe):
+    plain = run_adapt(tmp_path / "plain")
+    steps = -(-plain["images"]["train"] // recipe.batch_size)
+    longer = recipe.model_copy(update={"least_steps": 5 * steps, "patience": 3})
+    record = run_adapt(tmp_path / "run", recipe=longer)
+    assert [record["training"][part]["epochs"] for part in ("kit", "baseline")] == [6, 6]
+    (note,) = set(record["notes"]) - set(plain["notes"])
+    assert "6 epochs in place of 3" in note
+
+
 def test_unreadable_images_are_left_out_named_and_counted(tmp_path, run_adapt, cells):
     broken = tmp_path / "broken.png"
     broken.write_bytes(cells.samples[1].path.read_bytes()[:400])
