@@ -76,6 +76,7 @@ DEFECT_TYPES = _BOTH_CLASSES.variant(
         views=4,
         epochs=10,
         baseline_epochs=20,
+        least_steps=400,
         batch_size=32,
         learning_rate=2e-3,
         specialist_rate=5e-4,

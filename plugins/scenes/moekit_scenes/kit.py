@@ -24,6 +24,7 @@ SCENES = KitSpec(
         view_order="mirror",
         epochs=8,
         baseline_epochs=8,
+        least_steps=300,
         batch_size=4,
         learning_rate=2e-3,
         specialist_rate=5e-4,
