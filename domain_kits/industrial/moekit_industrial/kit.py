@@ -30,6 +30,7 @@ _BOTH_CLASSES = KitSpec(
         views=2,
         epochs=6,
         baseline_epochs=10,
+        least_steps=300,
         batch_size=32,
         learning_rate=1e-3,
         specialist_rate=3e-4,
