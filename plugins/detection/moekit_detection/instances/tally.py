@@ -8,21 +8,18 @@ Shapes: N pictures of a tally, D found objects, G true ones.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from moekit import DataError, Frame, Item, Outputs, Sample, TaskContext
+from moekit import DataError, Item, Sample, TaskContext
 from moekit.tasks.parts import impossible
 from moekit_detection.instances.truth import instances_of
 from moekit_detection.judging.matches import Matches
-from moekit_detection.judging.tally import DetectTally, check_tallies
+from moekit_detection.judging.tally import DetectTallier, DetectTally, check_tallies
 from moekit_detection.masks.runs import overlaps
-from moekit_detection.records import BOX, Objects
-
-Decode = Callable[[Outputs, Frame, tuple[int, int], TaskContext], Objects]
-"""As of `moekit_detection.judging.tally`, with the masks of what was found."""
+from moekit_detection.records import Objects
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,70 +93,35 @@ def tally_of(
     )
 
 
-class InstanceTallier:
+class InstanceTallier(DetectTallier):
     """Adds up a split, batch by batch; of masks only their overlaps are kept.
 
-    Args:
-        context: Of the run.
-        models: How many models answer.
-        decode: See `Decode`.
+    `decode` gives objects with masks.
     """
 
-    def __init__(self, context: TaskContext, models: int, *, decode: Decode) -> None:
-        self.context = context
-        self._decode = decode
-        self._samples: list[Sample] = []
-        self._excess: list[int] = []
-        self._judged: list[list[Judged]] = [[] for _ in range(models)]
-
-    def add(self, items: Sequence[Item], outputs: Sequence[Outputs]) -> None:
-        """Takes one batch.
-
-        Args:
-            items: (B) with their samples.
-            outputs: Merged outputs of each model.
+    def truth(self, item: Item, sample: Sample) -> Objects:
+        """The true objects of an item with their masks.
 
         Raises:
-            DataError: An item has no truth, or its masks are of another size than its picture.
+            DataError: The masks are of another size than the picture.
         """
-        for row, item in enumerate(items):
-            true = _truth(item)
-            assert item.sample is not None
-            self._samples.append(item.sample)
-            queries = min(one[BOX].shape[1] for one in outputs)
-            self._excess.append(max(0, len(true) - queries))
-            frame = item.lies_in(self.context)
-            for judged, one in zip(self._judged, outputs, strict=True):
-                own = {name: value[row] for name, value in one.items()}
-                found = self._decode(own, frame, item.size, self.context)
-                judged.append(Judged.of(found, true))
+        true = instances_of(sample)
+        assert true.masks is not None
+        if len(true) and true.masks.size != tuple(item.size):
+            (height, width), (rows, columns) = true.masks.size, item.size
+            raise DataError(
+                f"its masks have {width} x {height} pixels, the picture {columns} x {rows}",
+                whose=item.id,
+                fix="load the data again from the pictures that were annotated",
+                code="data/mask-size",
+            )
+        return true
 
-    def finish(self) -> tuple[InstanceTally, ...]:
-        """The tally of each model."""
-        return tuple(
-            tally_of(self._samples, self.context, judged, self._excess) for judged in self._judged
-        )
+    def compared(self, found: Objects, true: Objects) -> Judged:
+        """What is kept of an item: its objects, and the overlaps of their masks."""
+        return Judged.of(found, true)
 
-
-def _truth(item: Item) -> Objects:
-    if item.sample is None:
-        raise DataError(
-            "there is no truth to judge an answer by",
-            whose=item.id,
-            fix="evaluate on samples with objects",
-            code="data/no-truth",
-        )
-    true = instances_of(item.sample)
-    assert true.masks is not None
-    if len(true) and true.masks.size != tuple(item.size):
-        (height, width), (rows, columns) = true.masks.size, item.size
-        raise DataError(
-            f"its masks have {width} x {height} pixels, the picture {columns} x {rows}",
-            whose=item.id,
-            fix="load the data again from the pictures that were annotated",
-            code="data/mask-size",
-        )
-    return true
+    tally_of = staticmethod(tally_of)
 
 
 def check_instances(tallies: Sequence[InstanceTally]) -> None:

@@ -135,7 +135,7 @@ class DetectTallier:
         self._decode = decode
         self._samples: list[Sample] = []
         self._excess: list[int] = []
-        self._pairs: list[list[Pair]] = [[] for _ in range(models)]
+        self._judged: list[list[Any]] = [[] for _ in range(models)]
 
     def add(self, items: Sequence[Item], outputs: Sequence[Outputs]) -> None:
         """Takes one batch.
@@ -145,7 +145,7 @@ class DetectTallier:
             outputs: Merged outputs of each model.
 
         Raises:
-            DataError: An item has no truth.
+            DataError: An item has no truth, or one that its picture contradicts.
         """
         for row, item in enumerate(items):
             if item.sample is None:
@@ -155,21 +155,34 @@ class DetectTallier:
                     fix="evaluate on samples with objects",
                     code="data/no-truth",
                 )
-            true = objects_of(item.sample)
+            true = self.truth(item, item.sample)
             self._samples.append(item.sample)
             queries = min(one[BOX].shape[1] for one in outputs)
             self._excess.append(max(0, len(true) - queries))
             frame = item.lies_in(self.context)
-            for pairs, one in zip(self._pairs, outputs, strict=True):
+            for judged, one in zip(self._judged, outputs, strict=True):
                 own = {name: value[row] for name, value in one.items()}
-                pairs.append((self._decode(own, frame, item.size, self.context), true))
+                found = self._decode(own, frame, item.size, self.context)
+                judged.append(self.compared(found, true))
 
     def finish(self) -> tuple[DetectTally, ...]:
         """The tally of each model."""
         return tuple(
-            DetectTally.of(self._samples, self.context, pairs, self._excess)
-            for pairs in self._pairs
+            self.tally_of(self._samples, self.context, judged, self._excess)
+            for judged in self._judged
         )
+
+    def truth(self, item: Item, sample: Sample) -> Objects:
+        """The true objects of an item."""
+        del item
+        return objects_of(sample)
+
+    def compared(self, found: Objects, true: Objects) -> Any:
+        """What is kept of an item until the split is done."""
+        return found, true
+
+    tally_of: Callable[..., DetectTally] = staticmethod(DetectTally.of)
+    """Makes a tally of what `compared` gave; arguments as of `DetectTally.of`."""
 
 
 def check_tallies(tallies: Sequence[DetectTally]) -> None:
