@@ -6,7 +6,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import unicodedata
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -24,6 +24,7 @@ from moekit.builtin.loaders.rows import (
     read_header,
     read_rows,
     split_in,
+    unread_columns,
 )
 from moekit.contract.datasets import DatasetSpec
 from moekit.data.checks import check_ids
@@ -42,7 +43,7 @@ OPTIONS = ("classes", "ignore", "group", "subtype", "split", "where")
 _THREADS = 4
 _EXAMPLES = 16
 _LARGEST = 10**9 - 1
-"""Of a number of a mask; those that can stand in one have five."""
+"""The greatest number of a mask that is taken; those in files have five digits at most."""
 
 
 def load_masks(path: Path | None, seed: int) -> Dataset:
@@ -259,17 +260,12 @@ def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
             )
         )
     check_filled(samples, table)
+    known = {"image", "mask", "id", *chosen.values(), column.lower()}
     return _Pairs(
         samples=tuple(sorted(samples, key=lambda sample: sample.id)),
         skipped=tuple(skipped),
-        notes=(*split_notes(splits), *_unread_columns(table, {*chosen.values(), column.lower()})),
+        notes=(*split_notes(splits), *unread_columns(read_header(table), known)),
     )
-
-
-def _unread_columns(table: Path, chosen: Collection[str]) -> tuple[str, ...]:
-    """A sentence on the columns of a table that are not read, if there are any."""
-    other = [name for name in read_header(table) if name not in {"image", "mask", "id", *chosen}]
-    return (f"columns of the table that are not read: {', '.join(other)}",) if other else ()
 
 
 def _check_columns(row: Mapping[str, str], needed: Sequence[str], table: Path) -> None:

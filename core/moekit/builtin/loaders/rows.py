@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from moekit.data.options import path_as_stored
@@ -207,6 +207,12 @@ def _row(
                 table, line, "a cell stands in a column without a name", code="data/row-length"
             )
     return row
+
+
+def unread_columns(header: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
+    """A sentence on the columns of a table that are not read, if there are any."""
+    other = [name for name in header if name not in known]
+    return (f"columns of the table that are not read: {', '.join(other)}",) if other else ()
 
 
 def check_filled(samples: Sequence[Sample], table: Path) -> None:

@@ -18,6 +18,7 @@ from moekit.builtin.loaders.rows import (
     read_header,
     read_rows,
     split_in,
+    unread_columns,
 )
 from moekit.data.checks import check_named
 from moekit.data.images import relative_id
@@ -119,9 +120,7 @@ def _notes(
 ) -> tuple[str, ...]:
     """What was taken for granted."""
     notes = [*split_notes(row.get("split", "") for row in rows), *alike_notes(classes)]
-    other = [name for name in header if name not in _KNOWN]
-    if other:
-        notes.append(f"columns of the table that are not read: {', '.join(other)}")
+    notes += unread_columns(header, _KNOWN)
     lost = [skip for skip in skipped if skip.id.startswith(MASK_OF)]
     if lost:
         notes.append(
