@@ -1,43 +1,29 @@
 """The head as a graph: fixed numbers of queries, the same objects in every runtime."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from moekit import Frame, Grid, HeadSite
+from moekit import Frame
 from moekit.data import unview_boxes
-from moekit.data.views import view
 from moekit.export.graph import write_onnx
 from moekit_detection.answers import SCORE, decode, derive, merge
 from moekit_detection.head import AnchorHead
 from moekit_detection.records import BOX, LOGIT
+from tests.plugins.detection.graph_cases import SIDE, TwoViews, pictures
 
-SIDE, PATCH = 56, 14
 
-
-class Program(nn.Module):
-    """Patches as tokens and two views, as a kit's graph has them."""
+class Program(TwoViews):
+    """Boxes of two views."""
 
     def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.patches = nn.Conv2d(3, 16, PATCH, stride=PATCH)
-        site = HeadSite(width=16, blocks=2, classes=3)
-        self.head = AnchorHead(site, width=16, stem=16, queries=12, heads=2, points=2)
-        for layer in self.head.decode.layers:  # awake
-            nn.init.normal_(layer.move[-1].weight, std=0.1)
-            nn.init.normal_(layer.classify.weight, std=0.1)
-        self.eval()
+        options = {"width": 16, "stem": 16, "queries": 12, "heads": 2, "points": 2}
+        super().__init__(functools.partial(AnchorHead, **options))
 
     def forward(self, images):
-        found = []
-        for number in (0, 2):
-            seen = view(images, number)
-            tokens = self.patches(seen).flatten(2).transpose(1, 2)
-            tokens = torch.cat([tokens.mean(1, keepdim=True), tokens], 1)
-            one = self.head([tokens, tokens], Grid(SIDE // PATCH, SIDE // PATCH), seen)
-            found.append({**one, BOX: unview_boxes(one[BOX], number)})
+        found = [{**one, BOX: unview_boxes(one[BOX], number)} for number, one in self.views(images)]
         merged = merge(found)
         return derive(merged)[SCORE], merged[LOGIT], merged[BOX]
 
@@ -47,7 +33,7 @@ def test_onnx_and_openvino_find_what_torch_finds(tmp_path):
     openvino = pytest.importorskip("openvino")
     program, path = Program(), tmp_path / "head.onnx"
     write_onnx(program, ["score", "logit", "box"], (3, SIDE, SIDE), path, whose="the head")
-    images = torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    images = pictures()
     with torch.no_grad():
         score, *wanted = program(images)
     assert wanted[1].shape == (3, 24, 4)
