@@ -85,8 +85,9 @@ class Recipe(BaseModel):
     least_steps: int = Field(
         default=0,
         ge=0,
-        description="Steps that a training makes at least. Of a small set, epochs and patience are "
-        "multiplied by one whole number, the least that gives so many; 0 leaves them as they are.",
+        description="Least number of steps of a training. If a small set gives fewer, epochs and "
+        "patience are multiplied by the smallest whole number that gives enough; 0 never changes "
+        "them.",
     )
     batch_size: int = Field(default=32, ge=1, description="Images a step, over all processes.")
     learning_rate: float = Field(default=1e-3, gt=0, description="Peak rate of a head.")
@@ -138,7 +139,7 @@ class Recipe(BaseModel):
         least = {"least_steps": 0} if named else {}
         return type(self).model_validate({**self.model_dump(), **least, **fields})
 
-    def for_set(self, epochs: int, samples: int) -> tuple[Recipe, int]:
+    def for_set(self, epochs: int, samples: int) -> tuple[Self, int]:
         """The recipe and the epochs of a training, longer if the set is too small for its steps.
 
         Args:

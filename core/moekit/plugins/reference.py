@@ -63,8 +63,8 @@ def _lines() -> Iterator[str]:
     yield f"# The plugin contract, API {API_VERSION}"
     yield ""
     yield "Rendered from the code by `python -m moekit.plugins.reference plugins`; a test holds it."
-    yield "How to begin is said in [the tutorial](TUTORIAL.md), what users see of a broken plugin"
-    yield "in [BROKEN.md](BROKEN.md). Editors that know JSON schemas can check a manifest against"
+    yield "[The tutorial](TUTORIAL.md) says how to begin, [BROKEN.md](BROKEN.md) what users see of"
+    yield "a broken plugin. Editors that know JSON schemas can check a manifest against"
     yield "[manifest.schema.json](manifest.schema.json)."
     yield from ("", "## States", "", "| state | meaning |", "| --- | --- |")
     yield from (f"| {state.value} | {meaning} |" for state, meaning in _STATES.items())

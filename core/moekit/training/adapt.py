@@ -61,7 +61,7 @@ class AdaptJob:
         resume: Whether to go on with a run that is there.
         changes: What was changed in the kit; `kit` has the changes already.
         kit_name: The kit's full name; its short one where None.
-        start: A finished run of the same kit whose weights are begun with; None to begin with none.
+        start: A finished run of the same kit whose weights are begun with; None if there is none.
         cache_limit: Greatest size of the stored prefixes, in bytes.
         top_k: Generic experts a token has; as the backbone says if None.
         rule: How the point is chosen on validation data, now and later; the kit's own if empty.

@@ -23,8 +23,8 @@ def class_map(logit_Chw: Tensor, frame: Frame, size: Size) -> np.ndarray:
     """The class of each pixel of a picture: the greatest of the enlarged logits.
 
     The borders of a letterbox are cut off, and the rest is enlarged bilinearly, pixels as areas. A
-    squashed input gives what `interpolate(align_corners=False)` gives. Memory does not grow with
-    the picture, except the result.
+    squashed input gives what `interpolate(align_corners=False)` gives. Of what is
+    held in memory only the result grows with the picture.
 
     Args:
         logit_Chw: (C, h, w) float32 over the whole input.
