@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from moekit.builtin.loaders.finish import FINISH_OPTIONS, finish_dataset
     from moekit.builtin.loaders.labels import NEGATIVE_NAMES, is_negative_name
     from moekit.builtin.loaders.pictures import KEY_DIGITS, stored_pictures
-    from moekit.builtin.loaders.rows import parse_table, path_in, read_header, read_rows, split_in
+    from moekit.builtin.loaders.rows import (
+        parse_table,
+        path_in,
+        read_header,
+        read_rows,
+        split_in,
+        unread_columns,
+    )
 
 _HOMES = {
     "builtin.loaders.finish": (
@@ -35,6 +42,7 @@ _HOMES = {
         "read_header",
         "read_rows",
         "split_in",
+        "unread_columns",
     ),
 }
 
@@ -50,6 +58,7 @@ __all__ = [
     "read_rows",
     "split_in",
     "stored_pictures",
+    "unread_columns",
 ]
 
 if not TYPE_CHECKING:
