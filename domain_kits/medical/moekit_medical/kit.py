@@ -9,10 +9,11 @@ from typing import Final
 from moekit import KitSpec, PooledHead, Recipe, SpecialistSlot
 from moekit.tasks.classify import ClassHead
 from moekit.tasks.segment import FusionSegHead
+from moekit_detection.variants import RECIPE, object_variants
 from moekit_medical.demo_inputs import demo_inputs
 from moekit_medical.findings.record import DISCLAIMER
 from moekit_medical.hidden import hide_names
-from moekit_medical.predict import predict_lesions, predict_series
+from moekit_medical.predict import predict_lesions, predict_objects, predict_series
 
 _SUMMARIES: Final = ("class", "mean", "maximum", "deviation", "centre")
 
@@ -115,4 +116,17 @@ LESIONS = _CANDIDATES.variant(
 )
 """Whole slices, each pixel a lesion or not; see the loader `lesions`."""
 
-MEDICAL = dataclasses.replace(_CANDIDATES, variants=(CLASSES, LESIONS))
+LESION_BOXES, _OBJECTS = object_variants(
+    _CANDIDATES,
+    things="lesions on axial CT slices",
+    experts=("lesion",),
+    prepare=hide_names,
+    recipe=RECIPE.changed({"image_size": 518, "views": 2, "view_order": "mirror"}),
+)
+
+LESION_OBJECTS = dataclasses.replace(_OBJECTS, predict=predict_objects)
+"""As `LESIONS`, but lesions that touch stay apart."""
+
+MEDICAL = dataclasses.replace(
+    _CANDIDATES, variants=(CLASSES, LESIONS, LESION_BOXES, LESION_OBJECTS)
+)
