@@ -50,7 +50,7 @@ def load_coco(path: Path | None, seed: int) -> Dataset:
     of a picture may have a `group`. A box that is missing is made from the polygons.
 
     Options: `images=FOLDER`; `annotations=NAME` for files `NAME_SPLIT.json` if there are several
-    kinds; `group=KEY`, the key of a picture's entry that names its group; `test=val`.
+    kinds; `group=KEY`, the key of a picture's entry that names its group; `test=val`; `shots=K`.
 
     Args:
         path: Folder or file, with options.

@@ -58,7 +58,7 @@ def load_voc(path: Path | None, seed: int) -> Dataset:
 
     Options: `classes=NAME,NAME,...` in place of all names in the order of the alphabet;
     `difficult=crowd` (neither missed nor false, which is the default), `keep` or `drop`;
-    `origin=1` or `origin=0` says how pixels are counted; `test=val`.
+    `origin=1` or `origin=0` says how pixels are counted; `test=val`; `shots=K`.
 
     Args:
         path: Folder, with options.

@@ -46,7 +46,7 @@ def load_yolo(path: Path | None, seed: int) -> Dataset:
     picture that is called as a split gives its split. Names of the classes come from the `names` of
     `data.yaml`, from `classes.txt` or `obj.names`, or from the option.
 
-    Options: `classes=NAME,NAME,...`; `test=val`.
+    Options: `classes=NAME,NAME,...`; `test=val`; `shots=K`.
 
     Args:
         path: Folder or file, with options.
