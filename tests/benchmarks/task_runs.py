@@ -23,7 +23,7 @@ import numpy as np
 
 from moekit import Registry
 from moekit.evaluation import percentile_interval
-from moekit.testing.subject import child_command, child_environment
+from moekit.testing.child import child_command, child_environment
 
 ALL = (0, 1, 2)
 SEEDS = tuple(int(seed) for seed in os.environ.get("MOEKIT_SEEDS", "0,1,2").split(","))
