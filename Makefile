@@ -12,6 +12,10 @@ MEMBERS := -e "core[weights,export]" -e "domain_kits/industrial[elpv]" -e "domai
 TOOLS := deid-data hatchling hypothesis mypy pycocotools pydicom-data pytest pytest-xdist ruff scikit-learn
 DEFINITIONS := Makefile constraints.txt $(wildcard *pyproject.toml */pyproject.toml */*/pyproject.toml)
 
+# Byte code of what is imported is kept, also if the shell forbids it (images of containers do):
+# without it every process that a test starts compiles all of torch, and takes twice as long.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test tests lint bench clean
 
 demo: $(VENV)/.ready

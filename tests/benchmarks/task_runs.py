@@ -23,7 +23,7 @@ import numpy as np
 
 from moekit import Registry
 from moekit.evaluation import percentile_interval
-from moekit.testing.subject import child_command, child_environment
+from moekit.testing.child import child_command, child_environment
 
 ALL = (0, 1, 2)
 SEEDS = tuple(int(seed) for seed in os.environ.get("MOEKIT_SEEDS", "0,1,2").split(","))
@@ -145,6 +145,22 @@ def gain(pairs, measure, *, by_group=False):
     return _over_seeds(pairs, [ours for ours, _ in pairs], both, by_group=by_group)
 
 
+def ratio(pairs, measure, *, by_group=False):
+    """As `gain`, but our mean over seeds divided by theirs."""
+    for ours, theirs in pairs:
+        assert ours.ids == theirs.ids
+
+    def divided(all_rows):
+        both = [
+            [measure(tally, rows) for tally in pair]
+            for pair, rows in zip(pairs, all_rows, strict=True)
+        ]
+        ours, theirs = np.mean(both, axis=0)
+        return ours / theirs if theirs else float("nan")
+
+    return _resampled([ours for ours, _ in pairs], divided, by_group=by_group)
+
+
 def mean_of(tallies, measure, *, by_group=False):
     """The mean of a measure over the tallies of seeds, with its interval.
 
@@ -162,6 +178,16 @@ def mean_of(tallies, measure, *, by_group=False):
 
 def _over_seeds(models, tallies, measure, *, by_group):
     """The mean of `measure(model, rows)`, with its interval; the tallies say what is drawn."""
+
+    def mean(all_rows):
+        pairs = zip(models, all_rows, strict=True)
+        return np.mean([measure(model, rows) for model, rows in pairs])
+
+    return _resampled(tallies, mean, by_group=by_group)
+
+
+def _resampled(tallies, value, *, by_group):
+    """The value of the rows of all tallies, with its interval over what is drawn."""
     names = [_units(tally) if by_group else tally.ids for tally in tallies]
     units = sorted({name for own in names for name in own})
     place = {name: number for number, name in enumerate(units)}
@@ -170,15 +196,9 @@ def _over_seeds(models, tallies, measure, *, by_group):
     drawn = []
     for _ in range(RESAMPLES):
         times = np.bincount(generator.integers(0, len(units), len(units)), minlength=len(units))
-        values = [
-            measure(model, np.repeat(np.arange(len(own)), times[own]))
-            for model, own in zip(models, unit_of, strict=True)
-        ]
-        drawn.append(float(np.mean(values)))
-    whole = [
-        measure(model, np.arange(len(own))) for model, own in zip(models, unit_of, strict=True)
-    ]
-    return float(np.mean(whole)), percentile_interval(np.array(drawn))
+        drawn.append(float(value([np.repeat(np.arange(len(own)), times[own]) for own in unit_of])))
+    whole = value([np.arange(len(own)) for own in unit_of])
+    return float(whole), percentile_interval(np.array(drawn))
 
 
 def _units(tally):

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from moekit.files import read_json
-from moekit.testing.subject import child_command, child_environment
+from moekit.testing.child import child_command, child_environment
 from tests.benchmarks.task_runs import _ROOT
 
 pytestmark = pytest.mark.bench

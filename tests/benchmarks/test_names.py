@@ -13,7 +13,7 @@ import zlib
 
 import pytest
 
-from moekit.testing.subject import child_command, child_environment
+from moekit.testing.child import child_command, child_environment
 
 pytestmark = pytest.mark.bench
 

@@ -20,7 +20,7 @@ import pytest
 
 from moekit.cli.adapt import run_adaptation
 from moekit.cli.output import Reporter
-from moekit.testing.subject import child_command, child_environment
+from moekit.testing.child import child_command, child_environment
 from moekit_medical.loaders.candidates import write_example
 
 pytestmark = pytest.mark.bench

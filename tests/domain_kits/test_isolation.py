@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from moekit import Registry, Runtime
-from moekit.testing.subject import child_command, child_environment
+from moekit.testing.child import child_command, child_environment
 
 SIDE = 112
 

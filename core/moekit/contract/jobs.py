@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from moekit.backbone.model import MoEBackbone
     from moekit.contract.answers import Answer
+    from moekit.contract.outputs import Outputs
     from moekit.contract.tasks import TaskSpec
+    from moekit.data.geometry import Frame
     from moekit.data.samples import Sample
     from moekit.moe.specialists import Grid
 
@@ -29,6 +31,8 @@ class StoredPrefix(Protocol):
         samples: Those whose image could be read, in order.
         views: How many views of each are stored.
         grid: Rows and columns of the patch tokens, and the frames of a sample.
+        frame: How pictures lie in the input.
+        numbers: The number of each stored view, as of `moekit.data.view_boxes`.
     """
 
     @property
@@ -44,6 +48,16 @@ class StoredPrefix(Protocol):
     @property
     def grid(self) -> Grid:
         """Rows and columns of the patch tokens, and the frames of a sample."""
+        ...
+
+    @property
+    def frame(self) -> Frame:
+        """How pictures lie in the input."""
+        ...
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The number of each stored view."""
         ...
 
     def __len__(self) -> int: ...
@@ -88,6 +102,13 @@ class FitJob:
     seed: int
     checkpoint: Path
     on_epoch: Callable[[Mapping[str, float]], None]
+
+    def targets(self, store: StoredPrefix, rows: np.ndarray, views: np.ndarray) -> Outputs:
+        """The task's targets of some samples, each in one view, as `store.read` takes them."""
+        import numpy as np
+
+        samples = [store.samples[row] for row in rows]
+        return self.task.learn.targets(samples, np.asarray(store.numbers)[views], store.frame)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from moekit.data.stream import Preprocess, image_batches
     from moekit.data.suffixes import IMAGE_SUFFIXES, JPEG_SUFFIXES, is_image_name
     from moekit.data.survey import Survey, none_usable, survey_folder
+    from moekit.data.unlisted import unlisted_notes
     from moekit.data.views import unview_boxes, view_boxes
 
 _HOMES = {
@@ -75,6 +76,7 @@ _HOMES = {
         "none_usable",
         "survey_folder",
     ),
+    "data.unlisted": ("unlisted_notes",),
     "data.views": (
         "unview_boxes",
         "view_boxes",
@@ -109,6 +111,7 @@ __all__ = [
     "split_name",
     "split_notes",
     "survey_folder",
+    "unlisted_notes",
     "unview_boxes",
     "view_boxes",
     "whole_number",

@@ -13,14 +13,14 @@ import os
 import queue
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, cast
 
 from moekit.plugins.discovery import Plugin, discover
 from moekit.testing.check import Check
+from moekit.testing.child import child_command, child_environment, lines_of
 from moekit.testing.report import Outcome, Report, check_expectations, run_checks
-from moekit.testing.subject import child_command, child_environment, find_plugin
+from moekit.testing.subject import find_plugin
 from moekit.testing.suite import checks_of, expected_number
 
 DEADLINE_SECONDS = 300
@@ -73,7 +73,7 @@ def _outcomes(
         stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
-        lines = _lines(cast(IO[str], process.stdout))
+        lines = lines_of(cast(IO[str], process.stdout))
         _, why = _next(lines, process, max(deadline, DEADLINE_SECONDS))
         culprit = checks[0].id
         for one in checks:
@@ -102,19 +102,6 @@ def _next(
         process.kill()
         return "", f"it did not end within {deadline:g} s"
     return line, "" if line else f"it ended its process with code {process.wait()}"
-
-
-def _lines(stream: IO[str]) -> queue.Queue[str]:
-    """The lines of a stream as they come; an empty one at its end."""
-    lines: queue.Queue[str] = queue.Queue()
-
-    def read() -> None:
-        for line in stream:
-            lines.put(line)
-        lines.put("")
-
-    threading.Thread(target=read, daemon=True).start()
-    return lines
 
 
 def main(distribution: str, entry: str, expected: str) -> None:

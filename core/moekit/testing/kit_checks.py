@@ -93,10 +93,11 @@ def names_what_there_is(subject: Subject, name: str) -> None:
 
 @check("kit")
 def fits_the_backbone(subject: Subject, name: str) -> None:
-    """It attaches to a backbone of twelve blocks and has something to train."""
+    """It attaches to a backbone of twelve blocks and has something to train, or its own `fit`."""
     _, modules = _attached(subject, name)
     count = sum(p.numel() for p in modules.parameters() if p.requires_grad)
-    require(count > 0, "it has nothing to train")
+    own = _spec(subject, name).fit is not None
+    require(count > 0 or own, "it has nothing to train")
 
 
 @check("kit")

@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +15,11 @@ from typing import Any
 from moekit.errors import PluginError, UsageError
 from moekit.plugins.discovery import Plugin, named
 from moekit.plugins.registry import Registry
-from moekit.testing.verdicts import Blocked, ConformanceError
+from moekit.testing.child import child_command, child_environment
+from moekit.testing.elsewhere import Elsewhere
+from moekit.testing.verdicts import Blocked
 
 PROBE_SECONDS = 120
-# The order of sets of strings follows it; that of this process is arbitrary.
-_HASH_SEED = "12345"
 
 
 class Subject:
@@ -32,6 +31,7 @@ class Subject:
 
     def __init__(self, plugin: Plugin) -> None:
         self.plugin = plugin
+        self._elsewhere = Elsewhere()
 
     @functools.cached_property
     def registry(self) -> Registry:
@@ -69,13 +69,7 @@ class Subject:
         Raises:
             ConformanceError: The process did not come back with an answer.
         """
-        full = f"{self.plugin.distribution}/{name}"
-        module = "moekit.plugins.contents"
-        answer = _ask("-m", module, full, str(path or ""), PYTHONHASHSEED=_HASH_SEED)
-        if isinstance(answer, str):
-            raise ConformanceError(f"the other process {answer}")
-        found: list[Any] = answer
-        return found
+        return self._elsewhere.load(f"{self.plugin.distribution}/{name}", path)
 
 
 def find_plugin(name: str) -> Plugin:
@@ -125,24 +119,14 @@ def private_folders() -> Iterator[Path]:
                 os.environ["MOEKIT_CACHE_DIR"] = before
 
 
-def child_command(*arguments: str) -> list[str]:
-    """Another Python like this one, which does not look for modules in the working folder."""
-    return [sys.executable, "-P", *arguments]
-
-
-def child_environment(**changes: str) -> dict[str, str]:
-    """The environment in which another Python finds the modules that this one finds."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **changes}
-
-
-def _ask(*arguments: str, **environment: str) -> Any:
+def _ask(*arguments: str) -> Any:
     """The JSON that another Python writes to the file named last, or how it ended without."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
         try:
             done = subprocess.run(  # noqa: S603 - this interpreter, with arguments of our own
                 child_command(*arguments, str(answer)),
-                env=child_environment(**environment),
+                env=child_environment(),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=PROBE_SECONDS,

@@ -183,6 +183,7 @@ class PrefixStore:
 
     Attributes:
         plan: What is stored.
+        numbers: The number of each stored view.
         samples: Those whose image could be read, in order.
         images: The hash of each one's image, which names it on the shelf.
         skipped: Those whose image could not.
@@ -195,6 +196,7 @@ class PrefixStore:
     ) -> None:
         self._maker, self._rows = maker, rows
         self.plan = maker.plan
+        self.numbers = self.plan.numbers
         self.samples = tuple(maker.samples[row] for row in rows)
         self.images = tuple(maker.names[row] for row in rows)
         self.skipped = tuple(skipped)

@@ -8,7 +8,9 @@ import functools
 from moekit import KitSpec, PooledHead, Recipe, SpecialistSlot
 from moekit.tasks.classify import ClassHead
 from moekit.tasks.segment import FusionSegHead
+from moekit_detection.variants import object_variants
 from moekit_industrial.anomaly import MemoryHead, fit_memory
+from moekit_industrial.report import DEFECT
 from moekit_industrial.truth import defect_masks, defect_types
 
 
@@ -112,6 +114,12 @@ DEFECT_MASKS = _BOTH_CLASSES.variant(
     prepare=defect_masks,
 )
 
+DEFECT_BOXES, DEFECT_OUTLINES = object_variants(
+    _BOTH_CLASSES, things="defects", experts=("defect",), fact=DEFECT
+)
+
 INDUSTRIAL = dataclasses.replace(
-    _BOTH_CLASSES, negatives_only=GOOD_ALONE, variants=(DEFECT_TYPES, DEFECT_MASKS)
+    _BOTH_CLASSES,
+    negatives_only=GOOD_ALONE,
+    variants=(DEFECT_TYPES, DEFECT_MASKS, DEFECT_BOXES, DEFECT_OUTLINES),
 )

@@ -1,4 +1,7 @@
-"""`moekit predict medical`: findings, or outlines of lesions, in the CT series at a path."""
+"""`moekit predict medical`: findings, or outlines of lesions, in the CT series at a path.
+
+Shapes: N pictures, H and W rows and columns of one.
+"""
 
 from __future__ import annotations
 
@@ -78,6 +81,22 @@ def predict_lesions(task: PredictJob) -> dict[str, Any]:
         DataError: There is nothing at the path, or no series that can be used.
         StorageError: The output cannot be written.
     """
+    return _outlined(task, lambda answer: ~np.isin(answer.class_HW, answer.background))
+
+
+def predict_objects(task: PredictJob) -> dict[str, Any]:
+    """As `predict_lesions`, for runs of the task `instances`: objects that touch stay apart.
+
+    Raises:
+        UsageError: As of `predict_lesions`.
+        DataError: As of `predict_lesions`.
+        StorageError: As of `predict_lesions`.
+    """
+    return _outlined(task, lambda answer: answer.number_HW)
+
+
+def _outlined(task: PredictJob, pixels_of: Callable[[Any], np.ndarray]) -> dict[str, Any]:
+    """Outlines lesions; `pixels_of` gives (H, W) bool or uint16 of an answer, see `Outliner`."""
     from moekit_medical.inference.earlier import remove_series, series_of
     from moekit_medical.inference.lesion_outputs import FILES
     from moekit_medical.inference.lesions import run_lesions
@@ -95,7 +114,7 @@ def predict_lesions(task: PredictJob) -> dict[str, Any]:
 
     def outline(pictures_NHW: np.ndarray) -> np.ndarray:
         answers: list[Any] = list(answer(_pictures(pictures_NHW), batch_size=task.batch_size))
-        return np.stack([~np.isin(one.class_HW, one.background) for one in answers])
+        return np.stack([pixels_of(one) for one in answers])
 
     summary = run_lesions(
         path,

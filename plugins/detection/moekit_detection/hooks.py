@@ -6,7 +6,7 @@ from moekit import DatasetSpec, ExpertSpec, KitSpec, MetricSpec, TaskSpec, hooki
 from moekit_detection.instances.metrics import INSTANCE_METRICS
 from moekit_detection.instances.spec import INSTANCES
 from moekit_detection.judging.metrics import METRICS
-from moekit_detection.kit import DETECTION
+from moekit_detection.kit import DETECTION, FEW
 from moekit_detection.loaders import LOADERS
 from moekit_detection.scene import SceneExpert
 from moekit_detection.spec import DETECT
@@ -20,8 +20,8 @@ def moekit_tasks() -> list[TaskSpec]:
 
 @hookimpl
 def moekit_kits() -> list[KitSpec]:
-    """The kit `detection`."""
-    return [DETECTION]
+    """The kits `detection` and `detection-few`."""
+    return [DETECTION, FEW]
 
 
 @hookimpl

@@ -133,7 +133,8 @@ def in_window(objects: Objects, window: tuple[int, int, int, int] | None) -> Obj
     """Objects of a picture as one of its windows shows them, in pixels of the window.
 
     Boxes are cut at the window's sides, and areas by the same share. An object of whose box less
-    than a quarter is inside is left out; a crowd is kept if any of it is inside. Masks go.
+    than a quarter is inside is left out; a crowd is kept if any of it is inside. Masks are cut too;
+    an object of whose mask nothing is inside is left out.
 
     Args:
         objects: Of the whole picture.
@@ -152,9 +153,10 @@ def in_window(objects: Objects, window: tuple[int, int, int, int] | None) -> Obj
         objects,
         box_G4=np.concatenate([low, sides], 1),
         area_G=objects.area_G * share,
-        masks=None,
+        masks=None if objects.masks is None else objects.masks.within(window),
     )
-    return cut.take((share > 0) & (objects.crowd_G | (share >= _LEAST_INSIDE)))
+    seen_G = np.True_ if cut.masks is None else cut.masks.area_G > 0
+    return cut.take(seen_G & (share > 0) & (objects.crowd_G | (share >= _LEAST_INSIDE)))
 
 
 def as_shares(objects: Objects, size: tuple[int, int], frame: Frame) -> np.ndarray:

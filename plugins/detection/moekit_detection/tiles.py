@@ -60,6 +60,10 @@ class Merged:
 
     def finish(self) -> Outputs:
         """`logit_BQC` and `box_BQ4`, one row over the whole picture."""
+        return self.best()[0]
+
+    def best(self) -> tuple[Outputs, Tensor]:
+        """What `finish` gives, and (M,) the query of each box, counted through all windows."""
         logit_MC, corner_M4 = torch.cat(self._logits), torch.cat(self._boxes)
         best = logit_MC.amax(1).argsort(descending=True, stable=True)[:MOST]
         logit_MC, corner_M4 = logit_MC[best], corner_M4[best]
@@ -70,7 +74,7 @@ class Merged:
         share_M4 = corner_M4 / corner_M4.new_tensor([width, height] * 2)
         low, high = share_M4[:, :2], share_M4[:, 2:]
         box_M4 = torch.cat([(low + high) / 2, high - low], dim=1).float()
-        return {LOGIT: logit_MC[None], BOX: box_M4[None]}
+        return {LOGIT: logit_MC[None], BOX: box_M4[None]}, best
 
 
 def _in_window(corner_Q4: Tensor, window: Box, frame: Frame) -> Tensor:

@@ -11,7 +11,7 @@ from moekit.data import pictures
 from moekit.data.images import read_frames, read_mask, read_remarked
 from moekit.data.pictures import bare, reduced
 from moekit.testing import refused
-from moekit.testing.subject import child_environment
+from moekit.testing.child import child_environment
 
 SIDE = 4000
 MEASURE = """

@@ -16,9 +16,12 @@ def _cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("MOEKIT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
 
 
-def test_the_kit_offers_three_tasks_and_says_what_it_is_not_for_in_each():
+def test_the_kit_offers_its_tasks_and_says_what_it_is_not_for_in_each():
     tasks = (MEDICAL, *MEDICAL.variants)
-    assert [one.task for one in tasks] == ["score", "classify", "segment"]
+    assert [one.task for one in tasks] == [
+        *("score", "classify", "segment"),
+        *("moekit-detection/detect", "moekit-detection/instances"),
+    ]
     assert {one.name for one in tasks} == {"medical"}
     assert {one.disclaimer for one in tasks} == {DISCLAIMER}
 
@@ -62,6 +65,23 @@ def test_lesions_are_learned_judged_and_outlined(tmp_path, adapted, moekit):
     assert all("volume_mm3" in record for record in summary["series"])
     _same_everywhere(out, "Doe_Jane", "made-up", str(tmp_path))
     _same_everywhere(run, "made-up")
+
+
+def test_lesions_are_found_one_by_one_and_become_segments(tmp_path, adapted, moekit):
+    (tmp_path / "set").mkdir()
+    LESIONS.example(tmp_path / "set")
+    data = f"lesions={tmp_path / 'set'}"
+    run = adapted("medical", data, task="instances", image_size=112)
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert any("connected regions" in note for note in record["notes"])
+    done = moekit(
+        *("predict", "medical", tmp_path / "set", "--run", run),
+        *("--out", tmp_path / "out", "--device", "cpu", "--json"),
+    )
+    assert not done.code, done.err
+    assert done.json["outlined"] == 6
+    assert done.json["disclaimer"] == DISCLAIMER
+    _same_everywhere(tmp_path / "out", "made-up", str(tmp_path))
 
 
 def test_classes_of_a_folder_are_told_apart(tmp_path, adapted, moekit):

@@ -188,6 +188,12 @@ def test_a_name_with_an_umlaut_is_found_in_either_form(data, tmp_path):
     assert "größe.jpg" in {sample.id for sample in dataset.samples}
 
 
+def test_a_picture_that_no_file_lists_is_counted(data, tmp_path):
+    assert not noted(data(), "not listed")
+    (tmp_path / "13.jpg").write_bytes((tmp_path / "1.jpg").read_bytes())
+    assert noted(data(), "1 pictures lie next to listed ones")
+
+
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_boxes_of_the_stored_picture_turn_with_it(data, tmp_path, orientation):
     """A bright rectangle has the same box after Pillow has turned the picture."""

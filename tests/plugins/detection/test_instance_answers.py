@@ -14,53 +14,20 @@ from moekit.data.views import unview, view
 from moekit.testing import refused
 from moekit_detection.answers import derive as scores
 from moekit_detection.instances.answers import CENTRE, SCALE, answers, derive, merge
-from moekit_detection.instances.head import MaskFeatures, MaskKernels
 from moekit_detection.instances.pixels import FEATURE, KERNEL, decode_instances
 from moekit_detection.instances.showing import FOUND, INSTANCE_SHOW
 from moekit_detection.judging.points import DetectPoint
 from moekit_detection.masks.runs import Masks, runs_of
-from moekit_detection.queries import Queries
 from moekit_detection.records import BOX, LOGIT, Objects
-
-SIDE, CELLS = 112, 32
-SQUARE = Frame(height=SIDE, width=SIDE)
+from tests.plugins.detection.mask_cases import SIDE, SQUARE, ellipse, outputs, share
 
 
 def context(frame=SQUARE, **options):
     return TaskContext(classes=("nut", "bolt"), vocabulary={}, frame=frame, options=options)
 
 
-def outputs(*found, cells=CELLS):
-    """One item's outputs of (class, score, cx, cy, w, h), as a head gives them before training."""
-    box = torch.tensor([[one[2:] for one in found]]).float()
-    logit = torch.full((1, len(found), 2), -9.0)
-    for row, (label, score, *_) in enumerate(found):
-        logit[0, row, label] = float(np.log(score / (1 - score)))
-    content = torch.zeros(1, len(found), 8)
-    with torch.no_grad():
-        kernel = MaskKernels(8, 4)(Queries(content, box, logit))
-        feature = MaskFeatures(8, 4)(torch.zeros(1, 8, cells // 2, cells // 2))
-    return {LOGIT: logit, BOX: box, FEATURE: feature, KERNEL: kernel}
-
-
 def row_of(found):
     return {name: value[0] for name, value in found.items()}
-
-
-def ellipse(box, size):
-    """(H, W) the pixels inside of the ellipse of a box x, y, w, h."""
-    rows, columns = np.ogrid[: size[0], : size[1]]
-    x, y, width, height = box
-    across = (columns + 0.5 - x - width / 2) / (width / 2)
-    down = (rows + 0.5 - y - height / 2) / (height / 2)
-    return across**2 + down**2 < 1
-
-
-def share(masks, place, plane):
-    """IoU of a mask with pixels."""
-    found = Masks.of(masks.size, [masks.runs(place)])
-    both = int(found.shared_pixels(Masks.of(masks.size, [runs_of(plane)]))[0, 0])
-    return both / (int(found.area_G[0]) + int(plane.sum()) - both)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +109,23 @@ def test_kept_objects_have_areas_lengths_and_widths():
     )
     (kept,) = one_answer(strict).as_row()["objects"]
     assert kept == second
+
+
+def test_each_pixel_has_the_number_of_its_object():
+    answer = one_answer()
+    assert (answer.number_HW.shape, answer.number_HW.dtype) == (answer.size, np.uint16)
+    for place in range(2):
+        found = Masks.of(answer.size, [runs_of(answer.number_HW == place + 1)])
+        assert found.text(0) == answer.masks.text(place)
+
+
+def test_a_pixel_that_several_objects_claim_is_of_the_best():
+    found = outputs((0, 0.9, 0.5, 0.5, 0.4, 0.4), (1, 0.6, 0.5, 0.5, 0.8, 0.4))
+    (answer,) = answers(found, [Item(id="a.png", size=(112, 112))], None, context())
+    counts = np.bincount(answer.number_HW.reshape(-1))
+    first, second = answer.masks.area_G.tolist()
+    assert counts[1] == first
+    assert counts[2] == second - answer.masks.take([0]).shared_pixels(answer.masks.take([1]))[0, 0]
 
 
 def test_a_scale_gives_millimetres():

@@ -188,6 +188,17 @@ def test_what_has_no_mask_that_can_be_used_is_left_out_and_named(tmp_path):
         with_regions(given.with_samples(given.samples[::2]), 0)
     with refused("data/missing-mask"):
         with_regions(dataclasses.replace(given, has_negative=False), 0)
-    several = inspected(tmp_path, mask_table=MaskTable(values={0: 0, 255: 1}))
-    with refused("data/unknown-mask"):
-        with_regions(several, 0)
+
+
+def test_a_table_of_one_class_says_what_a_mask_says_and_one_of_several_does_not(tmp_path):
+    for table in (MaskTable(values={0: 0, 255: 1}), MaskTable(values={0: 0}, others=1)):
+        made = with_regions(inspected(tmp_path, mask_table=table), 0)
+        assert sum(len(one.labels or ()) for one in made.samples) == 6
+        assert not any(one.mask_table for one in made.samples)
+    for table in (
+        MaskTable(values={0: 0, 1: 1, 2: 2}),
+        MaskTable(values={0: 1, 255: 0}),
+        MaskTable(colours={(0, 0, 0): 0, (255, 0, 0): 1}),
+    ):
+        with refused("data/unknown-mask"):
+            with_regions(inspected(tmp_path, mask_table=table), 0)

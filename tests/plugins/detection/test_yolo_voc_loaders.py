@@ -1,6 +1,8 @@
 """Text files of shares, and XML files of corners: layouts and what is wrong with them."""
 
 import os
+import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -295,3 +297,28 @@ def test_trainval_and_test_become_three_splits(voc, tmp_path):
     dataset = voc()
     assert dataset.split_names() == ("train", "val", "test")
     assert len(dataset.split("test")) == 4
+
+
+@pytest.mark.parametrize(("stored", "written"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_with_an_umlaut_meet_in_either_form(yolo, voc, tmp_path, stored, written):
+    """The pictures lie in both layouts."""
+    name, other = (unicodedata.normalize(form, "Größe") for form in (stored, written))
+    for file in ("images/train/01.png", "JPEGImages/01.png"):
+        (tmp_path / file).rename((tmp_path / file).with_stem(name))
+    for file in (LABELS, "Annotations/01.xml"):
+        (tmp_path / file).rename((tmp_path / file).with_stem(other))
+    listed = tmp_path / "ImageSets/Main/train.txt"
+    listed.write_text(listed.read_text().replace("01", other))
+    assert len(truth(voc(), "e.png").label_G) > 0
+    for part in ("JPEGImages", "Annotations", "ImageSets"):
+        shutil.rmtree(tmp_path / part)
+    dataset = yolo()
+    assert len(truth(dataset, "e.png").label_G) > 0
+    assert not noted(dataset, "label file")
+
+
+def test_a_picture_without_xml_is_left_out_by_name(voc, tmp_path):
+    shutil.rmtree(tmp_path / "ImageSets")
+    (tmp_path / "Annotations/01.xml").unlink()
+    (skip,) = voc().skipped
+    assert (skip.id, skip.reason) == ("JPEGImages/01.png", "there is no XML file of its name")

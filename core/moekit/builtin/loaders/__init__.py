@@ -11,15 +11,24 @@ from typing import TYPE_CHECKING
 from moekit.lazy import getter
 
 if TYPE_CHECKING:
-    from moekit.builtin.loaders.finish import FINISH_OPTIONS, finish_dataset
+    from moekit.builtin.loaders.finish import FINISH_OPTIONS, finish_dataset, keep_shots, shots_of
     from moekit.builtin.loaders.labels import NEGATIVE_NAMES, is_negative_name
     from moekit.builtin.loaders.pictures import KEY_DIGITS, stored_pictures
-    from moekit.builtin.loaders.rows import parse_table, path_in, read_header, read_rows, split_in
+    from moekit.builtin.loaders.rows import (
+        parse_table,
+        path_in,
+        read_header,
+        read_rows,
+        split_in,
+        unread_columns,
+    )
 
 _HOMES = {
     "builtin.loaders.finish": (
         "FINISH_OPTIONS",
         "finish_dataset",
+        "keep_shots",
+        "shots_of",
     ),
     "builtin.loaders.labels": (
         "NEGATIVE_NAMES",
@@ -35,6 +44,7 @@ _HOMES = {
         "read_header",
         "read_rows",
         "split_in",
+        "unread_columns",
     ),
 }
 
@@ -44,12 +54,15 @@ __all__ = [
     "NEGATIVE_NAMES",
     "finish_dataset",
     "is_negative_name",
+    "keep_shots",
     "parse_table",
     "path_in",
     "read_header",
     "read_rows",
+    "shots_of",
     "split_in",
     "stored_pictures",
+    "unread_columns",
 ]
 
 if not TYPE_CHECKING:

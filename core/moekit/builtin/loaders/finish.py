@@ -37,7 +37,7 @@ def finish_dataset(
     Raises:
         DataError: An option cannot be used, or the splits cannot (see `complete_splits`).
     """
-    shots = _number(options["shots"]) if "shots" in options else None
+    shots = shots_of(options)
     known, unseen, left_out = _without_unseen(dataset, options.get("unseen", ""))
     done = complete_splits(known, seed=seed, note=note, keep=shots)
     if shots is not None and not done.negatives_only:
@@ -51,6 +51,15 @@ def finish_dataset(
     check_groups(done)
     check_content(done.samples, whose=done.name)
     return done
+
+
+def shots_of(options: Mapping[str, str]) -> int | None:
+    """The number of shots that options ask for; None if they do not.
+
+    Raises:
+        DataError: It is no number, or none from 1 on.
+    """
+    return _number(options["shots"]) if "shots" in options else None
 
 
 def keep_shots(dataset: Dataset, shots: int, *, seed: int) -> Dataset:

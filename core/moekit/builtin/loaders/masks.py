@@ -35,6 +35,7 @@ from moekit.data.samples import Dataset, Sample, Skipped, split_notes
 from moekit.data.splits import complete_splits
 from moekit.data.suffixes import JPEG_SUFFIXES
 from moekit.data.survey import survey_folder
+from moekit.data.unlisted import unlisted_notes
 from moekit.errors import DataError, ImageError
 from moekit.tasks.segment.example import CLASSES, draw_example
 
@@ -233,6 +234,7 @@ def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
     samples: list[Sample] = []
     skipped: list[Skipped] = []
     splits: list[str] = []
+    files: list[Path] = []
     beside = functools.cache(_beside)
     for line, row in read_rows(table, needed=(), known=("image", "mask", "id", *chosen)):
         _check_columns(row, [options[name].lower() for name in chosen if name in options], table)
@@ -241,6 +243,7 @@ def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
             if row[column.lower()] != wanted:
                 continue
         image, mask = _files(row, table, line, beside)
+        files += [path for path in (image, mask) if path is not None]
         name = relative_id(image, table.parent)
         given = row.get(chosen["split"], "")
         split = split_in(table, line, given) if given else None
@@ -264,7 +267,11 @@ def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
     return _Pairs(
         samples=tuple(sorted(samples, key=lambda sample: sample.id)),
         skipped=tuple(skipped),
-        notes=(*split_notes(splits), *unread_columns(read_header(table), known)),
+        notes=(
+            *split_notes(splits),
+            *unread_columns(read_header(table), known),
+            *(() if column else unlisted_notes(files)),
+        ),
     )
 
 

@@ -25,6 +25,7 @@ from moekit.data.images import relative_id
 from moekit.data.plain_files import check_file
 from moekit.data.samples import MASK_OF, Dataset, Sample, Skipped, split_notes
 from moekit.data.survey import none_usable
+from moekit.data.unlisted import unlisted_notes
 from moekit.errors import DataError, ImageError
 from moekit.files import read_text
 
@@ -39,7 +40,8 @@ def read_table(table: Path) -> Dataset:
 
     The cells of `labels` hold any number of class names with `|` between them. The table may have
     the columns split, group, target, subtype and mask (of the positive pixels, if there is one)
-    too; others are not read, and that is noted. Paths are relative to the table's folder and may
+    too; others are not read, and that is noted, as are pictures next to listed ones that no line
+    names. Paths are relative to the table's folder and may
     not leave it. How lines may look is said in `moekit.builtin.loaders.rows`. If a file classes.txt
     lies next to the table, it gives the classes and their order.
 
@@ -75,6 +77,7 @@ def read_table(table: Path) -> Dataset:
     named = [(line, _names(row, several)) for line, row in rows]
     classes, has_negative = _classes(named, table, several=several)
     samples: dict[str, Sample] = {}
+    files: list[Path] = []
     skipped: list[Skipped] = []
     near = _Near()
     numbers = {name: number for number, name in enumerate(classes)}
@@ -82,6 +85,7 @@ def read_table(table: Path) -> Dataset:
         sample = _sample(row, table, line, _numbers(names, numbers, table, line), several=several)
         if sample.id in samples:
             raise fault(table, line, f"{sample.id} is listed twice", code="data/duplicate-id")
+        files += [path for path in (sample.path, sample.mask) if path is not None]
         reason = _fault_of(sample.path, near)
         if reason is not None:
             skipped.append(Skipped(id=sample.id, reason=reason))
@@ -106,7 +110,10 @@ def read_table(table: Path) -> Dataset:
         source=f"a table of {len(rows)} images",
         skipped=tuple(skipped),
         has_negative=has_negative,
-        notes=_notes(header, [row for _, row in rows], classes, skipped),
+        notes=(
+            *_notes(header, [row for _, row in rows], classes, skipped),
+            *unlisted_notes(files),
+        ),
     )
     check_named(dataset, {numbers[name] for _, names in named for name in names})
     return dataset

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from moekit_medical.dicom.consistency import check_persons, check_scaling
-from moekit_medical.dicom.slices import Slice
+from moekit_medical.dicom.slices import EXPORT, Slice
 from moekit_medical.dicom.verdict import RefusedError
 
 MIN_SLICES = 3
@@ -22,7 +22,6 @@ UNIT_TOLERANCE = 1e-3
 SAME_DIRECTION = 1e-4
 """By how much two slices' direction cosines, or pixel spacings in mm, may differ."""
 
-_EXPORT = "export the series again from the scanner or the archive, with all attributes"
 _SPLIT = "split the series by orientation and matrix"
 _NEEDED: tuple[tuple[str, Callable[[Slice], object]], ...] = (
     ("ImagePositionPatient", lambda one: one.position),
@@ -53,8 +52,8 @@ def check_series(slices: Sequence[Slice]) -> None:
     """
     problems = sorted({one.problem for one in slices if one.problem})
     if problems:
-        fix = "give CT images" if "not CT" in problems[0] else _EXPORT
-        raise RefusedError(problems[0], fix=fix, code="data/no-ct")
+        first = problems[0]
+        raise RefusedError(first.reason, fix=first.fix, code=first.code)
     if len({one.patient for one in slices}) > 1:
         raise RefusedError(
             "two or more PatientIDs share one SeriesInstanceUID",
@@ -73,7 +72,7 @@ def check_series(slices: Sequence[Slice]) -> None:
         if missing:
             raise RefusedError(
                 f"{name} is missing or malformed in {missing} of {len(slices)} slices",
-                fix=_EXPORT,
+                fix=EXPORT,
                 code="data/missing-attribute",
             )
     _check_values(slices)
@@ -84,14 +83,14 @@ def _check_values(slices: Sequence[Slice]) -> None:
     low, high = SPACING_RANGE_MM
     if any(not low <= value <= high for one in slices for value in one.spacing or ()):
         raise RefusedError(
-            f"PixelSpacing is not within {low} to {high} mm", fix=_EXPORT, code="data/bad-geometry"
+            f"PixelSpacing is not within {low} to {high} mm", fix=EXPORT, code="data/bad-geometry"
         )
     if any(abs(value) > FURTHEST_MM for one in slices for value in one.position or ()):
         raise RefusedError(
-            "ImagePositionPatient is further away than 100 m", fix=_EXPORT, code="data/bad-geometry"
+            "ImagePositionPatient is further away than 100 m", fix=EXPORT, code="data/bad-geometry"
         )
     if any(one.slope == 0 for one in slices):
-        raise RefusedError("RescaleSlope is 0", fix=_EXPORT, code="data/not-hounsfield")
+        raise RefusedError("RescaleSlope is 0", fix=EXPORT, code="data/not-hounsfield")
     if any(one.rescale_type != "HU" for one in slices):
         raise RefusedError(
             "RescaleType is not HU",
@@ -104,13 +103,13 @@ def _check_values(slices: Sequence[Slice]) -> None:
         if np.any(np.abs(lengths - 1) > UNIT_TOLERANCE):
             raise RefusedError(
                 "ImageOrientationPatient holds directions not of length 1",
-                fix=_EXPORT,
+                fix=EXPORT,
                 code="data/bad-geometry",
             )
         if abs(row @ column) > UNIT_TOLERANCE:
             raise RefusedError(
                 "ImageOrientationPatient holds directions not at right angles",
-                fix=_EXPORT,
+                fix=EXPORT,
                 code="data/bad-geometry",
             )
 

@@ -92,11 +92,13 @@ def _decode(dataset: FileDataset, slices: Sequence[Slice], name: str) -> np.ndar
         raise RefusedError(
             f"the pixels of file {name} have a depth that CT does not allow",
             fix=_AGAIN,
-            code="data/no-ct",
+            code="data/bad-pixels",
         )
     if int(dataset.get("HighBit", dataset.BitsStored - 1)) != dataset.BitsStored - 1:
         raise RefusedError(
-            f"the pixels of file {name} do not end at the lowest bit", fix=_AGAIN, code="data/no-ct"
+            f"the pixels of file {name} do not end at the lowest bit",
+            fix=_AGAIN,
+            code="data/bad-pixels",
         )
     syntax = dataset.file_meta.TransferSyntaxUID
     _check_decoder(syntax, name)

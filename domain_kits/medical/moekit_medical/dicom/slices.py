@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import (
@@ -45,6 +46,17 @@ _MODALITIES = (
 )
 """Those that may be named; any other text might name a person."""
 
+EXPORT = "export the series again from the scanner or the archive, with all attributes"
+_GIVE_CT = "give CT images"
+
+
+class Problem(NamedTuple):
+    """Why the whole series of a slice must be refused; the fields are those of `RefusedError`."""
+
+    reason: str
+    code: str
+    fix: str = EXPORT
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Slice:
@@ -59,7 +71,7 @@ class Slice:
         patient: PatientID; may be empty. Never shown.
         person: Name, birth date and sex as far as they are stated. Never shown.
         frame_of_reference_uid: FrameOfReferenceUID.
-        problem: Why the whole series must be refused, or an empty text.
+        problem: Why the whole series must be refused, or None.
         rows: Of the matrix.
         columns: Of the matrix.
         position: ImagePositionPatient, mm.
@@ -82,7 +94,7 @@ class Slice:
     patient: str = dataclasses.field(repr=False)
     person: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
     frame_of_reference_uid: str | None
-    problem: str = ""
+    problem: Problem | None = None
     rows: int = 0
     columns: int = 0
     position: tuple[float, ...] | None = None
@@ -155,25 +167,40 @@ def _check_is_image(dataset: FileDataset, storage: UID) -> None:
         raise SetAsideError(reason)
 
 
-def _find_problem(dataset: Dataset, storage: UID, frames: int) -> str:
+def _find_problem(dataset: Dataset, storage: UID, frames: int) -> Problem | None:
     """Why no slice of this file can be used."""
     modality = _text(dataset, "Modality")
     rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
     if modality != "CT":
-        return f"the modality is {modality if modality in _MODALITIES else 'not stated'}, not CT"
+        named = modality if modality in _MODALITIES else "not stated"
+        return Problem(f"the modality is {named}, not CT", code="data/no-ct", fix=_GIVE_CT)
     if storage not in _CT:
-        return f"the storage class is {storage.name if storage.type else 'unknown'}, not CT"
+        named = storage.name if storage.type else "unknown"
+        return Problem(f"the storage class is {named}, not CT", code="data/no-ct", fix=_GIVE_CT)
     if rows < 1 or columns < 1 or frames < 1:
-        return "Rows, Columns or NumberOfFrames is missing or not positive"
+        return Problem(
+            "Rows, Columns or NumberOfFrames is missing or not positive",
+            code="data/missing-attribute",
+        )
     if rows * columns * frames > MAX_VOXELS:
-        return f"a file claims {rows} x {columns} x {frames} voxels, more than {MAX_VOXELS}"
+        return Problem(
+            f"a file claims {rows} x {columns} x {frames} voxels, more than {MAX_VOXELS}",
+            code="data/too-large",
+        )
     if "ModalityLUTSequence" in dataset:
-        return "the modality LUT is a table, not a rescale slope and intercept"
+        return Problem(
+            "the modality LUT is a table, not a rescale slope and intercept",
+            code="data/not-hounsfield",
+        )
     if storage not in _ENHANCED:
-        return "" if frames == 1 else "a file holds several frames that have no place each"
+        if frames == 1:
+            return None
+        return Problem(
+            "a file holds several frames that have no place each", code="data/bad-geometry"
+        )
     if len(dataset.get("PerFrameFunctionalGroupsSequence") or ()) != frames:
-        return "the functional groups are not one for each frame"
-    return ""
+        return Problem("the functional groups are not one for each frame", code="data/bad-geometry")
+    return None
 
 
 def _functional_groups(dataset: Dataset, frame: int) -> Iterator[Dataset]:

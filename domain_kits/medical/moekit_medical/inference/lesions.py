@@ -27,7 +27,7 @@ from moekit_medical.inference.failures import (
 )
 from moekit_medical.inference.inputs import Headers, Series, read_inputs
 from moekit_medical.inference.lesion_outputs import FILES, write_lesions
-from moekit_medical.inference.lesion_parts import Lesion, number_lesions
+from moekit_medical.inference.lesion_parts import LESION_WORDS, Lesion, number_lesions
 from moekit_medical.inference.outputs import clear, discard
 from moekit_medical.loaders.crops import turn_to_patient
 
@@ -38,10 +38,13 @@ Status = Literal["outlined", "failed"]
 
 
 class Outliner(Protocol):
-    """Says of each pixel of a picture whether it is one of a lesion."""
+    """Says of each pixel of a picture whether it is one of a lesion, or of which one."""
 
     def __call__(self, pictures_NHW: np.ndarray) -> np.ndarray:
-        """(N, H, W) uint8, as `slice_picture` gives them, to (N, H, W) bool."""
+        """(N, H, W) uint8, as `slice_picture` gives them, to (N, H, W) bool.
+
+        Or to uint16: numbers of objects, from 1, in each picture by itself; 0 for none.
+        """
         ...
 
 
@@ -190,9 +193,9 @@ class _Run:
             clear(folder, files=FILES)
             stage = ANSWERING
             total = len(series.volume.hu_DHW)
-            mask_DHW = self._mask(series, lambda done: progress(series.name, done, total))
+            part_DHW = self._parts(series, lambda done: progress(series.name, done, total))
             stage = "measuring"
-            lesions, number_DHW = number_lesions(mask_DHW, series.volume)
+            lesions, number_DHW = number_lesions(part_DHW, series.volume)
             stage = "writing"
             problems = write_lesions(folder, series, number_DHW, lesions, headers=headers)
         except Exception as error:
@@ -200,23 +203,26 @@ class _Run:
             return LesionRecord(series=series, status="failed", reason=reason_of(stage, error))
         return LesionRecord(series=series, status="outlined", lesions=lesions, problems=problems)
 
-    def _mask(self, series: Series, progress: Callable[[int], None]) -> np.ndarray:
-        """(D, H, W) bool in the volume's own order, from answers to axial slices."""
+    def _parts(self, series: Series, progress: Callable[[int], None]) -> np.ndarray:
+        """(D, H, W) bool or uint16 in the volume's own order, from answers to axial slices."""
         volume = series.volume
         slices_DHW = turn_to_patient(volume.hu_DHW, volume.affine).hu_DHW
-        mask_DHW = np.zeros(volume.hu_DHW.shape, dtype=bool)
-        # A view: what is written into it lies in the volume's own order.
-        turned_DHW = turn_to_patient(mask_DHW, volume.affine).hu_DHW
+        given: list[np.ndarray] = []
         total = len(slices_DHW)
         for first in range(0, total, self.batch_size):
             part = slices_DHW[first : first + self.batch_size]
             pictures_NHW = np.stack([slice_picture(hu_HW) for hu_HW in part])
             given_NHW = np.asarray(self.outliner(pictures_NHW))
-            if given_NHW.shape != pictures_NHW.shape or given_NHW.dtype != np.bool_:
+            fits = given_NHW.dtype in (np.bool_, np.uint16)
+            if given_NHW.shape != pictures_NHW.shape or not fits:
                 raise BadAnswersError("the model gave not one answer for each pixel")
-            turned_DHW[first : first + len(part)] = given_NHW
+            given.append(given_NHW)
             progress(len(volume.hu_DHW) * (first + len(part)) // total)
-        return mask_DHW
+        turned_DHW = np.concatenate(given)
+        part_DHW = np.zeros_like(turned_DHW, shape=volume.hu_DHW.shape)
+        # A view: what is written into it lies in the volume's own order.
+        turn_to_patient(part_DHW, volume.affine).hu_DHW[:] = turned_DHW
+        return part_DHW
 
 
 def _write_summary(
@@ -229,7 +235,7 @@ def _write_summary(
             "settings": {
                 "picture": "whole axial slices",
                 "window": WINDOW_WORDS,
-                "lesion": "voxels of lesions that touch at faces, edges or corners",
+                "lesion": LESION_WORDS,
                 "coordinates": "LPS, mm",
             },
             "provenance": dict(provenance),

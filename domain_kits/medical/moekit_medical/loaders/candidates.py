@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from moekit import DataError, Dataset, DatasetSpec, ImageError, Sample, Skipped
-from moekit.data import check_file, complete_splits, parse_source
-from moekit_medical.loaders.facts import facts_of_rows, subtypes_of_rows
+from moekit.data import check_file, complete_splits, parse_source, unlisted_notes
+from moekit_medical.loaders.facts import facts_of_rows, subtypes_of_rows, unread
 from moekit_medical.loaders.labels import (
     CLASSES,
     TABLE,
@@ -70,6 +70,10 @@ def load_candidates(path: Path | None, seed: int) -> Dataset:
             else f"a table of {len(table.rows)} candidates"
         ),
         skipped=tuple(skipped),
+        notes=(
+            *unread(table, "file", column or "", *GROUP_COLUMNS),
+            *unlisted_notes((file_in(folder, row, "file") for row in table.rows), named=False),
+        ),
     )
     leak = "; it leaks: crops of one scan lie in several splits" if is_luna16 else ""
     note = f"column {column}, as given{leak if column == _LEAKING else ''}"

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from moekit.builtin.loaders import unread_columns
 from moekit_medical.loaders.labels import Row, Table, fault, numbers
 
 MANUFACTURER, THICKNESS, SIZE = "manufacturer", "slice_thickness_mm", "size_mm"
@@ -54,6 +55,12 @@ def facts_of_scan(facts: Mapping[str, str]) -> dict[str, str]:
     """What subgroups need of the facts that a volume states."""
     found = {MANUFACTURER: maker(facts.get(MANUFACTURER, "")), THICKNESS: facts.get(THICKNESS, "")}
     return {name: value for name, value in found.items() if value}
+
+
+def unread(table: Table, *read: str) -> tuple[str, ...]:
+    """A sentence on the columns that are neither facts nor read by a loader, if there are any."""
+    facts = (MANUFACTURER, THICKNESS, SIZE, LESION, SUBTYPE)
+    return unread_columns(table.columns, {"label", "patient", *facts, *read})
 
 
 def facts_of_rows(

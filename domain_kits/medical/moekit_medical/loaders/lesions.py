@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moekit import DataError, Dataset, DatasetSpec, ImageError, MaskTable, Sample, Skipped
+from moekit.builtin.loaders import unread_columns
 from moekit.data import check_file, complete_splits, parse_source
 from moekit.files import sha256, to_json
 from moekit_medical.dicom.assemble import assemble
@@ -48,6 +49,7 @@ from moekit_medical.loaders.masks.names import parse_names
 from moekit_medical.loaders.mended import words_of
 from moekit_medical.loaders.nifti_file import read_nifti
 from moekit_medical.loaders.series_scan import Found, Unit, check_shared_ids, look_through
+from moekit_medical.loaders.volumes import SPLIT
 from moekit_medical.privacy import token
 from moekit_medical.volume import Volume
 
@@ -86,6 +88,7 @@ def load_lesions(path: Path | None, seed: int) -> Dataset:
     notes: tuple[str, ...] = ()
     if os.path.lexists(folder / TABLE):
         table = read_labels(folder, needed=("patient",), labelled=False)
+        notes = unread_columns(table.columns, ("patient", "series", "volume", "mask", SPLIT))
     salt = table.salt if table else b"lesions"
     files = LabelFiles(names, salt=salt)
     found = look_through(folder, salt=salt, sops=(), visit=files.visit)

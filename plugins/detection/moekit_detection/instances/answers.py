@@ -1,6 +1,7 @@
 """How outputs become objects with pixels, and how large these are.
 
-Shapes: B items, Q queries, G objects of an item, F channels, V views.
+Shapes: B items, Q queries, G objects of an item, F channels, V views, H and W rows
+and columns of the picture.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from moekit import Answering, Item, Outputs, TaskContext, UsageError
@@ -19,6 +21,7 @@ from moekit_detection.answers import DetectAnswer, picked, unreadable
 from moekit_detection.answers import derive as derive_scores
 from moekit_detection.answers import merge as merge_boxes
 from moekit_detection.instances.pixels import FEATURE, KERNEL, with_pixels
+from moekit_detection.instances.tiles import MergedMasks
 from moekit_detection.masks.measure import length_and_width
 from moekit_detection.masks.runs import Masks
 from moekit_detection.records import BOX, LOGIT
@@ -41,6 +44,19 @@ class InstanceAnswer(DetectAnswer):
 
     masks: Masks
     mm: float | None = None
+
+    @property
+    def number_HW(self) -> np.ndarray:
+        """(H, W) uint16 the number of the kept object that a pixel belongs to; 0 for none.
+
+        They count from 1, the best first, which has the pixels that several claim.
+        """
+        number_HW = np.zeros(self.size, dtype=np.uint16)
+        for place in reversed(range(len(self.masks))):
+            (top, left), pixels = self.masks.crop(place)
+            part = number_HW[top : top + pixels.shape[0], left : left + pixels.shape[1]]
+            part[pixels] = place + 1
+        return number_HW
 
     @functools.cached_property
     def sizes(self) -> list[dict[str, float]]:
@@ -192,4 +208,6 @@ def scale_of(options: Mapping[str, Any]) -> float | None:
     return float(given)
 
 
-INSTANCE_ANSWERING = Answering(merge=merge, answers=answers, unreadable=unreadable, derive=derive)
+INSTANCE_ANSWERING = Answering(
+    merge=merge, answers=answers, unreadable=unreadable, derive=derive, whole=MergedMasks
+)

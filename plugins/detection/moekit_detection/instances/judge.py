@@ -11,6 +11,7 @@ from moekit_detection.instances.read import read_instances
 from moekit_detection.instances.storage import load_instances, save_instances
 from moekit_detection.instances.tally import InstanceTallier, check_instances
 from moekit_detection.judging.judge import JUDGE
+from moekit_detection.judging.quantised import quantised
 from moekit_detection.judging.summary import compare
 
 INSTANCE_JUDGE = dataclasses.replace(
@@ -20,5 +21,6 @@ INSTANCE_JUDGE = dataclasses.replace(
     load=load_instances,
     check=check_instances,
     compare=functools.partial(compare, metric=INSTANCE_HEADLINES[0]),
+    quantised=functools.partial(quantised, metric=INSTANCE_HEADLINES[0]),
     read=read_instances,
 )

@@ -24,7 +24,7 @@ from moekit_detection.learn import BOXES, LABELS, loss_and_pairs, placed
 from moekit_detection.losses import Pairs, count_of, pairs_of
 from moekit_detection.masks.runs import Masks
 from moekit_detection.queries import places
-from moekit_detection.records import BOX, LOGIT
+from moekit_detection.records import BOX, LOGIT, in_window
 
 INSIDE = "inside_BGR"
 RASTER = 28
@@ -64,7 +64,7 @@ def targets(samples: Sequence[Sample], views: np.ndarray, frame: Frame) -> Outpu
 
 
 def _placed(sample: Sample, view: int, frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
-    objects = instances_of(sample)
+    objects = in_window(instances_of(sample), sample.window)
     objects = objects.take(~objects.crowd_G)
     assert objects.masks is not None
     size = objects.masks.size

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from moekit import DataError, Dataset, ImageError, Sample, Skipped
+from moekit import DataError, Dataset, ImageError, MaskTable, Sample, Skipped
 from moekit.data import complete_splits, read_mask, read_size
 from moekit_detection.masks.runs import Masks, runs_of
 from moekit_detection.records import OBJECTS, Objects
@@ -27,13 +27,15 @@ def with_regions(dataset: Dataset, seed: int, *, fact: str = "") -> Dataset:
     objects stay as they are.
 
     Args:
-        dataset: As a loader gives it; masks have no table of values.
+        dataset: As a loader gives it. Masks have no table of values, or one by which 0 is nothing
+            and every other value the same class.
         seed: Of the splits, if they are dealt again.
         fact: Name of the fact that says the class of a sample's regions (`Sample.facts`). Where
             samples do not have it, or if it is empty, that is the sample's own class.
 
     Raises:
-        DataError: No sample has objects or a mask that can be used, or a mask has a table.
+        DataError: No sample has objects or a mask that can be used, or a mask has several
+            classes.
     """
     if any(OBJECTS in (sample.truth or {}) for sample in dataset.samples):
         return dataset
@@ -99,7 +101,7 @@ def _kind(sample: Sample, dataset: Dataset, fact: str) -> str:
 
 def _of_sample(sample: Sample, kind: str, classes: tuple[str, ...]) -> Sample | Skipped:
     """A sample with objects, all of the class of that name; of none if it is empty."""
-    if sample.mask_table is not None:
+    if not _is_of_one_class(sample.mask_table):
         raise DataError(
             "its mask has several values, and what of them is an object is not known",
             whose=sample.id,
@@ -125,6 +127,14 @@ def _of_sample(sample: Sample, kind: str, classes: tuple[str, ...]) -> Sample | 
     return _with(sample, objects, kind)
 
 
+def _is_of_one_class(table: MaskTable | None) -> bool:
+    """Whether what a mask says is whether a value is zero."""
+    if table is None:
+        return True
+    plain = not table.colours and table.others in (None, 1)
+    return plain and all(number == int(value != 0) for value, number in table.values.items())
+
+
 def _with(sample: Sample, objects: Objects, kind: str = "") -> Sample:
     labels = tuple(sorted(set(objects.label_G.tolist())))
     return dataclasses.replace(
@@ -134,6 +144,7 @@ def _with(sample: Sample, objects: Objects, kind: str = "") -> Sample:
         subtype=sample.subtype or kind or None,  # so that each split gets its share of each kind
         target=None,
         mask=None,
+        mask_table=None,
         truth={**(sample.truth or {}), **objects.as_truth()},
     )
 

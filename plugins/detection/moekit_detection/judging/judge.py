@@ -10,6 +10,7 @@ import numpy as np
 from moekit import Judge, TaskContext
 from moekit_detection.answers import decode
 from moekit_detection.judging.points import RULES, check_rule, choose_point
+from moekit_detection.judging.quantised import quantised
 from moekit_detection.judging.read import read_results
 from moekit_detection.judging.storage import load_tallies, save_tallies
 from moekit_detection.judging.summary import compare, complete, facts
@@ -41,6 +42,7 @@ JUDGE = Judge(
     facts=facts,
     check=check_tallies,
     compare=compare,
+    quantised=quantised,
     complete=complete,
     reference=_reference,
     read=read_results,

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from moekit import DataError, Dataset, DatasetSpec
-from moekit.data import parse_source, split_name
+from moekit.data import parse_source, split_name, unlisted_notes
 from moekit.files import to_json
 from moekit_detection.example import drawn_splits
 from moekit_detection.loaders.coco_files import (
@@ -50,7 +50,7 @@ def load_coco(path: Path | None, seed: int) -> Dataset:
     of a picture may have a `group`. A box that is missing is made from the polygons.
 
     Options: `images=FOLDER`; `annotations=NAME` for files `NAME_SPLIT.json` if there are several
-    kinds; `group=KEY`, the key of a picture's entry that names its group; `test=val`.
+    kinds; `group=KEY`, the key of a picture's entry that names its group; `test=val`; `shots=K`.
 
     Args:
         path: Folder or file, with options.
@@ -80,6 +80,7 @@ def load_coco(path: Path | None, seed: int) -> Dataset:
         classes=tuple(kinds.values()),
         source=f"COCO annotations: {', '.join(file.name for file in files.values())}",
         licence=licences_of(content for _, _, content in held),
+        notes=unlisted_notes(picture.path for picture in pictures),
     )
     return dataset_of(pictures, about, repairs, seed=seed, options=options)
 

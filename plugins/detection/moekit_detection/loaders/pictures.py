@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from moekit import DataError, Dataset, Sample, Skipped
+from moekit.builtin.loaders import keep_shots, shots_of
 from moekit.data import complete_splits
 from moekit_detection.loaders.masks import with_masks
 from moekit_detection.loaders.repairs import Repairs, Shape, once, sound
@@ -23,7 +24,7 @@ from moekit_detection.records import OBJECTS, Objects
 _THREADS = 4
 _COUNTED = 100
 """Objects of a picture beyond which COCO's figures cannot find all."""
-OPTIONS = ("test",)
+OPTIONS = ("test", "shots")
 """Options that all loaders share, for `parse_source`."""
 
 
@@ -98,7 +99,8 @@ def dataset_of(
         about: The set.
         repairs: What was repaired already, which goes on here.
         seed: Of the splits that are not given.
-        options: `test=val` takes the given split val for test, and makes val from train.
+        options: `test=val` takes the given split val for test, and makes val from train; `shots=K`
+            keeps K training pictures of each class, and K of none.
 
     Raises:
         DataError: No picture is left, there is no object at all, or the splits cannot be used.
@@ -125,7 +127,9 @@ def dataset_of(
         has_negative=False,
         notes=(*about.notes, *repairs.notes(), *_told(samples, about.classes)),
     )
-    return complete_splits(dataset, seed=seed, every_class=False)
+    done = complete_splits(dataset, seed=seed, every_class=False)
+    shots = shots_of(options)
+    return done if shots is None else keep_shots(done, shots, seed=seed)
 
 
 def _sample(picture: Picture, header: Header, repairs: Repairs) -> Sample | Skipped:

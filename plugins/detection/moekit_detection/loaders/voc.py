@@ -7,6 +7,7 @@ pixels from 1, and the last one belongs to the box: a box from 1 to 10 is 10 pix
 from __future__ import annotations
 
 import re
+import unicodedata
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,12 +52,13 @@ def load_voc(path: Path | None, seed: int) -> Dataset:
 
     PATH is a folder with `Annotations/*.xml`; pictures of the same name lie in `JPEGImages/`, in
     `images/` or anywhere below. Lists of names in `ImageSets/Main/train.txt`, `val.txt`,
-    `test.txt` and `trainval.txt` give the splits; what is in no list is left out. If any corner of
+    `test.txt` and `trainval.txt` give the splits; what is in no list is left out, as is a picture
+    without an XML file. If any corner of
     the set is 0, pixels are counted from 0 and the last one does not belong to the box.
 
     Options: `classes=NAME,NAME,...` in place of all names in the order of the alphabet;
     `difficult=crowd` (neither missed nor false, which is the default), `keep` or `drop`;
-    `origin=1` or `origin=0` says how pixels are counted; `test=val`.
+    `origin=1` or `origin=0` says how pixels are counted; `test=val`; `shots=K`.
 
     Args:
         path: Folder, with options.
@@ -86,11 +88,12 @@ def load_voc(path: Path | None, seed: int) -> Dataset:
     splits = _splits(root)
     survey = survey_folder(root)
     found = _by_stem(root, survey.images)
-    unread = {file.stem: reason for file, reason in survey.unread.items()}
+    unread = {_stem(file): reason for file, reason in survey.unread.items()}
     pictures: list[Picture] = []
     skipped: list[Skipped] = []
     for one in held:
-        stem, split = one.path.stem, splits.get(one.path.stem)
+        stem = _stem(one.path)
+        split = splits.get(stem)
         if splits and split is None:
             skipped.append(Skipped(id=stem, reason=f"it is in no list of {SETS}/"))
         elif stem not in found:
@@ -107,11 +110,16 @@ def load_voc(path: Path | None, seed: int) -> Dataset:
                     split=split,
                 )
             )
-    known = {one.path.stem for one in held}
+    known = {_stem(one.path) for one in held}
     skipped += [
         Skipped(id=name, reason="it is listed, and there is no XML file of its name", split=split)
         for name, split in sorted(splits.items())
         if name not in known
+    ]
+    skipped += [
+        Skipped(id=relative_id(path, root), reason="there is no XML file of its name")
+        for stem, path in sorted(found.items())
+        if stem not in known and stem not in splits
     ]
     about = About(
         name=root.resolve().name,
@@ -132,8 +140,17 @@ def _by_stem(root: Path, images: Sequence[Path]) -> dict[str, Path]:
 
     found: dict[str, Path] = {}
     for file in sorted(images, key=rank):
-        found.setdefault(file.stem, file)
+        found.setdefault(_stem(file), file)
     return found
+
+
+def _stem(file: Path) -> str:
+    """The name of a file without the ending, in one Unicode form; see `path_as_stored`."""
+    return _composed(file.stem)
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _choice(options: Mapping[str, str], name: str, known: Sequence[str]) -> str:
@@ -259,7 +276,7 @@ def _splits(root: Path) -> dict[str, str]:
         for line in _lines_of(file):
             if not line.strip():
                 continue
-            name = line.split()[0]
+            name = _composed(line.split()[0])
             if listed.setdefault(name, split) != split:
                 raise _fault(
                     file, f"{name} is listed in {listed[name]} too", code="data/leaking-group"

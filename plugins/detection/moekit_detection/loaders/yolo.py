@@ -20,6 +20,7 @@ from moekit.data import (
     Survey,
     none_usable,
     parse_source,
+    path_as_stored,
     relative_id,
     split_name,
     survey_folder,
@@ -45,7 +46,7 @@ def load_yolo(path: Path | None, seed: int) -> Dataset:
     picture that is called as a split gives its split. Names of the classes come from the `names` of
     `data.yaml`, from `classes.txt` or `obj.names`, or from the option.
 
-    Options: `classes=NAME,NAME,...`; `test=val`.
+    Options: `classes=NAME,NAME,...`; `test=val`; `shots=K`.
 
     Args:
         path: Folder or file, with options.
@@ -167,12 +168,13 @@ def _label_file(file: Path, root: Path) -> Path | None:
     """The label file of a picture, or None."""
     below = file.relative_to(root)
     places = [place for place, part in enumerate(below.parts[:-1]) if part == IMAGES]
-    candidates = [file.with_suffix(".txt")]
+    candidates = [below]
     if places:
         parts = list(below.parts)
         parts[places[-1]] = LABELS
-        candidates.insert(0, (root / Path(*parts)).with_suffix(".txt"))
-    return next((one for one in candidates if one.is_file()), None)
+        candidates.insert(0, Path(*parts))
+    paths = (path_as_stored(root, PurePosixPath(one.with_suffix(".txt"))) for one in candidates)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _split(name: str) -> str | None:

@@ -96,6 +96,23 @@ class Masks:
         places = np.arange(len(self))[rows]
         return Masks.of(self.size, [self.runs(place) for place in places.tolist()])
 
+    def within(self, window: tuple[int, int, int, int]) -> Masks:
+        """The masks as a window of the picture shows them; one that it does not show is empty.
+
+        Args:
+            window: Top, left, height and width.
+        """
+        top, left, height, width = window
+        runs = []
+        for place in range(len(self)):
+            corner, pixels = self.crop(place)
+            down, across = corner[0] - top, corner[1] - left
+            part = pixels[max(0, -down) : height - down, max(0, -across) : width - across]
+            inside = min(part.shape) > 0 and down < height and across < width
+            start = (max(0, down), max(0, across))
+            runs.append(runs_of(part, start, height) if inside else NOTHING)
+        return Masks.of((height, width), runs)
+
     def crop(self, place: int) -> tuple[tuple[int, int], np.ndarray]:
         """The part of the picture that a mask takes: its top and left, and (h, w) bool pixels."""
         left, top, across, down = self.box_G4[place].astype(int).tolist()

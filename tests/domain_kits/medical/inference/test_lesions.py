@@ -87,6 +87,42 @@ def test_lesions_are_connected_and_measured(thorax):
     assert number_lesions(np.zeros_like(mask), thorax)[0] == ()
 
 
+def test_objects_that_touch_stay_apart_and_go_on_in_the_slices_beside(thorax):
+    part = np.zeros(thorax.hu_DHW.shape, dtype=np.uint16)
+    part[2, 3:6, 3:6], part[2, 3:6, 6:9] = 1, 2  # they touch
+    part[3, 3:6, 3:7], part[3, 3:6, 7:9] = 2, 1  # and swap their numbers
+    part[4, 3:6, 3:4], part[4, 3:6, 5:6] = 5, 7  # one goes on as two; numbers have gaps
+    part[6, 3:6, 3:6] = 1  # beyond an empty slice
+    lesions, number = number_lesions(part, thorax)
+    assert [one.voxels for one in lesions] == [9 + 12 + 6, 9 + 6, 9]
+    assert [one.slices for one in lesions] == [3, 2, 1]
+    assert sorted(np.unique(number[2:5, 3:6, 3:4])) == [1]
+    assert number[3, 4, 8] == number[2, 4, 8] == 2
+    assert number.max() == 3
+    assert np.array_equal(number > 0, part > 0)
+    nothing, empty = number_lesions(np.zeros_like(part), thorax)
+    assert (nothing, empty.any()) == ((), False)
+
+
+def test_a_series_of_numbered_objects_has_a_segment_for_each(series, thorax, tmp_path):
+    """Left and right halves touch, and are two lesions."""
+
+    def halves(pictures_NHW):
+        numbers = bright(pictures_NHW).astype(np.uint16)
+        numbers[:, :, numbers.shape[2] // 2 :] *= 2
+        return numbers
+
+    out = tmp_path / "out"
+    run(series, out, halves)
+    read = read_segmentation(out / NAME / "segmentation.dcm", thorax)
+    plain = np.rint((thorax.hu_DHW.clip(-1000, 400) + 1000) / 1400 * 255) > 190
+    assert np.array_equal(read > 0, plain)
+    (record,) = summary_of(out)["series"]
+    assert record["status"] == "outlined"
+    half = read.shape[2] // 2
+    assert not set(np.unique(read[:, :, :half])) & set(np.unique(read[:, :, half:])) - {0}
+
+
 def test_without_a_lesion_there_is_no_segmentation_and_a_note(series, tmp_path):
     out = tmp_path / "out"
     run(series, out)

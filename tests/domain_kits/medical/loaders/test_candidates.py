@@ -168,6 +168,14 @@ def test_a_name_with_an_umlaut_is_found_in_either_form(crops, stored):
         edit_table(crops, lambda lines, name=name: [t.replace(name, old.stem) for t in lines])
 
 
+def test_crops_that_no_line_names_are_counted_without_a_name(crops):
+    assert load_candidates(crops, 0).notes == ()
+    write_image(crops / "images" / f"{SECRET}99.png", 99)
+    (note,) = load_candidates(crops, 0).notes
+    assert note.startswith("1 pictures lie next to listed ones")
+    assert SECRET not in note
+
+
 def test_rows_of_no_split_are_skipped_with_the_reason(crops):
     def change(lines):
         return [

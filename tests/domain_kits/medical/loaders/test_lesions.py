@@ -167,17 +167,18 @@ def test_a_mask_of_no_series_and_a_series_without_a_mask_are_named(folder):
 
 def test_a_table_brings_nifti_volumes_patients_and_splits(tmp_path):
     splits = ("train", "train", "val", "test")
-    lines = ["volume,mask,patient,split"]
+    lines = ["volume,mask,patient,split,reader"]
     for number, split in enumerate(splits, 1):
         volume = volume_of(number)
         write_nifti(tmp_path / f"v{number}.nii", volume.hu_DHW, volume.affine)
         write_nifti(tmp_path / f"m{number}.nii", lesion().astype(np.uint8), volume.affine)
-        lines.append(f"v{number}.nii,m{number}.nii,p{number},{split}")
+        lines.append(f"v{number}.nii,m{number}.nii,p{number},{split},9")
     (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
     dataset = load_lesions(tmp_path, 0)
     assert dataset.split_note == "column split, as given"
+    assert dataset.notes == ("columns of the table that are not read: reader",)
     assert [len(dataset.split(name)) for name in ("train", "val", "test")] == [24, 12, 12]
-    for wrong in (f"v1.nii,,{SECRET},train", ",m1.nii,p1,train", "v1.nii,../m1.nii,p1,train"):
+    for wrong in (f"v1.nii,,{SECRET},train,", ",m1.nii,p1,train,", "v1.nii,../m1.nii,p1,train,"):
         (tmp_path / "labels.csv").write_text("\n".join([lines[0], wrong]) + "\n")
         with pytest.raises(DataError) as caught:
             load_lesions(tmp_path, 0)
