@@ -24,11 +24,13 @@ from torch import Tensor
 import moekit
 from moekit import MoEBackbone, Provenance
 from moekit.cli.main import main
+from moekit.data.near import find
 from moekit.jobs import session
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT / ".." / "shared"
-FEW = 200
+FEW, FEW_PAIRS = 200, 12
+ALL_PAIRS = {name: getattr(find, name) for name in ("VERIFIED", "DRAWN")}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -61,6 +63,8 @@ def quick() -> Iterator[None]:
       each other, and small products do so a hundredfold where the machine is busy.
     - Fewer bootstrap samples, of which most of the time of a small run would go. Tests of intervals
       name their number.
+    - Fewer pairs are compared by pixels in the search for near-duplicates, of which most of the
+      time of a small training would go. Tests of that search use `all_pairs`.
     - Commands build the default backbone once; each has a copy of its own.
     """
     threads = torch.get_num_threads()
@@ -69,9 +73,20 @@ def quick() -> Iterator[None]:
         patch.setenv("OMP_NUM_THREADS", "1")
         for place in ("evaluation.bootstrap", "training.selection", "tasks.segment.intervals"):
             patch.setattr(f"moekit.{place}.RESAMPLES", FEW)
+        patch.setattr(find, "VERIFIED", FEW_PAIRS)
+        patch.setattr(find, "DRAWN", FEW_PAIRS)
         patch.setattr(session, "build_backbone", _build_once)
         yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def all_pairs() -> Iterator[None]:
+    """As many pairs are compared in the search for near-duplicates as users' are."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ALL_PAIRS.items():
+            patch.setattr(find, name, value)
+        yield
 
 
 _built: dict[Any, MoEBackbone] = {}

@@ -17,6 +17,8 @@ from moekit.data.near.told import told_across
 from moekit.data.splits import complete_splits, deal_again, split_dataset
 from moekit.testing import refused
 
+pytestmark = pytest.mark.usefixtures("all_pairs")
+
 
 def texture(seed, side=128):
     """Noise of several scales, as photographs have."""

@@ -18,6 +18,8 @@ from moekit.testing.inputs import write_images
 from moekit.testing.reference import QUICK, REFERENCE_KIT, SIDE, add_reference, small_backbone
 from moekit.training.adapt import AdaptJob, adapt
 
+pytestmark = pytest.mark.usefixtures("all_pairs")
+
 
 @pytest.fixture(scope="module")
 def registry():

@@ -15,6 +15,8 @@ from moekit.runs.run import Run
 from moekit.testing import refused
 from moekit.training.grouped import Grouping, group_near_duplicates
 
+pytestmark = pytest.mark.usefixtures("all_pairs")
+
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
