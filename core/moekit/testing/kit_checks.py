@@ -203,6 +203,8 @@ def reads_items(subject: Subject, name: str) -> None:
 def learns_everywhere(subject: Subject, name: str) -> None:
     """A step of training reaches every parameter of its experts and its head."""
     runtime, modules = _attached(subject, name)
+    if not any(value.requires_grad for value in modules.parameters()):
+        raise NotApplicable("it learns by a `fit` of its own, without parameters")
     awaken(modules).train()
     torch.autograd.backward(energy(outputs_of(runtime, modules, _images(4))))
     unreached = [

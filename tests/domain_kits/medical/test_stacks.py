@@ -25,8 +25,8 @@ from moekit_medical.kit import MEDICAL
 from moekit_medical.predict import predict_series
 
 FRAMES = 3
-RECIPE = MEDICAL.recipe.model_copy(
-    update={
+RECIPE = MEDICAL.recipe.changed(
+    {
         "image_size": 56,
         "precision": "fp32",
         "views": 1,

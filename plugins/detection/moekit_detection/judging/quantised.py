@@ -86,10 +86,10 @@ def _parts(fp32: DetectTally, int8: DetectTally) -> Iterator[tuple[str, int, flo
     )
     for label, name in enumerate(fp32.classes):
         if count_C[label]:
-            found = (float(one.ap_AC[0, label]) for one in (before, after))
-            yield f"the class {name}", int(count_C[label]), *found
+            one, other = (float(figures.ap_AC[0, label]) for figures in (before, after))
+            yield f"the class {name}", int(count_C[label]), one, other
     for place, name in enumerate(_SIZES, start=1):
         count = int(weight_G[matches.counted_GA[:, place]].sum())
         if count:
-            found = (mean_of(one.ap_AC[place]) for one in (before, after))
-            yield f"{name} objects", count, *found
+            one, other = (mean_of(figures.ap_AC[place]) for figures in (before, after))
+            yield f"{name} objects", count, one, other
