@@ -11,10 +11,7 @@ Shapes: G objects of a picture, H and W its rows and columns.
 
 from __future__ import annotations
 
-import copy
 import json
-import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -32,11 +29,10 @@ from moekit.data import read_image
 from moekit.runtime.device import autocast, pick_arithmetic
 from moekit_detection.records import objects_of
 from tests.benchmarks.lite0 import MEAN, NAME, STD, lite0
-from tests.benchmarks.task_child import peak_gib
+from tests.benchmarks.timed_training import facts_of, train_for
 
 BATCH, WIDTH = 4, 128
-RATE, ENCODER_SHARE, DECAY = 1e-3, 0.3, 0.01
-WARMUP, LEAST, AVERAGE, CLIP = 0.05, 0.01, 0.99, 1.0
+RATE, ENCODER_SHARE, CLIP = 1e-3, 0.3, 1.0
 JITTER, MOST = 0.3, 100
 CPU = torch.device("cpu")
 
@@ -102,13 +98,6 @@ def changed(picture_3HW, box_G4, generator):
     return ((x - x.mean()) * contrast + x.mean()).clamp(0, 1), box
 
 
-def share_of_rate(done):
-    """Linear warm-up, then a half cosine, as the kit's."""
-    if done < WARMUP:
-        return max(done / WARMUP, LEAST)
-    return LEAST + (1 - LEAST) * 0.5 * (1 + math.cos(math.pi * (done - WARMUP) / (1 - WARMUP)))
-
-
 def train(model, pictures, *, seconds, seed):
     """Trains for a time; returns the averaged weights as a model, and how many steps it took.
 
@@ -119,41 +108,30 @@ def train(model, pictures, *, seconds, seed):
         seed: Of order and changes.
     """
     arithmetic, generator = pick_arithmetic("auto", CPU), np.random.default_rng(seed)
-    groups = [{"params": list(model.backbone.encoder.parameters()), "peak": RATE * ENCODER_SHARE}]
+    encoder = list(model.backbone.encoder.parameters())
     rest = [one for name, one in model.named_parameters() if "backbone.encoder." not in name]
-    groups.append({"params": rest, "peak": RATE})
-    optimizer = torch.optim.AdamW(groups, lr=RATE, weight_decay=DECAY)
-    average, steps, began, order = copy.deepcopy(model), 0, time.perf_counter(), []
-    model.train()
-    while (done := (time.perf_counter() - began) / seconds) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * share_of_rate(done)
-        if len(order) < BATCH:
-            order = generator.permutation(len(pictures)).tolist()
+
+    def loss_of(chosen):
         images, targets = [], []
-        for _ in range(BATCH):
-            picture_3HW, box_G4, label_G = pictures[order.pop()]
+        for place in chosen:
+            picture_3HW, box_G4, label_G = pictures[place]
             image, boxes = changed(picture_3HW, box_G4, generator)
             images.append(image)
             targets.append({"boxes": boxes, "labels": label_G})
         with autocast(CPU, arithmetic):
-            losses = model(images, targets)
-        value = sum(losses.values())
-        optimizer.zero_grad()
-        value.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-        optimizer.step()
-        _update(average, model, min(AVERAGE, (1 + steps) / (10 + steps)))
-        steps += 1
-        if steps % 20 == 1:
-            sys.stderr.write(f"FCOS: {done:.0%}, step {steps}, loss {float(value.detach()):.3f}\n")
-    return average.eval(), {"steps": steps, "epochs": steps * BATCH / len(pictures)}
+            return sum(model(images, targets).values())
 
-
-@torch.no_grad()
-def _update(average, model, decay):
-    for ours, theirs in zip(average.parameters(), model.parameters(), strict=True):
-        ours.lerp_(theirs, 1 - decay)
+    return train_for(
+        seconds,
+        model,
+        loss_of,
+        groups=[(encoder, RATE * ENCODER_SHARE), (rest, RATE)],
+        count=len(pictures),
+        batch=BATCH,
+        generator=generator,
+        name="FCOS",
+        clip=CLIP,
+    )
 
 
 def load(samples):
@@ -203,12 +181,7 @@ def main(asked, folder):
     left = asked["seconds"] - (time.perf_counter() - began)
     average, facts = train(model, pictures, seconds=left, seed=asked["seed"])
     facts |= {
-        "seconds": time.perf_counter() - began,
-        "cpu_seconds": time.process_time() - worked,
-        "peak_gib": peak_gib(),
-        "threads": torch.get_num_threads(),
-        "load_average": os.getloadavg()[0],
-        "parameters": sum(value.numel() for value in model.parameters()),
+        **facts_of(model, began=began, worked=worked),
         "pictures": len(pictures),
     }
     folder.mkdir(parents=True)

@@ -23,6 +23,7 @@ import numpy as np
 
 from moekit import Registry
 from moekit.evaluation import percentile_interval
+from moekit.jobs.evaluate import evaluate_run
 from moekit.testing.child import child_command, child_environment
 
 ALL = (0, 1, 2)
@@ -85,6 +86,25 @@ def run(folder, kit, data, *, seed, task=None, split="val", changes=(), **recipe
     return judge.load(folder, "predictions"), facts
 
 
+def judged(kit, data, kept, given, *, split):
+    """The tally of what a peer wrote, judged as `moekit evaluate --from` does.
+
+    Args:
+        kit: Name of the kit.
+        data: `LOADER=PATH`.
+        kept: The folder of a run on the same split.
+        given: The peer's file or folder.
+        split: The split that was answered.
+    """
+    evaluate_run(
+        kit, data=data, run_folder=kept, split=split, given=given, on_progress=lambda *_: None
+    )
+    facts = json.loads((kept / "facts.json").read_text(encoding="utf-8"))
+    judge = Registry().task(facts["task"]).judge
+    (tally,) = judge.load(kept / "given" / given.stem, "predictions")
+    return tally
+
+
 def child(module, asked, folder, **environment):
     """The facts that a module of this folder writes; not made again if it was asked the same."""
     facts, note = folder / "facts.json", folder.with_name(f"{folder.name}.asked.json")
@@ -121,10 +141,10 @@ def cost(facts):
     }
 
 
-def check_cost(*costs):
+def check_cost(*costs, minutes=MOST_MINUTES):
     """Fails if a run took too long or too much memory; call it once all is recorded."""
     for one in costs:
-        assert one["minutes"] < MOST_MINUTES, one
+        assert one["minutes"] < minutes, one
         assert one["peak_gib"] < MOST_GIB, one
 
 

@@ -9,21 +9,22 @@ seeds alike. `ap_small` is that of objects below 32 x 32 pixels.
 
 import pytest
 
-from moekit import Registry
-from moekit.jobs.evaluate import evaluate_run
 from moekit_detection.judging.average import figures_of
 from moekit_detection.judging.average import mean_of as mean_of_classes
 from tests.benchmarks import lite0
 from tests.benchmarks.task_runs import (
     SEEDS,
     TINY,
+    check_cost,
     child,
     cost,
     gain,
+    judged,
     keep,
     mean_of,
     ratio,
     run,
+    share,
     whole_seconds,
 )
 
@@ -31,9 +32,7 @@ pytestmark = pytest.mark.bench
 
 COMMAND = "python -m pytest -m bench -s tests/benchmarks/test_objects.py -k "
 SETS = {"deeppcb": "coco={path}?test=val", "bccd": "coco={path}?test=val"}
-RECIPES = {"deeppcb": {}, "bccd": {}}
-"""What is changed in the kit's recipe."""
-MOST_GIB, MOST_MINUTES = 6.0, 40.0
+MOST_MINUTES = 40.0
 
 
 def ap(tally, rows):
@@ -78,35 +77,22 @@ def test_boxes_beside_plain_queries(name, shared, runs, record, record_figure):
     }
     record(f"objects_{name}", figures)
     command = f'{COMMAND}"plain and {name}"'
-    value, interval = values["kit"]["ap50"]
-    share = (value / 100, tuple(bound / 100 for bound in interval))
-    keep(record_figure, f"{name}.ap50", share, command=command)
+    keep(record_figure, f"{name}.ap50", share(values["kit"]["ap50"]), command=command)
     keep(record_figure, f"{name}.ap_s_ratio", small, command=command)
-    assert figures["cost"]["minutes"] < MOST_MINUTES
-    assert figures["cost"]["peak_gib"] < MOST_GIB
+    check_cost(figures["cost"], minutes=MOST_MINUTES)
 
 
 @pytest.mark.parametrize("name", sorted(SETS))
 def test_boxes_beside_a_convolutional_detector(name, shared, runs, record):
     lite0.need_lite0()
     found, facts = made(name, shared, runs)
-    judge = Registry().task("moekit-detection/detect").judge
     theirs, peer_facts = [], []
     for seed, seconds in zip(SEEDS, whole_seconds(facts), strict=True):
         folder, data = runs / f"{name}-fcos-{seed}", _source(name, shared)
         asked = {"data": data, "seed": seed, "split": "test", "seconds": 30 if TINY else seconds}
         peer_facts.append(child("detector_peer", asked, folder))
         kept = runs / f"{name}-{seed}"
-        evaluate_run(
-            "detection",
-            data=data,
-            run_folder=kept,
-            split="test",
-            given=folder / "results.json",
-            on_progress=lambda *_: None,
-        )
-        (tally,) = judge.load(kept / "given" / "results", "predictions")
-        theirs.append(tally)
+        theirs.append(judged("detection", data, kept, folder / "results.json", split="test"))
     pairs = [(ours, peer) for (ours, _), peer in zip(found, theirs, strict=True)]
     figures = {
         "kit": {key: mean_of([ours for ours, _ in found], one) for key, one in MEASURES.items()},
@@ -128,7 +114,6 @@ def made(name, shared, runs):
             _source(name, shared),
             seed=seed,
             split="test",
-            **RECIPES[name],
         )
         for seed in SEEDS
     ]

@@ -8,8 +8,6 @@ draws is judged as `moekit evaluate --from` does.
 
 import pytest
 
-from moekit.jobs.evaluate import evaluate_run
-from moekit.tasks.segment import SEGMENT
 from tests.benchmarks import lite0
 from tests.benchmarks.task_runs import (
     CAMVID,
@@ -19,6 +17,7 @@ from tests.benchmarks.task_runs import (
     child,
     cost,
     gain,
+    judged,
     keep,
     mean_of,
     miou,
@@ -101,16 +100,7 @@ def test_the_kit_beside_a_unet(data, runs, record, record_figure):
         asked = {"data": data, "seed": seed, "seconds": seconds}
         peer_facts.append(child("unet_peer", asked, folder))
         kept = runs / f"camvid-kit-{seed}"
-        evaluate_run(
-            "scenes",
-            data=data,
-            run_folder=kept,
-            split="val",
-            given=folder / "unet",
-            on_progress=lambda *_: None,
-        )
-        (tally,) = SEGMENT.judge.load(kept / "given" / "unet", "predictions")
-        theirs.append(tally)
+        theirs.append(judged("scenes", data, kept, folder / "unet", split="val"))
     over_unet = gain([(tallies[0], peer) for tallies, peer in zip(ours, theirs, strict=True)], miou)
     figures = {
         "gain_over_unet": over_unet,

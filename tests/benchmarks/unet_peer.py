@@ -15,10 +15,8 @@ Shapes: B crops, C classes, H and W rows and columns.
 
 from __future__ import annotations
 
-import copy
 import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -38,13 +36,12 @@ from moekit.tasks.segment.metrics import miou
 from moekit.tasks.segment.tally import Counts
 from moekit.tasks.segment.truth import read_truth
 from tests.benchmarks.lite0 import MEAN, NAME, STD, lite0
-from tests.benchmarks.task_child import peak_gib
+from tests.benchmarks.timed_training import facts_of, train_for
 
 CROP, BATCH, STRIDE = 256, 8, 32
 SCALES = (0.6, 1.5)
 JITTER, GAP = 0.3, 3
-RATE, ENCODER_SHARE, DECAY = 1e-3, 0.5, 0.01
-WARMUP, LEAST, AVERAGE = 0.05, 0.01, 0.99
+RATE, ENCODER_SHARE = 1e-3, 0.5
 CPU = torch.device("cpu")
 
 
@@ -90,13 +87,6 @@ def normalised(x):
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def share_of_rate(done):
-    """Linear warm-up, then a half cosine, as the kit's."""
-    if done < WARMUP:
-        return max(done / WARMUP, LEAST)
-    return LEAST + (1 - LEAST) * 0.5 * (1 + math.cos(math.pi * (done - WARMUP) / (1 - WARMUP)))
-
-
 def train(model, frames, *, seconds, seed, side=CROP, rate=RATE):
     """Trains for a time; returns the averaged weights as a model, and how many steps it took.
 
@@ -110,38 +100,26 @@ def train(model, frames, *, seconds, seed, side=CROP, rate=RATE):
     """
     arithmetic = pick_arithmetic("auto", CPU)
     generator, loss = np.random.default_rng(seed), SegmentLoss()
-    groups = [{"params": list(model.encoder.parameters()), "peak": rate * ENCODER_SHARE}]
+    encoder = list(model.encoder.parameters())
     rest = [value for name, value in model.named_parameters() if not name.startswith("encoder.")]
-    groups.append({"params": rest, "peak": rate})
-    optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=DECAY)
-    average, steps, began, order = copy.deepcopy(model), 0, time.perf_counter(), []
-    model.train()
-    while (done := (time.perf_counter() - began) / seconds) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * share_of_rate(done)
-        if len(order) < BATCH:
-            order = generator.permutation(len(frames)).tolist()
-        pairs = [crop(*frames[order.pop()], generator, side) for _ in range(BATCH)]
+
+    def loss_of(chosen):
+        pairs = [crop(*frames[place], generator, side) for place in chosen]
         x_B3HW, truth_BHW = (torch.stack(part) for part in zip(*pairs, strict=True))
         with autocast(CPU, arithmetic):
             logit_BCHW = model(normalised(x_B3HW))
-        value = loss({"logit_BChw": logit_BCHW}, {TARGET: truth_BHW}, Recipe())
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        _update(average, model, min(AVERAGE, (1 + steps) / (10 + steps)))
-        steps += 1
-        if steps % 20 == 1:
-            sys.stderr.write(f"U-Net: {done:.0%}, step {steps}, loss {float(value.detach()):.3f}\n")
-    return average.eval(), {"steps": steps, "epochs": steps * BATCH / len(frames)}
+        return loss({"logit_BChw": logit_BCHW}, {TARGET: truth_BHW}, Recipe())
 
-
-@torch.no_grad()
-def _update(average, model, decay):
-    for ours, theirs in zip(average.parameters(), model.parameters(), strict=True):
-        ours.lerp_(theirs, 1 - decay)
-    for ours, theirs in zip(average.buffers(), model.buffers(), strict=True):
-        ours.copy_(theirs)
+    return train_for(
+        seconds,
+        model,
+        loss_of,
+        groups=[(encoder, rate * ENCODER_SHARE), (rest, rate)],
+        count=len(frames),
+        batch=BATCH,
+        generator=generator,
+        name="U-Net",
+    )
 
 
 @torch.inference_mode()
@@ -174,12 +152,7 @@ def main(asked, folder):
     left = asked["seconds"] - (time.perf_counter() - began)
     average, facts = train(model, frames, seconds=left, seed=asked["seed"])
     facts |= {
-        "seconds": time.perf_counter() - began,
-        "cpu_seconds": time.process_time() - worked,
-        "peak_gib": peak_gib(),
-        "threads": torch.get_num_threads(),
-        "load_average": os.getloadavg()[0],
-        "parameters": sum(value.numel() for value in model.parameters()),
+        **facts_of(model, began=began, worked=worked),
         "frames": len(frames),
     }
     masks = folder / "unet"
