@@ -1,19 +1,20 @@
 """Filling a `PrototypeBoxHead` from the training split.
 
-Shapes: P patches, F features, C classes, K clusters, S sizes of a class, G objects of a picture.
+Shapes: P patches, F features, C classes, K clusters, S sizes of a class, G
+objects of a picture, or of all.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from moekit import DataError, FitJob, FitResult, Outputs
+from moekit import DataError, FitJob, FitResult
+from moekit.tasks.parts import head_inputs
 from moekit_detection.boxes import corners
 from moekit_detection.learn import BOXES, LABELS
 from moekit_detection.prototypes import PrototypeBoxHead
@@ -34,27 +35,26 @@ def fit_box_prototypes(job: FitJob) -> FitResult:
     began = time.perf_counter()
     job.kit.eval()
     head = cast(PrototypeBoxHead, job.kit.head)
-    patches, labels, sides = _gathered(job, head)
+    patch_PF, label_P, class_G, side_G2 = _gathered(job, head)
     classes, sizes = head.side_CS2.shape[:2]
-    head.centre_F.copy_(patches.mean(0))
-    unit_PF = nn.functional.normalize(patches - head.centre_F, dim=1)
+    head.centre_F.copy_(patch_PF.mean(0))
+    unit_PF = nn.functional.normalize(patch_PF - head.centre_F, dim=1)
     for label in range(classes):
-        own = sides[label]
-        if not own or not bool((labels == label).any()):
+        own_P, own_G = label_P == label, class_G == label
+        if not bool(own_P.any()) or not bool(own_G.any()):
             raise DataError(
                 f"class number {label} has no object to learn from",
                 whose="the train split",
                 fix="add a picture that shows it, or take more (?shots=K)",
                 code="data/missing-class",
             )
-        mean_F = unit_PF[labels == label].mean(0)
-        head.class_CF[label] = nn.functional.normalize(mean_F, dim=0)
-        head.side_CS2[label] = _sizes(torch.cat(own), sizes)
-    head.other_KF.copy_(_clusters(unit_PF[labels < 0], len(head.other_KF), seed=job.seed))
+        head.class_CF[label] = nn.functional.normalize(unit_PF[own_P].mean(0), dim=0)
+        head.side_CS2[label] = _sizes(side_G2[own_G], sizes)
+    head.other_KF.copy_(_clusters(unit_PF[label_P < 0], len(head.other_KF), seed=job.seed))
     figures = {
         "epoch": 1.0,
         "images": float(len(job.train)),
-        "objects": float(sum(len(one) for own in sides for one in own)),
+        "objects": float(len(class_G)),
         "seconds": time.perf_counter() - began,
     }
     job.on_epoch(figures)
@@ -62,27 +62,31 @@ def fit_box_prototypes(job: FitJob) -> FitResult:
 
 
 @torch.inference_mode()
-def _gathered(job: FitJob, head: PrototypeBoxHead) -> tuple[Tensor, Tensor, list[list[Tensor]]]:
-    """(P, F) patches of all pictures and views, (P,) the class of each, and sizes of each class.
+def _gathered(job: FitJob, head: PrototypeBoxHead) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(P, F) patches of all pictures and views, (P,) their classes; (G,) objects, (G, 2) sizes.
 
     A patch of no object has class -1. One at the side of an object is left out.
     """
-    patches: list[Tensor] = []
-    labels: list[Tensor] = []
-    sides: list[list[Tensor]] = [[] for _ in range(head.side_CS2.shape[0])]
-    for described_BFhw, targets in _batches(job, head):
-        rows, columns = described_BFhw.shape[-2:]
-        at_P2 = places(rows, columns, described_BFhw) / described_BFhw.new_tensor([columns, rows])
-        for row, described_Fhw in enumerate(described_BFhw):
-            label_G, box_G4 = targets[LABELS][row], targets[BOXES][row].to(at_P2)
-            box_G4, label_G = box_G4[label_G >= 0], label_G[label_G >= 0]
-            label_P = _label(at_P2, box_G4, label_G)
-            kept_P = label_P > -2
-            patches.append(described_Fhw.flatten(1).T[kept_P])
-            labels.append(label_P[kept_P])
-            for label, side in zip(label_G.tolist(), box_G4[:, 2:], strict=True):
-                sides[label].append(side[None].cpu())
-    return torch.cat(patches).clone(), torch.cat(labels).clone(), sides
+    found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    for view in range(job.train.views):
+        inputs = head_inputs(job, job.train, view, batch_size=job.recipe.batch_size)
+        for rows, given in inputs:
+            described_BFhw = head.described(*given[:2])
+            targets = job.targets(job.train, rows, np.full_like(rows, view))
+            height, width = described_BFhw.shape[-2:]
+            scale = described_BFhw.new_tensor([width, height])
+            at_P2 = places(height, width, described_BFhw) / scale
+            for row, described_Fhw in enumerate(described_BFhw):
+                class_G, box_G4 = targets[LABELS][row].to(at_P2.device), targets[BOXES][row]
+                box_G4, class_G = box_G4.to(at_P2)[class_G >= 0], class_G[class_G >= 0]
+                label_P = _label(at_P2, box_G4, class_G)
+                kept_P = label_P > -2
+                patch_PF = described_Fhw.flatten(1).T[kept_P]
+                found.append((patch_PF, label_P[kept_P], class_G, box_G4[:, 2:]))
+    patch_PF, label_P, class_G, side_G2 = (
+        torch.cat(parts).clone() for parts in zip(*found, strict=True)
+    )
+    return patch_PF, label_P, class_G, side_G2
 
 
 def _label(at_P2: Tensor, box_G4: Tensor, label_G: Tensor) -> Tensor:
@@ -105,30 +109,6 @@ def _within(at_P2: Tensor, box_4: Tensor) -> Tensor:
     x, y = at_P2.unbind(1)
     inside_P: Tensor = (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
     return inside_P
-
-
-def _batches(job: FitJob, head: PrototypeBoxHead) -> Iterator[tuple[Tensor, Outputs]]:
-    """(B, F, h, w) what the head sees of the training pictures in each view, and the truth."""
-    seen: list[Tensor] = []
-
-    def note(module: nn.Module, given: tuple[Any, ...], outputs: Outputs) -> None:
-        del module, outputs
-        seen.append(head.described(*given[:2]))
-
-    store = job.train
-    handle = head.register_forward_hook(note)
-    try:
-        for view in range(store.views):
-            for start in range(0, len(store), job.recipe.batch_size):
-                rows = np.arange(start, min(start + job.recipe.batch_size, len(store)))
-                views = np.full_like(rows, view)
-                x_BND, kept = job.fabric.to_device(store.read(rows, views))
-                stored = {block: value.float() for block, value in kept.items()}
-                with job.fabric.autocast():
-                    job.kit(job.backbone, x_BND.float(), stored, store.grid)
-                yield seen.pop(), job.targets(store, rows, views)
-    finally:
-        handle.remove()
 
 
 def _sizes(side_G2: Tensor, count: int) -> Tensor:

@@ -68,8 +68,8 @@ def job(head, told, *, labels=None):
             super().__init__()
             self.head = head
 
-        def forward(self, backbone, x_BND, stored, grid):
-            del backbone, stored
+        def forward(self, backbone, x_BND, stored, grid, *, top_k=None):
+            del backbone, stored, top_k
             return self.head([x_BND], grid)
 
     fabric = SimpleNamespace(

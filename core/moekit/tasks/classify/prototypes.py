@@ -7,8 +7,8 @@ classes, M training images.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from moekit.contract.outputs import HeadSite, Outputs
 from moekit.errors import DataError
 from moekit.moe.specialists import Grid
 from moekit.tasks.classify.head import pool
+from moekit.tasks.parts.given import head_inputs
 from moekit.tasks.parts.summaries import SummaryName
 
 TEMPERATURES = (5.0, 10.0, 20.0, 40.0, 80.0)
@@ -129,29 +130,9 @@ def _members(store: StoredPrefix, classes: int) -> Tensor:
 @torch.inference_mode()
 def _pooled(job: FitJob, store: StoredPrefix, view: int) -> Tensor:
     """(M, F) pooled features of a split in one view."""
-    return torch.cat(list(_batches(job, store, view))).clone()
-
-
-def _batches(job: FitJob, store: StoredPrefix, view: int) -> Iterator[Tensor]:
     head = cast(PrototypeHead, job.kit.head)
-    seen: list[Tensor] = []
-
-    def note(module: nn.Module, given: tuple[Any, ...], outputs: Outputs) -> None:
-        del module, outputs
-        seen.append(head.pooled(*given))
-
-    top_k = getattr(getattr(store, "plan", None), "top_k", None)
-    handle = head.register_forward_hook(note)
-    try:
-        for start in range(0, len(store), _BATCH):
-            rows = np.arange(start, min(start + _BATCH, len(store)))
-            x_BND, kept = job.fabric.to_device(store.read(rows, np.full_like(rows, view)))
-            stored: Mapping[int, Tensor] = {block: value.float() for block, value in kept.items()}
-            with job.fabric.autocast():
-                job.kit(job.backbone, x_BND.float(), stored, store.grid, top_k=top_k)
-            yield seen.pop()
-    finally:
-        handle.remove()
+    batches = head_inputs(job, store, view, batch_size=_BATCH)
+    return torch.cat([head.pooled(*given) for _, given in batches]).clone()
 
 
 def _choose_temperature(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         PlaceNorm,
         patch_map,
     )
+    from moekit.tasks.parts.given import head_inputs
     from moekit.tasks.parts.legend import FONT_SIZE, short_name, with_legend
     from moekit.tasks.parts.names import impossible, names_at, optional_names
     from moekit.tasks.parts.refine import Refine, Twice
@@ -29,6 +30,7 @@ _HOMES = {
         "PlaceNorm",
         "patch_map",
     ),
+    "tasks.parts.given": ("head_inputs",),
     "tasks.parts.legend": (
         "FONT_SIZE",
         "short_name",
@@ -58,6 +60,7 @@ __all__ = [
     "PlaceNorm",
     "Refine",
     "Twice",
+    "head_inputs",
     "impossible",
     "load_arrays",
     "names_at",
