@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         read_size,
         relative_id,
     )
-    from moekit.data.options import parse_source, path_as_stored, whole_number
+    from moekit.data.options import composed, parse_source, path_as_stored, whole_number
     from moekit.data.plain_files import check_file
     from moekit.data.samples import MASK_OF, SPLITS, split_name, split_notes
     from moekit.data.splits import check_classes, check_splits, complete_splits
@@ -46,6 +46,7 @@ _HOMES = {
         "relative_id",
     ),
     "data.options": (
+        "composed",
         "parse_source",
         "path_as_stored",
         "whole_number",
@@ -97,6 +98,7 @@ __all__ = [
     "check_file",
     "check_splits",
     "complete_splits",
+    "composed",
     "find_images",
     "image_batches",
     "is_image_name",

@@ -70,6 +70,11 @@ def path_as_stored(folder: Path, name: PurePosixPath) -> Path:
     return next((path for path in forms if is_there(path)), written)
 
 
+def composed(name: str) -> str:
+    """A name in one Unicode form, NFC, by which names are compared; see `path_as_stored`."""
+    return unicodedata.normalize("NFC", name)
+
+
 def whole_number(text: str, *, most: int, least: int = 0) -> int | None:
     """The number that a text of digits stands for; None if it is none, or out of bounds.
 

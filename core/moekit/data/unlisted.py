@@ -16,7 +16,8 @@ def unlisted_notes(listed: Iterable[Path], *, named: bool = True) -> tuple[str, 
 
     Args:
         listed: All files that are listed, those of targets too.
-        named: Whether a name is given as an example; no if names of files may identify a person.
+        named: Whether the sentence names a picture as an example. Names of files may identify a
+            person: then it must not.
     """
     folders: dict[Path, set[str]] = {}
     for path in listed:

@@ -1,9 +1,9 @@
 """Boxes from a few examples a class, without training.
 
-Patches are told apart by the means of those inside the examples' boxes and by clusters of those
-outside: DINOv2's features do so unchanged (DE-ViT, Zhang et al. 2023, arXiv:2309.12969). Boxes have
-the sizes of the examples. One lies where its inside looks like its class and what is around it does
-not.
+Each patch is compared with the mean of the patches inside the boxes of a class, and with clusters
+of all other patches. Features of DINOv2 need no training for that (DE-ViT, Zhang et al. 2023,
+arXiv:2309.12969). Boxes have the sizes of the examples. A box lies at a place if its inside looks
+like its class and its surroundings do not.
 
 Shapes: B images, D width, L blocks, F = D * L features, h and w rows and columns of the patch grid,
 H = 2 h and W = 2 w those of the map, P patches, C classes, K clusters of what is of no class, S

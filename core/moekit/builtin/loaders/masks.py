@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import functools
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -30,7 +29,7 @@ from moekit.contract.datasets import DatasetSpec
 from moekit.data.checks import check_ids
 from moekit.data.class_masks import read_classes
 from moekit.data.images import find_images, read_size, relative_id
-from moekit.data.options import parse_source, whole_number
+from moekit.data.options import composed, parse_source, whole_number
 from moekit.data.samples import Dataset, Sample, Skipped, split_notes
 from moekit.data.splits import complete_splits
 from moekit.data.suffixes import JPEG_SUFFIXES
@@ -294,8 +293,8 @@ def _files(
         return path_in(table, line, row["image"]), path_in(table, line, mask) if mask else None
     image, mask_path = (path_in(table, line, f"{part}/{row['id']}") for part in (IMAGES, MASKS))
     return (
-        beside(image.parent).get(_composed(image.name), image),
-        beside(mask_path.parent).get(_composed(mask_path.name), mask_path),
+        beside(image.parent).get(composed(image.name), image),
+        beside(mask_path.parent).get(composed(mask_path.name), mask_path),
     )
 
 
@@ -303,12 +302,7 @@ def _beside(folder: Path) -> Mapping[str, Path]:
     """Image files of a folder by their names without the ending."""
     if not folder.is_dir():
         return {}
-    return {_composed(path.stem): path for path in find_images(folder) if path.parent == folder}
-
-
-def _composed(name: str) -> str:
-    """A name in one Unicode form; see `path_as_stored`."""
-    return unicodedata.normalize("NFC", name)
+    return {composed(path.stem): path for path in find_images(folder) if path.parent == folder}
 
 
 def _checked(

@@ -8,7 +8,6 @@ sign). d,h,w are indices from 0, fractions allowed, along the file's third, seco
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from moekit_medical.hounsfield import WINDOW_HU
 from moekit_medical.loaders.cache import Writer
 from moekit_medical.loaders.crops import CropError, Form, Stack, crop_stack
 from moekit_medical.loaders.examples import write_nifti_example
-from moekit_medical.loaders.facts import facts_of_rows, unread
+from moekit_medical.loaders.facts import facts_of_rows
 from moekit_medical.loaders.labels import (
     Row,
     Table,
@@ -37,7 +36,6 @@ from moekit_medical.loaders.mended import note_repairs
 from moekit_medical.loaders.nifti_file import SUFFIXES, NiftiVolume, read_nifti
 from moekit_medical.loaders.options import parse_slices, parse_window
 from moekit_medical.loaders.volumes import (
-    SPLIT,
     Outcome,
     to_dataset,
     wanted_rows,
@@ -98,9 +96,8 @@ def load_nifti(path: Path | None, seed: int) -> Dataset:
         groups=_groups(table, files, hashes),
         facts=facts_of_rows(table, scan_columns=("volume",)),
         source=f"{len(table.rows)} candidates in {len(set(files.values()))} NIfTI volumes",
+        columns=("volume", *_POINT, *_INDEX),
     )
-    notes = unread(table, "volume", SPLIT, *_POINT, *_INDEX)
-    dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *notes))
     return complete_splits(dataset, seed=seed, note="column split, as given")
 
 

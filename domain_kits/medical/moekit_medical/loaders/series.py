@@ -31,7 +31,7 @@ from moekit_medical.loaders.crops import (
     turn_to_patient,
 )
 from moekit_medical.loaders.examples import write_dicom_example
-from moekit_medical.loaders.facts import facts_of_rows, facts_of_scan, unread
+from moekit_medical.loaders.facts import facts_of_rows, facts_of_scan
 from moekit_medical.loaders.labels import (
     Row,
     Table,
@@ -45,7 +45,6 @@ from moekit_medical.loaders.mended import note_repairs
 from moekit_medical.loaders.options import parse_slices, parse_window
 from moekit_medical.loaders.series_scan import Found, Unit, check_shared_ids, look_through
 from moekit_medical.loaders.volumes import (
-    SPLIT,
     Outcome,
     to_dataset,
     wanted_rows,
@@ -105,9 +104,9 @@ def load_dicom(path: Path | None, seed: int) -> Dataset:
         facts=facts_of_rows(table, scan_columns=("series",), stated=_stated(table, found)),
         source=f"{len(table.rows)} candidates in {len({r.cells['series'] for r in table.rows})} "
         "DICOM series",
+        columns=("series", "sop", *_POINT, *_PIXEL),
     )
-    notes += unread(table, "series", "sop", SPLIT, *_POINT, *_PIXEL)
-    dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *notes))
+    dataset = dataclasses.replace(dataset, notes=(*notes, *dataset.notes))
     return complete_splits(dataset, seed=seed, note="column split, as given")
 
 

@@ -10,7 +10,7 @@ from moekit.data import SPLITS
 from moekit.files import to_json
 from moekit_medical.loaders.cache import Cached, Writer, cached, key_of
 from moekit_medical.loaders.crops import CROP_MM, PIXEL_MM, STEP_MM, CropError, Form, Stack
-from moekit_medical.loaders.facts import subtypes_of_rows
+from moekit_medical.loaders.facts import subtypes_of_rows, unread
 from moekit_medical.loaders.labels import CLASSES, Row, Table, split_of, split_problem
 from moekit_medical.loaders.mended import repairs_in, words_of
 
@@ -149,6 +149,7 @@ def to_dataset(
     groups: Mapping[int, str],
     facts: Mapping[int, Mapping[str, str]],
     source: str,
+    columns: Sequence[str],
 ) -> Dataset:
     """The set of all rows that have a crop.
 
@@ -160,6 +161,7 @@ def to_dataset(
         groups: Group of each line.
         facts: Facts of each line.
         source: Words for `Dataset.source`, which are followed by those on the crops.
+        columns: What the loader reads of the table, but for facts and the split.
     """
     column = split_column(table)
     subtypes = subtypes_of_rows(table)
@@ -196,4 +198,5 @@ def to_dataset(
             for row in table.rows
             if row.line in outcome.reasons
         ),
+        notes=unread(table, SPLIT, *columns),
     )

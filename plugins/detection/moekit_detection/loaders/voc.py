@@ -7,7 +7,6 @@ pixels from 1, and the last one belongs to the box: a box from 1 to 10 is 10 pix
 from __future__ import annotations
 
 import re
-import unicodedata
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from moekit import DataError, Dataset, DatasetSpec, Skipped
-from moekit.data import parse_source, relative_id, split_name, survey_folder
+from moekit.data import composed, parse_source, relative_id, split_name, survey_folder
 from moekit.files import read_plain
 from moekit_detection.example import drawn_splits
 from moekit_detection.loaders.pictures import OPTIONS, About, Picture, dataset_of
@@ -146,11 +145,7 @@ def _by_stem(root: Path, images: Sequence[Path]) -> dict[str, Path]:
 
 def _stem(file: Path) -> str:
     """The name of a file without the ending, in one Unicode form; see `path_as_stored`."""
-    return _composed(file.stem)
-
-
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+    return composed(file.stem)
 
 
 def _choice(options: Mapping[str, str], name: str, known: Sequence[str]) -> str:
@@ -276,7 +271,7 @@ def _splits(root: Path) -> dict[str, str]:
         for line in _lines_of(file):
             if not line.strip():
                 continue
-            name = _composed(line.split()[0])
+            name = composed(line.split()[0])
             if listed.setdefault(name, split) != split:
                 raise _fault(
                     file, f"{name} is listed in {listed[name]} too", code="data/leaking-group"
