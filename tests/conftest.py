@@ -30,7 +30,7 @@ from moekit.jobs import session
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT / ".." / "shared"
 FEW = 200
-ALL_PAIRS = {name: getattr(find, name) for name in ("DRAWN", "OF_KIND")}
+ALL_PAIRS = {name: getattr(find, name) for name in ("VERIFIED", "DRAWN", "OF_KIND")}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -73,8 +73,9 @@ def quick() -> Iterator[None]:
         patch.setenv("OMP_NUM_THREADS", "1")
         for place in ("evaluation.bootstrap", "training.selection", "tasks.segment.intervals"):
             patch.setattr(f"moekit.{place}.RESAMPLES", FEW)
-        patch.setattr(find, "DRAWN", 10)
-        patch.setattr(find, "OF_KIND", 2)
+        patch.setattr(find, "VERIFIED", 4)
+        patch.setattr(find, "DRAWN", 8)
+        patch.setattr(find, "OF_KIND", 1)
         patch.setattr(session, "build_backbone", _build_once)
         yield
     torch.set_num_threads(threads)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from moekit.contract.datasets import DatasetSpec
@@ -13,7 +12,7 @@ from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.errors import DataError, MoekitError
 from moekit.plugins.contents import contents
 from moekit.testing.check import check
-from moekit.testing.subject import Subject, private_folders
+from moekit.testing.subject import Loaded, Subject, private_folders
 from moekit.testing.verdicts import ConformanceError, NotApplicable, require
 
 _READ = 4
@@ -25,18 +24,26 @@ def _spec(subject: Subject, name: str) -> DatasetSpec:
     return spec
 
 
-@contextmanager
-def _example(spec: DatasetSpec) -> Iterator[Path | None]:
+def _example(spec: DatasetSpec, folder: Path) -> Path | None:
     """A path that the loader reads: of its example, or None for a loader that takes no path."""
-    with private_folders() as folder:
-        if spec.takes_path == "refused":
-            yield None
-            return
-        if spec.example is None:
-            raise ConformanceError("a loader that takes a path needs an example")
-        place = folder / "example"
-        place.mkdir()
-        yield spec.example(place)
+    if spec.takes_path == "refused":
+        return None
+    if spec.example is None:
+        raise ConformanceError("a loader that takes a path needs an example")
+    place = folder / "example"
+    place.mkdir()
+    return spec.example(place)
+
+
+def _loaded(subject: Subject, name: str) -> AbstractContextManager[Loaded]:
+    """The loader's example and the set that it gives, for checks that change neither."""
+    spec = _spec(subject, name)
+
+    def load(folder: Path) -> Loaded:
+        path = _example(spec, folder)
+        return path, _load(spec, path)
+
+    return subject.loaded(name, load)
 
 
 def _load(spec: DatasetSpec, path: Path | None, seed: int = 0) -> Dataset:
@@ -56,9 +63,7 @@ def is_described(subject: Subject, name: str) -> None:
 @check("dataset")
 def keeps_the_schema(subject: Subject, name: str) -> None:
     """Ids are unique, labels and targets in range, splits known, files there."""
-    spec = _spec(subject, name)
-    with _example(spec) as path:
-        dataset = _load(spec, path)
+    with _loaded(subject, name) as (_, dataset):
         require(bool(dataset.samples), "it holds no sample")
         require(len(set(dataset.classes)) == len(dataset.classes) > 1, "classes are not distinct")
         ids = [sample.id for sample in dataset.samples]
@@ -84,9 +89,7 @@ def has_splits_to_work_with(subject: Subject, name: str) -> None:
     If train holds negatives only, val may do so too, and a test split may be missing. Of a set with
     a mask table, or with truth beside the labels, any class is enough.
     """
-    spec = _spec(subject, name)
-    with _example(spec) as path:
-        dataset = _load(spec, path)
+    with _loaded(subject, name) as (_, dataset):
         if dataset.negatives_only:
             dataset.split("val")
             return
@@ -101,9 +104,8 @@ def has_splits_to_work_with(subject: Subject, name: str) -> None:
 @check("dataset")
 def names_no_folder_of_the_machine(subject: Subject, name: str) -> None:
     """Ids are the same on every machine: relative, without the folder of the data."""
-    spec = _spec(subject, name)
-    with _example(spec) as path:
-        for sample in _load(spec, path).samples:
+    with _loaded(subject, name) as (path, dataset):
+        for sample in dataset.samples:
             require(not Path(sample.id).is_absolute(), f"{sample.id} is absolute")
             require(path is None or str(path) not in sample.id, f"{sample.id} holds the folder")
 
@@ -111,17 +113,16 @@ def names_no_folder_of_the_machine(subject: Subject, name: str) -> None:
 @check("dataset")
 def repeats_itself(subject: Subject, name: str) -> None:
     """The same seed gives the same samples in the same order and splits."""
-    spec = _spec(subject, name)
-    with _example(spec) as path:
-        require(_load(spec, path).samples == _load(spec, path).samples, "two loads differ")
+    with _loaded(subject, name) as (path, dataset):
+        again = _load(_spec(subject, name), path)
+        require(dataset.samples == again.samples, "two loads differ")
 
 
 @check("dataset")
 def repeats_itself_elsewhere(subject: Subject, name: str) -> None:
     """Another process, in which sets have another order, gets the same classes, labels, splits."""
-    spec = _spec(subject, name)
-    with _example(spec) as path:
-        here = json.loads(json.dumps(contents(_load(spec, path)), allow_nan=False))
+    with _loaded(subject, name) as (path, dataset):
+        here = json.loads(json.dumps(contents(dataset), allow_nan=False))
         there = subject.load_elsewhere(name, path)
     require(here[0] == there[0], f"the classes are {here[0]} here and {there[0]} there")
     require(here == there, "samples, labels or splits differ")
@@ -130,19 +131,18 @@ def repeats_itself_elsewhere(subject: Subject, name: str) -> None:
 @check("dataset")
 def keeps_its_samples_whatever_the_seed(subject: Subject, name: str) -> None:
     """The seed moves samples between splits, and neither adds nor drops any."""
-    spec = _spec(subject, name)
-    with _example(spec) as path:
-        first, second = ({s.id for s in _load(spec, path, seed).samples} for seed in (0, 1))
+    with _loaded(subject, name) as (path, dataset):
+        other = _load(_spec(subject, name), path, seed=1)
+        first, second = ({sample.id for sample in one.samples} for one in (dataset, other))
         require(first == second, f"{len(first ^ second)} samples come and go")
 
 
 @check("dataset")
 def keeps_groups_together(subject: Subject, name: str) -> None:
     """No group lies in two splits."""
-    spec = _spec(subject, name)
-    with _example(spec) as path:
-        homes: dict[str, str | None] = {}
-        for sample in _load(spec, path).samples:
+    homes: dict[str, str | None] = {}
+    with _loaded(subject, name) as (_, dataset):
+        for sample in dataset.samples:
             if sample.group is not None:
                 home = homes.setdefault(sample.group, sample.split)
                 require(home == sample.split, f"the group {sample.group!r} is torn apart")
@@ -151,12 +151,10 @@ def keeps_groups_together(subject: Subject, name: str) -> None:
 @check("dataset")
 def can_be_read(subject: Subject, name: str) -> None:
     """Its first images can be read, and the first masks, which have the size of their images."""
-    spec = _spec(subject, name)
-    with _example(spec) as path:
-        samples = _load(spec, path).samples
-        for sample in samples[:_READ]:
+    with _loaded(subject, name) as (_, dataset):
+        for sample in dataset.samples[:_READ]:
             read_image(sample.path)
-        for sample in [sample for sample in samples if sample.mask][:_READ]:
+        for sample in [sample for sample in dataset.samples if sample.mask][:_READ]:
             assert sample.mask is not None
             width, height = read_image(sample.path).size
             read_mask(sample.mask, (height, width))
@@ -168,7 +166,8 @@ def names_a_broken_file(subject: Subject, name: str) -> None:
     spec = _spec(subject, name)
     if spec.takes_path == "refused":
         raise NotApplicable("the data lie in a package")
-    with _example(spec) as path:
+    with private_folders() as folder:
+        path = _example(spec, folder)
         broken = _load(spec, path).samples[0]
         broken.path.write_bytes(broken.path.read_bytes()[:_REMAINING_BYTES])
         try:

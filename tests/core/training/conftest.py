@@ -1,6 +1,8 @@
 """A small kit on a small backbone, with real images: seconds instead of minutes."""
 
 import dataclasses
+import json
+import shutil
 from importlib.resources import files
 from pathlib import Path
 
@@ -175,5 +177,30 @@ def run_adapt(kit, recipe, cells, small_backbone, registry, fabric, cache):
             on_progress=on_progress,
             on_epoch=on_epoch,
         )
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def _finished():
+    """Folders of finished runs by what was asked."""
+    return {}
+
+
+@pytest.fixture
+def finished_run(run_adapt, _finished, tmp_path_factory):
+    """As `run_adapt`, for tests of what follows a training: equal ones are made once, and copied.
+
+    Returns what the run records.
+    """
+
+    def call(folder, **changes):
+        asked = repr(sorted(changes.items()))
+        if asked not in _finished:
+            made = tmp_path_factory.mktemp("finished") / "run"
+            run_adapt(made, **changes)
+            _finished[asked] = made
+        shutil.copytree(_finished[asked], folder, dirs_exist_ok=True)
+        return json.loads((folder / "run.json").read_text())
 
     return call

@@ -48,9 +48,9 @@ def test_a_training_that_diverges_stops_and_says_when(tmp_path, run_adapt, recip
 @pytest.mark.parametrize("part", ["kit", "baseline"])
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_a_run_killed_after_an_epoch_resumes_to_the_weights_of_an_unbroken_one(
-    tmp_path, run_adapt, part, epoch
+    tmp_path, run_adapt, finished_run, part, epoch
 ):
-    whole = run_adapt(tmp_path / "whole")
+    whole = finished_run(tmp_path / "whole")
 
     def kill(name, figures):
         if (name, figures["epoch"]) == (part, epoch + 1):
@@ -69,9 +69,9 @@ def test_a_run_killed_after_an_epoch_resumes_to_the_weights_of_an_unbroken_one(
 
 
 def test_a_checkpoint_in_the_middle_of_an_epoch_resumes_to_the_same_weights(
-    tmp_path, run_adapt, monkeypatch
+    tmp_path, run_adapt, finished_run, monkeypatch
 ):
-    whole = run_adapt(tmp_path / "whole")
+    whole = finished_run(tmp_path / "whole")
     monkeypatch.setattr("moekit.training.fit._CHECKPOINT_SECONDS", -1.0)
     saves = 0
 
@@ -92,20 +92,20 @@ def test_a_checkpoint_in_the_middle_of_an_epoch_resumes_to_the_same_weights(
     assert run_adapt(tmp_path / "broken", resume=True)["weights"] == whole["weights"]
 
 
-def test_a_folder_with_a_run_is_not_overwritten(tmp_path, run_adapt):
-    run_adapt(tmp_path / "run")
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path, run_adapt, finished_run):
+    finished_run(tmp_path / "run")
     with refused("usage/exists"):
         run_adapt(tmp_path / "run")
 
 
-def test_resuming_with_another_seed_is_refused_by_name(tmp_path, run_adapt):
-    run_adapt(tmp_path / "run")
+def test_resuming_with_another_seed_is_refused_by_name(tmp_path, run_adapt, finished_run):
+    finished_run(tmp_path / "run")
     with refused("usage/other-run", match="seed"):
         run_adapt(tmp_path / "run", seed=5, resume=True)
 
 
-def test_resuming_a_finished_run_changes_nothing(tmp_path, run_adapt):
-    first = run_adapt(tmp_path / "run")
+def test_resuming_a_finished_run_changes_nothing(tmp_path, run_adapt, finished_run):
+    first = finished_run(tmp_path / "run")
     assert run_adapt(tmp_path / "run", resume=True) == first
 
 
@@ -122,8 +122,10 @@ def test_training_stops_when_the_validation_loss_no_longer_falls(tmp_path, run_a
     assert training["epochs"] == training["best_epoch"] + 2 < 30
 
 
-def test_a_small_set_is_trained_for_longer_and_that_is_noted(tmp_path, run_adapt, recipe):
-    plain = run_adapt(tmp_path / "plain")
+def test_a_small_set_is_trained_for_longer_and_that_is_noted(
+    tmp_path, run_adapt, finished_run, recipe
+):
+    plain = finished_run(tmp_path / "plain")
     steps = -(-plain["images"]["train"] // recipe.batch_size)
     longer = recipe.model_copy(update={"least_steps": 5 * steps, "patience": 3})
     record = run_adapt(tmp_path / "run", recipe=longer)
@@ -142,8 +144,8 @@ def test_unreadable_images_are_left_out_named_and_counted(tmp_path, run_adapt, c
     assert record["images"] == {"train": 39, "val": 20}
 
 
-def test_the_run_keeps_the_scores_of_the_validation_split(tmp_path, run_adapt, cells):
-    run_adapt(tmp_path / "run")
+def test_the_run_keeps_the_scores_of_the_validation_split(tmp_path, finished_run, cells):
+    finished_run(tmp_path / "run")
     scores = Predictions.read_csv(tmp_path / "run" / "validation.csv")
     assert scores.ids == tuple(sample.id for sample in cells.split("val"))
     assert ((scores.scores > 0) & (scores.scores < 1)).all()

@@ -62,9 +62,9 @@ def record(folder):
 
 
 def test_evaluate_predict_and_watch_take_the_rule_that_adapt_kept(
-    tmp_path, run_adapt, opened, judge_run
+    tmp_path, finished_run, opened, judge_run
 ):
-    run_adapt(tmp_path, rule=RULE)
+    finished_run(tmp_path, rule=RULE)
     kept = record(tmp_path)
     assert kept["rule"] == {"name": RULE, "by": "adapt"}
     low, high = kept["point"]["chosen"]["ci95"]
@@ -79,9 +79,9 @@ def test_evaluate_predict_and_watch_take_the_rule_that_adapt_kept(
 
 
 def test_a_rule_that_evaluate_was_given_is_kept_and_one_that_predict_was_given_is_not(
-    tmp_path, run_adapt, opened, judge_run
+    tmp_path, finished_run, opened, judge_run
 ):
-    run_adapt(tmp_path)
+    finished_run(tmp_path)
     assert kept_rule(Run(tmp_path)) == "accuracy"
     judge_run(tmp_path, rule=RULE)
     assert record(tmp_path)["rule"] == {"name": RULE, "by": "evaluate"}
@@ -91,8 +91,10 @@ def test_a_rule_that_evaluate_was_given_is_kept_and_one_that_predict_was_given_i
     assert record(tmp_path)["done"]
 
 
-def test_a_run_of_before_answers_by_the_kits_rule_and_its_specialist(tmp_path, run_adapt, opened):
-    run_adapt(tmp_path)
+def test_a_run_of_before_answers_by_the_kits_rule_and_its_specialist(
+    tmp_path, finished_run, opened
+):
+    finished_run(tmp_path)
     old = {
         name: value
         for name, value in record(tmp_path).items()
@@ -117,9 +119,19 @@ def test_a_rule_that_cannot_be_is_refused_before_the_training(tmp_path, run_adap
 
 @pytest.mark.parametrize("model", ["baseline", "mean"])
 def test_what_won_on_validation_data_answers_and_the_figures_of_the_specialist_stay(
-    tmp_path, run_adapt, opened, judge_run, choose_model, cells, known, kit, small_backbone, model
+    tmp_path,
+    finished_run,
+    run_adapt,
+    opened,
+    judge_run,
+    choose_model,
+    cells,
+    known,
+    kit,
+    small_backbone,
+    model,
 ):
-    run_adapt(tmp_path / "plain")
+    finished_run(tmp_path / "plain")
     choose_model(model)
     run_adapt(tmp_path / "run")
     plain, run = tmp_path / "plain", tmp_path / "run"
@@ -160,8 +172,8 @@ def _picture(path):
     return Image.open(path).convert("RGB")
 
 
-def test_use_is_kept_by_evaluate_and_best_goes_back(tmp_path, run_adapt, judge_run, opened):
-    run_adapt(tmp_path)
+def test_use_is_kept_by_evaluate_and_best_goes_back(tmp_path, finished_run, judge_run, opened):
+    finished_run(tmp_path)
     judge_run(tmp_path, use="baseline")
     assert kept_model(Run(tmp_path)) == "baseline"
     assert opened(tmp_path).provenance["model"] == "baseline"
@@ -170,9 +182,9 @@ def test_use_is_kept_by_evaluate_and_best_goes_back(tmp_path, run_adapt, judge_r
 
 
 def test_classes_and_their_shares_are_kept_and_a_shift_is_told(
-    tmp_path, run_adapt, judge_run, cells
+    tmp_path, finished_run, judge_run, cells
 ):
-    run_adapt(tmp_path)
+    finished_run(tmp_path)
     counts = record(tmp_path)["class_counts"]
     for split in ("train", "val"):
         labels = [sample.label for sample in cells.split(split)]

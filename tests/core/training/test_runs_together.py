@@ -16,11 +16,11 @@ from moekit.testing import refused
 
 
 @pytest.fixture
-def runs(tmp_path, run_adapt, recipe):
+def runs(tmp_path, finished_run, recipe):
     """Two runs of one kit: few experts and one view, all experts and three views."""
-    run_adapt(tmp_path / "few", top_k=2)
+    finished_run(tmp_path / "few", top_k=2)
     averaged = recipe.model_copy(update={"scoring_views": 3})
-    run_adapt(tmp_path / "views", recipe=averaged)
+    finished_run(tmp_path / "views", recipe=averaged)
     return {name: tmp_path / name for name in ("few", "views")}
 
 

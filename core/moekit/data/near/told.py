@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from moekit.data.near.find import VERIFIED, Found
+from moekit.data.near.find import Found
 from moekit.errors import MoekitError
 
 FLAG = "--group-near-duplicates"
@@ -49,7 +49,7 @@ def told_gaps(found: Found) -> list[str]:
     told = []
     if found.candidates > found.verified:
         told.append(
-            f"near-duplicates were looked for among the {VERIFIED} most alike of "
+            f"near-duplicates were looked for among the {found.verified} most alike of "
             f"{found.candidates} candidate pairs; the others were not compared by pixels"
         )
     if found.unread:
