@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,8 +40,14 @@ class Subject:
     def __init__(self, plugin: Plugin) -> None:
         self.plugin = plugin
         self._elsewhere = Elsewhere()
-        self._folder = tempfile.TemporaryDirectory(prefix=FOLDERS, ignore_cleanup_errors=True)
         self._loaded: dict[str, Loaded] = {}
+
+    @functools.cached_property
+    def _folder(self) -> Path:
+        """A folder that lives as long as this."""
+        folder = tempfile.mkdtemp(prefix=FOLDERS)
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
 
     @functools.cached_property
     def registry(self) -> Registry:
@@ -77,7 +84,7 @@ class Subject:
             name: Of the loader.
             load: Gives it; called with a new folder. What it raises is raised each time.
         """
-        folder = Path(self._folder.name) / name
+        folder = self._folder / name
         with caching_in(folder):
             if name not in self._loaded:
                 shutil.rmtree(folder, ignore_errors=True)
