@@ -64,6 +64,13 @@ if TYPE_CHECKING:
     from moekit.moe.routing import Routing
     from moekit.moe.specialists import Grid, SpecialistExpert
     from moekit.moe.stats import BlockRouting, RoutingTrace
+    from moekit.moe.token_gates import (
+        ForegroundTokenGate,
+        MotionTokenGate,
+        TextureTokenGate,
+        TokenGate,
+    )
+    from moekit.moe.tokens import TokenChoice, TokenRouting
     from moekit.plugins.registry import Registry
     from moekit.runtime.plan import RequestPlan
     from moekit.runtime.runtime import Runtime
@@ -181,6 +188,16 @@ _HOMES = {
         "BlockRouting",
         "RoutingTrace",
     ),
+    "moe.token_gates": (
+        "ForegroundTokenGate",
+        "MotionTokenGate",
+        "TextureTokenGate",
+        "TokenGate",
+    ),
+    "moe.tokens": (
+        "TokenChoice",
+        "TokenRouting",
+    ),
     "plugins.registry": ("Registry",),
     "runtime.plan": ("RequestPlan",),
     "runtime.runtime": ("Runtime",),
@@ -207,6 +224,7 @@ __all__ = [
     "Field",
     "FitJob",
     "FitResult",
+    "ForegroundTokenGate",
     "Frame",
     "Gate",
     "GateSpec",
@@ -228,6 +246,7 @@ __all__ = [
     "MetricSpec",
     "MoEBackbone",
     "MoekitError",
+    "MotionTokenGate",
     "Outputs",
     "PluginError",
     "Point",
@@ -261,6 +280,10 @@ __all__ = [
     "Tally",
     "TaskContext",
     "TaskSpec",
+    "TextureTokenGate",
+    "TokenChoice",
+    "TokenGate",
+    "TokenRouting",
     "TopKSigmoid",
     "TopKSoftmax",
     "UnitTopK",

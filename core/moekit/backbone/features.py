@@ -12,6 +12,7 @@ from torch import Tensor
 
 from moekit.moe.specialists import Grid
 from moekit.moe.stats import RoutingTrace
+from moekit.moe.tokens import TokenChoice
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,8 @@ class Features:
         grid: Rows and columns of the patch tokens, and the frames of a stack.
         prefix_tokens: How many tokens before the patches (class and register tokens).
         frames: T of a clip or volume, whose frames lie one after the other in B; None for images.
-        trace: The routing of each block, where it was asked for.
+        trace: The routing of each block, if it was asked for.
+        tokens: Which tokens were computed; None if all were.
     """
 
     final_BND: Tensor
@@ -33,6 +35,7 @@ class Features:
     prefix_tokens: int
     frames: int | None = None
     trace: RoutingTrace | None = None
+    tokens: TokenChoice | None = None
 
     @property
     def patches_BND(self) -> Tensor:

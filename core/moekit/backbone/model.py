@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple, cast
 
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from moekit.backbone.features import Features
+from moekit.backbone.kept import on_kept, run_groups
 from moekit.errors import UsageError
 from moekit.moe.layer import MoELayer
 from moekit.moe.specialists import Grid, SpecialistSet
 from moekit.moe.stats import RoutingTrace
+from moekit.moe.tokens import TokenChoice, TokenGroup, TokenRouting
 
 Branches = Mapping[int, SpecialistSet]
+Specialists = Callable[..., Tensor]
+"""A `SpecialistSet`, or what is called as one is."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +89,7 @@ class MoEBlock(nn.Module):
         grid: Grid,
         *,
         top_k: int,
-        specialists: SpecialistSet | None = None,
+        specialists: Specialists | None = None,
         trace: RoutingTrace | None = None,
     ) -> Tensor:
         """(B, N, D) to (B, N, D)."""
@@ -103,7 +108,7 @@ class MoEBlock(nn.Module):
     def add(
         self,
         bare: BareBlock,
-        specialists: SpecialistSet,
+        specialists: Specialists,
         grid: Grid,
         trace: RoutingTrace | None = None,
     ) -> Tensor:
@@ -209,6 +214,7 @@ class MoEBackbone(nn.Module):
         keep: Collection[int] = (),
         trace: RoutingTrace | None = None,
         top_k: int | None = None,
+        tokens: TokenRouting | None = None,
     ) -> Features:
         """Features of normalised images.
 
@@ -219,14 +225,26 @@ class MoEBackbone(nn.Module):
             keep: Blocks whose output is wanted too.
             trace: Collects the routing if one is given.
             top_k: Generic experts a token has in this pass; the backbone's own if None.
+            tokens: Which tokens are computed in this pass; all if None.
 
         Raises:
-            UsageError: The images have another shape, or `top_k` is out of range.
+            UsageError: The images have another shape, `top_k` is out of range, or tokens are routed
+                from a block that the backbone does not have.
+            PluginError: The token gate fails.
         """
         x_BND, grid = self.embed(images)
-        x_BND, kept = self.run_blocks(
-            x_BND, grid, branches=branches, keep=keep, trace=trace, top_k=top_k
+        run = functools.partial(
+            self.run_blocks, branches=branches, keep=keep, trace=trace, top_k=top_k
         )
+        start, chosen = 0, None
+        kept: dict[int, Tensor] = {}
+        if tokens is not None and not tokens.keeps_all:
+            start = self._first_routed(tokens)
+            x_BND, kept = run(x_BND, grid, stop=start)
+            picture = images.flatten(0, 1) if images.ndim == 5 else images
+            chosen = tokens.choose(x_BND, grid, picture)
+        x_BND, later = run(x_BND, grid, start=start, tokens=chosen)
+        kept = {**kept, **later}
         return Features(
             final_BND=self.stem.norm(x_BND),
             blocks=kept,
@@ -234,6 +252,7 @@ class MoEBackbone(nn.Module):
             prefix_tokens=self.prefix_tokens,
             frames=grid.frames if images.ndim == 5 else None,
             trace=trace,
+            tokens=chosen,
         )
 
     def embed(self, images: Tensor) -> tuple[Tensor, Grid]:
@@ -267,6 +286,7 @@ class MoEBackbone(nn.Module):
         trace: RoutingTrace | None = None,
         stop: int | None = None,
         top_k: int | None = None,
+        tokens: TokenChoice | None = None,
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Runs blocks `start` to `stop` (not included; None is the end).
 
@@ -279,6 +299,7 @@ class MoEBackbone(nn.Module):
             trace: Collects the routing if one is given.
             stop: The block after the last one.
             top_k: Generic experts a token has in this pass; the backbone's own if None.
+            tokens: Which tokens these blocks compute; the others keep their value. All if None.
 
         Returns:
             The tokens after the last block run, and the outputs of the blocks in `keep`.
@@ -287,18 +308,53 @@ class MoEBackbone(nn.Module):
             UsageError: `top_k` is out of range.
         """
         chosen = self.top_k if top_k is None else self._checked(top_k)
+        blocks = range(start, len(self.blocks) if stop is None else stop)
+        if tokens is None:
+            return self._run(x_BND, grid, blocks, branches or {}, keep, trace, chosen)
+        norms = [cast(MoEBlock, block).norm2 for block in self.blocks]
+
+        def run(
+            group: TokenGroup, part_RKD: Tensor, own: RoutingTrace | None
+        ) -> tuple[Tensor, dict[int, Tensor]]:
+            sets = {
+                index: on_kept(branch, group, x_BND, norms[index])
+                for index, branch in (branches or {}).items()
+            }
+            return self._run(part_RKD, grid, blocks, sets, keep, own, chosen)
+
+        return run_groups(
+            tokens, x_BND, run, keep=[one for one in keep if one in blocks], trace=trace
+        )
+
+    def _run(
+        self,
+        x_BND: Tensor,
+        grid: Grid,
+        blocks: range,
+        branches: Mapping[int, Specialists],
+        keep: Collection[int],
+        trace: RoutingTrace | None,
+        top_k: int,
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Runs blocks on all tokens that are given."""
         kept: dict[int, Tensor] = {}
-        for index in range(start, len(self.blocks) if stop is None else stop):
+        for index in blocks:
             x_BND = self.blocks[index](
-                x_BND,
-                grid,
-                top_k=chosen,
-                specialists=branches.get(index) if branches else None,
-                trace=trace,
+                x_BND, grid, top_k=top_k, specialists=branches.get(index), trace=trace
             )
             if index in keep:
                 kept[index] = x_BND
         return x_BND, kept
+
+    def _first_routed(self, tokens: TokenRouting) -> int:
+        if tokens.block >= len(self.blocks):
+            raise UsageError(
+                f"tokens are routed from block {tokens.block} on",
+                whose="token routing",
+                fix=f"choose a block from 0 to {len(self.blocks) - 1}",
+                code="usage/out-of-range",
+            )
+        return tokens.block
 
     def _checked(self, top_k: int) -> int:
         if not 1 <= top_k <= self.experts:

@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from moekit.bench.suite import Plan, Row
+from moekit.bench.tokens import KEEP
 from moekit.files import atomic_text, write_json
 from moekit.report.svg import Axis, Line, line_chart, sheet
 from moekit.runs.facts import machine, now, versions
@@ -97,12 +98,22 @@ def _kits_charts(title: str, rows: Sequence[Row]) -> list[Markup]:
     return [_chart(title, "log2 of the number of kits", points, of="one kit")]
 
 
+def _tokens_charts(title: str, rows: Sequence[Row]) -> list[Markup]:
+    points: dict[str, dict[float, float]] = {}
+    for row in rows:
+        if row["name"].startswith(KEEP):
+            share = float(row["name"].removeprefix(KEEP))
+            points.setdefault(f"{row['side']} px", {})[share] = row["ratio"]
+    return [_chart(title, "share of the patches that is computed", points)]
+
+
 _SERIES = {"batch": "the number of images", "experts": "the number of experts"}
 _CHARTS: dict[str, Callable[[str, Sequence[Row]], list[Markup]]] = {
     "layer": _layer_charts,
     "scaling": _scaling_charts,
     "backbone": _backbone_charts,
     "kits": _kits_charts,
+    "tokens": _tokens_charts,
 }
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks: the layer beside its peers, how it scales, the backbone at each top_k, kits.
+"""The benchmarks: layer, scaling, the backbone at each top_k, kits, and tokens that skip.
 
 Shapes: B images, N tokens, D width.
 """
@@ -27,6 +27,7 @@ from moekit.bench.kits import (
 )
 from moekit.bench.peers import Forward, LayerSize, dense_ffn, layer_candidates, moe_layer
 from moekit.bench.timing import Call, Timing, compare, threads
+from moekit.bench.tokens import token_candidates
 from moekit.errors import UsageError
 from moekit.moe.gates import UnitTopK
 from moekit.plugins.registry import Registry
@@ -60,6 +61,9 @@ class Plan:
         runs: Folders of the runs whose kits are measured; kits with random weights in each
             placement if there are none.
         most_kits: Most kits of runs that lie in memory; None for all.
+        token_sides: Sides of the images of which tokens skip, rounded to whole patches.
+        token_shares: Shares of the patches that are computed.
+        token_block: The first block that a token may skip.
     """
 
     dtypes: tuple[str, ...] = ("fp32", "bf16")
@@ -78,6 +82,9 @@ class Plan:
     kit_images: int = 1
     runs: tuple[Path, ...] = ()
     most_kits: int | None = None
+    token_sides: tuple[int, ...] = (512,)
+    token_shares: tuple[float, ...] = (0.2, 0.35, 0.5, 0.7)
+    token_block: int = 2
 
 
 Row = dict[str, Any]
@@ -168,11 +175,32 @@ def kits(plan: Plan, tell: Tell) -> list[Row]:
     return rows
 
 
+def tokens(plan: Plan, tell: Tell) -> list[Row]:
+    """The backbone with a share of the patches computed, next to all of them, for one image."""
+    carved = build_backbone(plan.architecture, weights=plan.weights)
+    generator = torch.Generator().manual_seed(0)
+    rows: list[Row] = []
+    for dtype, count in _settings(plan):
+        candidates = token_candidates(
+            carved,
+            plan.token_shares,
+            block=plan.token_block,
+            arithmetic="bf16" if dtype == "bf16" else "fp32",
+        )
+        for asked in plan.token_sides:
+            side = max(1, round(asked / carved.patch)) * carved.patch
+            inputs = [torch.randn(1, 3, side, side, generator=generator) for _ in range(2)]
+            setting = {"dtype": dtype, "threads": count, "side": side, "block": plan.token_block}
+            rows += _measure(candidates, inputs, setting, plan, tell)
+    return rows
+
+
 BENCHMARKS: Mapping[str, Benchmark] = {
     "layer": layer,
     "scaling": scaling,
     "backbone": backbone,
     "kits": kits,
+    "tokens": tokens,
 }
 
 

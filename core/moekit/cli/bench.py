@@ -77,7 +77,7 @@ def bench(
     weights: str,
     as_json: bool,
 ) -> None:
-    """Measure the benchmarks NAME (layer, scaling, backbone, kits; all if none is named).
+    """Measure the benchmarks NAME (layer, scaling, backbone, kits, tokens; all if none is named).
 
     Candidates run in turn in one process. Ratios are to a dense network of the same active
     arithmetic in the same round, of kits to one kit: median and quartiles over the rounds.

@@ -142,6 +142,11 @@ class SpecialistSet(nn.Module):
         self._owners = [f"expert {name}" for name in known[:-1]]
         self._gate_owner = f"gate {known[-1]}"
 
+    @property
+    def reads_map(self) -> bool:
+        """Whether an expert reads whole planes."""
+        return any(cast(SpecialistExpert, expert).reads_map for expert in self.experts)
+
     def forward(
         self, x_BND: Tensor, grid: Grid, *, trace: RoutingTrace | None = None, block: int = 0
     ) -> Tensor:

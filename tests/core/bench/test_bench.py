@@ -28,6 +28,7 @@ SETTINGS = {
     "scaling": {"series", "at", "tokens"},
     "backbone": {"images"},
     "kits": {"images", "placement", "expected"},
+    "tokens": {"side", "block"},
 }
 
 
@@ -49,6 +50,8 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         image_size=32,
         images=1,
         kits=(1, 3),
+        token_sides=(32, 45),
+        token_shares=(0.25, 0.5),
         architecture=architecture,
         weights=str(path),
     )
@@ -58,7 +61,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 def found(plan: Plan) -> dict[str, Any]:
     told: list[str] = []
     rows = run_benchmarks((), plan, told.append)
-    assert len(told) == 2 * (2 + 3 + 1 + 3)
+    assert len(told) == 2 * (2 + 3 + 1 + 3 + 2)
     return results(rows, plan, command="moekit bench")
 
 
@@ -85,6 +88,14 @@ def test_the_candidates_are_those_that_a_reader_expects(found: dict[str, Any]) -
     }
 
 
+def test_tokens_are_measured_at_each_share_and_side(found: dict[str, Any]) -> None:
+    rows = [row for row in found["benchmarks"]["tokens"] if row["dtype"] == "fp32"]
+    names = ["dense", "keep 0.25", "keep 0.5"]
+    assert [(row["side"], row["name"]) for row in rows] == [
+        (side, name) for side in (32, 48) for name in names
+    ]
+
+
 def test_results_name_the_machine_and_the_versions(found: dict[str, Any]) -> None:
     assert {"torch", "transformers"} <= set(found["versions"])
     assert found["machine"]["cpu_count"] >= 1
@@ -97,7 +108,7 @@ def test_json_and_drawing_are_written_and_valid(found: dict[str, Any], tmp_path:
     root = ElementTree.parse(svg_path).getroot()
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     inner = root.findall(".//{http://www.w3.org/2000/svg}svg")
-    assert len(inner) == len(charts(found["benchmarks"])) == 2 * (1 + 2 + 1 + 1)
+    assert len(inner) == len(charts(found["benchmarks"])) == 2 * (1 + 2 + 1 + 1 + 1)
     assert "nan" not in svg_path.read_text()
 
 

@@ -1,0 +1,110 @@
+"""Token gates: what says how much each token of an image needs to be computed.
+
+A gate scores each image by itself, so that the result for one image never depends on its
+neighbours in the batch.
+
+Shapes: B images (or frames), P patches, D width, H and W height and width of the input in pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from moekit.moe.specialists import Grid
+
+_ITERATIONS = 12
+
+
+@runtime_checkable
+class TokenGate(Protocol):
+    """Scores the tokens of a pass."""
+
+    def __call__(self, patch_BPD: Tensor, grid: Grid, *, picture: Tensor) -> Tensor:
+        """Scores each image by itself.
+
+        Args:
+            patch_BPD: (B, P, D) the patch tokens that reach the first block that may be skipped.
+            grid: Rows and columns of the patches, and the frames of a stack.
+            picture: (B, 3, H, W) the normalised images or frames.
+
+        Returns:
+            (B, P) finite scores: the higher, the sooner a token is computed.
+        """
+        ...
+
+
+class TextureTokenGate:
+    """Edges and grain: the mean squared slope of brightness in and around a patch.
+
+    It reads the picture only, so it can choose before the first block. The slopes are the plain
+    differences of neighbouring pixels, in units of the normalised input.
+    """
+
+    def __call__(self, patch_BPD: Tensor, grid: Grid, *, picture: Tensor) -> Tensor:
+        """See `TokenGate`."""
+        del patch_BPD
+        grey_B1HW = picture.float().mean(1, keepdim=True)
+        slope_B1HW = functional.pad(grey_B1HW.diff(dim=3), (0, 1)).square()
+        slope_B1HW += functional.pad(grey_B1HW.diff(dim=2), (0, 0, 0, 1)).square()
+        energy_B1RC = functional.adaptive_avg_pool2d(slope_B1HW, (grid.rows, grid.columns))
+        around_B1RC = functional.avg_pool2d(energy_B1RC, 3, 1, 1, count_include_pad=False)
+        return (energy_B1RC + around_B1RC).flatten(1).log1p()
+
+
+class ForegroundTokenGate:
+    """Foreground by the first principal component of an image's own tokens.
+
+    The component splits an image into what fills most of its border and what does not; tokens on
+    the other side from the border come first. Used on self-supervised features by Oquab et al.
+    2023 (DINOv2, arXiv:2304.07193, section 7.5). The component is found by power iteration from a
+    fixed start.
+    """
+
+    def __call__(self, patch_BPD: Tensor, grid: Grid, *, picture: Tensor) -> Tensor:
+        """See `TokenGate`."""
+        del picture
+        centred_BPD = patch_BPD.float()
+        centred_BPD = centred_BPD - centred_BPD.mean(1, keepdim=True)
+        # The token furthest from the mean is never orthogonal to the first component by chance.
+        far_B = centred_BPD.square().sum(2).argmax(1)
+        rows_B = torch.arange(len(far_B), device=far_B.device)
+        along_BD = functional.normalize(centred_BPD[rows_B, far_B], dim=1)
+        for _ in range(_ITERATIONS):
+            along_BP1 = centred_BPD @ along_BD[:, :, None]
+            along_BD = functional.normalize((along_BP1 * centred_BPD).sum(1), dim=1)
+        score_BP = (centred_BPD @ along_BD[:, :, None])[..., 0]
+        border_P = _border(grid).to(score_BP.device)
+        sign_B1 = -score_BP[:, border_P].mean(1, keepdim=True).sign()
+        return score_BP * torch.where(sign_B1 == 0, 1.0, sign_B1)
+
+
+class MotionTokenGate:
+    """What moved: the mean absolute difference to the frame before, by patch.
+
+    For stacks. The tokens of a first frame score higher than all others by one; an image is a first
+    frame.
+    """
+
+    def __call__(self, patch_BPD: Tensor, grid: Grid, *, picture: Tensor) -> Tensor:
+        """See `TokenGate`."""
+        del patch_BPD
+        frames_BT3HW = torch.unflatten(picture.float(), 0, (-1, grid.frames))
+        moved_BTHW = frames_BT3HW.diff(dim=1).abs().mean(2)
+        shape = (len(frames_BT3HW), grid.frames, grid.patches)
+        score_BTP = torch.ones(shape, device=picture.device)
+        if grid.frames > 1:
+            patches_BTRC = functional.adaptive_avg_pool2d(moved_BTHW, (grid.rows, grid.columns))
+            score_BTP[:, 1:] = patches_BTRC.flatten(2)
+            score_BTP[:, 0] += patches_BTRC.amax((1, 2, 3))[:, None]
+        return score_BTP.flatten(0, 1)
+
+
+def _border(grid: Grid) -> Tensor:
+    """(P,) bool: patches at the border of the grid."""
+    plane = torch.ones(tuple(grid), dtype=torch.bool)
+    plane[1:-1, 1:-1] = False
+    return plane.flatten()
