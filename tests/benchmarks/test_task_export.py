@@ -43,6 +43,7 @@ def test_an_export_is_the_kit_and_int8_loses_little(task, shared, runs, record):
             data=source,
             int8=int8,
             max_loss=1.0 if int8 else None,
+            allow_slower=int8,
             on_progress=lambda *_: None,
         )
         figures["int8" if int8 else "fp32"] = {

@@ -85,8 +85,8 @@ FLAGS = {
     "--precision --resume --seed --task --threshold-rule --tile --top-k --views --weights",
     "evaluate": "--batch-size --data --data-licence --debug --device --form --from --json "
     "--precision --run --seed --split --threshold-rule --use --weights",
-    "export": "--batch-size --data --debug --form --format --int8 --json --max-loss --out --run "
-    "--use --weights",
+    "export": "--allow-slower --batch-size --data --debug --form --format --int8 --json "
+    "--max-loss --out --run --use --weights",
     "predict": "--backend --batch-size --debug --device --form --json --out --precision --review "
     "--run --threshold-rule --use --weights",
     "watch": "--backend --batch-size --debug --device --form --golden --golden-every "

@@ -37,11 +37,13 @@ def test_each_command_exists_with_its_options(blocks):
 
 
 def test_the_python_of_the_readme_runs(blocks, tmp_path):
-    (first, *_) = blocks["python"]
-    script = tmp_path / "readme.py"
-    script.write_text(first)
-    values = runpy.run_path(str(script))
-    assert values["features"].final_BND.shape == (2, 257, 384)
+    scripts = [body for body in blocks["python"] if "hookimpl" not in body]
+    assert len(scripts) == 2
+    for body, images in zip(scripts, (2, 1), strict=True):
+        script = tmp_path / "readme.py"
+        script.write_text(body)
+        values = runpy.run_path(str(script))
+        assert values["features"].final_BND.shape == (images, 257, 384)
 
 
 def test_the_plugin_of_the_readme_is_valid(blocks):
@@ -53,7 +55,8 @@ def test_the_plugin_of_the_readme_is_valid(blocks):
 
 def test_the_hooks_of_the_readme_work_in_a_registry(blocks):
     module = types.ModuleType("my_lab_hooks")
-    exec(compile(blocks["python"][1], "readme", "exec"), module.__dict__)
+    (body,) = (body for body in blocks["python"] if "hookimpl" in body)
+    exec(compile(body, "readme", "exec"), module.__dict__)
     registry = Registry()
     registry.register(module, distribution="my-lab")
     assert registry.metric("my-lab/base_rate").summary == "share of positives"

@@ -42,7 +42,7 @@ size_option = click.option(
     "--image-size", type=click.IntRange(14), default=224, show_default=True, help="In pixels."
 )
 limit_option = click.option(
-    "--limit", type=click.IntRange(8), default=None, help="Most pictures used; all where not given."
+    "--limit", type=click.IntRange(8), default=None, help="Most pictures used; all if not given."
 )
 
 

@@ -34,7 +34,7 @@ from moekit.cli.predict import run_prediction
         "--out",
         type=click.Path(path_type=Path, file_okay=False),
         default=None,
-        help="The run folder; runs/demo-KIT where not given, with --data runs/demo-KIT-LOADER.",
+        help="The run folder; runs/demo-KIT if not given, with --data runs/demo-KIT-LOADER.",
     ),
     seed_option,
     weights_option,

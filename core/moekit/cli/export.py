@@ -41,13 +41,18 @@ from moekit.cli.output import Reporter, print_json, reporter, say
         "--max-loss",
         type=click.FloatRange(0, 1),
         metavar="LOSS",
-        help="Greatest loss of AUROC by --int8 on the validation split, .008 where not given; "
+        help="Greatest loss of AUROC by --int8 on the validation split, .008 if not given; "
         "without both classes of rank correlation, .05.",
+    ),
+    click.option(
+        "--allow-slower",
+        is_flag=True,
+        help="Write an int8 graph even if it is no faster than float32 on this machine.",
     ),
     click.option(
         "--out",
         type=click.Path(path_type=Path, file_okay=False),
-        help="The folder to make; RUN/export/FORMAT[-int8] where not given.",
+        help="The folder to make; RUN/export/FORMAT[-int8] if not given.",
     ),
     use_option,
     batch_option,
@@ -60,9 +65,9 @@ def export(kit: str, as_json: bool, **options: Any) -> None:
     """Write a trained KIT as a graph that gives the same scores and maps.
 
     It takes any number of images at once. It is compared with the kit on images of the validation
-    split and is not written if it differs. The data are those that the run was adapted on: int8 is
-    calibrated on the training split, and thresholds come from the graph's own scores of the
-    validation split.
+    split and is not written if it differs, nor if int8 is not faster than float32 here. The data
+    are those that the run was adapted on: int8 is calibrated on the training split, and thresholds
+    come from the graph's own scores of the validation split.
     """
     with reporter() as report:
         record, folder = run_export(kit, report=report, **options)
@@ -96,8 +101,9 @@ def show_export(record: dict[str, Any], folder: Path) -> None:
         interval = accuracy["ci95"]
         told = "" if interval is None else f" [{interval[0]:+.4f}, {interval[1]:+.4f}]"
         say(
-            f"int8: {accuracy['measure']} {accuracy['int8']:.4f} beside {accuracy['fp32']:.4f} in "
-            f"float32, loss {accuracy['loss']:+.4f}{told} on {accuracy['n']} validation images"
+            f"int8: {accuracy['measure']} {accuracy['int8']:.4f}, in float32 "
+            f"{accuracy['fp32']:.4f}, loss {accuracy['loss']:+.4f}{told} on {accuracy['n']} "
+            f"validation images; {record['quantisation']['speed']['ratio']:.2f} times as fast here"
         )
     for sentence in record["validation"].get("point_in_words", ()):
         say(sentence)

@@ -25,7 +25,7 @@ from moekit.plugins.scaffold import PLUGIN_KINDS, new_plugin
         "--out",
         type=click.Path(path_type=Path, file_okay=False),
         default=Path(),
-        help="Where its folder is made; here where not given.",
+        help="Where its folder is made; here if not given.",
     ),
     json_option,
     debug_option,

@@ -36,6 +36,7 @@ from moekit.export.program import KitProgram
 from moekit.export.quantise import kept_in_float, quantise
 from moekit.export.record import RECORD, SCHEMA, weights_of, write_card
 from moekit.export.sessions import Format, open_session, openvino_model
+from moekit.export.speed import check_faster
 from moekit.files import atomic_folder, sha256, write_json
 from moekit.plugins.resolve import Resolved
 from moekit.runs.choices import SPECIALIST, Model
@@ -62,7 +63,8 @@ class ExportJob:
         out: The folder to make; an export that is there is replaced once the new one is whole.
         format: onnx or openvino.
         int8: Whether to quantise; OpenVINO alone.
-        max_loss: Greatest loss by quantisation; see `check_accuracy`.
+        max_loss: Greatest loss by quantisation; None for what the task says.
+        allow_slower: Whether int8 may be no faster than float32 on this machine.
         batch_size: Images a forward pass when the validation split is scored.
         use: Which of the run's models it is.
         command: The command line, for the record.
@@ -74,6 +76,7 @@ class ExportJob:
     format: Format = "openvino"
     int8: bool = False
     max_loss: float | None = None
+    allow_slower: bool = False
     batch_size: int = 16
     use: Model = SPECIALIST
     command: str = ""
@@ -90,7 +93,7 @@ def export(
     """Writes a graph that passed the parity gate, with its validation tallies and its record.
 
     A graph in int8 is quantised from the one in float32 that passed, calibrated on images of the
-    training split, and compared with it on the validation split.
+    training split, and compared with it on the validation split and by its speed.
 
     Args:
         job: What to do.
@@ -104,7 +107,7 @@ def export(
 
     Raises:
         DataError: The data are not those of the run, or no image can be read.
-        MoekitError: The graph is outside the tolerance, or int8 loses too much.
+        MoekitError: The graph is outside the tolerance, or int8 loses too much or is not faster.
         PluginError: A part of the kit cannot be recorded as a graph.
         UsageError: A library is not installed, or int8 is asked of ONNX.
         StorageError: The folder cannot be written, or holds something else.
@@ -127,9 +130,11 @@ def export(
         on_progress("recording the graph", 1, 1)
         model = _load(job, graph)
         predictor_of = functools.partial(_predictor, job, task)
+        images = _images(validation, preprocess, sum(BATCHES))
+        in_fp32 = predictor_of(model, precision="fp32")
         parity = check_parity(
-            _images(validation, preprocess, sum(BATCHES)),
-            graph=predictor_of(model, precision="fp32"),
+            images,
+            graph=in_fp32,
             kit=predictor,
             task=task,
             whose=str(job.out),
@@ -149,17 +154,27 @@ def export(
             context=context,
             on_progress=on_progress,
         )
-        tally = tally_of(predictor_of(model, precision="fp32"), "fp32")
+        tally = tally_of(in_fp32, "fp32")
         if job.int8:
             calibration = _calibration(job, preprocess, on_progress)
             sparse = predictor.top_k < predictor.backbone.experts
             model = quantise(model, calibration, sparse=sparse)
-            fp32, tally = tally, tally_of(predictor_of(model, precision="int8"), "int8")
+            in_int8 = predictor_of(model, precision="int8")
+            speed = check_faster(
+                images,
+                fp32=in_fp32,
+                int8=in_int8,
+                whose=str(job.out),
+                allow_slower=job.allow_slower,
+                on_progress=on_progress,
+            )
+            fp32, tally = tally, tally_of(in_int8, "int8")
             accuracy = _quantised(resolved, fp32, tally, job)
             facts["quantisation"] = {
                 "calibration": {"split": "train", "n": len(calibration)},
                 "kept_in_float32": kept_in_float(sparse=sparse),
                 "accuracy": accuracy,
+                "speed": speed,
             }
         task.judge.save(folder, VALIDATION, (tally,))
         name = _save(job, model, folder, facts["licences"])

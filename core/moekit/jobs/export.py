@@ -30,6 +30,7 @@ def export_run(
     format_: str = "openvino",
     int8: bool = False,
     max_loss: float | None = None,
+    allow_slower: bool = False,
     out: Path | None = None,
     batch_size: int = 16,
     weights: str = "auto",
@@ -47,6 +48,7 @@ def export_run(
         format_: onnx or openvino.
         int8: Whether to quantise.
         max_loss: Greatest loss by quantisation.
+        allow_slower: Whether int8 may be no faster than float32 on this machine.
         out: The folder to make; RUN/export/FORMAT[-int8] if None.
         batch_size: Images a forward pass.
         weights: Of the backbone.
@@ -64,6 +66,13 @@ def export_run(
             fix="give --int8 too, or leave it out",
             code="usage/option-conflict",
         )
+    if allow_slower and not int8:
+        raise UsageError(
+            "there is nothing to be slower without --int8",
+            whose="--allow-slower",
+            fix="give --int8 too, or leave it out",
+            code="usage/option-conflict",
+        )
     run = Run(run_folder)
     record = run.read_finished()
     model = kept_model(run, use)
@@ -78,6 +87,7 @@ def export_run(
         format="onnx" if format_ == "onnx" else "openvino",
         int8=int8,
         max_loss=max_loss,
+        allow_slower=allow_slower,
         batch_size=batch_size,
         use=model,
         command=recorded_command(command, spec, data=data, paths=(run_folder, out, weights, form)),
