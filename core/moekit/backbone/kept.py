@@ -1,7 +1,7 @@
 """Blocks that run on the kept tokens of a pass; see `moekit.moe.tokens`.
 
-Shapes: B images (or frames), N tokens, D width, R images of a group, K tokens that each keeps,
-E experts.
+Shapes: B images (or frames), N tokens, D width, R images of a group, C tokens that are computed for
+each.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from moekit.moe.stats import BlockRouting, RoutingTrace
 from moekit.moe.tokens import TokenChoice, TokenGroup
 
 Run = Callable[[TokenGroup, Tensor, RoutingTrace | None], tuple[Tensor, dict[int, Tensor]]]
-"""Runs blocks on (R, K, D) tokens of a group; gives the last output, and those to keep by block."""
+"""Runs blocks on (R, C, D) tokens of a group; gives the last output, and those to keep by block."""
 
 
 def run_groups(
@@ -28,11 +28,11 @@ def run_groups(
     keep: Collection[int],
     trace: RoutingTrace | None,
 ) -> tuple[Tensor, dict[int, Tensor]]:
-    """Runs blocks on the kept tokens, group by group, and puts them back into whole maps.
+    """Runs blocks on what is computed, group by group, and puts it back into whole maps.
 
     Args:
         tokens: The choice.
-        x_BND: Tokens before the blocks; those that skip keep these values.
+        x_BND: Tokens before the blocks.
         run: Runs the blocks.
         keep: Blocks whose output is wanted too.
         trace: Collects the routing if one is given.
@@ -45,10 +45,11 @@ def run_groups(
     traces: list[tuple[TokenGroup, RoutingTrace]] = []
     for group in tokens.groups:
         own = RoutingTrace()
-        y_RKD, found = run(group, group.taken(x_BND), None if trace is None else own)
-        group.put(output_BND, y_RKD)
-        for block, value_RKD in found.items():
-            group.put(kept[block], value_RKD)
+        before_RCD = group.taken(x_BND)
+        after_RCD, found = run(group, before_RCD, None if trace is None else own)
+        group.put(output_BND, before_RCD, after_RCD)
+        for block, value_RCD in found.items():
+            group.put(kept[block], before_RCD, value_RCD)
         traces.append((group, own))
     if trace is not None:
         _merge(trace, traces, (x_BND.shape[0], x_BND.shape[1]))
@@ -58,10 +59,10 @@ def run_groups(
 def on_kept(
     specialists: SpecialistSet, group: TokenGroup, held_BND: Tensor, norm: nn.Module
 ) -> Callable[..., Tensor]:
-    """Specialists that are called with kept tokens, as a `SpecialistSet` is with all.
+    """Specialists that are called with what is computed, as a `SpecialistSet` is with all.
 
     Experts that read planes get whole ones, in which a token that skips has the value that it
-    keeps, normalised as the block does.
+    keeps, normalised as the block does, or that of its window.
 
     Args:
         specialists: Of a block.
@@ -71,17 +72,15 @@ def on_kept(
     """
 
     def call(
-        normal_RKD: Tensor, grid: Grid, *, trace: RoutingTrace | None = None, block: int = 0
+        normal_RCD: Tensor, grid: Grid, *, trace: RoutingTrace | None = None, block: int = 0
     ) -> Tensor:
         if not specialists.reads_map:
-            own_RKD: Tensor = specialists(normal_RKD, grid, trace=trace, block=block)
-            return own_RKD
-        whole_RND: Tensor = norm(held_BND[group.row_R]).to(normal_RKD.dtype)
-        width = normal_RKD.shape[-1]
-        place_RKD = group.token_RK[..., None].expand(-1, -1, width)
-        whole_RND = whole_RND.scatter(1, place_RKD, normal_RKD)
+            own_RCD: Tensor = specialists(normal_RCD, grid, trace=trace, block=block)
+            return own_RCD
+        held_RND: Tensor = norm(held_BND[group.row_R]).to(normal_RCD.dtype)
+        whole_RND = group.spread(normal_RCD, held_RND)
         output_RND: Tensor = specialists(whole_RND, grid, trace=trace, block=block)
-        return output_RND.gather(1, place_RKD)
+        return group.collected(output_RND)
 
     return call
 
@@ -127,9 +126,8 @@ def _merge(
 def _placed(one: BlockRouting, group: TokenGroup, tokens: int) -> tuple[Tensor, Tensor]:
     """A decision's tokens as rows of the whole batch, and its weights."""
     routing = one.routing
-    place_RN = group.row_R[:, None] * tokens + (
-        group.token_RK
-        if routing.tokens == group.token_RK.numel()
-        else torch.arange(tokens, device=group.row_R.device)
-    )
-    return place_RN.flatten()[routing.token_P], routing.weight_P
+    place_RC = group.place_RC
+    if routing.tokens != place_RC.numel():  # experts that read planes saw all of them
+        place_RC = torch.arange(tokens, device=place_RC.device)
+    row_RC = group.row_R[:, None] * tokens + place_RC
+    return row_RC.flatten()[routing.token_P], routing.weight_P

@@ -314,13 +314,13 @@ class MoEBackbone(nn.Module):
         norms = [cast(MoEBlock, block).norm2 for block in self.blocks]
 
         def run(
-            group: TokenGroup, part_RKD: Tensor, own: RoutingTrace | None
+            group: TokenGroup, part_RCD: Tensor, own: RoutingTrace | None
         ) -> tuple[Tensor, dict[int, Tensor]]:
             sets = {
                 index: on_kept(branch, group, x_BND, norms[index])
                 for index, branch in (branches or {}).items()
             }
-            return self._run(part_RKD, grid, blocks, sets, keep, own, chosen)
+            return self._run(part_RCD, grid, blocks, sets, keep, own, chosen)
 
         return run_groups(
             tokens, x_BND, run, keep=[one for one in keep if one in blocks], trace=trace

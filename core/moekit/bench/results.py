@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from moekit.bench.suite import Plan, Row
-from moekit.bench.tokens import KEEP
+from moekit.bench.tokens import KEEP, MERGE
 from moekit.files import atomic_text, write_json
 from moekit.report.svg import Axis, Line, line_chart, sheet
 from moekit.runs.facts import machine, now, versions
@@ -101,9 +101,11 @@ def _kits_charts(title: str, rows: Sequence[Row]) -> list[Markup]:
 def _tokens_charts(title: str, rows: Sequence[Row]) -> list[Markup]:
     points: dict[str, dict[float, float]] = {}
     for row in rows:
-        if row["name"].startswith(KEEP):
-            share = float(row["name"].removeprefix(KEEP))
-            points.setdefault(f"{row['side']} px", {})[share] = row["ratio"]
+        for prefix, what in ((KEEP, "skipped"), (MERGE, "merged")):
+            if row["name"].startswith(prefix):
+                share = float(row["name"].removeprefix(prefix))
+                name = f"{row['side']} px, others {what}"
+                points.setdefault(name, {})[share] = row["ratio"]
     return [_chart(title, "share of the patches that is computed", points)]
 
 

@@ -17,14 +17,16 @@ from moekit.moe.token_gates import TextureTokenGate
 from moekit.moe.tokens import TokenRouting
 from moekit.runtime.device import Arithmetic, autocast
 
-KEEP = "keep "
-"""How the names of candidates begin; the share of the patches follows."""
+KEEP, MERGE = "keep ", "merge "
+"""How the names of candidates begin; the share of the patches that is computed one by one follows.
+The others keep their value, or are merged by windows of 2 x 2."""
+_WINDOW = 2
 
 
 def token_candidates(
     backbone: MoEBackbone, shares: Sequence[float], *, block: int, arithmetic: Arithmetic
 ) -> dict[str, Forward]:
-    """The backbone at each share of computed patches, and `dense`, which computes all.
+    """The backbone at each share of computed patches in both ways, and `dense`: all of them.
 
     The gate is `TextureTokenGate`; its time counts. Which tokens are kept makes no difference.
 
@@ -42,8 +44,10 @@ def token_candidates(
 
         return forward
 
-    kept = {
-        f"{KEEP}{share:g}": at(TokenRouting(gate=TextureTokenGate(), block=block, share=share))
+    gate = TextureTokenGate()
+    routed = {
+        f"{name}{share:g}": at(TokenRouting(gate=gate, block=block, share=share, window=window))
+        for name, window in ((KEEP, None), (MERGE, _WINDOW))
         for share in shares
     }
-    return {"dense": at(None), **kept}
+    return {"dense": at(None), **routed}

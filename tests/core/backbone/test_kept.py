@@ -134,6 +134,77 @@ def test_a_threshold_keeps_as_many_as_reach_it_rounded_up_and_no_more_than_the_s
     assert chosen.kept_BN[:, 0].all()
 
 
+def merged(x_BND: Tensor, kept: list[int], windows: list[list[int]]) -> Tensor:
+    """The class token, kept patches, and the mean of each window; patches count from 0."""
+    parts = [x_BND[:, :1], x_BND[:, [1 + one for one in kept]]]
+    means = [x_BND[:, [1 + one for one in window]].mean(1, keepdim=True) for window in windows]
+    return torch.cat([*parts, *means], dim=1)
+
+
+KEPT = [0, 1, 5, 6]  # the first window of the grid of 4 x 5
+WINDOWS = [[2, 3, 7, 8], [4, 9], [10, 11, 15, 16], [12, 13, 17, 18], [14, 19]]
+
+
+def test_windows_are_computed_as_one_token_and_their_patches_change_as_it_does(
+    tiny_backbone: MoEBackbone, images: Tensor
+) -> None:
+    how = routing(ranked(), share=1 / 6, window=2)
+    features: Features = tiny_backbone(images, keep=[0, 1, 2], tokens=how)
+    assert features.tokens is not None
+    assert features.tokens.share == pytest.approx((1 + 4 + 5) / TOKENS)
+    before = features.blocks[0]
+    given = merged(before, KEPT, WINDOWS)
+    _, grid = tiny_backbone.embed(images)
+    expected, found = tiny_backbone.run_blocks(given, grid, start=1, keep=[1])
+    for block, after in ((1, found[1]), (2, expected)):
+        got = features.blocks[block]
+        torch.testing.assert_close(merged(got, KEPT, WINDOWS), after)
+        change = got - before
+        for number, window in enumerate(WINDOWS):
+            for patch in window:
+                torch.testing.assert_close(change[:, 1 + patch], (after - given)[:, 5 + number])
+
+
+@pytest.mark.parametrize("threshold", [None, 0.7])
+def test_with_windows_too_an_image_does_not_depend_on_its_neighbours(
+    threshold: float | None, tiny_backbone: MoEBackbone, images: Tensor
+) -> None:
+    how = routing(FromPicture(), share=0.7, threshold=threshold, window=2)
+    together: Features = tiny_backbone(images, tokens=how)
+    for row in range(len(images)):
+        alone: Features = tiny_backbone(images[row : row + 1], tokens=how)
+        torch.testing.assert_close(alone.final_BND[0], together.final_BND[row])
+
+
+def test_a_pass_that_keeps_all_windows_is_the_dense_one(
+    tiny_backbone: MoEBackbone, images: Tensor
+) -> None:
+    how = routing(ranked(), share=1, threshold=-100.0, window=2)
+    bare: Features = tiny_backbone(images)
+    assert torch.equal(tiny_backbone(images, tokens=how).final_BND, bare.final_BND)
+
+
+def test_experts_that_read_planes_see_each_patch_of_a_window_as_the_window(
+    tiny_backbone: MoEBackbone, images: Tensor
+) -> None:
+    planes = []
+
+    class Watching(MapExpert):
+        def forward(self, x_BND: Tensor, grid: Grid) -> Tensor:
+            planes.append(x_BND)
+            return super().forward(x_BND, grid)
+
+    how = routing(ranked(), share=1 / 6, window=2)
+    bare: Features = tiny_backbone(images, tokens=how, keep=[2])
+    features: Features = tiny_backbone(images, branches=branches(Watching()), tokens=how, keep=[2])
+    (plane_BND,) = planes
+    for window in WINDOWS:
+        of_window = plane_BND[:, [1 + patch for patch in window]]
+        assert torch.equal(of_window, of_window[:, :1].expand_as(of_window))
+    change = features.blocks[2] - bare.blocks[2]
+    assert (change.abs().amax(2) > 0).all()
+
+
 def test_frames_of_a_stack_keep_equally_many(tiny_backbone: MoEBackbone, images: Tensor) -> None:
     scores_BP = torch.zeros(6, PATCHES)
     scores_BP[1, :9] = scores_BP[4, :3] = 1
@@ -182,6 +253,17 @@ def test_experts_that_read_planes_get_whole_ones(
     torch.testing.assert_close(plane_BND[:, skipped], held[:, skipped])
 
 
+def test_the_trace_counts_a_window_once(tiny_backbone: MoEBackbone, images: Tensor) -> None:
+    trace = RoutingTrace()
+    how = routing(ranked(), share=1 / 6, window=2)
+    tiny_backbone(images, branches=branches(TokenExpert()), tokens=how, trace=trace)
+    for one in trace.blocks[1:3]:
+        assert (one.counts_BE.sum(1) == 16 * 10).all()
+        weight_BNE = one.routing.weight_TE().view(6, TOKENS, -1)
+        seen = (weight_BNE[0] != 0).any(1).nonzero()[:, 0].tolist()
+        assert seen == sorted([0, *(1 + one for one in KEPT), *(1 + one[0] for one in WINDOWS)])
+
+
 @pytest.mark.parametrize("threshold", [None, 0.2])
 def test_the_trace_counts_what_was_computed(
     threshold: float | None, tiny_backbone: MoEBackbone, images: Tensor
@@ -207,7 +289,7 @@ def test_the_trace_counts_what_was_computed(
 
 
 def test_what_cannot_be_is_refused(tiny_backbone: MoEBackbone, images: Tensor) -> None:
-    for wrong in ({"share": 0.0}, {"share": 1.5}, {"block": -1}):
+    for wrong in ({"share": 0.0}, {"share": 1.5}, {"block": -1}, {"window": 1}):
         with refused("usage/out-of-range"):
             routing(TextureTokenGate(), **wrong)
     with refused("usage/out-of-range"):

@@ -90,7 +90,7 @@ def test_the_candidates_are_those_that_a_reader_expects(found: dict[str, Any]) -
 
 def test_tokens_are_measured_at_each_share_and_side(found: dict[str, Any]) -> None:
     rows = [row for row in found["benchmarks"]["tokens"] if row["dtype"] == "fp32"]
-    names = ["dense", "keep 0.25", "keep 0.5"]
+    names = ["dense", "keep 0.25", "keep 0.5", "merge 0.25", "merge 0.5"]
     assert [(row["side"], row["name"]) for row in rows] == [
         (side, name) for side in (32, 48) for name in names
     ]
