@@ -21,6 +21,7 @@ from moekit.serve import refusals
 from moekit.serve.batching import Batcher, Ticket
 from moekit.serve.counting import Counting
 from moekit.serve.facts import KitFacts
+from moekit.serve.guard import Guard
 from moekit.serve.intake import Asked, Intake
 from moekit.serve.metrics import CONTENT_TYPE, ServeMetrics
 from moekit.serve.options import ServeOptions
@@ -41,7 +42,8 @@ _GONE = 499
 _HELD_BODIES = 8
 _NOT_SENT = ("verdict", "overlay")
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorReply} for status in (401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+    status: {"model": ErrorReply}
+    for status in (401, 403, 404, 408, 413, 415, 421, 422, 429, 500, 503, 504)
 }
 _bearer = HTTPBearer(auto_error=False, description="One of the server's tokens.")
 
@@ -68,6 +70,7 @@ def build_app(
         tokens: What clients must show; None for nothing.
     """
     known = {one.name: one for one in facts}
+    guard = Guard(options, tokens)
     intake = Intake(
         most_bytes=options.most_bytes,
         most_images=options.images,
@@ -84,8 +87,7 @@ def build_app(
         request: Request,
         _shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     ) -> None:
-        if tokens is not None and not tokens.allow(request.headers.get("authorization")):
-            raise refusals.unauthorised()
+        guard.check(request.headers)
 
     app = FastAPI(
         title="moekit",
@@ -110,6 +112,8 @@ def build_app(
         began = loop.time()
         if not batcher.is_ready:
             raise refusals.closing()
+        if batcher.waiting >= options.queue:  # its body need not be sent
+            raise refusals.full(batcher.wait_s)
         async with intake.read(request, timeout_s=options.deadline_s) as asked:
             names = _names(asked.kits, known)
             allowed = min(asked.deadline_s or options.deadline_s, options.deadline_s)

@@ -7,21 +7,17 @@ import base64
 import binascii
 import contextlib
 import dataclasses
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 
 from fastapi import Request
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from moekit.errors import MoekitError
 from moekit.json_text import parse_json
 from moekit.serve import refusals
+from moekit.serve.forms import FormError, FormReader, Part
 from moekit.serve.schema import AnswerRequest
-
-_MOST_FIELDS = 1000
-_MOST_FIELD_BYTES = 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,38 +117,13 @@ class Intake:
             yield chunk
 
     async def _from_form(self, request: Request, hold: _Hold) -> Asked:
-        parser = _Form(
-            request.headers,
-            self._stream(request, hold),
-            max_files=_MOST_FIELDS,
-            max_fields=_MOST_FIELDS,
-            max_part_size=_MOST_FIELD_BYTES,
-        )
-        parser.spool_max_size = self._most_bytes + 1  # no image is written to the disk
         try:
-            form = await parser.parse()
-        except MultiPartException as error:
-            raise refusals.malformed(f"the form cannot be read ({error.message})") from error
-        if not parser.is_whole:
-            raise refusals.malformed("the form is cut off: its last boundary is missing")
-        images: list[bytes] = []
-        kits: list[str] = []
-        deadline_s: float | None = None
-        for name, value in form.multi_items():
-            if name == "images" and isinstance(value, UploadFile):
-                images.append(await value.read())
-            elif name == "kits" and isinstance(value, str):
-                kits.append(value)
-            elif name == "deadline_s" and isinstance(value, str):
-                deadline_s = _seconds(value)
-            else:
-                kind = "file" if isinstance(value, UploadFile) else "field"
-                raise refusals.malformed(
-                    f"the form has the {kind} {name[:80]!r}; it takes files called 'images', and "
-                    "fields called 'kits' and 'deadline_s'"
-                )
-        await form.close()
-        return Asked(images=tuple(images), kits=tuple(kits), deadline_s=deadline_s)
+            reader = FormReader(request.headers["content-type"])
+            async for chunk in self._stream(request, hold):
+                reader.feed(chunk)
+            return _from_parts(reader.finish())
+        except FormError as error:
+            raise refusals.malformed(f"the form cannot be read: {error}") from error
 
 
 class _Hold:
@@ -163,19 +134,30 @@ class _Hold:
         self.bytes = 0
 
 
-class _Form(MultiPartParser):
-    """Knows whether the end of the form came, which the library does not ask for."""
+def _from_parts(parts: Sequence[Part]) -> Asked:
+    images: list[bytes] = []
+    kits: list[str] = []
+    deadline_s: float | None = None
+    for part in parts:
+        if part.name == "images" and part.is_file:
+            images.append(bytes(part.content))
+            part.content.clear()
+        elif part.name == "kits" and not part.is_file:
+            kits.append(part.content.decode("utf-8", "replace"))
+        elif part.name == "deadline_s" and not part.is_file:
+            deadline_s = _seconds(part.content)
+        else:
+            kind = "file" if part.is_file else "field"
+            raise refusals.malformed(
+                f"the form has the {kind} {part.name[:80]!r}; it takes files called 'images', and "
+                "fields called 'kits' and 'deadline_s'"
+            )
+    return Asked(images=tuple(images), kits=tuple(kits), deadline_s=deadline_s)
 
-    is_whole = False
 
-    def on_end(self) -> None:
-        """The last boundary came."""
-        self.is_whole = True
-
-
-def _seconds(text: str) -> float:
+def _seconds(text: bytes | bytearray) -> float:
     try:
-        seconds = float(text)
+        seconds = float(bytes(text))
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):

@@ -39,6 +39,28 @@ def unauthorised() -> RefusedError:
     return RefusedError(401, error, headers={"WWW-Authenticate": "Bearer"})
 
 
+def other_host(name: str) -> RefusedError:
+    """The server was called by a name that is not this machine's own."""
+    error = UsageError(
+        f"the server was called by the name {name[:80]!r}",
+        whose="the header Host",
+        fix="call it as 127.0.0.1 or localhost; or start it with --token-file or --unprotected",
+        code="usage/other-host",
+    )
+    return RefusedError(421, error)
+
+
+def other_origin(origin: str) -> RefusedError:
+    """A page of another site made the request."""
+    error = UsageError(
+        f"a page of {origin[:80]!r} made the request",
+        whose="the header Origin",
+        fix="start the server with --cors ORIGIN if that page may ask",
+        code="usage/other-origin",
+    )
+    return RefusedError(403, error)
+
+
 def malformed(what: str) -> RefusedError:
     """The body is not what the interface describes."""
     error = UsageError(

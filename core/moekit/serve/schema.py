@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from moekit.errors import MoekitError
 
 _LONGEST_NAME = 200
+_MOST = 4096
 _HASH = "^[0-9a-f]{64}$"
 
 
@@ -20,9 +21,14 @@ class _Strict(BaseModel):
 class AnswerRequest(_Strict):
     """The JSON body of a request."""
 
-    images: list[str] = Field(min_length=1, description="Image files, each in base64.")
+    images: list[str] = Field(
+        min_length=1, max_length=_MOST, fail_fast=True, description="Image files, each in base64."
+    )
     kits: list[str] = Field(
-        default=[], description="Names of kits, as /v1/kits lists them; all if none is named."
+        default=[],
+        max_length=_MOST,
+        fail_fast=True,
+        description="Names of kits, as /v1/kits lists them; all if none is named.",
     )
     deadline_s: float | None = Field(
         default=None,
