@@ -65,7 +65,7 @@ _bounds_options = with_options(
     click.option(
         "--gather",
         "gather_ms",
-        type=click.FloatRange(0, 1000),
+        type=click.FloatRange(0, 10_000),
         default=4.0,
         show_default=True,
         metavar="MS",
@@ -163,11 +163,12 @@ def serve(
                 say(f"  {sentence}")
         say(f"listening on {url}")
 
-    with stopped_by_signals(), contextlib.redirect_stdout(sys.stderr):
+    with stopped_by_signals() as stop, contextlib.redirect_stdout(sys.stderr):
         serve_runs(
             named_runs(list(runs)),
             options=ServeOptions(**options),
             on_ready=on_ready,
+            stop=stop,
             device=device,
             weights=weights,
             form=form,

@@ -90,6 +90,7 @@ class Batcher:
         self._queue: collections.deque[Ticket] = collections.deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._hurrying = False
         self._image_s = _FIRST_GUESS_S
         self._thread = threading.Thread(target=self._work, name="moekit-serve", daemon=True)
 
@@ -153,10 +154,16 @@ class Batcher:
                 self._tell_waiting()
                 self._tell_dropped(reason)
 
+    def hurry(self) -> None:
+        """From now on no request waits for others."""
+        with self._changed:
+            self._hurrying = True
+            self._changed.notify_all()
+
     def close(self) -> None:
         """Takes no more requests, computes those that wait and ends the thread."""
         with self._changed:
-            self._closing = True
+            self._closing = self._hurrying = True
             self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join()
@@ -178,7 +185,7 @@ class Batcher:
                 self._changed.wait()
             first = self._queue[0]
             until = first.arrived + self._gather_s
-            while not self._closing and self._images_like(first) < self._batch_size:
+            while not self._hurrying and self._images_like(first) < self._batch_size:
                 left = until - self._clock()
                 if left <= 0:
                     break

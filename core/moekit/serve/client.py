@@ -117,8 +117,8 @@ class Client:
             raise MoekitError(
                 f"the server does not answer ({reason})",
                 whose=self._url,
-                fix="check the address, that `moekit serve` runs there, and that it takes images so "
-                "large",
+                fix="check the address, that `moekit serve` runs there, and that it takes images "
+                "of this size",
                 code="error/no-server",
             ) from error
 

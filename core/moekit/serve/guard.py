@@ -13,9 +13,9 @@ from moekit.serve.tokens import Tokens
 class Guard:
     """Refuses requests that may not be made.
 
-    Without tokens a server on this machine alone must not answer pages of other sites, which the
-    browser of its user may show. Such a page can send requests from here, and can make its own
-    name lead to this machine (DNS rebinding).
+    A server without tokens must not answer pages of other sites, which a browser on this machine
+    may show. Such a page can send requests from here, and can make its own name lead to this
+    machine (DNS rebinding).
 
     Args:
         options: Whether the server is unprotected, and which sites may read answers.

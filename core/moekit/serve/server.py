@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def serve_runs(
     *,
     options: ServeOptions,
     on_ready: Ready,
+    stop: threading.Event,
     device: str = "auto",
     weights: str = "auto",
     form: str = "auto",
@@ -47,6 +49,7 @@ def serve_runs(
         runs: Run folders by the names that requests call them, all of one backbone.
         options: How the server is set up.
         on_ready: Called once it listens, with its address and what is known of the kits.
+        stop: Is set by the same signals; a server that is told to end while it loads runs does so.
         device: auto, cpu, cuda or cuda:N.
         weights: Of the backbone.
         form: Sparse form of the backbone.
@@ -67,7 +70,12 @@ def serve_runs(
         )
         with contextlib.closing(service):
             run_service(
-                service, options=options, tokens=tokens, listening=listening, on_ready=on_ready
+                service,
+                options=options,
+                tokens=tokens,
+                listening=listening,
+                on_ready=on_ready,
+                stop=stop,
             )
 
 
@@ -104,6 +112,7 @@ def run_service(
     tokens: Tokens | None,
     listening: socket.socket,
     on_ready: Ready,
+    stop: threading.Event,
 ) -> None:
     """Serves until a signal; see `serve_runs`."""
     metrics = ServeMetrics()
@@ -135,7 +144,10 @@ def run_service(
         for one in facts
     ]
     address = address_of(listening, tls=options.tls_cert is not None)
-    _Server(config, lambda: on_ready(address, told)).run(sockets=[listening])
+    server = _Server(
+        config, on_ready=lambda: on_ready(address, told), on_end=batcher.hurry, stop=stop
+    )
+    server.run(sockets=[listening])
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
@@ -172,16 +184,31 @@ def address_of(listening: socket.socket, *, tls: bool) -> str:
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens."""
+    """Says when it listens, and ends at once if a signal came before."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        on_ready: Callable[[], None],
+        on_end: Callable[[], None],
+        stop: threading.Event,
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._on_end = on_end
+        self._stop = stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
-        if self.started:
+        if self._stop.is_set():
+            self.should_exit = True
+        elif self.started:
             self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_end()
+        await super().shutdown(sockets=sockets)
 
 
 def _backbone_of(runs: Mapping[str, Path], *, device: str, weights: str, form: str) -> MoEBackbone:

@@ -2,17 +2,21 @@
 
 import base64
 import collections
+import contextlib
 import hashlib
 import io
 import json
 import re
+import threading
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from moekit.serve.facts import named_runs
+from moekit.serve.options import ServeOptions
 from moekit.serve.schema import AnswerReply, ErrorReply, KitsReply
+from moekit.serve.server import open_service, serve_runs
 from moekit.serve.service import Service
 from moekit.testing import refused
 
@@ -118,6 +122,14 @@ def test_each_answer_carries_the_hashes_that_it_rests_on(serve, service, images,
     assert known["all"]["settings_sha256"] != known["few"]["settings_sha256"]
 
 
+def test_kits_that_leave_memory_answer_as_those_that_stay(serve, service, small, runs, images):
+    options = ServeOptions()
+    with contextlib.closing(
+        open_service(runs, options=options, backbone=small, most_kits=2)
+    ) as made:
+        assert serve(made).ask(*images).json() == serve(service).ask(*images).json()
+
+
 def test_an_unknown_kit_is_not_found_and_the_known_ones_are_named(serve, service, images):
     reply = serve(service).ask(images[0], kits=["all", "nonesuch"])
     assert reply.status_code == 404
@@ -207,9 +219,6 @@ def test_runs_are_called_as_their_folders_or_as_asked(tmp_path):
 
 
 def test_a_run_of_stacks_is_refused_at_the_start(small, runs, tmp_path):
-    from moekit.serve.options import ServeOptions
-    from moekit.serve.server import open_service
-
     text = (runs["all"] / "run.json").read_text()
     (tmp_path / "stacks").mkdir()
     stacks = re.sub(r'"frames": 1\b', '"frames": 3', text)
@@ -217,3 +226,18 @@ def test_a_run_of_stacks_is_refused_at_the_start(small, runs, tmp_path):
     (tmp_path / "stacks" / "run.json").write_text(stacks)
     with refused("usage/not-for-task"):
         open_service({"stacks": tmp_path / "stacks"}, options=ServeOptions(), backbone=small)
+
+
+def test_a_server_that_is_told_to_end_while_it_loads_does_so(folder, runs):
+    stop, ready = threading.Event(), []
+    stop.set()
+    serve_runs(
+        runs,
+        options=ServeOptions(port=0),
+        on_ready=lambda *told: ready.append(told),
+        stop=stop,
+        device="cpu",
+        weights=str(folder / "weights.safetensors"),
+        form="none",
+    )
+    assert not ready

@@ -50,7 +50,7 @@ def test_a_request_that_does_not_fit_beside_others_is_refused_too(serve, slow, p
 
 
 @pytest.mark.parametrize(
-    ("fields", "options"), [({"deadline_s": 0.2}, {}), ({}, {"deadline_s": 0.2})]
+    ("fields", "options"), [({"deadline_s": 0.5}, {}), ({}, {"deadline_s": 0.5})]
 )
 def test_a_deadline_ends_a_request_and_frees_its_place(serve, slow, pool, fields, options):
     served = serve(slow, **options)
@@ -65,10 +65,10 @@ def test_a_deadline_ends_a_request_and_frees_its_place(serve, slow, pool, fields
 
 
 def test_a_client_may_not_ask_for_more_time_than_the_server_allows(serve, slow):
-    served = serve(slow, deadline_s=0.2)
+    served = serve(slow, deadline_s=0.5)
     reply = served.ask(b"x", deadline_s=100)
     assert error_of(reply, 504) == "usage/deadline"
-    assert "0.2 s" in reply.json()["error"]["what"]
+    assert "0.5 s" in reply.json()["error"]["what"]
 
 
 def test_a_request_whose_client_goes_away_is_not_computed(serve, slow, pool):

@@ -127,13 +127,13 @@ def test_a_large_body_without_a_length_is_cut_off(process):
 
 
 def test_sigterm_lets_requests_in_flight_be_answered(start_process, picture):
-    process = start_process("all", options=("--gather", 1000, "--batch-size", 64))
+    process = start_process("all", options=("--gather", 10_000, "--batch-size", 64))
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         going = [pool.submit(ask, process.url, picture(number)) for number in range(3)]
         deadline = time.monotonic() + 20
-        while figures(process.url)["moekit_waiting_images"] < 3:  # it gathers for a second
+        while figures(process.url)["moekit_waiting_images"] < 3:  # it gathers for ten seconds
             assert time.monotonic() < deadline
-        process.process.send_signal(signal.SIGTERM)
+        process.process.send_signal(signal.SIGTERM)  # which ends the gathering
         replies = [one.result(30) for one in going]
     assert [status for status, _ in replies] == [200, 200, 200]
     assert process.process.wait(30) == 0
