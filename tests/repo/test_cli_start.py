@@ -93,6 +93,10 @@ FLAGS = {
     "--golden-tolerance --idle --json --keep --once --out --overlays --precision --queue "
     "--reference --review --run --settle --threshold-rule --tries --use "
     "--weights",
+    "serve": "--batch-size --cors --deadline --debug --device --form --gather --host --json "
+    "--most-images --most-kits --most-mib --most-pixels --port --queue --tls-cert --tls-key "
+    "--token-file --unprotected --weights",
+    "client": "--debug --json --kit --token-file",
     "report": "--debug --json",
     "kits": "--debug --json",
     "datasets": "--debug --json",

@@ -7,6 +7,7 @@ import pytest
 
 LAYERS = [
     "cli",
+    "serve",
     "jobs",
     "bench",
     "testing",
@@ -34,7 +35,9 @@ DOMAIN_WORDS = re.compile(
 # Where the core explains a general thing by an example of a field.
 ALLOWED = {"data/samples.py", "contract/kits.py"}
 
-OF_NO_TASK = {"data", "runtime", "training", "evaluation", "prediction", "report", "export"}
+OF_NO_TASK = {
+    *("data", "runtime", "training", "evaluation", "prediction", "report", "export", "serve"),
+}
 """Floors that hand named tensors on."""
 TASK_WORDS = re.compile(
     r"\b\w*(logit|sigmoid|threshold|auroc|confusion|probabilit|segment|classif|detect)\w*"

@@ -26,6 +26,7 @@ import contextlib
 import os
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -107,9 +108,16 @@ def read_frames(
 
 
 def read_remarked(
-    path: Path, frames: int, *, bits: int | None = None, max_pixels: int = 100_000_000
+    path: Path,
+    frames: int,
+    *,
+    bits: int | None = None,
+    max_pixels: int = 100_000_000,
+    content: bytes | None = None,
 ) -> tuple[Pages, tuple[Remark, ...]]:
     """As `read_frames`, with what was guessed or left out on the way.
+
+    Bytes that are given as `content` are read in the file's place; `path` then names it in errors.
 
     Raises:
         ImageError: As of `read_frames`, or a number has more than `bits` bits.
@@ -123,7 +131,7 @@ def read_remarked(
             found[remark.kind] = max(remark, found.get(remark.kind, remark))
         return upright
 
-    return read_converted(path, frames, max_pixels, convert), tuple(found.values())
+    return read_converted(path, frames, max_pixels, convert, content), tuple(found.values())
 
 
 def read_mask(
@@ -189,10 +197,13 @@ def check_mask_size(mask_hw: tuple[int, int], size_hw: tuple[int, int], path: Pa
     )
 
 
-def read_converted(path: Path, frames: int, max_pixels: int, convert: Convert) -> Pages:
+def read_converted(
+    path: Path, frames: int, max_pixels: int, convert: Convert, content: bytes | None = None
+) -> Pages:
     """Reads as `read_frames`, each page turned into pixels by `convert`, which may raise too."""
-    check_file(path)
-    with _named_errors(path), path.open("rb") as file:
+    if content is None:
+        check_file(path)
+    with _named_errors(path), path.open("rb") if content is None else BytesIO(content) as file:
         return _decode(file, path, frames, max_pixels, convert)
 
 
@@ -317,9 +328,7 @@ def _refuse_folder(error: OSError) -> None:
     ) from error
 
 
-def _decode(
-    file: BinaryIO, path: Path, frames: int, max_pixels: int, convert: Convert
-) -> tuple[Image.Image, ...]:
+def _decode(file: BinaryIO, path: Path, frames: int, max_pixels: int, convert: Convert) -> Pages:
     with Image.open(file, formats=FORMATS) as header:
         width, height = header.size
         if min(width, height) < 1:
@@ -335,9 +344,7 @@ def _decode(
         return (_decode_page(image, path, convert),)
 
 
-def _decode_pages(
-    image: Image.Image, path: Path, frames: int, convert: Convert
-) -> tuple[Image.Image, ...]:
+def _decode_pages(image: Image.Image, path: Path, frames: int, convert: Convert) -> Pages:
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         raise _other_frames(path, f"1 frame, not {frames}")
     pages, size = [], image.size

@@ -1,0 +1,1 @@
+"""Answers over HTTP: several kits on one backbone, and the client for them."""

@@ -1,0 +1,155 @@
+"""What is known of a served kit, and on what its answers rest."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from moekit.backbone.model import MoEBackbone
+from moekit.contract.kits import KitSpec
+from moekit.contract.recipe import Recipe
+from moekit.data.views import view_numbers
+from moekit.errors import UsageError
+from moekit.json_text import finite, to_json
+from moekit.plugins.registry import Registry
+from moekit.plugins.resolve import kit_of_run, resolve
+from moekit.runs.choices import SPECIALIST, kept_model
+from moekit.runs.run import Run
+from moekit.runtime.device import pick_arithmetic
+from moekit.runtime.load import point_of, rule_of
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KitFacts:
+    """What is known of a served kit.
+
+    Attributes:
+        name: What it is called here.
+        kit: Its name.
+        task: The kind of its answers.
+        columns: Names of what an answer may hold.
+        backbone_sha256: Hash of the backbone's weights.
+        kit_sha256: Hash of the trained weights of the kit.
+        settings: What else an answer depends on: the model that answers, its point, the input, the
+            views, `top_k` and the arithmetic.
+        bits: Bits of the numbers in files of more than 8 bits; None if they fill 16.
+        disclaimer: What readers of answers must know; empty if nothing.
+        caution: What is said of the data that it was trained on; empty if nothing.
+    """
+
+    name: str
+    kit: str
+    task: str
+    columns: tuple[str, ...]
+    backbone_sha256: str
+    kit_sha256: str
+    settings: dict[str, Any]
+    bits: int | None
+    disclaimer: str
+    caution: str
+
+    @property
+    def settings_sha256(self) -> str:
+        """SHA-256 of the settings as JSON with sorted keys and without spaces, in hexadecimal."""
+        text = to_json(self.settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def receipt(self, content: str) -> dict[str, str]:
+        """What an answer to the image with the SHA-256 `content` rests on."""
+        return {
+            "image_sha256": content,
+            "backbone_sha256": self.backbone_sha256,
+            "kit_sha256": self.kit_sha256,
+            "settings_sha256": self.settings_sha256,
+        }
+
+
+def facts_of(name: str, run: Run, *, registry: Registry, backbone: MoEBackbone) -> KitFacts:
+    """What is known of a run's kit.
+
+    Args:
+        name: What it is called here.
+        run: A finished run.
+        registry: The installed plugins.
+        backbone: The backbone that it is attached to.
+
+    Raises:
+        DataError: The run is not finished, or its validation tallies are gone.
+        UsageError: The kit answers no single images.
+    """
+    record = run.read_finished()
+    request = record["request"]
+    spec = kit_of_run(registry, request["kit"], record)
+    _check_reads_images(spec, run)
+    resolved = resolve(spec, registry, frames=run.frames())
+    model = kept_model(run)
+    point = point_of(run, resolved, rule="", model=model)
+    recipe = Recipe.model_validate(request["recipe"])
+    tiling = run.tiling()
+    weights = {"kit_sha256": record["weights"]["kit_sha256"]}
+    if model != SPECIALIST:
+        weights["baseline_sha256"] = record["weights"]["baseline_sha256"]
+    settings = {
+        "model": model,
+        "rule": rule_of(resolved, None, run),
+        **({} if point is None else point.brief()),
+        "classes": run.classes(),
+        "frame": dataclasses.asdict(run.frame()),
+        "tiling": None if tiling is None else dataclasses.asdict(tiling),
+        "bits": run.bits(),
+        "views": view_numbers(recipe.scoring_views, recipe.scoring_order),
+        "top_k": request["top_k"],
+        "computes": backbone.computes_at(request["top_k"]),
+        "precision": pick_arithmetic(record["arithmetic"], next(backbone.parameters()).device),
+        **weights,
+    }
+    return KitFacts(
+        name=name,
+        kit=spec.name,
+        task=resolved.task.name,
+        columns=tuple(resolved.task.show.columns),
+        backbone_sha256=backbone.provenance.sha256,
+        kit_sha256=weights["kit_sha256"],
+        settings=finite(settings),
+        bits=run.bits(),
+        disclaimer=spec.disclaimer,
+        caution=record.get("caution") or "",
+    )
+
+
+def named_runs(given: list[str]) -> dict[str, Path]:
+    """Runs by the names that requests call them.
+
+    Args:
+        given: Run folders, each as `FOLDER` or `NAME=FOLDER`. Without a name a run is called as
+            its folder.
+
+    Raises:
+        UsageError: Two runs share a name.
+    """
+    found: dict[str, Path] = {}
+    for text in given:
+        name, equals, folder = text.partition("=")
+        if not equals or "/" in name or Path(text).exists():
+            name, folder = Path(text).resolve().name, text
+        if not name or name in found:
+            raise UsageError(
+                f"two runs are called {name}" if name else f"{text} has no name",
+                whose=text,
+                fix="give each a name of its own: NAME=FOLDER",
+                code="usage/same-name",
+            )
+        found[name] = Path(folder)
+    return found
+
+
+def _check_reads_images(spec: KitSpec, run: Run) -> None:
+    if spec.predict is not None or spec.reader is not None or run.frames() > 1:
+        raise UsageError(
+            f"the kit {spec.name} of this run answers something other than single images",
+            whose=str(run.folder),
+            fix="use `moekit predict`",
+            code="usage/not-for-task",
+        )

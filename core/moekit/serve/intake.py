@@ -1,0 +1,183 @@
+"""Bodies of requests: read as they stream in, within bounds, and taken apart."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import dataclasses
+from collections.abc import AsyncGenerator, Iterator, Sequence
+
+from fastapi import Request
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+
+from moekit.errors import MoekitError
+from moekit.json_text import parse_json
+from moekit.serve import refusals
+from moekit.serve.forms import FormError, FormReader, Part
+from moekit.serve.schema import AnswerRequest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a request asks for.
+
+    Attributes:
+        images: The images' bytes, one at least.
+        kits: Names of kits; empty for all.
+        deadline_s: Seconds that it may take, as it says itself; None if it does not.
+    """
+
+    images: tuple[bytes, ...]
+    kits: tuple[str, ...]
+    deadline_s: float | None
+
+
+class Intake:
+    """Reads the bodies of requests.
+
+    Args:
+        most_bytes: Most bytes of a body.
+        most_images: Most images of a body.
+        most_held: Most bytes of all bodies that are held at once.
+    """
+
+    def __init__(self, *, most_bytes: int, most_images: int, most_held: int) -> None:
+        self._most_bytes = most_bytes
+        self._most_images = most_images
+        self._most_held = most_held
+        self._held = 0
+
+    @contextlib.asynccontextmanager
+    async def read(self, request: Request, *, timeout_s: float) -> AsyncGenerator[Asked]:
+        """Yields what a request asks for. Its body counts as held until the block ends.
+
+        Args:
+            request: Its body is not read yet.
+            timeout_s: Seconds within which the body must arrive.
+
+        Raises:
+            RefusedError: The body is too large or too slow, of another type or malformed, or holds
+                too many images; or too much is held already.
+        """
+        with self._holding() as hold:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    asked = await self._asked(request, hold)
+            except TimeoutError as error:
+                raise refusals.too_slow(timeout_s) from error
+            if not asked.images:
+                raise refusals.malformed("the body holds no image")
+            if len(asked.images) > self._most_images:
+                raise refusals.too_many(len(asked.images), self._most_images)
+            yield asked
+
+    @contextlib.contextmanager
+    def _holding(self) -> Iterator[_Hold]:
+        hold = _Hold(self)
+        try:
+            yield hold
+        finally:
+            self._held -= hold.bytes
+
+    def take(self, hold: _Hold, count: int) -> None:
+        """Counts further bytes of a body.
+
+        Raises:
+            RefusedError: They are too many.
+        """
+        if hold.bytes + count > self._most_bytes:
+            raise refusals.too_large(self._most_bytes)
+        if self._held + count > self._most_held:
+            raise refusals.full(1.0)
+        hold.bytes += count
+        self._held += count
+
+    async def _asked(self, request: Request, hold: _Hold) -> Asked:
+        kind = request.headers.get("content-type", "")
+        media = kind.partition(";")[0].strip().lower()
+        if media not in ("application/json", "multipart/form-data"):
+            raise refusals.not_media(kind)
+        if request.headers.get("content-length", "0").isdecimal():
+            announced = int(request.headers.get("content-length", "0"))
+            if announced > self._most_bytes:
+                raise refusals.too_large(self._most_bytes)
+        if media == "application/json":
+            body = bytearray()
+            async for chunk in self._stream(request, hold):
+                body += chunk
+            return await run_in_threadpool(_from_json, bytes(body))
+        return await self._from_form(request, hold)
+
+    async def _stream(self, request: Request, hold: _Hold) -> AsyncGenerator[bytes]:
+        async for chunk in request.stream():
+            self.take(hold, len(chunk))
+            yield chunk
+
+    async def _from_form(self, request: Request, hold: _Hold) -> Asked:
+        try:
+            reader = FormReader(request.headers["content-type"])
+            async for chunk in self._stream(request, hold):
+                reader.feed(chunk)
+            return _from_parts(reader.finish())
+        except FormError as error:
+            raise refusals.malformed(f"the form cannot be read: {error}") from error
+
+
+class _Hold:
+    """The bytes of one body."""
+
+    def __init__(self, intake: Intake) -> None:
+        self.intake = intake
+        self.bytes = 0
+
+
+def _from_parts(parts: Sequence[Part]) -> Asked:
+    images: list[bytes] = []
+    kits: list[str] = []
+    deadline_s: float | None = None
+    for part in parts:
+        if part.name == "images" and part.is_file:
+            images.append(bytes(part.content))
+            part.content.clear()
+        elif part.name == "kits" and not part.is_file:
+            kits.append(part.content.decode("utf-8", "replace"))
+        elif part.name == "deadline_s" and not part.is_file:
+            deadline_s = _seconds(part.content)
+        else:
+            kind = "file" if part.is_file else "field"
+            raise refusals.malformed(
+                f"the form has the {kind} {part.name[:80]!r}; it takes files called 'images', and "
+                "fields called 'kits' and 'deadline_s'"
+            )
+    return Asked(images=tuple(images), kits=tuple(kits), deadline_s=deadline_s)
+
+
+def _seconds(text: bytes | bytearray) -> float:
+    try:
+        seconds = float(bytes(text))
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise refusals.malformed("deadline_s is no number of seconds above 0")
+    return seconds
+
+
+def _from_json(body: bytes) -> Asked:
+    try:
+        asked = AnswerRequest.model_validate(parse_json(body.decode("utf-8")))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part)[:80] for part in first["loc"]) or "the body"
+        raise refusals.malformed(f"{where}: {first['msg']}") from error
+    except (ValueError, MoekitError) as error:  # a UnicodeDecodeError is a ValueError
+        raise refusals.malformed("the body is not JSON in UTF-8") from error
+    images = []
+    for place, text in enumerate(asked.images):
+        try:
+            images.append(base64.b64decode(text, validate=True))
+        except (binascii.Error, ValueError) as error:
+            raise refusals.malformed(f"images.{place} is no base64") from error
+    return Asked(images=tuple(images), kits=tuple(asked.kits), deadline_s=asked.deadline_s)

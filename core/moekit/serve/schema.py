@@ -1,0 +1,157 @@
+"""What requests and responses look like, as OpenAPI shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from moekit.errors import MoekitError
+
+_LONGEST_NAME = 200
+_MOST = 4096
+_HASH = "^[0-9a-f]{64}$"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class AnswerRequest(_Strict):
+    """The JSON body of a request."""
+
+    images: list[str] = Field(
+        min_length=1, max_length=_MOST, fail_fast=True, description="Image files, each in base64."
+    )
+    kits: list[str] = Field(
+        default=[],
+        max_length=_MOST,
+        fail_fast=True,
+        description="Names of kits, as /v1/kits lists them; all if none is named.",
+    )
+    deadline_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds that the request may take; no more than the server allows.",
+    )
+
+
+class Receipt(_Strict):
+    """What an answer rests on: SHA-256 each, in hexadecimal."""
+
+    image_sha256: str = Field(pattern=_HASH, description="Of the bytes of the image file.")
+    backbone_sha256: str = Field(pattern=_HASH, description="Of the backbone's weights.")
+    kit_sha256: str = Field(pattern=_HASH, description="Of the kit's trained weights.")
+    settings_sha256: str = Field(
+        pattern=_HASH,
+        description="Of the settings in /v1/kits, as JSON with sorted keys and without spaces.",
+    )
+
+
+class Fault(_Strict):
+    """What failed and what to do."""
+
+    code: str = Field(description="Stays the same if the words change; see docs/ERRORS.md.")
+    what: str
+    fix: str
+    image: int | None = Field(default=None, description="Index of the image, from 0.")
+
+
+class KitAnswer(_Strict):
+    """The answer of one kit to one image."""
+
+    verdict: str = Field(description="One word, or the answer in short.")
+    values: dict[str, Any] = Field(
+        description="By the names of the kit's columns; the same as in a row of `moekit predict`."
+    )
+    receipt: Receipt
+
+
+class ImageAnswers(_Strict):
+    """What became of one image."""
+
+    image: int = Field(description="Its index in the request, from 0.")
+    image_sha256: str = Field(pattern=_HASH)
+    answers: dict[str, KitAnswer] = Field(description="By the names of the kits.")
+    failed: dict[str, Fault] = Field(description="Of the kits that have no answer.")
+    error: Fault | None = Field(description="Why it cannot be read.")
+    remarks: dict[str, float] = Field(description="What was guessed when it was read.")
+
+
+class AnswerReply(_Strict):
+    """The answers to a request, one entry an image, in the order of the images."""
+
+    images: list[ImageAnswers]
+
+
+class ServedKit(_Strict):
+    """A kit that is served, and what its answers rest on."""
+
+    name: str
+    kit: str
+    task: str
+    columns: list[str]
+    backbone_sha256: str
+    kit_sha256: str
+    settings_sha256: str
+    settings: dict[str, Any]
+    disclaimer: str
+    caution: str
+
+
+class KitsReply(_Strict):
+    """All kits that are served."""
+
+    kits: list[ServedKit]
+
+
+class StateReply(_Strict):
+    """Whether the server works."""
+
+    state: str
+
+
+class ErrorReply(_Strict):
+    """Why a request has no answer."""
+
+    error: Fault
+    images: list[ImageAnswers] = Field(
+        default=[], description="If no image of the request has an answer, why each has none."
+    )
+
+
+def fault_of(error: MoekitError, *, image: int | None = None) -> dict[str, Any]:
+    """An error as a `Fault`. Whose it is stays with the server, since it may be a path."""
+    found: dict[str, Any] = {"code": error.code, "what": error.what, "fix": error.fix}
+    return {**found, "image": image}
+
+
+def body_schema() -> Mapping[str, Any]:
+    """The request body of /v1/answer for OpenAPI: JSON, or a form with files."""
+    form = {
+        "type": "object",
+        "required": ["images"],
+        "additionalProperties": False,
+        "properties": {
+            "images": {
+                "type": "array",
+                "minItems": 1,
+                "items": {"type": "string", "format": "binary"},
+                "description": "Image files. Their names are not looked at.",
+            },
+            "kits": {
+                "type": "array",
+                "items": {"type": "string", "maxLength": _LONGEST_NAME},
+                "description": "Names of kits, one a field; all if none is named.",
+            },
+            "deadline_s": {"type": "number", "exclusiveMinimum": 0},
+        },
+    }
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": form},
+            "application/json": {"schema": AnswerRequest.model_json_schema()},
+        },
+    }

@@ -1,0 +1,229 @@
+"""The server: opens runs, listens, and drains when it is told to end."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from moekit.backbone.model import MoEBackbone
+from moekit.errors import UsageError
+from moekit.jobs.session import open_backbone
+from moekit.plugins.faults import names_owner
+from moekit.plugins.registry import Registry
+from moekit.runs.run import Run
+from moekit.runtime.runtime import Runtime
+from moekit.serve.app import build_app
+from moekit.serve.batching import Batcher
+from moekit.serve.facts import KitFacts, facts_of
+from moekit.serve.metrics import ServeMetrics
+from moekit.serve.options import ServeOptions
+from moekit.serve.service import Service
+from moekit.serve.tokens import Tokens
+
+_BACKLOG = 512
+_MARGIN_S = 5
+Ready = Callable[[str, list[dict[str, Any]]], None]
+
+
+@names_owner
+def serve_runs(
+    runs: Mapping[str, Path],
+    *,
+    options: ServeOptions,
+    on_ready: Ready,
+    stop: threading.Event,
+    device: str = "auto",
+    weights: str = "auto",
+    form: str = "auto",
+    most_kits: int | None = None,
+) -> None:
+    """Serves runs until SIGTERM or Ctrl-C; requests in flight are answered first.
+
+    Args:
+        runs: Run folders by the names that requests call them, all of one backbone.
+        options: How the server is set up.
+        on_ready: Called once it listens, with its address and what is known of the kits.
+        stop: Is set by the same signals; a server that is told to end while it loads runs does so.
+        device: auto, cpu, cuda or cuda:N.
+        weights: Of the backbone.
+        form: Sparse form of the backbone.
+        most_kits: Most kits that lie in memory; None for all.
+
+    Raises:
+        DataError: A run is not finished.
+        UsageError: An option cannot be followed, or a kit answers no single images.
+        WeightsError: The runs were trained on other weights than the backbone's.
+    """
+    tokens = None if options.token_file is None else Tokens.read(options.token_file)
+    with contextlib.closing(bound_socket(options.host, options.port)) as listening:
+        service = open_service(
+            runs,
+            options=options,
+            backbone=_backbone_of(runs, device=device, weights=weights, form=form),
+            most_kits=most_kits,
+        )
+        with contextlib.closing(service):
+            run_service(
+                service,
+                options=options,
+                tokens=tokens,
+                listening=listening,
+                on_ready=on_ready,
+                stop=stop,
+            )
+
+
+def open_service(
+    runs: Mapping[str, Path],
+    *,
+    options: ServeOptions,
+    backbone: MoEBackbone,
+    registry: Registry | None = None,
+    most_kits: int | None = None,
+) -> Service:
+    """Attaches runs to a backbone; see `serve_runs`.
+
+    Args:
+        runs: Run folders by name.
+        options: Sizes of batches and images.
+        backbone: What they were trained on.
+        registry: The installed plugins; looked for if None.
+        most_kits: Most kits that lie in memory; None for all.
+    """
+    runtime = Runtime(backbone, registry=registry, most_kits=most_kits)
+    facts: dict[str, KitFacts] = {}
+    for name, folder in runs.items():
+        run = Run(folder)
+        facts[name] = facts_of(name, run, registry=runtime.registry, backbone=backbone)
+        runtime.load(run, name=name)
+    return Service(runtime, facts, batch_size=options.batch_size, most_pixels=options.most_pixels)
+
+
+def run_service(
+    service: Service,
+    *,
+    options: ServeOptions,
+    tokens: Tokens | None,
+    listening: socket.socket,
+    on_ready: Ready,
+    stop: threading.Event,
+) -> None:
+    """Serves until a signal; see `serve_runs`."""
+    metrics = ServeMetrics()
+    batcher = Batcher(
+        service,
+        batch_size=options.batch_size,
+        gather_s=options.gather_ms / 1000,
+        places=options.queue,
+        observer=metrics,
+    )
+    facts = list(service.facts.values())
+    app = build_app(facts, batcher=batcher, options=options, metrics=metrics, tokens=tokens)
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        lifespan="on",
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=int(options.deadline_s + _MARGIN_S),
+        ssl_certfile=options.tls_cert,
+        ssl_keyfile=options.tls_key,
+    )
+    told = [
+        {"name": one.name, "kit": one.kit, "task": one.task, "disclaimer": one.disclaimer}
+        | ({"caution": one.caution} if one.caution else {})
+        for one in facts
+    ]
+    address = address_of(listening, tls=options.tls_cert is not None)
+    server = _Server(
+        config, on_ready=lambda: on_ready(address, told), on_end=batcher.hurry, stop=stop
+    )
+    server.run(sockets=[listening])
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """A socket that is bound, and does not listen yet.
+
+    Raises:
+        UsageError: The address is taken or is none of this machine.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        made = socket.socket(family, kind, protocol)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(address)
+        except BaseException:
+            made.close()
+            raise
+    except OSError as error:
+        raise UsageError(
+            f"the server cannot listen on {host}, port {port} ({error.strerror or error})",
+            whose="--host and --port",
+            fix="choose another port, or 0 for any that is free",
+            code="usage/cannot-listen",
+        ) from error
+    return made
+
+
+def address_of(listening: socket.socket, *, tls: bool) -> str:
+    """The address of a socket as a URL."""
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if tls else 'http'}://{shown}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens, and ends at once if a signal came before."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        on_ready: Callable[[], None],
+        on_end: Callable[[], None],
+        stop: threading.Event,
+    ) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+        self._on_end = on_end
+        self._stop = stop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self._stop.is_set():
+            self.should_exit = True
+        elif self.started:
+            self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_end()
+        await super().shutdown(sockets=sockets)
+
+
+def _backbone_of(runs: Mapping[str, Path], *, device: str, weights: str, form: str) -> MoEBackbone:
+    """The backbone that all runs were trained on."""
+    found = {
+        name: Run(folder).read_finished()["backbone"]["architecture"]
+        for name, folder in runs.items()
+    }
+    if len(set(found.values())) > 1:
+        raise UsageError(
+            "the runs were trained on several backbones: "
+            + ", ".join(f"{name} on {one}" for name, one in found.items()),
+            whose="moekit serve",
+            fix="serve those of each backbone by a server of its own",
+            code="usage/other-backbone",
+        )
+    (architecture,) = set(found.values())
+    return open_backbone(device=device, weights=weights, architecture=architecture, form=form)

@@ -1,0 +1,189 @@
+"""The served kits on one backbone: loaded once, then asked by one thread."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from PIL import Image
+
+from moekit.contract.answers import Answer
+from moekit.data.remarks import Remark
+from moekit.errors import ImageError, MoekitError, PluginError
+from moekit.json_text import finite, not_finite
+from moekit.plugins.faults import named_fault
+from moekit.runtime.answerer import NOT_FINITE
+from moekit.runtime.runtime import Runtime
+from moekit.serve.facts import KitFacts
+from moekit.serve.reading import content_of, read_content
+
+_logger = logging.getLogger(__name__)
+_READERS = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one image.
+
+    Attributes:
+        content: SHA-256 of its bytes.
+        rows: The answer of each kit, as values by the names of its columns.
+        failed: The errors of the kits that have no answer; of an image that cannot be read an
+            `ImageError`.
+        remarks: What was guessed when it was read.
+    """
+
+    content: str
+    rows: Mapping[str, Mapping[str, Any]]
+    failed: Mapping[str, MoekitError]
+    remarks: tuple[Remark, ...] = ()
+
+    @property
+    def unreadable(self) -> ImageError | None:
+        """Why no kit could read it; None if one could."""
+        found = [error for error in self.failed.values() if isinstance(error, ImageError)]
+        return found[0] if len(found) == len(self.rows) + len(self.failed) else None
+
+
+class AnswersImages(Protocol):
+    """What a batcher asks."""
+
+    def __call__(self, kits: Sequence[str], images: Sequence[bytes]) -> list[Outcome]:
+        """The outcome of each image, in their order."""
+        ...
+
+
+class Service:
+    """Answers image files by several kits. All calls come from one thread.
+
+    Args:
+        runtime: Has the kits attached.
+        facts: What is known of each, by name.
+        batch_size: Most images a forward pass, and most that are decoded at once.
+        most_pixels: Most pixels of an image.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        facts: Mapping[str, KitFacts],
+        *,
+        batch_size: int,
+        most_pixels: int = 100_000_000,
+    ) -> None:
+        self.facts = dict(facts)
+        self._runtime = runtime
+        self._batch_size = batch_size
+        self._most_pixels = most_pixels
+        self._readers = concurrent.futures.ThreadPoolExecutor(_READERS, "moekit-reader")
+
+    def close(self) -> None:
+        """Ends its threads."""
+        self._readers.shutdown()
+
+    def __call__(self, kits: Sequence[str], images: Sequence[bytes]) -> list[Outcome]:
+        """The outcome of each image; see `AnswersImages`.
+
+        An image that cannot be read and a kit that fails take nothing else with them.
+        """
+        found: list[Outcome] = []
+        for first in range(0, len(images), self._batch_size):
+            found += self._answer(kits, images[first : first + self._batch_size])
+        return found
+
+    def _answer(self, kits: Sequence[str], images: Sequence[bytes]) -> list[Outcome]:
+        rows: list[dict[str, Mapping[str, Any]]] = [{} for _ in images]
+        failed: list[dict[str, MoekitError]] = [{} for _ in images]
+        remarks: list[tuple[Remark, ...]] = [() for _ in images]
+        contents = list(self._readers.map(content_of, images))
+        for bits, names in self._by_bits(kits).items():
+            pictures: dict[int, Image.Image] = {}
+            read = functools.partial(_read, bits=bits, most_pixels=self._most_pixels)
+            for place, one in enumerate(self._readers.map(read, images)):
+                if isinstance(one, ImageError):
+                    failed[place] |= dict.fromkeys(names, one)
+                else:
+                    (pictures[place],), remarks[place] = one
+            for place, kit, answer in self._ask(names, pictures):
+                if isinstance(answer, MoekitError):
+                    failed[place][kit] = answer
+                else:
+                    rows[place][kit] = answer
+        return [
+            Outcome(content=content, rows=row, failed=errors, remarks=told)
+            for content, row, errors, told in zip(contents, rows, failed, remarks, strict=True)
+        ]
+
+    def _by_bits(self, kits: Sequence[str]) -> dict[int | None, list[str]]:
+        """The kits by how they read numbers of more than 8 bits; others share no pass anyway."""
+        found: dict[int | None, list[str]] = {}
+        for name in kits:
+            found.setdefault(self.facts[name].bits, []).append(name)
+        return found
+
+    def _ask(
+        self, kits: Sequence[str], pictures: Mapping[int, Image.Image]
+    ) -> list[tuple[int, str, Mapping[str, Any] | MoekitError]]:
+        """Place, kit and row of each answer; a kit that fails with several is asked one by one."""
+        if not pictures:
+            return []
+        places = list(pictures)
+        answers, failed = self._together(kits, list(pictures.values()))
+        found: list[tuple[int, str, Mapping[str, Any] | MoekitError]] = [
+            (place, kit, self._row(kit, answer))
+            for kit, many in answers.items()
+            for place, answer in zip(places, many, strict=True)
+        ]
+        for kit, error in failed.items():
+            if len(places) == len(kits) == 1:
+                found.append((places[0], kit, error))
+                continue
+            for place in places:  # whichever image it fails with, the others have answers
+                single, wrong = self._together([kit], [pictures[place]])
+                own = self._row(kit, single[kit][0]) if kit in single else wrong[kit]
+                found.append((place, kit, own))
+        return found
+
+    def _together(
+        self, kits: Sequence[str], pictures: Sequence[Image.Image]
+    ) -> tuple[dict[str, list[Answer]], dict[str, MoekitError]]:
+        try:
+            found = self._runtime.answer(pictures, kits=kits, batch_size=self._batch_size)
+        except MoekitError as error:
+            return {}, dict.fromkeys(kits, error)
+        except Exception as error:  # of a library or of moekit itself
+            _logger.exception("answering failed")
+            return {}, dict.fromkeys(kits, named_fault(error) or _unforeseen(error))
+        return dict(found), found.failed
+
+    def _row(self, kit: str, answer: Answer) -> Mapping[str, Any] | MoekitError:
+        """Values by the names of the kit's columns, as `predict` writes them."""
+        try:
+            known = answer.as_row()
+        except Exception as error:
+            return named_fault(error) or _unforeseen(error)
+        row = {"verdict": answer.verdict}
+        row |= {name: known[name] for name in self.facts[kit].columns if name in known}
+        return row if not_finite(row) is None else {**finite(row), "error": NOT_FINITE}
+
+
+def _read(
+    content: bytes, *, bits: int | None, most_pixels: int
+) -> tuple[tuple[Image.Image, ...], tuple[Remark, ...]] | ImageError:
+    try:
+        return read_content(content, bits=bits, most_pixels=most_pixels)
+    except ImageError as error:
+        return error
+
+
+def _unforeseen(error: BaseException) -> PluginError:
+    return PluginError(
+        f"an unforeseen error: {type(error).__name__}",
+        whose="the server",
+        fix="look into the server's log, and report it",
+        code="plugin/unforeseen",
+    )
