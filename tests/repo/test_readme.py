@@ -72,3 +72,14 @@ def test_what_the_readme_links_to_is_there(root):
 def test_the_example_runs(root, capsys, name):
     runpy.run_path(str(root / "examples" / f"{name}.py"))
     assert "experts" in capsys.readouterr().out or name.startswith("02")
+
+
+def test_nothing_tells_to_install_from_an_index_what_no_index_has(root):
+    told = []
+    for folder in ("core", "docs", "domain_kits", "examples", "plugins"):
+        told += [
+            path for path in (root / folder).rglob("*") if path.suffix in (".md", ".py", ".j2")
+        ]
+    for path in (root / "README.md", *told):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            assert not re.search(r"pip (install|wheel)\b[^#`&]*[\s\"']moekit\b", line), (path, line)

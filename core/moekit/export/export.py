@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from moekit.evaluation.split_pass import pass_over
 from moekit.evaluation.summary import difference_ci95, measure, value_of
 from moekit.export.data import check_data
 from moekit.export.graph import INPUT, name_in_onnx, write_onnx
-from moekit.export.libraries import need
+from moekit.export.libraries import library_versions, need
 from moekit.export.parity import BATCHES, check_parity
 from moekit.export.predictor import ExportedPredictor, ExportPrecision
 from moekit.export.program import KitProgram
@@ -49,7 +48,6 @@ from moekit.runtime.predictor import Predictor
 CALIBRATION_IMAGES = 200
 LARGEST_LOSS = 0.01
 """Of the headline metric by quantisation, if the task has no comparison of its own."""
-_LIBRARIES = ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -388,19 +386,9 @@ def _record(
             "bits": preprocess.bits,
         },
         **facts,
-        "versions": {**versions(), **_library_versions()},
+        "versions": {**versions(), **library_versions()},
         "machine": machine(),
         "caution": job.dataset.caution,
         "created": now(),
         "command": job.command,
     }
-
-
-def _library_versions() -> dict[str, str]:
-    found = {}
-    for name in _LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

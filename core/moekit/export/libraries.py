@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.metadata
 import os
 import sys
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ from typing import Any
 from moekit.errors import UsageError
 from moekit.text import first_line
 
-EXTRA = "moekit[export]"
+INSTALL = 'pip install -e "core[export]"'
 _REPORTING = "openvino_telemetry"
+_LIBRARIES = ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
 
 
 def need(name: str) -> Any:
@@ -29,7 +31,7 @@ def need(name: str) -> Any:
         raise UsageError(
             f"this needs {name}, which cannot be imported ({first_line(error)})",
             whose=name,
-            fix=f'pip install "{EXTRA}"',
+            fix=f"in a clone of the repository: {INSTALL}",
             code="usage/not-installed",
         ) from error
 
@@ -50,3 +52,14 @@ def _unreported() -> Iterator[None]:
     finally:
         if hidden:
             del sys.modules[_REPORTING]
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of those of the libraries that are installed."""
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

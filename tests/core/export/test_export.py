@@ -219,7 +219,7 @@ def test_int8_of_onnx_is_refused(write, make_predictor):
 def test_a_library_that_is_not_there_is_an_error_that_names_the_extra():
     with refused("usage/not-installed") as error:
         need("a_library_that_nobody_wrote")
-    assert 'pip install "moekit[export]"' in str(error.value)
+    assert 'pip install -e "core[export]"' in str(error.value)
 
 
 def test_the_libraries_write_nothing_into_the_home_folder(tmp_path):
