@@ -1,7 +1,7 @@
 """The shared backbone: features, the top_k knob, and what the router did.
 
 Run it with `python examples/01_backbone_and_routing.py`; it needs
-`pip install "moekit[weights]" elpv-dataset`.
+`pip install -c constraints.txt ".[weights,elpv]"` in a clone.
 """
 
 from importlib.resources import files
