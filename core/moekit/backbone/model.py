@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import NamedTuple, cast
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, cast
 
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from moekit.backbone.block import MoEBlock, Specialists
 from moekit.backbone.features import Features
 from moekit.backbone.kept import on_kept, run_groups
 from moekit.errors import UsageError
@@ -23,8 +23,6 @@ from moekit.moe.stats import RoutingTrace
 from moekit.moe.tokens import TokenChoice, TokenGroup, TokenRouting
 
 Branches = Mapping[int, SpecialistSet]
-Specialists = Callable[..., Tensor]
-"""A `SpecialistSet`, or what is called as one is."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,76 +48,6 @@ class Provenance:
     note: str
     sparse_form: str | None = None
     sparse_sha256: str | None = None
-
-
-class BareBlock(NamedTuple):
-    """What a block computes without specialists.
-
-    Attributes:
-        output_BND: (B, N, D) its output.
-        normal_BND: (B, N, D) the normalised tokens that its experts read, and specialists too.
-    """
-
-    output_BND: Tensor
-    normal_BND: Tensor
-
-
-class MoEBlock(nn.Module):
-    """A transformer block with an MoE layer as its FFN and a place for one kit's specialists.
-
-    Args:
-        block: The timm block; its attention, norms and layer scales are kept.
-        moe: The layer that takes the FFN's place.
-        index: Number of the block in the backbone.
-    """
-
-    def __init__(self, *, block: nn.Module, moe: MoELayer, index: int) -> None:
-        super().__init__()
-        self.norm1 = cast(nn.Module, block.norm1)
-        self.attn = cast(nn.Module, block.attn)
-        self.ls1 = cast(nn.Module, block.ls1)
-        self.norm2 = cast(nn.Module, block.norm2)
-        self.moe = moe
-        self.ls2 = cast(nn.Module, block.ls2)
-        self.index = index
-
-    def forward(
-        self,
-        x_BND: Tensor,
-        grid: Grid,
-        *,
-        top_k: int,
-        specialists: Specialists | None = None,
-        trace: RoutingTrace | None = None,
-    ) -> Tensor:
-        """(B, N, D) to (B, N, D)."""
-        bare = self.bare(x_BND, top_k=top_k, trace=trace)
-        return bare.output_BND if specialists is None else self.add(bare, specialists, grid, trace)
-
-    def bare(self, x_BND: Tensor, *, top_k: int, trace: RoutingTrace | None = None) -> BareBlock:
-        """The block without specialists: (B, N, D) tokens to its output and what experts read."""
-        x_BND = self.attend(x_BND)
-        z_BND = self.norm2(x_BND)
-        y_BND: Tensor = x_BND + self.ls2(
-            self.moe(z_BND, top_k=top_k, trace=trace, block=self.index)
-        )
-        return BareBlock(y_BND, z_BND)
-
-    def add(
-        self,
-        bare: BareBlock,
-        specialists: Specialists,
-        grid: Grid,
-        trace: RoutingTrace | None = None,
-    ) -> Tensor:
-        """(B, N, D) the output with specialists, of what the block computes without them."""
-        branch_BND: Tensor = specialists(bare.normal_BND, grid, trace=trace, block=self.index)
-        return bare.output_BND + branch_BND
-
-    def attend(self, x_BND: Tensor) -> Tensor:
-        """The first half of the block: (B, N, D) to (B, N, D) after attention."""
-        attended_BND: Tensor = x_BND + self.ls1(self.attn(self.norm1(x_BND)))
-        return attended_BND
 
 
 class MoEBackbone(nn.Module):
@@ -233,18 +161,16 @@ class MoEBackbone(nn.Module):
             PluginError: The token gate fails.
         """
         x_BND, grid = self.embed(images)
-        run = functools.partial(
-            self.run_blocks, branches=branches, keep=keep, trace=trace, top_k=top_k
+        x_BND, kept, chosen = self.run_routed(
+            x_BND,
+            grid,
+            images,
+            tokens=tokens,
+            branches=branches,
+            keep=keep,
+            trace=trace,
+            top_k=top_k,
         )
-        start, chosen = 0, None
-        kept: dict[int, Tensor] = {}
-        if tokens is not None and not tokens.keeps_all:
-            start = self._first_routed(tokens)
-            x_BND, kept = run(x_BND, grid, stop=start)
-            picture = images.flatten(0, 1) if images.ndim == 5 else images
-            chosen = tokens.choose(x_BND, grid, picture)
-        x_BND, later = run(x_BND, grid, start=start, tokens=chosen)
-        kept = {**kept, **later}
         return Features(
             final_BND=self.stem.norm(x_BND),
             blocks=kept,
@@ -274,6 +200,54 @@ class MoEBackbone(nn.Module):
         x = self.stem.patch_embed(images.flatten(0, 1) if images.ndim == 5 else images)
         x_BND = self.stem.norm_pre(self.stem._pos_embed(x))
         return x_BND, Grid(rows, columns, frames)
+
+    def run_routed(
+        self,
+        x_BND: Tensor,
+        grid: Grid,
+        images: Tensor,
+        *,
+        tokens: TokenRouting | None,
+        stop: int | None = None,
+        **how: Any,
+    ) -> tuple[Tensor, dict[int, Tensor], TokenChoice | None]:
+        """Runs blocks 0 to `stop` (not included) with tokens routed as a pass asks.
+
+        Args:
+            x_BND: Tokens before the first block.
+            grid: Rows and columns of the patch tokens, and the frames of a stack.
+            images: What they were made of, as of `forward`.
+            tokens: Which tokens are computed; all if None.
+            stop: The block after the last one. It must not lie between the first block that is
+                routed and the block from which all tokens are computed again.
+            how: Further arguments of `run_blocks`.
+
+        Returns:
+            What `run_blocks` returns, and which tokens were computed; None if all were.
+
+        Raises:
+            UsageError: As of `run_blocks`, or the routing does not fit the blocks.
+            PluginError: The token gate fails.
+        """
+        last = len(self.blocks) if stop is None else stop
+        if tokens is None or tokens.keeps_all:
+            return *self.run_blocks(x_BND, grid, stop=last, **how), None
+        until = last if tokens.until is None else tokens.until
+        if not tokens.block < until <= last:
+            raise UsageError(
+                f"tokens are routed from block {tokens.block} to {until}, but blocks 0 to {last} "
+                "are run",
+                whose="token routing",
+                fix="choose blocks that are run",
+                code="usage/out-of-range",
+            )
+        x_BND, first = self.run_blocks(x_BND, grid, stop=tokens.block, **how)
+        chosen = tokens.choose(x_BND, grid, images.flatten(0, 1) if images.ndim == 5 else images)
+        x_BND, routed = self.run_blocks(
+            x_BND, grid, start=tokens.block, stop=until, tokens=chosen, **how
+        )
+        x_BND, later = self.run_blocks(x_BND, grid, start=until, stop=last, **how)
+        return x_BND, {**first, **routed, **later}, chosen
 
     def run_blocks(
         self,
@@ -345,16 +319,6 @@ class MoEBackbone(nn.Module):
             if index in keep:
                 kept[index] = x_BND
         return x_BND, kept
-
-    def _first_routed(self, tokens: TokenRouting) -> int:
-        if tokens.block >= len(self.blocks):
-            raise UsageError(
-                f"tokens are routed from block {tokens.block} on",
-                whose="token routing",
-                fix=f"choose a block from 0 to {len(self.blocks) - 1}",
-                code="usage/out-of-range",
-            )
-        return tokens.block
 
     def _checked(self, top_k: int) -> int:
         if not 1 <= top_k <= self.experts:

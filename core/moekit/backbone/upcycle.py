@@ -18,9 +18,10 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from moekit.backbone.block import MoEBlock
 from moekit.backbone.build import open_dense
 from moekit.backbone.carve import EXPERTS, carve
-from moekit.backbone.model import MoEBackbone, MoEBlock, Provenance
+from moekit.backbone.model import MoEBackbone, Provenance
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE
 from moekit.errors import UsageError
 from moekit.moe.experts import ExpertBank

@@ -12,8 +12,9 @@ from pydantic import FiniteFloat
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
+from moekit.backbone.block import MoEBlock
 from moekit.backbone.build import create_dense
-from moekit.backbone.model import MoEBackbone, MoEBlock, Provenance
+from moekit.backbone.model import MoEBackbone, Provenance
 from moekit.backbone.positions import keep_trained_positions, keeps_trained_positions
 from moekit.backbone.upcycle import upcycle
 from moekit.errors import UsageError, WeightsError

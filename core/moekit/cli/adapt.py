@@ -81,6 +81,12 @@ from moekit.cli.output import Reporter, print_json, reporter, say
         "run.",
     ),
     click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="Arithmetic."),
+    click.option(
+        "--token-share",
+        type=click.FloatRange(0, 1, min_open=True),
+        help="Share of the patches that the blocks before the kit's own compute one by one; the "
+        "others are computed by windows of 2 x 2. All if not given.",
+    ),
     click.option("--top-k", type=click.IntRange(1), help="Generic experts a token has."),
     click.option(
         "--architecture", default=None, help="A timm vision transformer; the kit's backbone if not."
@@ -141,7 +147,7 @@ def kept_in_words(record: Mapping[str, Any]) -> list[str]:
     return told
 
 
-_RECIPE = ("epochs", "views", "image_size", "tile", "bits", "precision")
+_RECIPE = ("epochs", "views", "image_size", "tile", "bits", "precision", "token_share")
 
 
 def run_adaptation(kit: str, *, report: Reporter, **options: Any) -> dict[str, Any] | None:

@@ -126,6 +126,28 @@ class Recipe(BaseModel):
         description="Exponent of the inverse class frequency by which samples weigh in the loss.",
     )
 
+    token_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of the patches that the blocks before the kit's own compute one by one, "
+        "chosen by `token_gate`; 1 computes all of them so.",
+    )
+    token_gate: Literal["texture", "foreground", "motion"] = Field(
+        default="texture",
+        description="What says which patches are computed one by one: edges and grain, the "
+        "foreground by the first component of the features, or what moved since the last frame.",
+    )
+    token_window: int | None = Field(
+        default=2,
+        ge=2,
+        description="Side, in patches, of the windows by which the other patches are computed, as "
+        "one token each. None leaves them as they are.",
+    )
+    token_block: int = Field(
+        default=2, ge=0, description="The first block that does not compute all patches."
+    )
+
     def changed(self, fields: Mapping[str, Any]) -> Self:
         """The recipe with other values in some fields; epochs that are named are not multiplied.
 

@@ -202,7 +202,11 @@ def _evaluate(
             "precision": predictor.arithmetic,
             "device": predictor.device.type,
         },
-        "backbone": {**backbone_facts(backbone), "top_k": predictor.top_k},
+        "backbone": {
+            **backbone_facts(backbone),
+            "top_k": predictor.top_k,
+            "tokens": None if predictor.tokens is None else predictor.tokens.as_json(),
+        },
         "weights": record["weights"],
         "parameters": record["parameters"],
         "training": record["training"],

@@ -195,11 +195,15 @@ def _check_task(job: ExportJob) -> None:
     for name in ("onnx", "onnxscript", runtime, *(("nncf",) if job.int8 else ())):
         need(name)
     request = job.run.read_finished()["request"]
-    given = {
-        "dataset": job.dataset.name,
-        "samples": len(job.dataset.samples),
-        "frames": job.dataset.frames,
-    }
+    if request["recipe"].get("token_share", 1) != 1:
+        raise UsageError(
+            "which tokens the run computes depends on the image; a graph cannot hold that yet",
+            whose=str(job.run.folder),
+            fix="answer in torch, or adapt without --token-share",
+            code="usage/option-conflict",
+        )
+    data = job.dataset
+    given = {"dataset": data.name, "samples": len(data.samples), "frames": data.frames}
     trained = {"frames": 1, **request}
     other = [name for name, value in given.items() if trained[name] != value]
     if other:

@@ -8,6 +8,7 @@ Shapes: B images (or frames), P patches, D width, H and W height and width of th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -101,6 +102,14 @@ class MotionTokenGate:
             score_BTP[:, 1:] = patches_BTRC.flatten(2)
             score_BTP[:, 0] += patches_BTRC.amax((1, 2, 3))[:, None]
         return score_BTP.flatten(0, 1)
+
+
+TOKEN_GATES: Mapping[str, TokenGate] = {
+    "texture": TextureTokenGate(),
+    "foreground": ForegroundTokenGate(),
+    "motion": MotionTokenGate(),
+}
+"""The gates that recipes name."""
 
 
 def _border(grid: Grid) -> Tensor:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -151,6 +152,7 @@ class TokenRouting:
         threshold: Patches with a lower score skip too. None: each image keeps `share`.
         window: Side, in patches, of the windows that are computed as one token each if they are
             not kept: all of a window is kept, or none. None: the others keep their value.
+        until: The block from which on all tokens are computed again; None for none.
         name: Of the gate, for errors and records; its class's if empty.
 
     Raises:
@@ -162,17 +164,19 @@ class TokenRouting:
     share: float
     threshold: float | None = None
     window: int | None = None
+    until: int | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
-        good_window = self.window is None or self.window > 1
-        if not (0 < self.share <= 1 and self.block >= 0 and good_window):
+        good = self.window is None or self.window > 1
+        good = good and (self.until is None or self.until > self.block)
+        if not (good and 0 < self.share <= 1 and self.block >= 0):
             raise UsageError(
-                f"the share of tokens is {self.share} from block {self.block} on, the window "
-                f"{self.window}",
+                f"the share of tokens is {self.share} from block {self.block} to {self.until}, the "
+                f"window {self.window}",
                 whose="token routing",
-                fix="choose a share above 0 and at most 1, a block from 0 on, and a window of 2 "
-                "patches or more or none",
+                fix="choose a share above 0 and at most 1, blocks from 0 on in their order, and a "
+                "window of 2 patches or more or none",
                 code="usage/out-of-range",
             )
 
@@ -180,6 +184,18 @@ class TokenRouting:
     def keeps_all(self) -> bool:
         """Whether no token can skip."""
         return self.share == 1 and self.threshold is None
+
+    def computed(self, patches: int) -> int:
+        """About how many tokens, windows included, are computed of so many patches at most."""
+        kept = math.ceil(self.share * patches)
+        if self.window is None:
+            return kept
+        return min(patches, kept + math.ceil((patches - kept) / self.window**2))
+
+    def as_json(self) -> dict[str, Any]:
+        """Ready for JSON; the gate by its name."""
+        facts = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return {**facts, "gate": self.name or type(self.gate).__name__}
 
     def choose(self, x_BND: Tensor, grid: Grid, picture: Tensor) -> TokenChoice:
         """Chooses the tokens that are computed.

@@ -230,7 +230,7 @@ def _facts(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
         (
             "backbone",
             f"{backbone['architecture']}, {backbone['experts']} experts a block, "
-            f"top_k {backbone['top_k']}",
+            f"top_k {backbone['top_k']}{_tokens_in_words(backbone.get('tokens'))}",
         ),
         ("backbone weights", f"{backbone['provenance']} Licence: {backbone['licence']}."),
         ("backbone SHA-256", backbone["sha256"]),
@@ -278,3 +278,15 @@ def _figure(value: float | None) -> str:
 
 def _interval(bounds: list[float] | None) -> str:
     return "no interval" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"
+
+
+def _tokens_in_words(tokens: Mapping[str, Any] | None) -> str:
+    """Which patches are computed one by one, as the end of a sentence on the backbone."""
+    if tokens is None:
+        return ""
+    side = tokens["window"]
+    others = "skip" if side is None else f"are computed by windows of {side} x {side}"
+    return (
+        f"; blocks {tokens['block'] + 1} to {tokens['until']} compute {tokens['share']:.0%} of the "
+        f"patches one by one, chosen by {tokens['gate']}, and the others {others}"
+    )

@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from moekit.backbone.model import BareBlock, MoEBackbone, MoEBlock
+from moekit.backbone.block import BareBlock, MoEBlock
+from moekit.backbone.model import MoEBackbone
 from moekit.contract.experts import SpecialistSlot
 from moekit.contract.kits import KitSpec
 from moekit.contract.outputs import HeadOutput, HeadSite, Outputs

@@ -21,6 +21,7 @@ from moekit.runtime.answerer import Answerer
 from moekit.runtime.device import pick_arithmetic
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
+from moekit.runtime.tokens import routing_of
 
 
 def check_kit(run: Run, kit: KitSpec) -> None:
@@ -86,6 +87,13 @@ def load_predictor(
         )
         run.load_weights(name, modules, expected=record["weights"][f"{name}_sha256"])
         loaded[name] = modules.to(device)
+    whole = loaded.get("kit") or KitModules(
+        spec=resolved.kit,
+        registry=registry,
+        backbone=backbone,
+        classes=len(run.classes()),
+        frames=run.frames(),
+    )
     return Predictor(
         backbone=backbone,
         kit=loaded["kit"] if "kit" in loaded else loaded["baseline"],
@@ -95,6 +103,7 @@ def load_predictor(
         arithmetic=pick_arithmetic(precision or record["arithmetic"], device),
         views=view_numbers(recipe.scoring_views, recipe.scoring_order),
         top_k=request["top_k"],
+        tokens=routing_of(recipe, whole),
     )
 
 

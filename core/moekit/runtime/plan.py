@@ -11,8 +11,10 @@ from typing import cast
 
 from torch import nn
 
-from moekit.backbone.model import MoEBackbone, MoEBlock
+from moekit.backbone.block import MoEBlock
+from moekit.backbone.model import MoEBackbone
 from moekit.data.stream import Preprocess
+from moekit.moe.tokens import TokenRouting
 from moekit.runtime.device import Arithmetic
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
@@ -50,6 +52,7 @@ class PlannedPass:
         frames: Frames of an item.
         view: Number of the view of the images.
         top_k: Generic experts a token has.
+        tokens: Which tokens are computed before the models' own blocks; all if None.
         arithmetic: fp32 or bf16.
         blocks: Blocks that are run once for all.
         operations: Of these blocks and the patches' embedding, one image.
@@ -61,6 +64,7 @@ class PlannedPass:
     frames: int
     view: int
     top_k: int
+    tokens: TokenRouting | None
     arithmetic: Arithmetic
     blocks: int
     operations: float
@@ -167,6 +171,12 @@ def plan_passes(predictors: Mapping[str, Predictor], reading: Preprocess) -> lis
         modules = [predictors[name].models[place] for name, place in one.models]
         shared = max(model.trunk_end for model in modules)
         block = block_operations(backbone, tokens, one.top_k)
+        trunk = shared * block
+        if one.tokens is not None:
+            end = shared if one.tokens.until is None else one.tokens.until
+            few = backbone.prefix_tokens + one.tokens.computed(tokens - backbone.prefix_tokens)
+            saved = block - block_operations(backbone, few, one.top_k)
+            trunk -= (end - one.tokens.block) * saved
         patches = 2 * 3 * backbone.patch**2 * backbone.width * tokens
         own = tuple(
             PlannedModel(
@@ -186,9 +196,10 @@ def plan_passes(predictors: Mapping[str, Predictor], reading: Preprocess) -> lis
                 frames=reading.frames,
                 view=one.view,
                 top_k=one.top_k,
+                tokens=one.tokens,
                 arithmetic=one.arithmetic,
                 blocks=shared,
-                operations=reading.frames * (patches + shared * block),
+                operations=reading.frames * (patches + trunk),
                 models=own,
             )
         )

@@ -19,6 +19,7 @@ from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import TaskSpec
 from moekit.data.views import unview, view
 from moekit.moe.stats import RoutingTrace
+from moekit.moe.tokens import TokenRouting
 from moekit.runtime.cells import cells_of
 from moekit.runtime.device import Arithmetic, autocast
 from moekit.runtime.kit import KitModules
@@ -97,6 +98,7 @@ class Predictor:
         views: Flipped and turned views of each image whose outputs are merged: how many of the
             dihedral order, or their numbers.
         top_k: Generic experts a token has in these passes; as the backbone says if None.
+        tokens: Which tokens the blocks before the models' own compute; all if None.
 
     Attributes:
         backbone: The shared backbone.
@@ -106,6 +108,7 @@ class Predictor:
         arithmetic: fp32 or bf16.
         views: The numbers of the views that an image is answered by.
         top_k: Generic experts a token has.
+        tokens: Which tokens are computed; all if None.
         device: Where all of it lies.
         with_cells: Whether what the frozen blocks say is handed on too; set by who wants it.
     """
@@ -120,6 +123,7 @@ class Predictor:
         arithmetic: Arithmetic,
         views: int | Sequence[int] = 1,
         top_k: int | None = None,
+        tokens: TokenRouting | None = None,
         mean: Literal["beside", "alone"] | None = None,
     ) -> None:
         self.backbone = backbone
@@ -131,6 +135,7 @@ class Predictor:
         self.arithmetic: Arithmetic = arithmetic
         self.views = tuple(range(views)) if isinstance(views, int) else tuple(views)
         self.top_k = backbone.top_k if top_k is None else top_k
+        self.tokens = tokens
         self.device = next(backbone.parameters()).device
         self.with_cells = False
 
@@ -199,7 +204,14 @@ class Predictor:
         if number:
             images = view(images, number)
         with autocast(self.device, self.arithmetic):
-            for stop in walk(self.backbone, images, self.models, top_k=self.top_k, trace=trace):
+            for stop in walk(
+                self.backbone,
+                images,
+                self.models,
+                top_k=self.top_k,
+                tokens=self.tokens,
+                trace=trace,
+            ):
                 of_kit = stop.model == 0
                 outputs.append(
                     self.outputs_at(stop, stop.model, number, trace=trace if of_kit else None)

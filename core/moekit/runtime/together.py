@@ -1,8 +1,8 @@
 """Several kits on one backbone: what they share is computed once.
 
 Kits share a reading of the pictures if these become the same tensors, and a pass over the backbone
-if it is the same view of them, at the same `top_k` and in the same arithmetic. Each answers bitwise
-as it does alone, and a kit that fails takes no other with it.
+if it is the same view of them, at the same `top_k`, with the same routing of tokens and in the same
+arithmetic. Each answers bitwise as it does by itself, and a kit that fails takes no other with it.
 
 Shapes: B images or stacks.
 """
@@ -25,6 +25,7 @@ from moekit.data.stream import ImageBatch, Preprocess, Stack
 from moekit.data.views import view
 from moekit.errors import MoekitError
 from moekit.moe.owned import owned
+from moekit.moe.tokens import TokenRouting
 from moekit.runtime.answerer import Answerer, items_of
 from moekit.runtime.device import Arithmetic, autocast
 from moekit.runtime.parts import Assembly, Step, stack_batches, steps
@@ -71,26 +72,29 @@ class Pass:
     Attributes:
         view: Number of the view of the images.
         top_k: Generic experts a token has.
+        tokens: Which tokens are computed before the models' own blocks; all if None.
         arithmetic: fp32 or bf16.
         models: Who takes part: names of kits, and the place of the model among the kit's.
     """
 
     view: int
     top_k: int
+    tokens: TokenRouting | None
     arithmetic: Arithmetic
     models: tuple[tuple[str, int], ...]
 
 
 def passes_of(predictors: Mapping[str, Predictor]) -> list[Pass]:
     """The passes that kits take over the same images, as few as possible."""
-    taking: dict[tuple[int, int, Arithmetic], list[tuple[str, int]]] = {}
+    taking: dict[tuple[int, int, TokenRouting | None, Arithmetic], list[tuple[str, int]]] = {}
     for name, one in predictors.items():
         for number in one.views:
             models = [(name, place) for place in range(len(one.models))]
-            taking.setdefault((number, one.top_k, one.arithmetic), []).extend(models)
+            key = (number, one.top_k, one.tokens, one.arithmetic)
+            taking.setdefault(key, []).extend(models)
     return [
-        Pass(view=number, top_k=top_k, arithmetic=arithmetic, models=tuple(models))
-        for (number, top_k, arithmetic), models in taking.items()
+        Pass(view=number, top_k=top_k, tokens=tokens, arithmetic=arithmetic, models=tuple(models))
+        for (number, top_k, tokens, arithmetic), models in taking.items()
     ]
 
 
@@ -155,7 +159,7 @@ def _run(
     images = images.to(device, non_blocking=True)
     seen = view(images, one.view) if one.view else images
     with autocast(device, one.arithmetic):
-        for stop in walk(backbone, seen, models, top_k=one.top_k):
+        for stop in walk(backbone, seen, models, top_k=one.top_k, tokens=one.tokens):
             reached = time.perf_counter()
             trunk += reached - began
             name, place = going[stop.model]

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor
 
-from moekit.backbone.model import BareBlock, MoEBackbone, MoEBlock
+from moekit.backbone.block import BareBlock, MoEBlock
+from moekit.backbone.model import MoEBackbone
 from moekit.moe.specialists import Grid
 from moekit.moe.stats import RoutingTrace
+from moekit.moe.tokens import TokenRouting
 from moekit.runtime.kit import KitModules
 
 
@@ -60,6 +62,7 @@ def walk(
     models: Sequence[KitModules],
     *,
     top_k: int,
+    tokens: TokenRouting | None = None,
     trace: RoutingTrace | None = None,
 ) -> Iterator[Stop]:
     """Runs the bare backbone from stop to stop; each model is met once, the earliest first.
@@ -75,6 +78,7 @@ def walk(
         images: (B, 3, H, W) normalised, or (B, T, 3, H, W).
         models: Kits and baselines; those that start at the same block come in this order.
         top_k: Generic experts a token has.
+        tokens: Which tokens are computed before the first stop; all if None.
         trace: Collects the routing up to the first stop if one is given.
 
     Raises:
@@ -91,9 +95,11 @@ def walk(
         if bare is not None and at < model.start:
             x_BND, bare, at = bare.output_BND, None, at + 1
             kept[at - 1] = x_BND
-        x_BND, new = backbone.run_blocks(
-            x_BND, grid, start=at, stop=model.start, keep=read, top_k=top_k, trace=trace
-        )
+        how: dict[str, Any] = {"stop": model.start, "keep": read, "top_k": top_k, "trace": trace}
+        if at == 0:
+            x_BND, new, _ = backbone.run_routed(x_BND, grid, images, tokens=tokens, **how)
+        else:
+            x_BND, new = backbone.run_blocks(x_BND, grid, start=at, **how)
         kept = {block: value for block, value in {**kept, **new}.items() if block in read}
         at = model.start
         if bare is None and model.trunk_end > at:

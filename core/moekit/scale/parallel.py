@@ -24,7 +24,8 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, Shard
 from torch.distributed.tensor.parallel import parallelize_module
 
-from moekit.backbone.model import MoEBackbone, MoEBlock
+from moekit.backbone.block import MoEBlock
+from moekit.backbone.model import MoEBackbone
 from moekit.errors import UsageError
 from moekit.moe.exchange import ExpertParallel
 

@@ -30,12 +30,14 @@ from moekit.runs.licences import licences_of_run
 from moekit.runs.run import VALIDATION, Run, hashes_of, refuse_lost
 from moekit.runtime.device import Arithmetic, pick_arithmetic
 from moekit.runtime.kit import KitModules
+from moekit.runtime.tokens import routing_of
 from moekit.training.counts import image_counts, parameter_count
 from moekit.training.fit import fit
 from moekit.training.learned import Learned, frame_for, plan_for, tiling_for
 from moekit.training.lengths import told_length
 from moekit.training.near import check_learned
-from moekit.training.prefix import PrefixPlan, PrefixStore, open_prefix
+from moekit.training.prefix import PrefixStore, open_prefix
+from moekit.training.prefix_plan import PrefixPlan
 from moekit.training.selection import check_rule, settle
 from moekit.training.start import weights_to_begin_with
 from moekit.training.storage import DEFAULT_LIMIT
@@ -142,6 +144,7 @@ def adapt(
         on_note(note)
     arithmetic = pick_arithmetic(job.recipe.precision, fabric.device)
     parts = _build(job, backbone, registry, fabric)
+    tokens = routing_of(job.recipe, parts[KIT])
     plans: dict[tuple[str, str], PrefixPlan] = {
         (part, split): plan_for(
             *(job.recipe, job.dataset, kit, backbone),
@@ -149,6 +152,7 @@ def adapt(
             arithmetic=arithmetic,
             frame=frame,
             top_k=job.top_k,
+            tokens=tokens,
         )
         for part, kit in parts.items()
         for split in ("train", "val")

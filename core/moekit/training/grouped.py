@@ -29,6 +29,7 @@ from moekit.runs.near import read_groups, write_groups
 from moekit.runs.run import Run
 from moekit.runtime.device import pick_arithmetic
 from moekit.runtime.kit import KitModules
+from moekit.runtime.tokens import routing_of
 from moekit.training.learned import frame_for, plan_for, tiling_for
 from moekit.training.near import find_in_store
 from moekit.training.prefix import open_prefix
@@ -116,6 +117,7 @@ def _found(job: Grouping) -> tuple[dict[str, str], dict[str, Any]]:
         arithmetic=pick_arithmetic(job.recipe.precision, job.fabric.device),
         frame=frame,
         top_k=job.top_k,
+        tokens=routing_of(job.recipe, kit),
     )
     samples = dealt_samples(job.dataset)
     with job.fabric.rank_zero_first():

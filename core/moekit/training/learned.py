@@ -19,12 +19,13 @@ from moekit.data.geometry import Frame
 from moekit.data.samples import Dataset, Sample
 from moekit.data.sizes import typical_size
 from moekit.data.windows import Tiling, cut_samples
+from moekit.moe.tokens import TokenRouting
 from moekit.plugins.resolve import Resolved
 from moekit.runs.run import Run
 from moekit.runtime.device import Arithmetic
 from moekit.runtime.kit import KitModules
 from moekit.runtime.parts import whole_of
-from moekit.training.prefix import PrefixPlan
+from moekit.training.prefix_plan import PrefixPlan
 
 SPLITS = ("train", "val")
 
@@ -98,6 +99,7 @@ def plan_for(
     arithmetic: Arithmetic,
     frame: Frame,
     top_k: int | None,
+    tokens: TokenRouting | None,
 ) -> PrefixPlan:
     """What is stored of samples, as the recipe says.
 
@@ -110,6 +112,7 @@ def plan_for(
         arithmetic: Arithmetic of the forward pass.
         frame: How pictures lie in the input.
         top_k: Generic experts a token has; as the backbone says if None.
+        tokens: Which tokens are computed; all if None.
     """
     learned = split == "train"
     return PrefixPlan.of(
@@ -122,4 +125,5 @@ def plan_for(
         top_k=top_k,
         order=recipe.view_order if learned else recipe.scoring_order,
         bits=recipe.bits,
+        tokens=tokens,
     )

@@ -20,6 +20,7 @@ from moekit.data.stream import Preprocess, image_batches
 from moekit.data.views import view
 from moekit.errors import DataError
 from moekit.moe.specialists import Grid
+from moekit.moe.tokens import TokenRouting
 from moekit.runtime.device import Arithmetic, autocast
 
 BATCH = 16
@@ -51,6 +52,7 @@ class Stretch:
         keep: Blocks whose output is wanted beside that of the last.
         arithmetic: Arithmetic of the forward pass.
         top_k: Generic experts a token has, whatever the backbone object says.
+        tokens: Which tokens are computed, if it begins with the images; all if None.
     """
 
     start: int
@@ -58,6 +60,7 @@ class Stretch:
     keep: tuple[int, ...]
     arithmetic: Arithmetic
     top_k: int
+    tokens: TokenRouting | None = None
 
 
 def image_pieces(
@@ -91,9 +94,10 @@ def image_pieces(
                 )
 
         def maps(number: int, images: Tensor = batch.images) -> Tensor:
+            seen = view(images, number).to(device)
             with autocast(device, stretch.arithmetic):
-                x_BND, grid = backbone.embed(view(images, number).to(device))
-            return _run(x_BND, {}, grid, backbone, stretch)
+                x_BND, grid = backbone.embed(seen)
+            return _run(x_BND, {}, grid, backbone, stretch, seen)
 
         yield Piece(
             rows=np.asarray(batch.rows, dtype=np.int64),
@@ -133,16 +137,28 @@ def _run(
     grid: Grid,
     backbone: MoEBackbone,
     stretch: Stretch,
+    images: Tensor | None = None,
 ) -> Tensor:
     with autocast(x_BND.device, stretch.arithmetic):
-        x_BND, later = backbone.run_blocks(
-            x_BND,
-            grid,
-            start=stretch.start,
-            stop=stretch.stop,
-            keep=stretch.keep,
-            top_k=stretch.top_k,
-        )
+        if images is None:
+            x_BND, later = backbone.run_blocks(
+                x_BND,
+                grid,
+                start=stretch.start,
+                stop=stretch.stop,
+                keep=stretch.keep,
+                top_k=stretch.top_k,
+            )
+        else:
+            x_BND, later, _ = backbone.run_routed(
+                x_BND,
+                grid,
+                images,
+                tokens=stretch.tokens,
+                stop=stretch.stop,
+                keep=stretch.keep,
+                top_k=stretch.top_k,
+            )
     outputs = {**known, **later}
     maps_BMND = torch.stack([*(outputs[block] for block in stretch.keep), x_BND], dim=1)
     if grid.frames > 1:

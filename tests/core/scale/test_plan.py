@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from moekit import MoEBackbone, Routing, UsageError
-from moekit.backbone.model import MoEBlock
+from moekit.backbone.block import MoEBlock
 from moekit.moe.dispatch import dispatch_loop
 from moekit.moe.experts import ExpertBank
 from moekit.moe.layer import MoELayer

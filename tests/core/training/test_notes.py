@@ -39,6 +39,7 @@ def dark_folder(two_class_folder):
     return two_class_folder
 
 
+@pytest.mark.usefixtures("all_pairs")
 def test_the_run_the_result_and_the_answers_say_what_was_guessed(
     dark_folder, tmp_path, monkeypatch
 ):

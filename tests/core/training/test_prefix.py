@@ -11,7 +11,8 @@ from moekit.data.stream import Preprocess
 from moekit.data.views import view
 from moekit.runtime.kit import KitModules
 from moekit.testing import refused
-from moekit.training.prefix import PrefixPlan, open_prefix
+from moekit.training.prefix import open_prefix
+from moekit.training.prefix_plan import PrefixPlan
 from moekit.training.storage import Shelf
 
 

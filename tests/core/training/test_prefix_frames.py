@@ -13,7 +13,8 @@ from moekit.data.stream import Preprocess
 from moekit.data.views import view
 from moekit.moe.specialists import Grid
 from moekit.testing import refused
-from moekit.training.prefix import PrefixPlan, open_prefix
+from moekit.training.prefix import open_prefix
+from moekit.training.prefix_plan import PrefixPlan
 
 SQUARE, WIDE = Frame(height=32, width=32), Frame(height=24, width=40, fit="letterbox")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -27,7 +27,8 @@ from moekit.runtime.predictor import Predictor
 from moekit.tasks.score import SCORE
 from moekit.tasks.score.head import PooledHead
 from moekit.testing import refused
-from moekit.training.prefix import PrefixPlan, open_prefix
+from moekit.training.prefix import open_prefix
+from moekit.training.prefix_plan import PrefixPlan
 
 FRAMES = 3
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from moekit.backbone.model import MoEBackbone, MoEBlock
+from moekit.backbone.block import MoEBlock
+from moekit.backbone.model import MoEBackbone
 
 
 @torch.inference_mode()

@@ -8,7 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from moekit.backbone.model import MoEBackbone, MoEBlock
+from moekit.backbone.block import MoEBlock
+from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sparse.calibrate import ffn_inputs
 from moekit.backbone.sparse.form import SparseForm
 from moekit.backbone.sparse.methods import Method

@@ -13,8 +13,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from moekit.backbone.block import MoEBlock
 from moekit.backbone.carve import shaped_layer
-from moekit.backbone.model import MoEBackbone, MoEBlock
+from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sparse.form import SparseForm
 from moekit.moe.stats import RoutingTrace, dead_of, maxvio_of
 

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from moekit.backbone.block import MoEBlock
 from moekit.backbone.carve import shaped_layer
-from moekit.backbone.model import MoEBackbone, MoEBlock
+from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sparse.form import BlockForm, SparseForm
 from moekit.backbone.sparse.neurons import Excess, Neurons
 from moekit.backbone.sparse.regression import Regression

@@ -17,7 +17,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from moekit.backbone.model import MoEBackbone, MoEBlock
+from moekit.backbone.block import MoEBlock
+from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sparse.form import SparseForm
 from moekit.errors import UsageError
 from moekit.moe.layer import MoELayer
