@@ -23,8 +23,9 @@ from scipy.stats import binomtest
 from moekit import Sample, build_backbone
 from moekit.data.geometry import Frame
 from moekit.data.images import read_image
+from moekit.data.near.coded import Coded
 from moekit.data.near.codes import Coder
-from moekit.data.near.find import Coded, find_across
+from moekit.data.near.find import find_across
 from moekit.data.near.neighbours import candidates
 from moekit.data.tensors import image_tensor
 from moekit.runtime.cells import cells_of

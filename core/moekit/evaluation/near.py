@@ -16,8 +16,9 @@ from PIL import Image
 
 from moekit.contract.answers import Tally
 from moekit.contract.metrics import MetricSpec
+from moekit.data.near.coded import Coded
 from moekit.data.near.codes import Coder
-from moekit.data.near.find import Coded, find_across
+from moekit.data.near.find import find_across
 from moekit.data.near.told import FAULTS, failed, items_of, told_across
 from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.evaluation.bootstrap import Resamples

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from moekit.backbone.model import MoEBackbone
+from moekit.data.near.coded import Coded
 from moekit.data.near.codes import Coder
-from moekit.data.near.find import Coded, Found, find_across, find_within
+from moekit.data.near.find import Found, find_across, find_within
 from moekit.data.near.told import FAULTS, failed, told_across
 from moekit.data.samples import Sample
 from moekit.runs.near import draw_pairs, write_codes

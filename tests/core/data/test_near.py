@@ -8,11 +8,13 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from moekit import Dataset, Sample
 from moekit.data.near import find as finding
+from moekit.data.near.coded import Coded
 from moekit.data.near.codes import CELLS, Coder, turned, unit
-from moekit.data.near.find import Coded, find_across, find_within
+from moekit.data.near.find import find_across, find_within
 from moekit.data.near.group import PREFIX, joined, regrouped
 from moekit.data.near.neighbours import candidates
 from moekit.data.near.register import Plate, register
+from moekit.data.near.spectrum import spectral_codes, spectrum
 from moekit.data.near.told import told_across
 from moekit.data.splits import complete_splits, deal_again, split_dataset
 from moekit.testing import refused
@@ -169,6 +171,46 @@ def test_what_is_left_out_of_a_search_is_told(textures, monkeypatch):
     found = find_across(made, other)
     assert (found.verified, found.candidates > 5) == (5, True)
     assert any("not compared by pixels" in text for text in told_across(found, "test", ["train"]))
+
+
+@pytest.mark.parametrize("change", ["mirrored", "turned"])
+def test_turned_and_mirrored_copies_are_named_by_spectra_where_features_name_others(
+    change, textures
+):
+    copy = textures[20]
+    CHANGES[change](Image.open(textures[5].path)).save(copy.path)
+    generator = np.random.default_rng(0)
+    codes = unit(generator.standard_normal((len(textures), 1, 32))).astype(np.float16)
+    first = Coded(samples=textures[:12], codes_NVW=codes[:12])
+    found = find_across(first, Coded(samples=[copy], codes_NVW=codes[20:21]))
+    assert found.by_spectra
+    ((pair),) = found.pairs
+    assert (pair.first.id, pair.second.id) == (textures[5].id, copy.id)
+    assert change in pair.fit_in_words
+
+
+def test_many_pictures_are_not_read_for_their_spectra_and_that_is_told(textures, monkeypatch):
+    monkeypatch.setattr("moekit.data.near.coded.SPECTRA", 23)
+    codes = np.ones((12, 1, 32), np.float16)
+    sides = [Coded(samples=part, codes_NVW=codes) for part in (textures[:12], textures[12:])]
+    found = find_across(*sides)
+    assert not found.by_spectra
+    assert found.candidates == 3 * 12
+    assert any("by features only" in text for text in told_across(found, "test", ["train"]))
+
+
+def test_spectra_stay_as_they_are_when_a_picture_is_moved_and_turn_with_it():
+    picture = texture(0)
+    spectra = [
+        spectrum(Plate(one))
+        for one in (picture, *(change(picture) for change in CHANGES.values()), texture(1))
+    ]
+    codes, asked = spectral_codes(np.stack(spectra[:1]), np.stack(spectra[1:]))
+    alike = (codes[0].astype(float) @ asked.astype(float).T).max(0)
+    by_change = dict(zip([*CHANGES, "another"], alike, strict=True))
+    assert min(by_change[name] for name in ("mirrored", "turned")) > 0.95
+    assert min(by_change[name] for name in ("smaller", "darker")) > 0.7
+    assert by_change["another"] < 0.3
 
 
 def test_a_picture_of_stated_bits_is_read_by_them(textures):

@@ -1,4 +1,4 @@
-"""Near-duplicates of a set: candidates by their codes, each verified by its pixels.
+"""Near-duplicates of a set: candidates by features and spectra, each verified by its pixels.
 
 How alike two pictures of one set are without being the same depends on the set: screws agree in
 their outline, photographs in nothing. Pairs drawn at random tell it. A pair counts if it is more
@@ -14,26 +14,25 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
-import os
+import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
-from moekit.data.images import read_frames
+from moekit.data.near.coded import THREADS, Coded, Picture, Plates
 from moekit.data.near.codes import turned
 from moekit.data.near.neighbours import Candidate, candidates
-from moekit.data.near.register import Plate, Registered, register
+from moekit.data.near.register import Registered, register
+from moekit.data.near.spectrum import spectral_codes
 from moekit.data.samples import Sample
-from moekit.errors import MoekitError
 
 LEAST, SPREADS, MOST = 0.5, 5.5, 0.92
 """Least likeness of a pair: `SPREADS` spreads above the median of random pairs, within bounds."""
 VERIFIED = 1000
-"""Candidates that are compared by pixels, the most alike by features first."""
+"""Candidates that are compared by pixels, the most alike by features and by spectra first."""
 DRAWN = 40
 """Pairs drawn at random."""
 FEWEST = 8
@@ -43,43 +42,9 @@ UNEXPLAINED = 0.6
 KIND, OF_KIND = (0.04, 0.2), 6
 """How many pictures of its kind are compared, and which: from these shares of the list on, the most
 alike by features first. The nearest of all may be near-duplicates too."""
-_HELD = 256
-_THREADS = min(8, os.cpu_count() or 1)
-Picture = Callable[[], Image.Image]
 Progress = Callable[[int, int], None]
 Kin = tuple[np.ndarray, np.ndarray]
 """A number of each sample of two lists, the same for those of one group."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Coded:
-    """Samples with their codes.
-
-    Attributes:
-        samples: N samples.
-        codes_NVW: float16 codes, the first variant of the picture as it is.
-        frames: Frames of a sample, of which the middle one is compared.
-        bits: As of `read_frames`.
-        kept: Gives reduced pictures by the row of their sample; they are read where None.
-    """
-
-    samples: Sequence[Sample]
-    codes_NVW: np.ndarray
-    frames: int = 1
-    bits: int | None = None
-    kept: Callable[[int], Image.Image] | None = None
-
-    def picture(self, row: int) -> Image.Image:
-        """The picture of a sample.
-
-        Raises:
-            ImageError: It cannot be read.
-            StorageError: The reduced one cannot.
-        """
-        if self.kept is not None:
-            return self.kept(row)
-        pictures = read_frames(self.samples[row].path, self.frames, bits=self.bits)
-        return pictures[len(pictures) // 2]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,6 +95,7 @@ class Found:
             was alike enough for it to matter.
         candidates: Pairs that the codes named.
         verified: How many of them were compared by pixels.
+        by_spectra: Whether spectra named some too; without them turned copies may be missed.
         unread: How many could not be compared, since a picture cannot be read now.
         seconds: Time that it took.
     """
@@ -139,6 +105,7 @@ class Found:
     usual: float | None
     candidates: int
     verified: int
+    by_spectra: bool
     unread: int
     seconds: float
 
@@ -150,6 +117,7 @@ class Found:
             "usual_likeness": None if self.usual is None else round(self.usual, 4),
             "candidates": self.candidates,
             "verified": self.verified,
+            "by_spectra": self.by_spectra,
             "unread": self.unread,
             "seconds": round(self.seconds, 2),
         }
@@ -172,14 +140,9 @@ def find_across(
     """
     began = time.perf_counter()
     kin_N, kin_K = _kin(first.samples, second.samples)
-    found = candidates(
-        _variants(first.codes_NVW),
-        second.codes_NVW[:, 0],
-        kin_N=kin_N,
-        kin_K=kin_K,
-        device=device,
-    )
-    return _verified(first, second, found, (kin_N, kin_K), began, on_progress)
+    plates = Plates(first, second)
+    found = _candidates(plates, (kin_N, kin_K), device, on_progress)
+    return _verified(plates, found, (kin_N, kin_K), began, on_progress)
 
 
 def find_within(
@@ -191,9 +154,8 @@ def find_within(
     """Near-duplicates of one list; arguments as of `find_across`."""
     began = time.perf_counter()
     kin, _ = _kin(coded.samples, ())
-    found = candidates(
-        _variants(coded.codes_NVW), coded.codes_NVW[:, 0], kin_N=kin, kin_K=kin, device=device
-    )
+    plates = Plates(coded, coded)
+    found = _candidates(plates, (kin, kin), device, on_progress)
     seen: set[tuple[int, int]] = set()
     once = []
     for one in found:
@@ -201,7 +163,32 @@ def find_within(
         if key not in seen:
             seen.add(key)
             once.append(one)
-    return _verified(coded, coded, once, (kin, kin), began, on_progress)
+    return _verified(plates, once, (kin, kin), began, on_progress)
+
+
+def _candidates(
+    plates: Plates, kin: Kin, device: torch.device | str, on_progress: Progress
+) -> list[Candidate]:
+    """The most alike by features and by spectra, in turn, each pair once."""
+    first, second = plates.lists
+    nearest = functools.partial(candidates, kin_N=kin[0], kin_K=kin[1], device=device)
+    lists = [nearest(_variants(first.codes_NVW), second.codes_NVW[:, 0])]
+    if plates.by_spectra and len(first.samples) and len(second.samples):
+        sides = (0,) if first is second else (0, 1)
+        total, done = sum(len(plates.lists[side].samples) for side in sides), 0
+
+        def read() -> None:
+            nonlocal done
+            done += 1
+            on_progress(done, total)
+
+        spectra = [plates.spectra(side, read) for side in sides]
+        lists.append(nearest(*spectral_codes(spectra[0], spectra[-1])))
+    found: dict[tuple[int, int], Candidate] = {}
+    for one in itertools.chain.from_iterable(itertools.zip_longest(*lists)):
+        if one is not None:
+            found.setdefault((one.first, one.second), one)
+    return list(found.values())
 
 
 def _variants(codes_NVW: np.ndarray) -> np.ndarray:
@@ -221,28 +208,21 @@ def _kin(*lists: Sequence[Sample]) -> list[np.ndarray]:
 
 
 def _verified(
-    first: Coded,
-    second: Coded,
+    plates: Plates,
     found: Sequence[Candidate],
     kin: Kin,
     began: float,
     on_progress: Progress,
 ) -> Found:
+    first, second = plates.lists
     chosen = found[:VERIFIED]
     drawn = _drawn(kin)
 
-    @functools.lru_cache(_HELD)
-    def plate(side: int, row: int) -> Plate | None:
-        try:
-            return Plate((first, second)[side].picture(row))
-        except (MoekitError, OSError):
-            return None
-
     def compare(rows: tuple[int, int], whole: bool) -> Registered | None:
-        one, other = plate(0, rows[0]), plate(1, rows[1])
+        one, other = plates.of(0, rows[0]), plates.of(1, rows[1])
         return None if one is None or other is None else register(one, other, whole=whole)
 
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
         fits: list[Registered | None] = []
         for fit in pool.map(lambda one: compare((one.first, one.second), False), chosen):
             fits.append(fit)
@@ -283,6 +263,7 @@ def _verified(
         usual=usual,
         candidates=len(found),
         verified=len(chosen),
+        by_spectra=plates.by_spectra,
         unread=sum(fit is None for fit in fits),
         seconds=time.perf_counter() - began,
     )

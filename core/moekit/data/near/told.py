@@ -52,6 +52,11 @@ def told_gaps(found: Found) -> list[str]:
             f"near-duplicates were looked for among the {found.verified} most alike of "
             f"{found.candidates} candidate pairs; the others were not compared by pixels"
         )
+    if not found.by_spectra:
+        told.append(
+            "near-duplicates were looked for by features only, since these are many pictures; "
+            "turned and mirrored copies may be missed"
+        )
     if found.unread:
         told.append(
             f"{found.unread} candidate pairs of near-duplicates could not be compared, since a "
