@@ -23,6 +23,7 @@ RESERVED = frozenset(
         "adapt",
         "backbone",
         "bench",
+        "client",
         "datasets",
         "demo",
         "evaluate",
@@ -34,6 +35,7 @@ RESERVED = frozenset(
         "plugins",
         "predict",
         "report",
+        "serve",
         "tasks",
         "watch",
     )

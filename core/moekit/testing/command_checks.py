@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 from moekit.contract.commands import CommandSpec
 from moekit.plugins.commands import RESERVED
 from moekit.testing.check import check
-from moekit.testing.subject import Subject, private_folders
+from moekit.testing.examples import private_folders
+from moekit.testing.subject import Subject
 from moekit.testing.verdicts import Blocked, ConformanceError, NotApplicable, require
 
 _UNKNOWN_OPTION = "--no-such-option"

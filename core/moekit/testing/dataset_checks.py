@@ -12,7 +12,8 @@ from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.errors import DataError, MoekitError
 from moekit.plugins.contents import contents
 from moekit.testing.check import check
-from moekit.testing.subject import Loaded, Subject, private_folders
+from moekit.testing.examples import Loaded, private_folders
+from moekit.testing.subject import Subject
 from moekit.testing.verdicts import ConformanceError, NotApplicable, require
 
 _READ = 4
@@ -43,7 +44,7 @@ def _loaded(subject: Subject, name: str) -> AbstractContextManager[Loaded]:
         path = _example(spec, folder)
         return path, _load(spec, path)
 
-    return subject.loaded(name, load)
+    return subject.examples.loaded(name, load)
 
 
 def _load(spec: DatasetSpec, path: Path | None, seed: int = 0) -> Dataset:

@@ -25,6 +25,7 @@ from moekit.plugins.resolve import resolve
 from moekit.runtime.kit import KitModules
 from moekit.runtime.runtime import Runtime
 from moekit.testing.check import check
+from moekit.testing.examples import private_folders
 from moekit.testing.inputs import STACK, awaken, generator, write_images
 from moekit.testing.outputs import energy, outputs_of, require_fields, require_same
 from moekit.testing.reference import (
@@ -34,7 +35,7 @@ from moekit.testing.reference import (
     run_kit,
     small_backbone,
 )
-from moekit.testing.subject import Subject, private_folders
+from moekit.testing.subject import Subject
 from moekit.testing.verdicts import NotApplicable, require
 
 _TALLIES = "predictions.*"

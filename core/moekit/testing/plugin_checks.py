@@ -16,8 +16,9 @@ from moekit.plugins.manifest import Event, Manifest
 from moekit.plugins.registry import Registry
 from moekit.report.sections import read_context
 from moekit.testing.check import check
+from moekit.testing.examples import private_folders
 from moekit.testing.reference import reference_events
-from moekit.testing.subject import Subject, private_folders
+from moekit.testing.subject import Subject
 from moekit.testing.verdicts import Blocked, ConformanceError, require
 
 

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-import shutil
 import subprocess
 import tempfile
-import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from moekit.data.samples import Dataset
 from moekit.errors import PluginError, UsageError
 from moekit.plugins.discovery import Plugin, named
 from moekit.plugins.registry import Registry
 from moekit.testing.child import child_command, child_environment
 from moekit.testing.elsewhere import Elsewhere
+from moekit.testing.examples import Examples
 from moekit.testing.verdicts import Blocked
 
 PROBE_SECONDS = 120
-FOLDERS = "moekit-check-"
-"""How the names of the checks' folders begin."""
-
-Loaded = tuple[Path | None, Dataset]
-"""What a loader was given, and the set."""
 
 
 class Subject:
@@ -40,14 +30,7 @@ class Subject:
     def __init__(self, plugin: Plugin) -> None:
         self.plugin = plugin
         self._elsewhere = Elsewhere()
-        self._loaded: dict[str, Loaded] = {}
-
-    @functools.cached_property
-    def _folder(self) -> Path:
-        """A folder that lives as long as this."""
-        folder = tempfile.mkdtemp(prefix=FOLDERS)
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder)
+        self.examples = Examples()
 
     @functools.cached_property
     def registry(self) -> Registry:
@@ -75,22 +58,6 @@ class Subject:
         if (kind, name) not in records:
             raise Blocked(f"its hooks return no {name!r}")
         return records[kind, name]
-
-    @contextmanager
-    def loaded(self, name: str, load: Callable[[Path], Loaded]) -> Iterator[Loaded]:
-        """What a loader gives of its example, loaded once for all checks that only look at it.
-
-        Args:
-            name: Of the loader.
-            load: Gives it; called with a new folder. What it raises is raised each time.
-        """
-        folder = self._folder / name
-        with caching_in(folder):
-            if name not in self._loaded:
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir()
-                self._loaded[name] = load(folder)
-            yield self._loaded[name]
 
     def load_elsewhere(self, name: str, path: Path | None) -> list[Any]:
         """What a loader gives in another process, with another order of sets.
@@ -133,27 +100,6 @@ def probe(plugin: Plugin) -> dict[str, Any]:
         return {"died": answer}
     found: dict[str, Any] = answer
     return found
-
-
-@contextmanager
-def private_folders() -> Iterator[Path]:
-    """A folder for everything that a check writes, the cache included."""
-    with tempfile.TemporaryDirectory(prefix=FOLDERS) as name, caching_in(Path(name)):
-        yield Path(name)
-
-
-@contextmanager
-def caching_in(folder: Path) -> Iterator[None]:
-    """The cache lies in this folder."""
-    before = os.environ.get("MOEKIT_CACHE_DIR")
-    os.environ["MOEKIT_CACHE_DIR"] = str(folder / "cache")
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["MOEKIT_CACHE_DIR"]
-        else:
-            os.environ["MOEKIT_CACHE_DIR"] = before
 
 
 def _ask(*arguments: str) -> Any:

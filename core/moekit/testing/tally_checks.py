@@ -14,7 +14,8 @@ import numpy as np
 from moekit.contract.tasks import TaskSpec
 from moekit.errors import DataError, UsageError
 from moekit.testing.check import check
-from moekit.testing.subject import Subject, private_folders
+from moekit.testing.examples import private_folders
+from moekit.testing.subject import Subject
 from moekit.testing.task_bench import Bench, ready_for_json
 from moekit.testing.verdicts import ConformanceError, require
 

@@ -22,9 +22,10 @@ from moekit.files import read_json
 from moekit.prediction.predict import predict
 from moekit.runtime.load import load_answerer
 from moekit.testing.check import check
+from moekit.testing.examples import private_folders
 from moekit.testing.outputs import outputs_of, require_fields
 from moekit.testing.reference import run_kit, small_backbone
-from moekit.testing.subject import Subject, private_folders
+from moekit.testing.subject import Subject
 from moekit.testing.task_bench import Bench, ready_for_json, registry_of
 from moekit.testing.verdicts import require
 

@@ -9,6 +9,7 @@ from moekit import Registry
 from moekit.plugins.contents import contents
 from moekit.plugins.discovery import Plugin
 from moekit.testing.check import CHECKS, Check
+from moekit.testing.examples import Examples
 from moekit.testing.reference import small_backbone
 
 ELSEWHERE = 0
@@ -20,6 +21,7 @@ class Subject:
     def __init__(self, record):
         self._record = record
         self.registry = Registry()
+        self.examples = Examples()
         self.plugin = Plugin(distribution="specimens", version="1", entry="specimens")
 
     def record(self, kind, name):

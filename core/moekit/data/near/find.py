@@ -31,7 +31,7 @@ from moekit.data.samples import Sample
 
 LEAST, SPREADS, MOST = 0.5, 5.5, 0.92
 """Least likeness of a pair: `SPREADS` spreads above the median of random pairs, within bounds."""
-VERIFIED = 1000
+VERIFIED = 1500
 """Candidates that are compared by pixels, the most alike by features and by spectra first."""
 DRAWN = 40
 """Pairs drawn at random."""
@@ -171,8 +171,8 @@ def _candidates(
 ) -> list[Candidate]:
     """The most alike by features and by spectra, in turn, each pair once."""
     first, second = plates.lists
-    nearest = functools.partial(candidates, kin_N=kin[0], kin_K=kin[1], device=device)
-    lists = [nearest(_variants(first.codes_NVW), second.codes_NVW[:, 0])]
+    named = functools.partial(candidates, kin_N=kin[0], kin_K=kin[1], device=device)
+    lists = [named(_variants(first.codes_NVW), second.codes_NVW[:, 0])]
     if plates.by_spectra and len(first.samples) and len(second.samples):
         sides = (0,) if first is second else (0, 1)
         total, done = sum(len(plates.lists[side].samples) for side in sides), 0
@@ -183,7 +183,8 @@ def _candidates(
             on_progress(done, total)
 
         spectra = [plates.spectra(side, read) for side in sides]
-        lists.append(nearest(*spectral_codes(spectra[0], spectra[-1])))
+        # A copy that was only turned is the nearest of all; of others spectra say little.
+        lists.append(named(*spectral_codes(spectra[0], spectra[-1]), nearest=1))
     found: dict[tuple[int, int], Candidate] = {}
     for one in itertools.chain.from_iterable(itertools.zip_longest(*lists)):
         if one is not None:

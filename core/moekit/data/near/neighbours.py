@@ -38,15 +38,17 @@ def candidates(
     *,
     kin_N: np.ndarray,
     kin_K: np.ndarray,
+    nearest: int = NEAREST,
     device: torch.device | str = "cpu",
 ) -> list[Candidate]:
-    """For each picture that is asked the `NEAREST` that ask, the most alike first.
+    """For each picture that is asked the nearest that ask, the most alike first.
 
     Args:
         asking_NVW: Codes with their variants.
         asked_KW: Codes.
         kin_N: Whole numbers; two pictures of one number are never a pair.
         kin_K: The same of those that are asked.
+        nearest: How many of each.
         device: Where products are computed.
     """
     if not len(asking_NVW) or not len(asked_KW):
@@ -54,8 +56,8 @@ def candidates(
     exact = torch.float32 if torch.device(device).type == "cpu" else torch.float16
     keys = torch.from_numpy(asked_KW).to(device, exact)
     kin = torch.from_numpy(kin_K).to(device)
-    best = torch.full((NEAREST, len(asked_KW)), _NEVER, device=device)
-    holder = torch.zeros((NEAREST, len(asked_KW)), dtype=torch.int64, device=device)
+    best = torch.full((nearest, len(asked_KW)), _NEVER, device=device)
+    holder = torch.zeros((nearest, len(asked_KW)), dtype=torch.int64, device=device)
     variants = asking_NVW.shape[1]
     rows = max(1, BLOCK // (variants * len(asked_KW)))
     for start in range(0, len(asking_NVW), rows):
@@ -64,7 +66,7 @@ def candidates(
         own = torch.from_numpy(kin_N[start : start + rows]).to(device)
         alike[own[:, None] == kin] = _NEVER
         names = torch.arange(start, start + len(alike), device=device)[:, None]
-        best, order = torch.cat([best, alike]).topk(NEAREST, dim=0)
+        best, order = torch.cat([best, alike]).topk(nearest, dim=0)
         holder = torch.cat([holder, names.expand(-1, len(asked_KW))]).gather(0, order)
     found = [
         Candidate(row, place, score)
