@@ -26,6 +26,8 @@ from moekit.testing import refused
 from moekit.testing.inputs import write_images
 from moekit.testing.reference import REFERENCE_KIT, SIDE, add_reference, run_kit, small_backbone
 
+pytestmark = pytest.mark.usefixtures("all_pairs")
+
 
 def mean_overlap(counts):
     return float(counts.overlap_T.mean())
