@@ -98,6 +98,8 @@ class PooledKit(nn.Module):
         head: Reads one token an image, which is the pooled features.
     """
 
+    reads_picture = False
+
     def __init__(self, head):
         super().__init__()
         self.head = head
