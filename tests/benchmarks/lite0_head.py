@@ -106,7 +106,7 @@ class PooledKit(nn.Module):
         self.sets = nn.ModuleDict()
         self.branches = {}
 
-    def forward(self, backbone, x_B1D, kept, grid, *, top_k=None, trace=None):
+    def forward(self, backbone, x_B1D, kept, grid, **_how):
         return self.head([x_B1D], grid)
 
 
