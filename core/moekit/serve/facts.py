@@ -33,7 +33,7 @@ class KitFacts:
         backbone_sha256: Hash of the backbone's weights.
         kit_sha256: Hash of the trained weights of the kit.
         settings: What else an answer depends on: the model that answers, its point, the input, the
-            views, `top_k` and the arithmetic.
+            views, `top_k`, the routing of tokens and the arithmetic.
         bits: Bits of the numbers in files of more than 8 bits; None if they fill 16.
         disclaimer: What readers of answers must know; empty if nothing.
         caution: What is said of the data that it was trained on; empty if nothing.
@@ -101,6 +101,7 @@ def facts_of(name: str, run: Run, *, registry: Registry, backbone: MoEBackbone) 
         "bits": run.bits(),
         "views": view_numbers(recipe.scoring_views, recipe.scoring_order),
         "top_k": request["top_k"],
+        **{name: value for name, value in recipe if name.startswith("token_")},
         "computes": backbone.computes_at(request["top_k"]),
         "precision": pick_arithmetic(record["arithmetic"], next(backbone.parameters()).device),
         **weights,

@@ -1,4 +1,4 @@
-"""The server: opens runs, listens, and drains when it is told to end."""
+"""The server: opens runs, listens, and drains on SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def serve_runs(
         runs: Run folders by the names that requests call them, all of one backbone.
         options: How the server is set up.
         on_ready: Called once it listens, with its address and what is known of the kits.
-        stop: Is set by the same signals; a server that is told to end while it loads runs does so.
+        stop: The same signals set it; while runs are loading it ends the server at once.
         device: auto, cpu, cuda or cuda:N.
         weights: Of the backbone.
         form: Sparse form of the backbone.

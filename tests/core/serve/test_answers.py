@@ -119,6 +119,7 @@ def test_each_answer_carries_the_hashes_that_it_rests_on(serve, service, images,
             }
             assert set(one["values"]) <= set(known[name]["columns"])
     assert known["few"]["settings"]["top_k"] == 4
+    assert known["few"]["settings"]["token_share"] == 1
     assert known["all"]["settings_sha256"] != known["few"]["settings_sha256"]
 
 
