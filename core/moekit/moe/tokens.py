@@ -55,7 +55,7 @@ class TokenGroup:
 
     def taken(self, x_BND: Tensor) -> Tensor:
         """(R, K + M, D) what is computed for these images: tokens, then means of windows."""
-        return self._collected(x_BND[self.row_R])
+        return self.collected(x_BND[self.row_R])
 
     def put(self, x_BND: Tensor, before_RCD: Tensor, after_RCD: Tensor) -> None:
         """Writes what was computed into the map, in place.
@@ -91,7 +91,15 @@ class TokenGroup:
 
     def collected(self, whole_RND: Tensor) -> Tensor:
         """(R, K + M, D) of whole maps of these images, as `taken` does of the batch's."""
-        return self._collected(whole_RND)
+        kept_RKD = whole_RND.gather(1, _along(self.token_RK, whole_RND))
+        if self.window_RS is None:
+            return kept_RKD
+        rows, width = len(whole_RND), whole_RND.shape[2]
+        other_RSD = whole_RND.gather(1, _along(self.other_RS, whole_RND))
+        mean_RMD = whole_RND.new_zeros(rows, self.windows, width).scatter_reduce(
+            1, _along(self.window_RS, whole_RND), other_RSD, "mean", include_self=False
+        )
+        return torch.cat([kept_RKD, mean_RMD], dim=1)
 
     @property
     def place_RC(self) -> Tensor:
@@ -102,17 +110,6 @@ class TokenGroup:
             (len(self.row_R), self.windows), torch.iinfo(torch.int64).max, device=self.row_R.device
         ).scatter_reduce(1, self.window_RS, self.other_RS, "amin")
         return torch.cat([self.token_RK, first_RM], dim=1)
-
-    def _collected(self, whole_RND: Tensor) -> Tensor:
-        kept_RKD = whole_RND.gather(1, _along(self.token_RK, whole_RND))
-        if self.window_RS is None:
-            return kept_RKD
-        rows, width = len(whole_RND), whole_RND.shape[2]
-        other_RSD = whole_RND.gather(1, _along(self.other_RS, whole_RND))
-        mean_RMD = whole_RND.new_zeros(rows, self.windows, width).scatter_reduce(
-            1, _along(self.window_RS, whole_RND), other_RSD, "mean", include_self=False
-        )
-        return torch.cat([kept_RKD, mean_RMD], dim=1)
 
 
 def _along(place_RS: Tensor, like_RND: Tensor) -> Tensor:
@@ -186,7 +183,7 @@ class TokenRouting:
         return self.share == 1 and self.threshold is None
 
     def computed(self, patches: int) -> int:
-        """About how many tokens, windows included, are computed of so many patches at most."""
+        """About how many tokens are computed at most for a number of patches, windows included."""
         kept = math.ceil(self.share * patches)
         if self.window is None:
             return kept

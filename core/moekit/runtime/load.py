@@ -76,24 +76,24 @@ def load_predictor(
     parts = {"kit": resolved.kit, "baseline": resolved.kit.bare}
     if not with_baseline and model != MEAN:
         parts.pop("baseline" if model == SPECIALIST else "kit")
-    loaded = {}
-    for name, spec in parts.items():
-        modules = KitModules(
+
+    def built(spec: KitSpec) -> KitModules:
+        return KitModules(
             spec=spec,
             registry=registry,
             backbone=backbone,
             classes=len(run.classes()),
             frames=run.frames(),
         )
+
+    loaded = {}
+    for name, spec in parts.items():
+        modules = built(spec)
         run.load_weights(name, modules, expected=record["weights"][f"{name}_sha256"])
         loaded[name] = modules.to(device)
-    whole = loaded.get("kit") or KitModules(
-        spec=resolved.kit,
-        registry=registry,
-        backbone=backbone,
-        classes=len(run.classes()),
-        frames=run.frames(),
-    )
+    tokens = None
+    if recipe.token_share < 1:  # a baseline by itself is routed as its kit is
+        tokens = routing_of(recipe, loaded.get("kit") or built(resolved.kit))
     return Predictor(
         backbone=backbone,
         kit=loaded["kit"] if "kit" in loaded else loaded["baseline"],
@@ -103,7 +103,7 @@ def load_predictor(
         arithmetic=pick_arithmetic(precision or record["arithmetic"], device),
         views=view_numbers(recipe.scoring_views, recipe.scoring_order),
         top_k=request["top_k"],
-        tokens=routing_of(recipe, whole),
+        tokens=tokens,
     )
 
 

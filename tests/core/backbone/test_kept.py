@@ -16,7 +16,7 @@ PATCHES, TOKENS = 20, 21
 
 
 class Given:
-    """A gate that scores patches as it is told, whatever the image."""
+    """A gate with given scores, whatever the image."""
 
     def __init__(self, scores_BP: Tensor) -> None:
         self.scores_BP = scores_BP

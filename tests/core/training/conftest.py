@@ -66,6 +66,14 @@ def registry():
 
 
 @pytest.fixture
+def known(registry, kit):
+    """The registry, in which the small kit is found by its name."""
+    registry.kit = lambda name: dataclasses.replace(kit)
+    registry.full_name = lambda kind, name, home=None: name.rpartition("/")[2]
+    return registry
+
+
+@pytest.fixture
 def recipe():
     return moekit.Recipe(
         image_size=SIDE,

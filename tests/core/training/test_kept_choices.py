@@ -1,6 +1,5 @@
 """A run keeps its rule and the model that answers; all commands go by them and say so."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -18,14 +17,6 @@ from moekit.testing import refused
 from moekit.training import selection
 
 RULE = "max-miss=0.25"
-
-
-@pytest.fixture
-def known(registry, kit):
-    """The registry, in which the small kit is found by its name."""
-    registry.kit = lambda name: dataclasses.replace(kit)
-    registry.full_name = lambda kind, name, home=None: name.rpartition("/")[2]
-    return registry
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Runs that differ in `top_k` and views share one backbone, and answer as each does alone."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -22,14 +20,6 @@ def runs(tmp_path, finished_run, recipe):
     averaged = recipe.model_copy(update={"scoring_views": 3})
     finished_run(tmp_path / "views", recipe=averaged)
     return {name: tmp_path / name for name in ("few", "views")}
-
-
-@pytest.fixture
-def known(registry, kit):
-    """The registry, in which the small kit is found by its name."""
-    registry.kit = lambda name: dataclasses.replace(kit)
-    registry.full_name = lambda kind, name, home=None: name
-    return registry
 
 
 def scores(runtime, name, cells):

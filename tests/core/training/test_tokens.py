@@ -41,14 +41,6 @@ def runs(tmp_path, finished_run, recipe, routed):
 
 
 @pytest.fixture
-def known(registry, kit):
-    """The registry, in which the small kit is found by its name."""
-    registry.kit = lambda name: dataclasses.replace(kit)
-    registry.full_name = lambda kind, name, home=None: name
-    return registry
-
-
-@pytest.fixture
 def modules(kit, registry, small_backbone):
     return KitModules(spec=kit, registry=registry, backbone=small_backbone)
 
