@@ -46,9 +46,10 @@ class SurfaceExpert(nn.Module):
     def forward(self, x_BND: Tensor, grid: Grid) -> Tensor:
         """(B, N, D) to (B, N, D)."""
         prefix = x_BND.shape[1] - grid.patches
-        plane_BRHW = grid.plane(self.down(x_BND[:, prefix:]))
+        patch_BPR = self.down(x_BND[:, prefix:])
         with torch.autocast(x_BND.device.type, enabled=False):
-            seen_BPF = statistics(plane_BRHW.float()).flatten(2).transpose(1, 2)
+            # Planes of float32 keep their features next to each other, which pools faster.
+            seen_BPF = statistics(grid.plane(patch_BPR.float())).flatten(2).transpose(1, 2)
         whole_BNF = seen_BPF.mean(1, keepdim=True).expand(-1, prefix, -1)
         hidden_BNR = self.mix(torch.cat([whole_BNF, seen_BPF], dim=1).to(x_BND.dtype))
         output_BND: Tensor = self.up(nn.functional.gelu(hidden_BNR))

@@ -5,8 +5,9 @@ Shapes: C classes, h and w rows and columns of the logits, H and W those of the 
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def class_map(logit_Chw: Tensor, frame: Frame, size: Size) -> np.ndarray:
         (H, W) uint8, or uint16 if there are more than 256 classes.
     """
     dtype = np.uint8 if len(logit_Chw) <= 256 else np.uint16
-    return _enlarged(logit_Chw, frame, size, lambda x_CHW: x_CHW.argmax(0), np.dtype(dtype))
+    return _enlarged(logit_Chw, frame, size, _greatest, np.dtype(dtype))
 
 
 def margin_map(
@@ -52,8 +53,12 @@ def margin_map(
     back = sorted(background)
     front = [number for number in range(len(logit_Chw)) if number not in background]
 
-    def lead(x_CHW: Tensor) -> Tensor:
-        return x_CHW[front].amax(0) - x_CHW[back].amax(0)
+    def lead(planes: Sequence[Tensor]) -> Tensor:
+        of_front, of_back = (
+            functools.reduce(torch.maximum, (planes[number] for number in numbers))
+            for numbers in (front, back)
+        )
+        return of_front - of_back
 
     return _enlarged(logit_Chw, frame, size, lead, np.dtype(np.float32))
 
@@ -67,14 +72,52 @@ def lowered(logit_Chw: Tensor, background: Collection[int], bias: float) -> Tens
     return made
 
 
+class _Planes(Sequence[Tensor]):
+    """The enlarged logits of a strip, (W, rows) of a class, each made when it is asked for.
+
+    Columns come first, since whole rows of memory are then copied.
+
+    Args:
+        logit_Chw: As of `class_map`.
+        rows: Where the strip's rows lie; see `places`.
+        columns: Where the columns lie.
+    """
+
+    def __init__(
+        self, logit_Chw: Tensor, rows: tuple[Tensor, ...], columns: tuple[Tensor, ...]
+    ) -> None:
+        self._tall_Cwr = blend(logit_Chw, rows, dim=1).transpose(1, 2).contiguous()
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._tall_Cwr)
+
+    def __getitem__(self, number: int) -> Tensor:  # type: ignore[override]
+        return blend(self._tall_Cwr[number : number + 1], self._columns, dim=1)[0]
+
+
+def _greatest(planes: Sequence[Tensor]) -> Tensor:
+    """(W, rows) int32: the first class with the greatest logit.
+
+    One class after the other is several times as fast as `argmax` over the first dimension.
+    """
+    best = planes[0]
+    found = torch.zeros(best.shape, dtype=torch.int32)
+    for number in range(1, len(planes)):
+        plane = planes[number]
+        found.masked_fill_(plane > best, number)
+        torch.maximum(best, plane, out=best)
+    return found
+
+
 def _enlarged(
     logit_Chw: Tensor,
     frame: Frame,
     size: Size,
-    reduce: Callable[[Tensor], Tensor],
+    reduce: Callable[[Sequence[Tensor]], Tensor],
     dtype: np.dtype[Any],
 ) -> np.ndarray:
-    """(H, W) what a function makes of the enlarged logits of each pixel."""
+    """(H, W) what a function makes of the enlarged logits of each pixel, class by class."""
     classes, h, w = logit_Chw.shape
     height, width = size
     box = frame.box(size)
@@ -84,8 +127,7 @@ def _enlarged(
     answer = np.empty(size, dtype=dtype)
     for top in range(0, height, strip):
         part = tuple(one[top : top + strip] for one in rows)
-        tall = blend(logit_Chw, part, dim=1)
-        answer[top : top + strip] = reduce(blend(tall, columns, dim=2)).numpy()
+        answer[top : top + strip] = reduce(_Planes(logit_Chw, part, columns)).numpy().T
     return answer
 
 
