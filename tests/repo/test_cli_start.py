@@ -79,7 +79,7 @@ def test_the_compiler_of_torch_comes_when_it_is_asked_for():
 
 
 FLAGS = {
-    "demo": "--data --debug --device --json --out --seed --weights",
+    "demo": "--data --debug --device --full --json --out --seed --weights",
     "adapt": "--architecture --bits --cache-gib --data --data-licence --debug --device --devices "
     "--epochs --expert --form --from --gate --group-near-duplicates --image-size --json --out "
     "--precision --resume --seed --task --threshold-rule --tile --token-share --top-k --views "

@@ -36,6 +36,23 @@ def test_each_command_exists_with_its_options(blocks):
         command.make_parser(click.Context(command)).parse_args(list(rest))
 
 
+def test_each_example_of_a_help_page_can_be_typed():
+    from moekit.cli.main import cli
+
+    context = click.Context(cli)
+    commands = [cli.get_command(context, name) for name in cli.list_commands(context)]
+    typed = [
+        shlex.split(line)[1:]
+        for command in commands
+        for line in (command.epilog or "").splitlines()
+        if line.strip().startswith("moekit ")
+    ]
+    assert len(typed) >= 7
+    for name, *rest in typed:
+        command = cli.get_command(click.Context(cli), name)
+        command.make_parser(click.Context(command)).parse_args(list(rest))
+
+
 def test_the_python_of_the_readme_runs(blocks, tmp_path):
     scripts = [body for body in blocks["python"] if "hookimpl" not in body]
     assert len(scripts) == 2

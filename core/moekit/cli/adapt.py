@@ -15,6 +15,7 @@ from moekit.cli.options import (
     data_option,
     debug_option,
     device_option,
+    examples,
     form_option,
     json_option,
     seed_option,
@@ -25,7 +26,13 @@ from moekit.cli.options import (
 from moekit.cli.output import Reporter, print_json, reporter, say
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "moekit adapt KIT --data folder=parts --out runs/parts",
+        "moekit adapt KIT --task segment --data folder=tiles --out runs/outlines",
+        "moekit adapt KIT --data folder=parts --out runs/parts --resume",
+    )
+)
 @click.argument("kit")
 @with_options(
     data_option,

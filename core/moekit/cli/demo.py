@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from moekit.cli.evaluate import run_evaluation, show_result
 from moekit.cli.options import (
     debug_option,
     device_option,
+    examples,
     json_option,
     seed_option,
     weights_option,
@@ -22,7 +23,12 @@ from moekit.cli.output import echo, print_json, reporter, say
 from moekit.cli.predict import run_prediction
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "moekit demo KIT",
+        "moekit demo KIT --full",
+    )
+)
 @click.argument("kit")
 @with_options(
     click.option(
@@ -34,7 +40,13 @@ from moekit.cli.predict import run_prediction
         "--out",
         type=click.Path(path_type=Path, file_okay=False),
         default=None,
-        help="The run folder; runs/demo-KIT if not given, with --data runs/demo-KIT-LOADER.",
+        help="The run folder; runs/demo-KIT if not given, with -LOADER for other data and -full "
+        "for the full recipe.",
+    ),
+    click.option(
+        "--full",
+        is_flag=True,
+        help="Train by the kit's own recipe, not by the short one of its demonstration.",
     ),
     seed_option,
     weights_option,
@@ -46,6 +58,7 @@ def demo(
     kit: str,
     data: str | None,
     out: Path | None,
+    full: bool,
     seed: int,
     weights: str,
     device: str,
@@ -53,18 +66,23 @@ def demo(
 ) -> None:
     """Adapt KIT to its demonstration data, evaluate it, write the report and predict.
 
-    The inputs to predict are those that the kit brings for its own demonstration data; other data
-    have none. An interrupted demonstration goes on where it stopped; a finished one is evaluated
-    again.
+    The training is real but short, so that a first result comes within minutes; --full trains as
+    `moekit adapt` does. The inputs to predict are those that the kit brings for its own
+    demonstration data; other data have none. An interrupted demonstration goes on where it
+    stopped; a finished one is evaluated again.
     """
     from moekit.plugins.registry import Registry
     from moekit.report.report import render_report
     from moekit.runs.run import Run
 
     spec = Registry().kit(kit)
-    run_folder = out or Path("runs") / _folder_name(spec.name, data)
+    short = {} if full or data is not None else spec.demo_recipe
+    run_folder = out or Path("runs") / _folder_name(spec.name, data, full=full)
+    make_inputs = spec.demo_inputs if data is None else None
+    steps = _Steps(3 if make_inputs is None else 4)
     predicted: dict[str, dict[str, Any]] = {}
     with reporter() as report:
+        report.line(steps.next("learn from the training images"))
         run_adaptation(
             kit,
             data=data or spec.demo_dataset,
@@ -74,8 +92,9 @@ def demo(
             resume=True,
             weights=weights,
             device=device,
-            **(spec.demo_recipe if data is None else {}),
+            **short,
         )
+        report.line(steps.next("answer images that it has not seen"))
         result = run_evaluation(
             kit,
             data=data or spec.demo_dataset,
@@ -84,9 +103,11 @@ def demo(
             weights=weights,
             device=device,
         )
+        report.line(steps.next("write the report"))
         path = render_report(run_folder)
-        if data is None and spec.demo_inputs is not None:
-            for name, source in spec.demo_inputs(run_folder / "demo_inputs").items():
+        if make_inputs is not None:
+            report.line(steps.next("answer inputs as a user has them"))
+            for name, source in make_inputs(run_folder / "demo_inputs").items():
                 predicted[name] = run_prediction(
                     kit,
                     inputs=(source,),
@@ -103,9 +124,8 @@ def demo(
     for name, summary in predicted.items():
         _show_counts(name, summary, run_folder / "predicted" / name)
     show_result(result)
-    for sentence in closing:
+    for sentence in (*closing, *_what_next(kit, path, short)):
         echo(sentence)
-    say(f"the report is {path}")
 
 
 def closing_words(result: Mapping[str, Any], use: Mapping[str, Any] | None) -> list[str]:
@@ -145,9 +165,33 @@ def closing_words(result: Mapping[str, Any], use: Mapping[str, Any] | None) -> l
     return told
 
 
-def _folder_name(kit: str, data: str | None) -> str:
+class _Steps:
+    """Counts the steps of the demonstration."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._at = count, 0
+
+    def next(self, what: str) -> str:
+        """The line before the next step."""
+        self._at += 1
+        return f"step {self._at} of {self._count}: {what}"
+
+
+def _what_next(kit: str, report: Path, short: Mapping[str, Any]) -> Iterator[str]:
+    """What to open, and what to do next."""
+    if short:
+        changed = ", ".join(f"{name} {value}" for name, value in short.items())
+        yield (
+            f"The training was short ({changed}). `moekit demo {kit} --full` trains as "
+            "`moekit adapt` does."
+        )
+    yield f"Open {report} in a browser: it shows the worst mistakes, curves and thresholds."
+    yield f"Next, your own images: moekit adapt {kit} --data folder=IMAGES --out runs/mine"
+
+
+def _folder_name(kit: str, data: str | None, *, full: bool) -> str:
     loader = "" if data is None else f"-{data.partition('=')[0].replace('/', '-')}"
-    return f"demo-{kit}{loader}"
+    return f"demo-{kit}{loader}{'-full' if full else ''}"
 
 
 def _show_counts(name: str, summary: dict[str, Any], out: Path) -> None:

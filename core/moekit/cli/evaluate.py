@@ -15,6 +15,7 @@ from moekit.cli.options import (
     data_option,
     debug_option,
     device_option,
+    examples,
     form_option,
     json_option,
     run_option,
@@ -26,7 +27,12 @@ from moekit.cli.options import (
 from moekit.cli.output import Reporter, echo, print_json, print_table, reporter, say
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "moekit evaluate KIT --data folder=parts --run runs/parts",
+        "moekit evaluate KIT --data folder=parts --run runs/parts --split val",
+    )
+)
 @click.argument("kit")
 @with_options(
     data_option,
@@ -113,6 +119,7 @@ def show_result(result: dict[str, Any]) -> None:
         rows,
     )
     told = [
+        *result.get("outcome_in_words", ()),
         comparison_in_words(result),
         verdict_in_words(result),
         *result.get("point_in_words", ()),

@@ -13,6 +13,7 @@ from moekit.cli.options import (
     command_line,
     data_option,
     debug_option,
+    examples,
     form_option,
     json_option,
     run_option,
@@ -23,7 +24,11 @@ from moekit.cli.options import (
 from moekit.cli.output import Reporter, print_json, reporter, say
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "moekit export KIT --run runs/parts --data folder=parts --int8",
+    )
+)
 @click.argument("kit")
 @with_options(
     run_option,

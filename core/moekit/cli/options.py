@@ -23,6 +23,11 @@ def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], 
     return decorate
 
 
+def examples(*commands: str) -> str:
+    """The end of a help page: commands as a user types them."""
+    return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
+
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
 )

@@ -6,6 +6,7 @@ The drawing library is imported when it draws, so that quick commands stay quick
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _STEPS = 4
+_QUIET_SECONDS = 8.0
+"""Where lines are printed, one comes at each quarter, and at least so often."""
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -63,6 +66,8 @@ class Reporter:
         self._progress = progress
         self._tasks: dict[str, Any] = {}
         self._told: dict[str, int] = {}
+        self._began: dict[str, tuple[float, int]] = {}
+        self._last = time.monotonic()
 
     def update(self, what: str, done: int, total: int) -> None:
         """Tells that `done` of `total` are done."""
@@ -71,18 +76,30 @@ class Reporter:
                 self._tasks[what] = self._progress.add_task(printable(what), total=total)
             self._progress.update(self._tasks[what], completed=done, total=total)
             return
+        now = time.monotonic()
+        began, first = self._began.setdefault(what, (now, done))
         quarter = _STEPS * done // max(total, 1)
-        if quarter > self._told.get(what, 0):
-            self._told[what] = quarter
-            say(f"{what}: {done} of {total}")
+        if quarter > self._told.get(what, 0) or now - self._last > _QUIET_SECONDS:
+            self._told[what], self._last = quarter, now
+            left = (now - began) / (done - first) * (total - done) if done > first else 0.0
+            say(f"{what}: {done} of {total}{_in_words(left)}")
 
     def line(self, text: str) -> None:
         """A line of text, above the bars."""
+        self._last = time.monotonic()
         if self._progress is not None:
             clean = printable(text, lines=True)
             self._progress.console.print(clean, markup=False, highlight=False)
         else:
             say(text)
+
+
+def _in_words(seconds: float) -> str:
+    """How long something probably takes; empty if that is not worth a word."""
+    if seconds < _QUIET_SECONDS:
+        return ""
+    minutes = seconds / 60
+    return f", about {minutes:.0f} min left" if minutes >= 2 else f", about {seconds:.0f} s left"
 
 
 @contextmanager

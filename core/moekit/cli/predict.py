@@ -15,6 +15,7 @@ from moekit.cli.options import (
     batch_option,
     debug_option,
     device_option,
+    examples,
     form_option,
     json_option,
     precision_option,
@@ -28,7 +29,11 @@ from moekit.cli.options import (
 from moekit.cli.output import Reporter, print_json, reporter, say
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "moekit predict KIT new_parts/ --run runs/parts --out scored",
+    )
+)
 @click.argument("kit")
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @with_options(

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import click
 
-from moekit.cli.options import debug_option, json_option, with_options
+from moekit.cli.options import debug_option, examples, json_option, with_options
 from moekit.cli.output import print_json, say
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "moekit report runs/parts",
+    )
+)
 @click.argument("run", type=click.Path(path_type=Path, file_okay=False))
 @with_options(json_option, debug_option)
 def report(run: Path, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from moekit.cli.options import (
     backend_option,
     debug_option,
     device_option,
+    examples,
     form_option,
     json_option,
     precision_option,
@@ -115,7 +116,11 @@ _check_options = with_options(
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "moekit watch KIT camera/ --run runs/parts --out line --golden golden/",
+    )
+)
 @click.argument("kit")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @with_options(

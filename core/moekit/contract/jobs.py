@@ -71,6 +71,10 @@ class StoredPrefix(Protocol):
         ...
 
 
+def _unheard(done: int, total: int) -> None:
+    """Tells nobody."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FitJob:
     """One training of one kit. The same task gives the same weights.
@@ -88,6 +92,7 @@ class FitJob:
         seed: Decides everything that is drawn.
         checkpoint: A file for the state of an unfinished training; what is found there goes on.
         on_epoch: Called after each epoch with its figures, all floats; `epoch` is one of them.
+        on_step: Called after each step with the steps made and the most that there can be.
     """
 
     part: Literal["kit", "baseline"]
@@ -102,6 +107,7 @@ class FitJob:
     seed: int
     checkpoint: Path
     on_epoch: Callable[[Mapping[str, float]], None]
+    on_step: Callable[[int, int], None] = _unheard
 
     def targets(self, store: StoredPrefix, rows: np.ndarray, views: np.ndarray) -> Outputs:
         """The task's targets of some samples, each in one view, as `store.read` takes them."""

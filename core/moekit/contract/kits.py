@@ -50,8 +50,8 @@ class KitSpec:
             None for plain images, or with `predict`.
         demo_inputs: Inputs that `moekit demo` predicts after the evaluation, by a name for their
             output folder; called with a folder for files that must be made. None for no such part.
-        demo_recipe: Fields of the recipe that `moekit demo` changes for the kit's demonstration, if
-            its data are few; chosen on validation data.
+        demo_recipe: Fields of the recipe that `moekit demo` changes, so that its training is short;
+            chosen on validation data. `moekit demo --full` changes none.
         stack_experts: Names of registered experts that each slot gets too if samples are stacks of
             frames; images are not touched by them.
         threshold_rule: How the point is chosen on validation data if the user names no rule; the

@@ -121,6 +121,11 @@ def _no_words(context: TaskContext, point: Any) -> dict[str, Any]:
     return {}
 
 
+def _no_outcome(tally: Any, point: Any, context: TaskContext) -> Sequence[str]:
+    del tally, point, context
+    return ()
+
+
 def _no_facts(tally: Any) -> dict[str, Any]:
     del tally
     return {}
@@ -165,6 +170,8 @@ class Judge:
             where the task has none.
         words: What result.json says of the point and of the kit's words.
         facts: Counts of a tally for result.json, such as how many items are positive.
+        outcome: Sentences that count what a tally comes to at a point, for people who read no
+            metrics; called with the tally, the point and the context.
         check: Refuses a tally with impossible values by a `DataError`.
         compare: A paired test of kit and baseline for result.json; None where none applies.
         complete: Adds to a summary what the general engine does not compute.
@@ -189,6 +196,7 @@ class Judge:
     choose: Callable[[Any, str], Any] = _no_point
     words: Callable[[TaskContext, Any], dict[str, Any]] = _no_words
     facts: Callable[[Any], dict[str, Any]] = _no_facts
+    outcome: Callable[[Any, Any, TaskContext], Sequence[str]] = _no_outcome
     check: Callable[[Sequence[Any]], None] = _no_facts  # type: ignore[assignment]
     compare: Callable[[Any, Any], dict[str, Any] | None] | None = None
     complete: Callable[[dict[str, Any], SummaryJob], dict[str, Any]] = _as_it_is

@@ -22,7 +22,7 @@ from moekit.evaluation.split_pass import Passed, pass_over
 from moekit.evaluation.spool import PictureSpool
 from moekit.evaluation.summary import BASELINE as BASELINE_NAME
 from moekit.evaluation.summary import summarise
-from moekit.evaluation.used import used_model, used_point
+from moekit.evaluation.used import outcome_in_words, used_model, used_point
 from moekit.evaluation.worst import draw_worst
 from moekit.files import check_writable, write_json
 from moekit.plugins.registry import Registry
@@ -193,6 +193,7 @@ def _evaluate(
         **summary,
         "notes": [*job.dataset.notes, *passed.remarks, *summary["notes"]],
         "used": used,
+        "outcome_in_words": outcome_in_words(model, passed.tallies, points, task, context),
         "point_in_words": list(point_in_words(used_point(model, points))),
         "class_counts": made_up,
         "near_duplicates": twins,

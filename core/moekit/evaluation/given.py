@@ -61,6 +61,7 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
         **summary,
         "notes": [*job.dataset.notes, *summary["notes"]],
         "samples": len(samples),
+        "outcome_in_words": list(judge.outcome(tally, points[0], context)),
         "point_in_words": list(point_in_words(points[0])),
         "plugins": plugin_facts(registry.used()),
         "licences": as_json([data_link(job.dataset)]),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from moekit.contract.answers import TaskContext
 from moekit.contract.metrics import MapMetricSpec, MetricSpec
+from moekit.contract.tasks import TaskSpec
 from moekit.evaluation.bootstrap import Resamples
 from moekit.evaluation.summary import figures, measure, usable_metrics
 from moekit.runs.choices import BASELINE, MEAN, SPECIALIST, Model
@@ -17,6 +19,27 @@ def used_point(model: Model, points: Sequence[Any]) -> Any:
     """The point of the model that answers; the specialist's if it has none of its own."""
     place = _PLACES[model]
     return points[place] if place < len(points) else points[0]
+
+
+def outcome_in_words(
+    model: Model,
+    tallies: Sequence[Any],
+    points: Sequence[Any],
+    task: TaskSpec,
+    context: TaskContext,
+) -> list[str]:
+    """What the answers of the model that answers come to, in sentences; see `Judge.outcome`.
+
+    Args:
+        model: Which.
+        tallies: As of `used_model`.
+        points: As of `used_model`.
+        task: The task.
+        context: What its functions know.
+    """
+    place = _PLACES[model]
+    tally = tallies[place] if place < len(tallies) else tallies[0]
+    return list(task.judge.outcome(tally, used_point(model, points), context))
 
 
 def used_model(

@@ -188,6 +188,7 @@ def adapt(
             seed=job.seed,
             checkpoint=job.run.checkpoints / f"{part}.safetensors",
             on_epoch=functools.partial(on_epoch, part),
+            on_step=functools.partial(on_progress, f"training, {part}"),
         )
         outcomes[part] = _Outcome(
             kit=parts[part],

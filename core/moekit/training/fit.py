@@ -120,6 +120,7 @@ class _Fit:
         self.seed = job.seed
         self.checkpoint = job.checkpoint
         self.on_epoch = job.on_epoch
+        self.on_step = job.on_step
         self.task = job.task
         learn = job.task.learn
         self._learn = learn if learn.prepared is None else learn.prepared(job.train.samples)
@@ -165,6 +166,7 @@ class _Fit:
             torch.manual_seed((self.seed << 32) + number)
             state.loss_sum += self._step(rows, views, number)
             state.step += 1
+            self.on_step(number + 1, len(batches) * self.epochs)
             if time.monotonic() - self._saved_at > _CHECKPOINT_SECONDS:
                 self._save()
 

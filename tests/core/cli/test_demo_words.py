@@ -2,7 +2,7 @@
 
 import pytest
 
-from moekit.cli.demo import closing_words
+from moekit.cli.demo import _folder_name, _Steps, _what_next, closing_words
 
 
 def result(own, bare, *, up=True, proven=False, model="specialist"):
@@ -44,3 +44,26 @@ def test_it_says_which_model_answers_and_what_that_was_chosen_by():
 def test_without_a_baseline_or_a_value_nothing_is_compared():
     assert closing_words({**result(0.9, 0.9), "baseline": None}, None) == []
     assert closing_words(result(None, 0.9), None) == []
+
+
+def test_the_steps_are_counted():
+    steps = _Steps(2)
+    assert [steps.next("learn"), steps.next("answer")] == [
+        "step 1 of 2: learn",
+        "step 2 of 2: answer",
+    ]
+
+
+def test_the_end_says_what_was_short_what_to_open_and_what_comes_next():
+    short, page, own = _what_next("industrial", "runs/d/report.html", {"epochs": 2})
+    assert "epochs 2" in short
+    assert "moekit demo industrial --full" in short
+    assert "runs/d/report.html" in page
+    assert "moekit adapt industrial" in own
+    assert len(list(_what_next("industrial", "runs/d/report.html", {}))) == 2
+
+
+def test_short_and_full_runs_have_folders_of_their_own():
+    assert _folder_name("industrial", None, full=False) == "demo-industrial"
+    assert _folder_name("industrial", None, full=True) == "demo-industrial-full"
+    assert _folder_name("medical", "candidates=x", full=False) == "demo-medical-candidates"

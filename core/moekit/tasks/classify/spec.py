@@ -19,6 +19,7 @@ from moekit.tasks.classify.answers import (
 from moekit.tasks.classify.compare import compare_models
 from moekit.tasks.classify.example import small_head, write_example
 from moekit.tasks.classify.learn import LEARN
+from moekit.tasks.classify.outcome import outcome
 from moekit.tasks.classify.per_class import class_rows
 from moekit.tasks.classify.point import RULES, chosen_with_interval
 from moekit.tasks.classify.read import read_answers
@@ -101,6 +102,7 @@ CLASSIFY = TaskSpec(
         choose=chosen_with_interval,
         words=_words,
         facts=_facts,
+        outcome=outcome,
         check=check_tallies,
         compare=compare_models,
         complete=_complete,

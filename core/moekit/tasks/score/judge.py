@@ -21,6 +21,7 @@ from moekit.tasks.score.accuracy import check_accuracy
 from moekit.tasks.score.delong import delong_test
 from moekit.tasks.score.localisation import localise
 from moekit.tasks.score.map_summary import with_map_metrics
+from moekit.tasks.score.outcome import outcome
 from moekit.tasks.score.predictions import RECOGNISED, Predictions
 from moekit.tasks.score.tail import tail_limit
 from moekit.tasks.score.tallier import ScoreTallier
@@ -187,6 +188,7 @@ JUDGE = Judge(
     choose=choose,
     words=words,
     facts=facts,
+    outcome=outcome,
     check=check,
     compare=compare,
     complete=complete,

@@ -19,6 +19,7 @@ from moekit.tasks.segment.head import LOGIT, LinearSegHead
 from moekit.tasks.segment.intervals import compare, complete, facts
 from moekit.tasks.segment.learn import LEARN
 from moekit.tasks.segment.metrics import TASK
+from moekit.tasks.segment.outcome import outcome
 from moekit.tasks.segment.read import read_masks
 from moekit.tasks.segment.sections import sections
 from moekit.tasks.segment.show import COLUMNS, NAMES, caption, draw, files, gather
@@ -74,6 +75,7 @@ SEGMENT = TaskSpec(
         check_rule=_check_rule,
         words=_words,
         facts=facts,
+        outcome=outcome,
         check=check_tallies,
         compare=compare,
         complete=complete,

@@ -1,0 +1,72 @@
+"""What classes come to, counted as people count it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from moekit.contract.answers import TaskContext
+from moekit.data.samples import UNSEEN
+from moekit.evaluation.shares import Share, share_of
+from moekit.tasks.classify.point import LabelPoint
+from moekit.tasks.classify.tally import ClassTally
+
+_HARDEST = 3
+
+
+def outcome(tally: ClassTally, point: Any, context: TaskContext) -> list[str]:
+    """How many items get the right class, or how many labels are found; and what is hardest.
+
+    Args:
+        tally: Probabilities with the truth.
+        point: Says from which probability a label is given; unused for items of one class.
+        context: Unused.
+    """
+    del context
+    if tally.labels_NC is not None:
+        return _labels(tally, tally.labels_NC, point)
+    labels_N = tally.strata_N
+    known_N = labels_N != UNSEEN
+    right_N = known_N & (tally.probability_NC.argmax(1) == labels_N)
+    share = share_of(right_N, known_N, tally.groups)
+    if not share.of:
+        return []
+    told = [f"{int(share.hits)} of {int(share.of)} items get the right class: {_ranged(share)}."]
+    return told + _hardest(
+        [
+            (name, int(right_N[labels_N == number].sum()), int((labels_N == number).sum()))
+            for number, name in enumerate(tally.classes)
+        ]
+    )
+
+
+def _labels(tally: ClassTally, labels_NC: np.ndarray, point: Any) -> list[str]:
+    limits_C = point.thresholds_C if isinstance(point, LabelPoint) else 0.5
+    given_NC, there_NC = tally.probability_NC >= limits_C, labels_NC == 1
+    found, there = int((given_NC & there_NC).sum()), int(there_NC.sum())
+    if not there:
+        return []
+    wrong = int((given_NC & ~there_NC).sum())
+    told = [f"{found} of {there} labels are found, and {wrong} are given that are wrong."]
+    return told + _hardest(
+        [
+            (name, int((given_NC & there_NC)[:, number].sum()), int(there_NC[:, number].sum()))
+            for number, name in enumerate(tally.classes)
+        ]
+    )
+
+
+def _hardest(counts: list[tuple[str, int, int]]) -> list[str]:
+    """The classes of which the greatest share is missed."""
+    missed = [(right / there, name, right, there) for name, right, there in counts if right < there]
+    if not missed:
+        return []
+    named = [f"{name} ({right} of {there})" for _, name, right, there in sorted(missed)[:_HARDEST]]
+    return [f"Hardest: {', '.join(named)}."]
+
+
+def _ranged(share: Share) -> str:
+    interval = share.ci95
+    between = "" if interval is None else f", 95% interval {interval[0]:.1%} to {interval[1]:.1%}"
+    return f"{share.value:.1%}{between}"
