@@ -12,6 +12,7 @@ from moekit import Item, SummaryJob
 from moekit.testing import refused
 from moekit_detection.judging.average import figures_of, mean_of
 from moekit_detection.judging.metrics import METRICS
+from moekit_detection.judging.outcome import outcome
 from moekit_detection.judging.points import choose_point
 from moekit_detection.judging.storage import load_tallies, save_tallies
 from moekit_detection.judging.summary import compare, complete, facts
@@ -333,3 +334,15 @@ def test_examples_of_the_metrics_are_what_pycocotools_says():
             assert example.value == pytest.approx(wanted[name], nan_ok=True)
     assert mean_of(np.array([np.nan, 0.5])) == 0.5
     assert objects_of(samples_of(drawn_pairs(1))[0]) is not None
+
+
+def test_the_outcome_counts_what_is_found_missed_and_wrong():
+    true = found_in([[0, 0, 10, 10], [40, 40, 10, 10]], [0, 1], None)
+    said = found_in(
+        [[0, 0, 10, 10], [80, 80, 10, 10], [40, 40, 10, 10]], [0, 0, 1], [0.9, 0.8, 0.2]
+    )
+    tally = fixed([(said, true)])
+    assert outcome(tally, None, None) == [
+        "1 of 2 objects are found, 1 are missed: 50.0%.",
+        "1 reported objects are wrong: 1.00 a picture, in 1 pictures.",
+    ]

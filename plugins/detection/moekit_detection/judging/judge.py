@@ -9,6 +9,7 @@ import numpy as np
 
 from moekit import Judge, TaskContext
 from moekit_detection.answers import decode
+from moekit_detection.judging.outcome import outcome
 from moekit_detection.judging.points import RULES, check_rule, choose_point
 from moekit_detection.judging.quantised import quantised
 from moekit_detection.judging.read import read_results
@@ -40,6 +41,7 @@ JUDGE = Judge(
     check_rule=check_rule,
     words=_words,
     facts=facts,
+    outcome=outcome,
     check=check_tallies,
     compare=compare,
     quantised=quantised,
