@@ -15,12 +15,17 @@ from moekit.plugins.manifest import parse_manifest
 
 @pytest.fixture(scope="module")
 def blocks(root):
-    """The fenced code blocks of the README, by language."""
-    text = (root / "README.md").read_text(encoding="utf-8")
+    """The fenced code blocks of the README and the pages of `docs/`, by language."""
     found = {}
-    for language, body in re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL):
-        found.setdefault(language, []).append(body)
+    for page in pages(root):
+        text = page.read_text(encoding="utf-8")
+        for language, body in re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL):
+            found.setdefault(language, []).append(body)
     return found
+
+
+def pages(root):
+    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
 
 
 def test_each_command_exists_with_its_options(blocks):
@@ -80,9 +85,9 @@ def test_the_hooks_of_the_readme_work_in_a_registry(blocks):
 
 
 def test_what_the_readme_links_to_is_there(root):
-    text = (root / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert (root / target).exists(), target
+    for page in pages(root):
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), (page.name, target)
 
 
 @pytest.mark.parametrize("name", ["01_backbone_and_routing", "02_own_expert_and_gate"])
