@@ -38,7 +38,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def shared() -> Path:
     """The folder of data that is not part of the repository."""
     if not SHARED.is_dir():
-        pytest.skip("there is no folder `shared` beside the repository")
+        pytest.skip("there is no folder `shared` next to the repository")
     return SHARED.resolve()
 
 

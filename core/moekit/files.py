@@ -51,7 +51,7 @@ LARGEST_TEXT = 2**30
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yields a temporary name beside `path`; renames it to `path` once the block succeeded.
+    """Yields a temporary name next to `path`; renames it to `path` once the block succeeded.
 
     Raises:
         StorageError: The folder cannot be written or the disk is full. `path` is untouched.
@@ -88,7 +88,7 @@ def atomic_text(path: Path) -> Iterator[IO[str]]:
     r"""Like `atomic_path`, but yields an open UTF-8 text file.
 
     Bytes of a file's name that are no text become `\udcNN`, which in JSON means just these bytes:
-    one such name loses nothing of what is written beside it.
+    one such name loses nothing of what is written next to it.
     """
     with (
         atomic_path(path) as temporary,
@@ -99,7 +99,7 @@ def atomic_text(path: Path) -> Iterator[IO[str]]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path, *, mark: str) -> Iterator[Path]:
-    """Yields a temporary folder beside `path`, which becomes `path` once the block succeeded.
+    """Yields a temporary folder next to `path`, which becomes `path` once the block succeeded.
 
     Args:
         path: The folder to make. One that holds a file named `mark`, or nothing, is replaced.
@@ -277,7 +277,7 @@ def check_writable(*folders: Path) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Keeps other commands from a file while it is read, changed and written.
 
-    Others that use this function wait. The lock is a file beside `path`, and ends with the process.
+    Others that use this function wait. The lock is a file next to `path`. It ends with the process.
 
     Raises:
         StorageError: The folder cannot be written.
@@ -298,7 +298,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _beside(path: Path) -> Path:
-    """A name for a temporary file or folder beside a path, which fits wherever the path's does."""
+    """A name for a temporary file or folder next to a path, which fits wherever the path's does."""
     room = longest_name(path.parent) - TEMPORARY
     return path.with_name(f".{cut_bytes(path.name, room)}.{secrets.token_hex(4)}.tmp")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from moekit.text import visible_name
 
 _LONGEST_NAME, _LONGEST_PATH = 255, 4000
-"""Bytes of a file's name and of a path that file systems take, where they do not say so."""
+"""Bytes of a file's name and of a path that file systems take, if they do not say so."""
 _MARK = 12
 TEMPORARY = len("..12345678.tmp")
 """Bytes that a temporary file's name has more than its own."""

@@ -1,6 +1,6 @@
 """Draws `architecture.svg`: the frozen backbone, and two kits with their specialists and heads.
 
-    python docs/pictures/architecture.py
+python docs/pictures/architecture.py
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ WIDTH, HEIGHT = 960, 330
 BLOCK, GAP, LEFT = 50, 10, 96
 TRUNK_Y, ROWS = 130, {"industrial kit": 36, "medical kit": 224}
 OWN = {"industrial kit": (7, 8, 9), "medical kit": (7, 8, 9, 10)}
-COLOURS = {"industrial kit": ("#e8833a", "defective 0.93"), "medical kit": ("#2f8f6b", "nodule 0.04")}
+COLOURS = {
+    "industrial kit": ("#e8833a", "defective 0.93"),
+    "medical kit": ("#2f8f6b", "nodule 0.04"),
+}
 INK, FROZEN, LINE = "#1c2430", "#c9d8ec", "#7d8ea6"
 BOX = 60
 
@@ -50,7 +53,9 @@ def trunk() -> list[str]:
             f'fill="{LINE}"/>'
             for dot in range(8)
         ]
-    for line, note in enumerate(("frozen, with 16 experts and a router each;", "kits share a pass")):
+    for line, note in enumerate(
+        ("frozen, with 16 experts and a router each;", "kits share a pass")
+    ):
         drawn.append(text(block_x(0), TRUNK_Y + BOX + 22 + 18 * line, note, anchor="start"))
     return drawn
 

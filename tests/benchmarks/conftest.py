@@ -24,7 +24,7 @@ def quick() -> None:
 
 @pytest.fixture
 def record(request: pytest.FixtureRequest) -> Callable[[str, dict[str, Any]], None]:
-    """Writes the figures of one benchmark beside the command that made them."""
+    """Writes the figures of one benchmark next to the command that made them."""
 
     def write(name: str, figures: dict[str, Any]) -> None:
         sys.stderr.write(json.dumps(figures, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""The industrial kit on good images alone: three seeds a product, both products in one run, and
+"""The industrial kit on good images only: three seeds a product, both products in one run, and
 smaller images, which take about half the time.
 
 Each run is `moekit adapt` and `moekit evaluate` in processes of their own, on one thread, so that
@@ -6,7 +6,7 @@ peak memory and processor time are theirs. The data's test split is used as it i
 draws which good training images validate and what the memory keeps.
 
 With MOEKIT_BENCH_RUNS=FOLDER the runs are kept there, and finished ones are not made again.
-`python tests/benchmarks/anomalib_timing.py FOLDER` then times them beside anomalib's models.
+`python tests/benchmarks/anomalib_timing.py FOLDER` then times them next to anomalib's models.
 """
 
 import json
@@ -112,7 +112,7 @@ def _figures(out):
 
 
 def _together(out, alone):
-    """The run on both products: how many it distinguished, and each product beside its own run."""
+    """The run on both products: how many it distinguished, and each product next to its own run."""
     scored = Predictions.read_csv(out / "predictions.csv")
     products = scored.facts["product"]
     told = [a == b for a, b in zip(scored.facts[RECOGNISED], products, strict=True)]

@@ -1,8 +1,8 @@
 """COCO's twelve figures by the detection plugin and by pycocotools: the greatest difference.
 
-Drawn pictures with ties, crowds, many objects and none; and the three sets beside the repository,
+Drawn pictures with ties, crowds, many objects and none; and the three sets next to the repository,
 with boxes that are moved, doubled, of other classes and left out. The time of a bootstrap with
-1,000 resamples stands beside that of one run of pycocotools.
+1,000 resamples stands next to that of one run of pycocotools.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""The rules of dispatch on a CPU, timed beside other ones on each instruction set.
+"""The rules of dispatch on a CPU, timed next to other ones on each instruction set.
 
 The same processor is measured as it is, and kept to AVX2. A rule is judged by the time of a layer
 next to that under the rule that is in force: the median of the ratios within a round.

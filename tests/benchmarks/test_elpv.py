@@ -1,4 +1,4 @@
-"""The industrial kit on ELPV, five seeds, beside the same head on the frozen backbone."""
+"""The industrial kit on ELPV, five seeds, next to the same head on the frozen backbone."""
 
 import statistics
 

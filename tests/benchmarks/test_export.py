@@ -1,7 +1,7 @@
-"""Int8 beside float32 in OpenVINO, on solar cells: images per second in one run, and AUROC.
+"""Int8 next to float32 in OpenVINO, on solar cells: images per second in one run, and AUROC.
 
 `MOEKIT_BENCH_RUN` names a run of `moekit adapt industrial --data elpv` to use instead of making
-one; `MOEKIT_BENCH_THREADS` is the number of threads, 2 where it is not given.
+one; `MOEKIT_BENCH_THREADS` is the number of threads, 2 if it is not given.
 """
 
 import json

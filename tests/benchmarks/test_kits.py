@@ -1,7 +1,7 @@
-"""Kits that answer one image together, beside one kit by itself: time and peak memory.
+"""Kits that answer one image together, next to one kit by itself: time and peak memory.
 
 Kits like the industrial one with random weights, on which time does not depend: specialists in the
-last three blocks, in the last two, and a head alone. All candidates run in turn in one process; a
+last three blocks, in the last two, and a head only. All candidates run in turn in one process; a
 figure is the median of ratios within a round. It takes about four minutes on two cores.
 """
 

@@ -1,4 +1,4 @@
-"""Outlines in large pictures: printed parts (1,024 to 1,920 pixels wide), and crop beside weed.
+"""Outlines in large pictures: printed parts (1,024 to 1,920 pixels wide), and crop next to weed.
 
 The kit `scenes` next to a linear head on the frozen backbone. Class 0 is background. `index.csv`
 says the splits: print3d by sequence of a print, cwfid by picture. Intervals draw those groups; in

@@ -1,4 +1,4 @@
-"""The medical kit on LUNA16 candidates, five seeds, beside the same head on the frozen backbone.
+"""The medical kit on LUNA16 candidates, five seeds, next to the same head on the frozen backbone.
 
 The split is that of the data (scan-disjoint blocks); a seed decides initial weights, order, views.
 """

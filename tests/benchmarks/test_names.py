@@ -1,7 +1,7 @@
 """`moekit predict` on 100,000 files: the time from the start of the command to the first score.
 
 All that depends on the number of files comes before it: the folder is listed, names become unique.
-Imports and the backbone are in the figure too. Processor time is recorded beside the time of the
+Imports and the backbone are in the figure too. Processor time is recorded next to the time of the
 clock, and takes its place on a busy machine.
 """
 

@@ -2,7 +2,7 @@
 
 The chest is a real one of 30 slices 8 mm apart, interpolated to 64 slices of 512 x 512 between
 the same ends. The command runs as a user runs it, in a process of its own on a terminal. Seconds
-are those of the better of two rounds; those of the processors are recorded beside them, as a busy
+are those of the better of two rounds; those of the processors are recorded next to them, as a busy
 machine lengthens the former.
 """
 
@@ -119,7 +119,7 @@ def measure(series, run, out):
 
 
 def drain(descriptor):
-    """Reads a terminal beside the command; call the result for its text, less colours."""
+    """Reads a terminal next to the command; call the result for its text, less colours."""
     parts = []
 
     def read():

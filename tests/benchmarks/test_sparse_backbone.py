@@ -1,7 +1,7 @@
 """The shipped sparse form: quality against time over top_k, probes, ways to carve.
 
 Three measurements, each with its own record:
-- `sparse_probes`: a logistic regression on the backbone's final features, dense beside top-4, on
+- `sparse_probes`: a logistic regression on the backbone's final features, dense next to top-4, on
   ELPV and on the LUNA16 candidates. Neither was seen in the recovery.
 - `sparse_curve`: nearness to the dense features and time of a forward pass for every top_k, the
   dense timm model in turn with it; also drawn, in docs/sparse_backbone.svg.
@@ -48,7 +48,7 @@ def sparse():
 
 @torch.inference_mode()
 def features(backbone, samples, size):
-    """(n, 2 D) class token beside the mean of the patches, after the last block."""
+    """(n, 2 D) class token next to the mean of the patches, after the last block."""
     preprocess = Preprocess(size=size, mean=backbone.mean, std=backbone.std)
     device = next(backbone.parameters()).device
     arithmetic = pick_arithmetic("auto", device)

@@ -98,7 +98,7 @@ def contents(folder):
 def test_scores_and_maps_on_solar_cells_are_the_same_with_the_medical_plugin_and_without(
     industrial_run, medical_run, cells, tmp_path
 ):
-    """One process where it is switched off, one where it is installed and was adapted."""
+    """One process if it is switched off, one if it is installed and was adapted."""
     pictures = [next((cells / name).iterdir()) for name in ("good", "cracked")]
     states, found = [], []
     for name, off in (("without", "moekit-medical"), ("with", "")):

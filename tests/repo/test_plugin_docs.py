@@ -135,7 +135,7 @@ def test_the_five_commands_change_the_routing_page_of_an_evaluation(
 
 @pytest.fixture
 def counting(second_part, written, tmp_path, monkeypatch):
-    """The package of the second part, installed by hand beside that of the first."""
+    """The package of the second part, installed by hand next to that of the first."""
     _, pieces = second_part
     new_plugin("my-count", "task", tmp_path)
     home = tmp_path / "my-count"

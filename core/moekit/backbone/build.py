@@ -36,7 +36,7 @@ def build_backbone(
         architecture: A timm model of the VisionTransformer family.
         weights: "auto", "package", "hub", or the path of a safetensors file in timm's layout.
         experts: Generic experts a block.
-        top_k: Generic experts a token has; all of them where None.
+        top_k: Generic experts a token has; all of them if None.
         form: The sparse form that makes fewer than all experts useful: "auto" (one that ships with
             moekit and fits the weights, else none), "none", or the path of a file.
 

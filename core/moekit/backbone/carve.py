@@ -47,10 +47,10 @@ def carve(
         mean: Per-channel mean of its normalisation.
         std: Per-channel standard deviation.
         experts: E, generic experts a block; must divide the FFN's hidden width.
-        top_k: Experts a token has; all of them where None, which is exact.
-        gate: Gate of the generic experts; `UnitTopK` where None. A gate whose weights are not 1 is
+        top_k: Experts a token has; all of them if None, which is exact.
+        gate: Gate of the generic experts; `UnitTopK` if None. A gate whose weights are not 1 is
             no longer the dense model at `top_k = E`.
-        form: How neurons are grouped and tokens routed; where None, neurons are grouped as they
+        form: How neurons are grouped and tokens routed; if None, neurons are grouped as they
             come, which is exact too but of little use below `top_k = E`.
 
     Raises:

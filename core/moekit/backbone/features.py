@@ -44,5 +44,5 @@ class Features:
 
     @property
     def pooled_BD(self) -> Tensor:
-        """(B, D) the final class token, or the mean of the patches where there is none."""
+        """(B, D) the final class token, or the mean of the patches if there is none."""
         return self.final_BND[:, 0] if self.prefix_tokens else self.patches_BND.mean(1)

@@ -110,7 +110,7 @@ class MoEBackbone(nn.Module):
 
     @contextlib.contextmanager
     def at_top_k(self, value: int) -> Iterator[None]:
-        """Sets `top_k` within the block alone."""
+        """Sets `top_k` within the block only."""
         before, self.top_k = self.top_k, value
         try:
             yield

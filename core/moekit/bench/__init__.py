@@ -1,1 +1,1 @@
-"""Performance beside the peers and the limit, as ratios."""
+"""Performance next to the peers and the limit, as ratios."""

@@ -1,4 +1,4 @@
-"""Several kits on one backbone beside one kit alone: time and peak memory.
+"""Several kits on one backbone next to one kit alone: time and peak memory.
 
 Shapes: B images.
 """
@@ -147,7 +147,7 @@ def run_calls(
 def peak_bytes(call: Callable[[], object]) -> int | None:
     """The most memory that this process holds while a call runs: its peak resident set.
 
-    None where the system does not let the peak be counted from here on (Linux does).
+    None if the system does not let the peak be counted from here on (Linux does).
     """
     gc.collect()
     try:

@@ -93,7 +93,7 @@ Benchmark = Callable[[Plan, Tell], list[Row]]
 
 
 def layer(plan: Plan, tell: Tell) -> list[Row]:
-    """The MoE layer beside a dense FFN of the same active arithmetic, all experts, and peers."""
+    """The MoE layer next to a dense FFN of the same active arithmetic, all experts, and peers."""
     rows: list[Row] = []
     for dtype, count in _settings(plan):
         for tokens in plan.tokens:
@@ -105,7 +105,7 @@ def layer(plan: Plan, tell: Tell) -> list[Row]:
 
 
 def scaling(plan: Plan, tell: Tell) -> list[Row]:
-    """The MoE layer beside the dense FFN as experts and images become more."""
+    """The MoE layer next to the dense FFN as experts and images become more."""
     rows: list[Row] = []
     for dtype, count in _settings(plan):
         cases = [("batch", images, plan.size, images * _IMAGE_TOKENS) for images in plan.batches]
@@ -126,7 +126,7 @@ def scaling(plan: Plan, tell: Tell) -> list[Row]:
 
 
 def backbone(plan: Plan, tell: Tell) -> list[Row]:
-    """The whole backbone at each top_k beside the dense timm model that it was carved from."""
+    """The whole backbone at each top_k next to the dense timm model that it was carved from."""
     rows: list[Row] = []
     for dtype, count in _settings(plan):
         candidates = _backbones(plan, dtype)
@@ -139,10 +139,10 @@ def backbone(plan: Plan, tell: Tell) -> list[Row]:
 
 
 def kits(plan: Plan, tell: Tell) -> list[Row]:
-    """Several kits that answer together beside one kit by itself, by where their specialists lie.
+    """Several kits that answer together next to one kit by itself, by where their specialists lie.
 
     In the placement `last3` a kit has specialists in the last three blocks, and so on; `frozen`
-    has a head alone. The ratios are to one kit, and `expected` is the ratio by arithmetic.
+    has a head only. The ratios are to one kit, and `expected` is the ratio by arithmetic.
     """
     registry = Registry()
     carved = build_backbone(plan.architecture, weights=plan.weights)

@@ -70,7 +70,7 @@ from moekit.cli.output import Reporter, print_json, reporter, say
         "experts",
         multiple=True,
         metavar="NAME",
-        help="Add a registered expert beside the kit's own; may be given several times.",
+        help="Add a registered expert next to the kit's own; may be given several times.",
     ),
     click.option("--gate", metavar="NAME", help="Use a registered gate instead of the kit's."),
     click.option("--epochs", type=click.IntRange(1), help="Epochs, instead of the kit's recipe."),

@@ -1,4 +1,4 @@
-"""`moekit bench`: performance beside the peers and the limit, as ratios."""
+"""`moekit bench`: performance next to the peers and the limit, as ratios."""
 
 from __future__ import annotations
 

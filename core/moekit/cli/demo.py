@@ -159,7 +159,7 @@ def closing_words(result: Mapping[str, Any], use: Mapping[str, Any] | None) -> l
         who = words.get(model, f"the {model} of both")
         why = (use or {}).get("in_words", "")
         told.append(
-            f"`moekit predict` answers by {who}, as chosen on validation data alone"
+            f"`moekit predict` answers by {who}, as chosen on validation data only"
             f"{f': {why}' if why else ''}."
         )
     return told

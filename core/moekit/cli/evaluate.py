@@ -97,7 +97,7 @@ def run_evaluation(kit: str, *, report: Reporter, **options: Any) -> dict[str, A
 
 
 def show_result(result: dict[str, Any]) -> None:
-    """The metrics as a table, the kit beside its baseline, and in words what matters of them."""
+    """The metrics as a table, the kit next to its baseline, and in words what matters of them."""
     baseline = (result.get("baseline") or {}).get("metrics", {})
     named = (result.get("baseline") or {}).get("name", "frozen backbone, same head")
     mean = (result.get("used") or {}).get("metrics")

@@ -41,7 +41,7 @@ from moekit.cli.output import Reporter, print_json, reporter, say
         show_default=True,
         help="Of the graph.",
     ),
-    click.option("--int8", is_flag=True, help="Quantise it; OpenVINO alone."),
+    click.option("--int8", is_flag=True, help="Quantise it; OpenVINO only."),
     click.option(
         "--max-loss",
         type=click.FloatRange(0, 1),

@@ -60,7 +60,7 @@ _SUMMARIES = {
     "gates": "List the installed gates, for --gate.",
     "tasks": "List the installed tasks, for --task.",
     "plugins": "List, check, make and switch plugins.",
-    "bench": "Measure performance beside the peers and the limit.",
+    "bench": "Measure performance next to the peers and the limit.",
     "backbone": "Tell about the shared backbone.",
 }
 

@@ -38,7 +38,7 @@ def help_lines() -> list[tuple[str, str]]:
 
 
 def load_command(name: str) -> tuple[click.Command, Plugin] | None:
-    """The command that a short or qualified name means, and whose it is; None where nobody's.
+    """The command that a short or qualified name means, and whose it is; None if nobody's.
 
     Raises:
         UsageError: Several plugins give a command of the short name.

@@ -20,7 +20,7 @@ from moekit.cli.output import print_json, say
 @click.argument("run", type=click.Path(path_type=Path, file_okay=False))
 @with_options(json_option, debug_option)
 def report(run: Path, as_json: bool) -> None:
-    """Write RUN/report.html, which needs nothing beside itself."""
+    """Write RUN/report.html, which needs nothing next to itself."""
     from moekit.report.report import render_report
 
     with redirect_stdout(sys.stderr):

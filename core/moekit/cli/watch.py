@@ -209,7 +209,7 @@ def show_summary(summary: dict[str, Any]) -> None:
     queue = summary["queue"]
     say(
         f"greatest queue: {queue['greatest']} of {queue['length']}, full {queue['full']} times; at "
-        f"most {queue['greatest_backlog']} whole files beside it"
+        f"most {queue['greatest_backlog']} whole files next to it"
     )
     golden, drift = summary["golden"], summary["drift"]
     if golden is not None:

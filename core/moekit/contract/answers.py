@@ -85,7 +85,7 @@ class Answer(Protocol):
 
     Attributes:
         verdict: One word, or the answer in short.
-        monitor: A number that a line is watched by; None where the task has none.
+        monitor: A number that a line is watched by; None if the task has none.
     """
 
     @property
@@ -108,7 +108,7 @@ class Tally(Protocol):
 
     Attributes:
         ids: (N) ids of the samples.
-        groups: (N) names of groups, or None where the data have none.
+        groups: (N) names of groups, or None if the data have none.
         subtypes: (N) names of strata that are reported alone, or None.
         strata_N: (N,) integers; a bootstrap draws from each stratum as many items as it has.
     """
@@ -138,7 +138,7 @@ class Tally(Protocol):
     def field(self, name: str) -> Any:
         """What metrics compute from: an array whose first dimension is N, or a constant.
 
-        None where the tally has no such field; a note then says so.
+        None if the tally has no such field; a note then says so.
         """
         ...
 

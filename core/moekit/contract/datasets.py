@@ -17,7 +17,7 @@ class DatasetSpec:
 
     Attributes:
         name: Short name, unique in its distribution.
-        load: Called with the path (None where none was given) and the seed; returns samples that
+        load: Called with the path (None if none was given) and the seed; returns samples that
             are already split. A set that brings its own splits keeps them.
         summary: One line for lists.
         takes_path: Whether a path is `required`, `optional` or `refused`.

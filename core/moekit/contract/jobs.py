@@ -150,7 +150,7 @@ class PredictJob:
         on_progress: Called with a description, what is done and the total.
         frames: Pictures of a stack, as the run was trained with; 1 for single pictures.
         answer: Gives pictures, or stacks, their answers; of any task.
-        draw: Draws an answer over its picture, as overlays are drawn; None where it has nothing to
+        draw: Draws an answer over its picture, as overlays are drawn; None if it has nothing to
             show.
         told: Which model answers and how its point was chosen, with what it promises, in sentences.
     """

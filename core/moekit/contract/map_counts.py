@@ -106,5 +106,5 @@ class MapCounts:
 
 
 def _mean(total: np.ndarray, count: float) -> np.ndarray:
-    """A sum as a mean, not above 1 by rounding; nan where nothing was added."""
+    """A sum as a mean, not above 1 by rounding; nan if nothing was added."""
     return np.minimum(total / count, 1.0) if count else np.full(len(total), np.nan)

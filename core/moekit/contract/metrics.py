@@ -78,7 +78,7 @@ class MapMetricExample:
     Attributes:
         maps: Of each image the rows of its map, values in [0, 1]; at most 1,000 different values in
             all, and as many rows and columns as its mask has, so that nothing is rounded.
-        masks: Of each image the rows of its mask, 1 where it is positive, 0 elsewhere.
+        masks: Of each image the rows of its mask, 1 if it is positive, 0 elsewhere.
         value: What the metric must give, to 1e-9.
         source: Who says so: a library with its version, a paper, or the arithmetic itself.
     """
@@ -96,7 +96,7 @@ class MapMetricSpec:
     Attributes:
         name: Short name, unique in its distribution.
         compute: Called with the counts of pixels over thresholds (`moekit.MapCounts`), which it
-            leaves alone and whose weights it minds; returns the value, or nan where it is undefined
+            leaves alone and whose weights it minds; returns the value, or nan if it is undefined
             (no positive region, no negative pixel).
         higher_is_better: The direction of improvement.
         bounds: Least and greatest value.

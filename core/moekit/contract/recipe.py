@@ -105,7 +105,7 @@ class Recipe(BaseModel):
         description="Decay of the moving average of the weights, which is what is kept.",
     )
     soft_targets: bool = Field(
-        default=True, description="Train on the annotators' probabilities where the data have them."
+        default=True, description="Train on the annotators' probabilities if the data have them."
     )
     patience: int = Field(
         default=4, ge=1, description="Epochs without a better validation loss before the end."

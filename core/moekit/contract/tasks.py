@@ -141,7 +141,7 @@ class SummaryJob:
     """What `Judge.complete` adds to a summary from.
 
     Attributes:
-        tallies: Of the kit and, where there is one, of the baseline.
+        tallies: Of the kit and, if there is one, of the baseline.
         points: Of each.
         metrics: The metrics that the kit reports, as `MetricSpec` records.
         seed: Of the bootstrap.
@@ -167,18 +167,18 @@ class Judge:
             none.
         rules: The rules by which a point can be chosen, as help shows them; the default first.
         choose: Called with the validation tally of a model and a rule; returns the point, or None
-            where the task has none.
+            if the task has none.
         words: What result.json says of the point and of the kit's words.
         facts: Counts of a tally for result.json, such as how many items are positive.
         outcome: Sentences that count what a tally comes to at a point, for people who read no
             metrics; called with the tally, the point and the context.
         check: Refuses a tally with impossible values by a `DataError`.
-        compare: A paired test of kit and baseline for result.json; None where none applies.
+        compare: A paired test of kit and baseline for result.json; None if none applies.
         complete: Adds to a summary what the general engine does not compute.
         reference: Monitor values that a line is compared with, from the validation tally; None
             where the task cannot be watched.
         review: Called with the tally, the point and the text of `--review`; returns the point with
-            its review zone. None where the task has no such zone.
+            its review zone. None if the task has no such zone.
         quantised: Compares the tally of a graph in int8 with that of the same graph in float32 by
             the greatest loss allowed (None for the task's own), and returns facts for the export's
             record; raises a `MoekitError` if the loss is greater. None compares the headline.
@@ -186,7 +186,7 @@ class Judge:
             validation split; raises a `UsageError` if the rule is unknown and a `DataError` if the
             samples cannot do for it. None leaves it to `choose`.
         read: Reads answers that a peer wrote into a file or folder, for the samples of a split, and
-            returns a tally; None where the task reads none.
+            returns a tally; None if the task reads none.
     """
 
     tallier: Callable[[TaskContext, int], Tallier]
@@ -246,7 +246,7 @@ class Show:
         sections: The task's sections of a report. They stand before the worst answers; those whose
             titles are in `moekit.contract.report.JOINED` add to the page's own.
         names: How the page writes names of figures, such as `mIoU` for `miou`.
-        files: Files of an answer beside its overlay: by column, the file's suffix (`.png`) and its
+        files: Files of an answer next to its overlay: by column, the file's suffix (`.png`) and its
             bytes. They are written to OUT/COLUMN/NAME.SUFFIX, and the row names them.
         caption: Called with an answer, its item and the context; returns a line for its picture.
         monitor: The column that a line is watched by; empty if the task has none.
@@ -275,7 +275,7 @@ class TaskSpec:
         summary: One line for lists.
         source: Paper or standard.
         outputs: What heads return.
-        derived: What graphs put out beside it; see `Answering.derive`.
+        derived: What graphs put out next to it; see `Answering.derive`.
         metrics: Names of the metrics that an evaluation reports where a kit names none, the
             headline first.
         learn: How it is learned.

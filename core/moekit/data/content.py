@@ -2,7 +2,7 @@
 
 The hash is SHA-256, which weights, caches and stored activations are named by too, so that each
 file is hashed once for all of them. Processors with instructions for it hash faster by SHA-256
-than by BLAKE2 (measured: 0.74 beside 0.33 GB/s), and others still faster than a picture is decoded.
+than by BLAKE2 (measured: 0.74 and 0.33 GB/s). Others hash faster than a picture is decoded.
 """
 
 from __future__ import annotations

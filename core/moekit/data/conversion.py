@@ -46,7 +46,7 @@ def orientation(image: Image.Image) -> Image.Transpose | None:
 
 
 def to_mask(image: Image.Image, path: Path) -> Image.Image:
-    """A loaded image as one of mode "L": 255 where it is not zero (not black), else 0.
+    """A loaded image as one of mode "L": 255 if it is not zero (not black), else 0.
 
     Raises:
         ImageError: It is, or was, compressed with loss, whose noise is not zero.

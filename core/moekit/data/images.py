@@ -58,7 +58,7 @@ def read_image(path: Path, *, max_pixels: int = 100_000_000) -> Image.Image:
     Args:
         path: A PNG, JPEG, BMP, TIFF, WebP, GIF, PPM or PGM file.
         max_pixels: Most pixels (width x height) that are decoded; larger images are refused from
-            their header alone. Pillow's own limit, twice `PIL.Image.MAX_IMAGE_PIXELS`, holds too.
+            their header only. Pillow's own limit, twice `PIL.Image.MAX_IMAGE_PIXELS`, holds too.
 
     Returns:
         A fresh image in mode "RGB", upright, without metadata.
@@ -143,7 +143,7 @@ def read_mask(
 ) -> np.ndarray:
     """Reads the mask of an image: which of its pixels are positive.
 
-    A pixel is positive where the file's value is not zero; of a colour image, where it is not
+    A pixel is positive where the file's value is not zero; of a colour image, if it is not
     black. A mask is never fitted to an image of another size, since nobody knows how they lie on
     each other; it is scaled only along with its image.
 

@@ -1,6 +1,6 @@
 """Validation for a data set whose training images are all negative.
 
-Such a set is learnt from negatives alone, so its validation images are negatives too. They are
+Such a set is learnt from negatives only, so its validation images are negatives too. They are
 taken from the training images, never from the test split.
 """
 
@@ -31,11 +31,11 @@ Unit = list[Sample]
 def carve_negatives(
     dataset: Dataset, *, seed: int, share: float = SHARE, keep: int | None = None
 ) -> Dataset:
-    """Makes a val split out of a train split of negatives alone.
+    """Makes a val split out of a train split of negatives only.
 
-    Validation gets `share` of them, but at least `FEWEST` where there are twice as many, else
-    `VERY_FEWEST` where there are twice as many, and at least one; whole groups, so sometimes a few
-    more or less. Each subtype is carved for itself, where it has two groups or more. The test split
+    Validation gets `share` of them, but at least `FEWEST` if there are twice as many, else
+    `VERY_FEWEST` if there are twice as many, and at least one; whole groups, so sometimes a few
+    more or less. Each subtype is carved for itself, if it has two groups or more. The test split
     is left as it is.
 
     With `keep` that many training images of each subtype are kept, from as many groups as possible,
@@ -44,11 +44,11 @@ def carve_negatives(
     train has what is left.
 
     Args:
-        dataset: Its train split holds negatives alone; a val split, if it has one, is left as it
+        dataset: Its train split holds negatives only; a val split, if it has one, is left as it
             is.
         seed: Decides which images go where.
         share: Between 0 and 1.
-        keep: Training images of each subtype; all where None.
+        keep: Training images of each subtype; all if None.
 
     Raises:
         DataError: There are not two groups to split.
@@ -165,7 +165,7 @@ def _note(dataset: Dataset, samples: Sequence[Sample], seed: int, left_out: int)
     grouped = any(sample.group is not None for sample in samples if sample.split == "train")
     parts = [
         "test as given" if counts["test"] else "no test images were given",
-        "train holds negatives alone",
+        "train holds negatives only",
     ]
     if given:
         parts.append("val as given")

@@ -21,7 +21,7 @@ def parse_source(
 ) -> tuple[Path, Mapping[str, str]]:
     """Separates the path from the options.
 
-    The error for a path that is not there repeats its last part alone.
+    The error for a path that is not there repeats its last part only.
 
     Args:
         path: As it was typed.

@@ -100,8 +100,8 @@ class Skipped:
     Attributes:
         id: As of a sample.
         reason: One sentence.
-        label: Its label where it is known, so that it can be counted as missed.
-        split: Its split where it is known.
+        label: Its label if it is known, so that it can be counted as missed.
+        split: Its split if it is known.
         facts: As of a sample.
     """
 
@@ -146,14 +146,14 @@ class Dataset:
     """A list of samples with the facts that a result must carry.
 
     Attributes:
-        name: The loader's name and, where one was given, the folder's last part.
+        name: The loader's name and, if one was given, the folder's last part.
         samples: In a fixed order that does not depend on the file system.
         classes: Class names; `classes[1]` is the positive class of a two-class set.
         licence: SPDX identifier or the words of the source; "unknown" where nobody said.
         source: Where the data come from: a citation or a package with its version.
         split_note: How the splits were made, with the seed.
         skipped: Inputs that could not be used.
-        positive: What a high score means on these data, where it is something else than the kit's
+        positive: What a high score means on these data, if it is something else than the kit's
             own word says; empty otherwise.
         caution: What results on these data can show and what they cannot, for every output; empty
             where nothing needs to be said.
@@ -164,7 +164,7 @@ class Dataset:
         notes: What the loader took for granted, renamed or merged, a sentence each. Runs and
             results record them.
         licence_by: Who states the licence, if it is not the loader.
-        dealt: How a seed dealt the samples; None where the data bring their splits.
+        dealt: How a seed dealt the samples; None if the data bring their splits.
     """
 
     name: str

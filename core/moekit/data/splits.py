@@ -138,9 +138,9 @@ def check_splits(
 def carve_validation(
     dataset: Dataset, *, seed: int, fraction: float = SHARE, every_class: bool = True
 ) -> Dataset:
-    """Makes a val split out of train, where a data set brings train and test alone.
+    """Makes a val split out of train, where a data set brings train and test only.
 
-    The test split is left as it is. A train split of negatives alone is carved by
+    The test split is left as it is. A train split of negatives only is carved by
     `carve_negatives`.
     """
     if every_class and dataset.negatives_only:
@@ -162,7 +162,7 @@ def carve_validation(
 
 
 def dealt_samples(dataset: Dataset) -> tuple[Sample, ...]:
-    """The samples that a seed dealt; none where the data bring their splits."""
+    """The samples that a seed dealt; none if the data bring their splits."""
     if dataset.dealt is None:
         return ()
     if dataset.dealt.what == "all":
@@ -206,15 +206,15 @@ def complete_splits(
 ) -> Dataset:
     """Splits a set that brings no splits; makes val from train where it brings train and test.
 
-    A set of negatives alone that brings no splits becomes train and val. Where train holds
-    negatives alone, a test split may be missing, and val is made of negatives (see
+    A set of negatives only that brings no splits becomes train and val. Where train holds
+    negatives only, a test split may be missing, and val is made of negatives (see
     `carve_negatives`).
 
     Args:
         dataset: All samples have a split, or none has.
         seed: Decides what the set leaves open.
-        note: How the set made its own splits; where None, that they are as given.
-        keep: Training images to keep of a train split of negatives alone; all where None.
+        note: How the set made its own splits; if None, that they are as given.
+        keep: Training images to keep of a train split of negatives only; all if None.
         every_class: Whether each split must hold samples of each class. False for truth that one
             label cannot tell, such as masks; negatives then have no part of their own.
 

@@ -181,7 +181,7 @@ class ImageBatch:
     Attributes:
         rows: (B) positions in the sequence of inputs, in rising order.
         images: (B, 3, H, W) or, of stacks, (B, T, 3, H, W) float32, normalised, without those that
-            are to be cut; B is 0 where there are no others, or no input could be read.
+            are to be cut; B is 0 if there are no others, or no input could be read.
         skipped: The inputs of this piece of the sequence that could not be read.
         pictures: (B) the pictures themselves, of stacks their middle frames, reduced, where they
             were asked for; else empty.
@@ -220,7 +220,7 @@ def image_batches(
         batch_size: Inputs a batch; unreadable ones make it smaller. An image that is to be cut has
             a batch of its own.
         threads: Decoding threads.
-        pictures: Longest side of the pictures to hand on beside the tensors; None for none.
+        pictures: Longest side of the pictures to hand on next to the tensors; None for none.
         windows: The part of each image that is taken, None for all of it; empty for all of each.
         contents: Hashes the files; None if the batches need not say what they were made from.
 
@@ -329,12 +329,12 @@ def check_frames(count: int, preprocess: Preprocess) -> None:
 def read_sample(
     path: Path, preprocess: Preprocess, pictures: int | None, *, contents: Contents | None = None
 ) -> ReadSample:
-    """Reads one sample and, where it is asked for, its picture.
+    """Reads one sample and, if it is asked for, its picture.
 
     Args:
         path: The file.
         preprocess: How it becomes a tensor.
-        pictures: Longest side of the picture to hand on beside the tensor; None for none.
+        pictures: Longest side of the picture to hand on next to the tensor; None for none.
         contents: Hashes the file; None if the sample need not say what it was made from.
 
     Raises:

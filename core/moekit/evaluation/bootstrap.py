@@ -81,13 +81,13 @@ class Resamples:
             self._kept = kept
 
     def values(self, statistic: Callable[[np.ndarray], float]) -> np.ndarray:
-        """(count,) float64: a statistic of each sample's row numbers; nan where all is fixed."""
+        """(count,) float64: a statistic of each sample's row numbers; nan if all is fixed."""
         if self.fixed:
             return np.full(self.count, np.nan)
         return np.array([statistic(rows) for rows in self])
 
     def interval(self, statistic: Callable[[np.ndarray], float]) -> tuple[float, float] | None:
-        """The 95% percentile interval of a statistic of row numbers; None where it is undefined."""
+        """The 95% percentile interval of a statistic of row numbers; None if it is undefined."""
         return percentile_interval(self.values(statistic))
 
     def _by_stratum(self, generator: np.random.Generator) -> np.ndarray:
@@ -107,10 +107,10 @@ class Resamples:
 
 
 def percentile_interval(values: np.ndarray) -> tuple[float, float] | None:
-    """The middle 95% of bootstrap values; None where more than 5% of them are undefined.
+    """The middle 95% of bootstrap values; None if more than 5% of them are undefined.
 
     Args:
-        values: (count,) float64, nan where undefined.
+        values: (count,) float64, nan if undefined.
     """
     defined = values[np.isfinite(values)]
     if not len(defined) or len(defined) < _LEAST_DEFINED * len(values):

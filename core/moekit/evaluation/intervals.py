@@ -21,7 +21,7 @@ def resampled_interval(drawn_R: np.ndarray, units: int, bounds: Interval = UNIT)
     """The percentile interval of a figure; where nothing varied, that of `unvaried`.
 
     Args:
-        drawn_R: (R,) float64 its values on resamples, nan where undefined.
+        drawn_R: (R,) float64 its values on resamples, nan if undefined.
         units: Independent items of the smallest stratum.
         bounds: Least and greatest value.
     """
@@ -39,7 +39,7 @@ def resampled_difference(
     Where nothing varied, it is as wide to each side as `unvaried` makes a figure at its bound.
 
     Args:
-        drawn_R: (R,) float64 differences on resamples, nan where undefined.
+        drawn_R: (R,) float64 differences on resamples, nan if undefined.
         difference: On all items.
         units: Independent items of the smallest stratum.
         bounds: Least and greatest value of a figure.
@@ -61,7 +61,7 @@ def interval_entries(
     """Figures in [0, 1] with their intervals, ready for JSON; undefined ones are None.
 
     Args:
-        value_C: (C,) on all items, nan where undefined.
+        value_C: (C,) on all items, nan if undefined.
         drawn_RC: (R, C) on resamples; None or empty if nothing can vary.
         key: `value`, or `difference` of differences.
         units: Independent items behind each figure, or behind all of them.
@@ -96,7 +96,7 @@ def paired_bootstrap(
     Args:
         metric: Name of the figure.
         difference: On all items.
-        drawn_R: (R,) differences on resamples of both models' items, nan where undefined.
+        drawn_R: (R,) differences on resamples of both models' items, nan if undefined.
         units: Independent items of the smallest stratum.
 
     Returns:

@@ -60,7 +60,7 @@ class ExportJob:
         dataset: The data that it was adapted on.
         out: The folder to make; an export that is there is replaced once the new one is whole.
         format: onnx or openvino.
-        int8: Whether to quantise; OpenVINO alone.
+        int8: Whether to quantise; OpenVINO only.
         max_loss: Greatest loss by quantisation; None for what the task says.
         allow_slower: Whether int8 may be no faster than float32 on this machine.
         batch_size: Images a forward pass when the validation split is scored.
@@ -186,7 +186,7 @@ def export(
 def _check_task(job: ExportJob) -> None:
     if job.int8 and job.format != "openvino":
         raise UsageError(
-            "int8 is made for OpenVINO alone",
+            "int8 is made for OpenVINO only",
             whose="--int8",
             fix="use --format openvino, or leave out --int8",
             code="usage/option-conflict",

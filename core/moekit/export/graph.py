@@ -31,7 +31,7 @@ def write_onnx(
 ) -> list[str]:
     """Records a program and writes it as ONNX, its nodes named after the modules they come from.
 
-    A graph above the size that protobuf allows has its weights in a second file beside it. Traces
+    A graph above the size that protobuf allows has its weights in a second file next to it. Traces
     of the code, which name paths of the machine, are left out.
 
     Args:

@@ -1,6 +1,6 @@
 """Dispatch without gradients on a CPU: few products of few shapes, in memory that is warm.
 
-A layer of 16 small experts spends its time on four things beside the arithmetic of a dense FFN of
+A layer of 16 small experts spends its time on four things next to the arithmetic of a dense FFN of
 the same size: starting 32 products (10 to 20 microseconds each, more with several threads);
 compiling a bfloat16 product for each number of rows not met lately (0.8 milliseconds: torch keeps
 1,024, and the loads of experts differ with each input); memory (a page fault every 4 KiB where it
@@ -122,7 +122,7 @@ RULES: Mapping[InstructionSet, Rule] = {
     "bf16": Rule(slack={torch.bfloat16: 96}, grouped=(torch.float32,)),
     "plain": Rule(slack={}, grouped=(torch.float32, torch.bfloat16)),
 }
-"""By instruction set, since a row in bfloat16 costs ten times as much where it is emulated.
+"""By instruction set, since a row in bfloat16 costs ten times as much if it is emulated.
 
 The rules are a table rather than a measurement at run time, so that a result never depends on how
 busy the machine was: only on the processor, whose own arithmetic differs to rounding too. To

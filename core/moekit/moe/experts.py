@@ -90,7 +90,7 @@ class ExpertBank(nn.Module):
         return torch.mm(self.activate(hidden, expert), self.w2_EHD[expert].to(hidden.dtype))
 
     def activate(self, hidden: Tensor, experts: int | slice | Tensor) -> Tensor:
-        """The activation of some experts' neurons, less their stand-ins where they have any.
+        """The activation of some experts' neurons, less their stand-ins if they have any.
 
         Args:
             hidden: The neurons before it; with gradients off they may be overwritten. (n, H) of one

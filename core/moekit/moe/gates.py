@@ -35,7 +35,7 @@ class Gate(Protocol):
         Args:
             scores_BNE: (B, N, E) float, the router's raw scores.
             k: Experts a token may have, on average for gates that vary it; 1 to E.
-            bias_E: (E,) float added to the scores for the choice alone, never to the weights.
+            bias_E: (E,) float added to the scores for the choice only, never to the weights.
 
         Returns:
             Pairs over the flattened tokens, in which each image was treated alone.

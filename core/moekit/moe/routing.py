@@ -23,7 +23,7 @@ class Routing:
         weight_P: (P,) float, what the expert's output is multiplied with.
         tokens: T.
         experts: E.
-        chosen: K where the pairs stand token by token, K each; None where that is not known.
+        chosen: K where the pairs stand token by token, K each; None if that is not known.
     """
 
     token_P: Tensor

@@ -1,4 +1,4 @@
-"""Specialists: the experts that a kit adds to a block, beside the generic ones.
+"""Specialists: the experts that a kit adds to a block, next to the generic ones.
 
 A set of specialists has a router of its own, whose rows compete among themselves and with a learned
 "none". Its output is added to the block's, so no generic expert is evicted and, since every
@@ -166,7 +166,7 @@ class SpecialistSet(nn.Module):
         if trace is not None:
             trace.add(block=block, kit=self.kit, routing=routing, scores_BNE=scores_BNE)
         whole = [index for index in range(len(self.experts)) if self._sees_all_tokens(index)]
-        # What a gate chose wrongly fails where it is followed.
+        # What a gate chose wrongly fails if it is followed.
         output_BND: Tensor = owned(
             self._gate_owner, lambda: self._sparse(x_BND, routing, skip=whole)
         )

@@ -29,7 +29,7 @@ class StandIn(nn.Module):
 
     The base is the sum of all neurons' affine stand-ins; a chosen expert adds what its neurons give
     beyond theirs (`ExpertBank.excess`). The correction is fitted to what the experts left out would
-    have added, so its strength falls with k and is 0 where all are chosen.
+    have added, so its strength falls with k and is 0 if all are chosen.
 
     Args:
         base_DD: (D, D) weights of the stand-ins together.

@@ -50,7 +50,7 @@ class BlockRouting:
 
 
 def load_of(counts_E: Tensor) -> Tensor:
-    """(E,) float64: each expert's share of (E,) counts; sums to 1, or to 0 where nothing ran."""
+    """(E,) float64: each expert's share of (E,) counts; sums to 1, or to 0 if nothing ran."""
     counts_E = counts_E.double()
     return counts_E / counts_E.sum().clamp_min(1)
 

@@ -161,7 +161,7 @@ def _collect(
 
 
 def wrong_field(record: Any) -> str:
-    """What is wrong with a record's fields; empty where nothing is."""
+    """What is wrong with a record's fields; empty if nothing is."""
     for field in dataclasses.fields(record):
         value, kind = getattr(record, field.name), str(field.type)
         if kind.startswith("tuple["):

@@ -64,7 +64,7 @@ def kit_of_data(kit: KitSpec, *, negatives_only: bool) -> KitSpec:
 
     Args:
         kit: As it is registered.
-        negatives_only: Whether the training split holds negatives alone.
+        negatives_only: Whether the training split holds negatives only.
 
     Raises:
         DataError: The kit needs positives to learn from.
@@ -73,7 +73,7 @@ def kit_of_data(kit: KitSpec, *, negatives_only: bool) -> KitSpec:
         return kit
     if kit.negatives_only is None:
         raise DataError(
-            "the training split holds one class alone",
+            "the training split holds one class only",
             whose=f"kit {kit.name}",
             fix="add samples of the other class, or choose a kit that learns from one class",
             code="data/one-class",

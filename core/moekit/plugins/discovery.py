@@ -47,9 +47,9 @@ class Plugin:
         distribution: Name of the distribution that brings it.
         version: Version of the distribution.
         entry: Name of its entry point.
-        manifest: None where it could not be read.
-        manifest_sha256: Hash of the manifest's bytes; empty where it could not be found.
-        folder: Where the manifest lies; None where it could not be found.
+        manifest: None if it could not be read.
+        manifest_sha256: Hash of the manifest's bytes; empty if it could not be found.
+        folder: Where the manifest lies; None if it could not be found.
         state: What became of it.
         reason: Why it is not active, and what to do; empty for an active plugin.
     """
@@ -72,7 +72,7 @@ def discover(disabled: Iterable[str] = ()) -> list[Plugin]:
     """All installed plugins, sorted by distribution and entry point. No plugin is imported.
 
     Args:
-        disabled: Names of distributions that are not to be used, beside those that the environment
+        disabled: Names of distributions that are not to be used, next to those that the environment
             or the settings switch off (see `moekit.plugins.settings`).
     """
     off = {**switched_off(), **{canonical(name): "this call" for name in disabled}}
@@ -85,7 +85,7 @@ def discover(disabled: Iterable[str] = ()) -> list[Plugin]:
 
 
 def named(name: str) -> list[Plugin]:
-    """The installed plugins of a distribution, an entry point or a short name; none where empty."""
+    """The installed plugins of a distribution, an entry point or a short name; none if empty."""
     return [
         plugin
         for plugin in discover()

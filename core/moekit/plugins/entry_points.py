@@ -53,12 +53,12 @@ def _installed_in(folder: str) -> list[Distribution]:
 
 
 def name_of(distribution: Distribution) -> str:
-    """A distribution's name as it can be shown; `UNKNOWN` where it has none."""
+    """A distribution's name as it can be shown; `UNKNOWN` if it has none."""
     return _said(distribution, "name")
 
 
 def version_of(distribution: Distribution) -> str:
-    """A distribution's version as it can be shown; `UNKNOWN` where it has none."""
+    """A distribution's version as it can be shown; `UNKNOWN` if it has none."""
     return _said(distribution, "version")
 
 
@@ -70,7 +70,7 @@ def _said(distribution: Distribution, field: str) -> str:
 
 
 def _entries_text(distribution: Distribution) -> str:
-    """Its entry_points.txt; empty where it cannot be read, cut where it is too large."""
+    """Its entry_points.txt; empty if it cannot be read, cut if it is too large."""
     folder = getattr(distribution, "_path", None)
     if isinstance(folder, Path):
         file = folder / "entry_points.txt"
@@ -177,7 +177,7 @@ def _name(metadata: str) -> str:
 
 
 def _values(entry_points: str) -> list[str]:
-    """The values of the group; none where a line of it is damaged."""
+    """The values of the group; none if a line of it is damaged."""
     values, group = [], ""
     for line in (line.strip() for line in entry_points.splitlines()):
         if line.startswith("[") and line.endswith("]"):

@@ -103,7 +103,7 @@ class KeptFiles:
 
 @contextlib.contextmanager
 def keeping(folder: Path) -> Iterator[KeptFiles | None]:
-    """Yields the files of a run, kept until the block ends; None where they cannot be read."""
+    """Yields the files of a run, kept until the block ends; None if they cannot be read."""
     with contextlib.ExitStack() as stack:
         kept = None
         with contextlib.suppress(OSError):

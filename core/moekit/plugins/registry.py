@@ -48,10 +48,10 @@ class Registry:
     distribution (`moekit/auroc`), which always works.
 
     Args:
-        plugins: The plugins to look in; those that are installed where None.
+        plugins: The plugins to look in; those that are installed if None.
         disabled: Distributions that are not to be used.
         strict: Whether an installed plugin that is neither usable nor disabled is an error, and a
-            failing listener too; as the variable MOEKIT_STRICT says where None.
+            failing listener too; as the variable MOEKIT_STRICT says if None.
 
     Raises:
         PluginError: In strict mode, a plugin is not usable.
@@ -227,7 +227,7 @@ class Registry:
         """Loads `LOADER` or `LOADER=PATH`.
 
         Raises:
-            UsageError: No such loader, or a path where none is taken or none where one is needed.
+            UsageError: No such loader, or a path if none is taken or none if one is needed.
             DataError: The loader refuses the data.
         """
         name, path = loader_and_path(data)

@@ -17,7 +17,7 @@ from moekit.plugins.manifest import API_VERSION
 _NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 _LONGEST = 40
 _WITH = {"kit": ("expert",)}
-"""What a new plugin provides beside its own kind."""
+"""What a new plugin provides next to its own kind."""
 
 
 def _has_template(kind: str) -> bool:

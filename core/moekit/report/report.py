@@ -129,7 +129,7 @@ def _render(context: dict[str, Any], shots: Shots | None) -> str:
 def _counts(result: Mapping[str, Any]) -> dict[str, str]:
     """Counts of the result and of its parts, with their headings.
 
-    Beside n these are the whole numbers whose name is the plural of a word of the result: a count
+    Besides n these are the whole numbers whose name is the plural of a word of the result: a count
     `ripes` is headed by the value of `ripe`.
     """
     return {
@@ -237,7 +237,7 @@ def _facts(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
         ("kit weights SHA-256", result["weights"]["kit_sha256"]),
         (
             "trained parameters",
-            f"{result['parameters']['trained']:,} beside "
+            f"{result['parameters']['trained']:,} next to "
             f"{result['parameters']['backbone']:,} frozen",
         ),
         (

@@ -1,4 +1,4 @@
-"""The files of a run that a report reads beside result.json, checked one by one.
+"""The files of a run that a report reads next to result.json, checked one by one.
 
 A missing file is None; a damaged one is an error that names it.
 """
@@ -54,7 +54,7 @@ class GenericExperts(pydantic.BaseModel):
 
 
 class Routing(pydantic.BaseModel):
-    """routing.json; `generic` is empty where every token has all experts."""
+    """routing.json; `generic` is empty if every token has all experts."""
 
     n: int
     classes: list[str]
@@ -109,7 +109,7 @@ class Epoch(pydantic.BaseModel):
     epoch: int
 
     def figure(self, name: str) -> float:
-        """A figure; nan where it was undefined or the epoch has none of that name."""
+        """A figure; nan if it was undefined or the epoch has none of that name."""
         value = (self.model_extra or {}).get(name)
         return float("nan") if value is None else float(value)
 

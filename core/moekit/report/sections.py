@@ -47,7 +47,7 @@ def read_context(run: Path, registry: Registry | None = None) -> ReportContext:
 
     Args:
         run: A run folder with result.json.
-        registry: Provides the task that reads the tallies; the installed plugins where None.
+        registry: Provides the task that reads the tallies; the installed plugins if None.
 
     Raises:
         DataError: A file is damaged, or the tallies are not those that the result was computed
@@ -168,5 +168,5 @@ def _load(task: TaskSpec | None, run: Path, stem: str) -> tuple[Any, ...]:
 
 
 def _predictions(tallies: tuple[Any, ...]) -> Any:
-    """What sections of API 1.x read: `predictions` of the kit's tally, where it has such."""
+    """What sections of API 1.x read: `predictions` of the kit's tally, if it has such."""
     return getattr(tallies[0], "predictions", None) if tallies else None

@@ -23,7 +23,7 @@ def training_charts(
         names: How a name is written on the page.
 
     Returns:
-        The charts; empty where no epoch has a figure of the training split, which means that
+        The charts; empty if no epoch has a figure of the training split, which means that
         nothing was trained by gradients. None without a history.
     """
     if not epochs:

@@ -21,7 +21,7 @@ if sys.platform != "win32":
 
 
 def read_journal(path: Path, provenance: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yields the finished rows; nothing where there is no journal.
+    """Yields the finished rows; nothing if there is no journal.
 
     Args:
         path: The journal.
@@ -66,7 +66,7 @@ class Journal:
     A line that was cut off is taken away when it is opened. One journal at a time writes to a file.
 
     Args:
-        path: The file; it and its folder are made where they are not there.
+        path: The file; it and its folder are made if they are not there.
         provenance: Its first line.
 
     Raises:

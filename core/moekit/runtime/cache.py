@@ -14,7 +14,7 @@ Load = Callable[[], Trained]
 
 
 class KitCache:
-    """Holds some of the kits that it knows, and loads the others beside what else is done.
+    """Holds some of the kits that it knows, and loads the others next to what else is done.
 
     Loading goes on in a thread of its own, one kit at a time. It may be used by several threads.
 

@@ -30,7 +30,7 @@ class KitModules(nn.Module):
     """What a kit trains: specialist sets with their routers, and a head.
 
     Before training the specialists put out zero. The blocks before the first specialist are the
-    kit's frozen prefix: their activations depend on the backbone alone and can be kept.
+    kit's frozen prefix: their activations depend on the backbone only and can be kept.
 
     Args:
         spec: The kit.
@@ -89,7 +89,7 @@ class KitModules(nn.Module):
 
     @property
     def reads_picture(self) -> bool:
-        """Whether the head asks for the normalised input beside its tokens."""
+        """Whether the head asks for the normalised input next to its tokens."""
         return bool(getattr(self.head, "reads_picture", False))
 
     @property
@@ -147,7 +147,7 @@ class KitModules(nn.Module):
             x_BND: Tokens before block `start`.
             kept: The outputs of the head's blocks before that, less the last.
             grid: Rows and columns of the patch tokens, and the frames of a stack.
-            start: First block to run; the end of the prefix where None. An earlier start than the
+            start: First block to run; the end of the prefix if None. An earlier start than the
                 prefix's end gives the same result.
             bare: What block `start` computes without specialists, if that is known.
             top_k: Generic experts a token has; as the backbone says if None.

@@ -47,7 +47,7 @@ def save_sharded(
     Args:
         folder: Must not exist; it is whole or absent (a temporary name, then a rename).
         module: Any, parallelised or not.
-        optimiser: Its state is kept too where one is given.
+        optimiser: Its state is kept too if one is given.
 
     Raises:
         StorageError: The folder exists or cannot be written.

@@ -66,7 +66,7 @@ def stem(tier: Tier) -> int:
 def forward_flops(tier: Tier, image_size: int) -> int:
     """Floating-point operations of one image's forward pass, a multiply-add as two.
 
-    Matrix products alone, as `torch.utils.flop_counter` counts: the patches 2 * 3 p^2 D (N - 1); in
+    Matrix products only, as `torch.utils.flop_counter` counts: the patches 2 * 3 p^2 D (N - 1); in
     each block 8 N D^2 for attention's layers, 4 N^2 D for attention itself, 2 N D E for the router
     and 4 N K D H for the experts.
     """

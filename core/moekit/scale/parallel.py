@@ -91,7 +91,7 @@ def parallelise(
     over all processes.
 
     Args:
-        backbone: On its device, with the parameters that shall be trained requiring gradients.
+        backbone: On its device, with the parameters that are to be trained requiring gradients.
         meshes: Made by `make_meshes`.
         dtype: In which blocks compute; gradients are summed in float32. None: as the weights are.
 

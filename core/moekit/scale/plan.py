@@ -35,7 +35,7 @@ class Memory(pydantic.BaseModel):
             fetched, the gradients of one, and the stem's weights and gradients. Of a block's
             experts, a GPU fetches those of its place on the expert axis.
         activations: batch * tokens * blocks * values a block (see `counts.block_activations`), in
-            the compute dtype, and a float32 copy of the router's input where that is narrower.
+            the compute dtype, and a float32 copy of the router's input if that is narrower.
             With recomputation: the blocks' inputs, and one block whole (Chen et al. 2016,
             arXiv:1604.06174). Taken for balanced experts.
         total: The sum; buffers of kernels and of communication come on top.
@@ -105,7 +105,7 @@ def make_plan(
         gpus: Their number.
         expert: Length of the mesh's expert axis. None: the longest that divides the GPUs and the
             experts and stays within a machine of 8.
-        image_size: Side of the images; the tier's own where None.
+        image_size: Side of the images; the tier's own if None.
         arithmetic: In which blocks compute.
         batch: Images a GPU and step.
         recompute: Whether blocks are computed again in the backward pass.

@@ -23,7 +23,7 @@ _FIRST_GUESS_S = 0.05
 
 
 class Observes(Protocol):
-    """Is told what happens in the queue."""
+    """Hears what happens in the queue."""
 
     def waiting(self, images: int) -> None:
         """How many images wait."""
@@ -67,7 +67,7 @@ class Batcher:
         batch_size: Images at which a batch is full.
         gather_s: Longest time that a request waits for others, in seconds.
         places: Most images that wait.
-        observer: Is told what happens.
+        observer: Hears what happens.
         clock: Gives seconds.
     """
 

@@ -22,7 +22,7 @@ class Check:
 
     Attributes:
         kind: What is checked, such as `expert`.
-        record: Short name of the expert, gate, ...; empty where the plugin itself is checked.
+        record: Short name of the expert, gate, ...; empty if the plugin itself is checked.
         name: The check's name, such as `starts-at-zero`.
         summary: What must hold, in one line.
     """

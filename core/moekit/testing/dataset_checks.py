@@ -88,7 +88,7 @@ def has_splits_to_work_with(subject: Subject, name: str) -> None:
     """A kit can be trained and evaluated on it: train and val hold every class, test an image.
 
     If train holds negatives only, val may do so too, and a test split may be missing. Of a set with
-    a mask table, or with truth beside the labels, any class is enough.
+    a mask table, or with truth next to the labels, any class is enough.
     """
     with _loaded(subject, name) as (_, dataset):
         if dataset.negatives_only:

@@ -86,7 +86,7 @@ def takes_no_tokens(subject: Subject, name: str) -> None:
 
 @check("expert")
 def keeps_images_apart(subject: Subject, name: str) -> None:
-    """The output for one image is the same alone and beside another."""
+    """The output for one image is the same alone and next to another."""
     expert, x_BND = _build(subject, name), tokens(2)
     together = _apply(expert, x_BND)
     alone = torch.cat([_apply(expert, x_BND[:1]), _apply(expert, x_BND[1:])])
@@ -117,7 +117,7 @@ def takes_stacks(subject: Subject, name: str) -> None:
 
 @check("expert")
 def keeps_stacks_apart(subject: Subject, name: str) -> None:
-    """The output for one stack of frames is the same alone and beside another."""
+    """The output for one stack of frames is the same alone and next to another."""
     expert, x_BND = _build(subject, name), tokens(2, STACK)
     together = _apply(expert, x_BND, STACK)
     pair = (x_BND[: STACK.frames], x_BND[STACK.frames :])

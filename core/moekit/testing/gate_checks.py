@@ -116,7 +116,7 @@ def follows_a_permutation_of_tokens(subject: Subject, name: str) -> None:
 
 @check("gate")
 def keeps_images_apart(subject: Subject, name: str) -> None:
-    """An image is routed alike alone and beside another."""
+    """An image is routed alike alone and next to another."""
     gate, scores = _gate(subject, name), _scores()
     for k in _CHOICES:
         together_TE = gate(scores, k=k).weight_TE()

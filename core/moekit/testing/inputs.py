@@ -54,7 +54,7 @@ def write_images(folder: Path, given: Input | None, *, side: int) -> Dataset:
 
     Args:
         folder: An empty folder.
-        given: The declared input; colour images in [0, 1] where None.
+        given: The declared input; colour images in [0, 1] if None.
         side: Height and width, in pixels.
     """
     declared = given or _DEFAULT

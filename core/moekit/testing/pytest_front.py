@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Skipping(Check):
-    """A check that pytest skips where it has nothing to ask."""
+    """A check that pytest skips if it has nothing to ask."""
 
     def run(self) -> None:
         import pytest

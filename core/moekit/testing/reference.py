@@ -133,7 +133,7 @@ def small_backbone() -> MoEBackbone:
             origin="random numbers",
             sha256="0" * 64,
             licence="CC0-1.0",
-            note="Not trained; for checks of the contract alone.",
+            note="Not trained; for checks of the contract only.",
         ),
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),

@@ -62,7 +62,7 @@ class AdaptJob:
         recipe: How to train.
         resume: Whether to go on with a run that is there.
         changes: What was changed in the kit; `kit` has the changes already.
-        kit_name: The kit's full name; its short one where None.
+        kit_name: The kit's full name; its short one if None.
         start: A finished run of the same kit whose weights are begun with; None if there is none.
         cache_limit: Greatest size of the stored prefixes, in bytes.
         top_k: Generic experts a token has; as the backbone says if None.
@@ -326,7 +326,7 @@ def _store(
             plan=plan,
             folder=cache_folder() / "prefix",
             limit=job.cache_limit,
-            beside=plans.values(),
+            kept=plans.values(),
             source=shorter[split] if shorter else None,
             progress=functools.partial(on_progress, name),
             contents=contents,

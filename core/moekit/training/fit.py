@@ -1,6 +1,6 @@
 """The loop of the gating fine-tune: trains a kit's modules on stored prefixes.
 
-Any step depends on the seed and its own number alone, so a training that was stopped and resumed
+Any step depends on the seed and its own number only, so a training that was stopped and resumed
 ends with the same weights as one that was not.
 
 Shapes: B images or stacks, T frames of a stack, N tokens of a frame, D width.

@@ -49,7 +49,7 @@ class Stretch:
     Attributes:
         start: First block; 0 begins with the images.
         stop: The block after the last.
-        keep: Blocks whose output is wanted beside that of the last.
+        keep: Blocks whose output is wanted next to that of the last.
         arithmetic: Arithmetic of the forward pass.
         top_k: Generic experts a token has, whatever the backbone object says.
         tokens: Which tokens are computed, if it begins with the images; all if None.

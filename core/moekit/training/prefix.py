@@ -187,7 +187,7 @@ def open_prefix(
     plan: PrefixPlan,
     folder: Path,
     limit: int,
-    beside: Iterable[PrefixPlan] = (),
+    kept: Iterable[PrefixPlan] = (),
     source: PrefixStore | None = None,
     progress: Progress,
     contents: Contents | None = None,
@@ -200,9 +200,9 @@ def open_prefix(
         plan: Made by `PrefixPlan.of`.
         folder: Holds all stored prefixes.
         limit: Greatest size of the folder, in bytes.
-        beside: Plans whose activations are needed at the same time.
+        kept: Plans whose activations are needed at the same time.
         source: A shorter prefix of the same samples and views that keeps the same blocks, to go on
-            from; the images are read where None.
+            from; the images are read if None.
         progress: Called with the images done and their total.
         contents: Hashes of the images, if they are known already.
 
@@ -210,7 +210,7 @@ def open_prefix(
         DataError: No image could be read, or one changed since it was hashed.
         StorageError: The prefix does not fit the limit or the disk.
     """
-    shelf = plan.shelf(folder, backbone, limit=limit, beside=beside)
+    shelf = plan.shelf(folder, backbone, limit=limit, kept=kept)
     contents = contents or Contents()
     read = functools.lru_cache(1)(contents.of)
     files = [] if source else [read(sample.path) for sample in samples]

@@ -30,11 +30,11 @@ class PrefixPlan:
 
     Attributes:
         end: Number of blocks in the prefix.
-        keep: Earlier blocks whose output is stored beside that of the last one.
+        keep: Earlier blocks whose output is stored next to that of the last one.
         views: Views of each image.
         arithmetic: Arithmetic of the forward pass.
         preprocess: How images are read.
-        backbone_sha256: Hash of the backbone's weights, and of its sparse form where it is used.
+        backbone_sha256: Hash of the backbone's weights, and of its sparse form if it is used.
         top_k: Generic experts a token has.
         release: Version of moekit, since another one may compute otherwise.
         order: Which views there are.
@@ -149,9 +149,9 @@ class PrefixPlan:
         backbone: MoEBackbone,
         *,
         limit: int,
-        beside: Iterable[PrefixPlan] = (),
+        kept: Iterable[PrefixPlan] = (),
     ) -> Shelf:
-        """Where activations of this plan lie, beside those of plans that are needed too."""
+        """Where activations of this plan lie, next to those of plans that are needed too."""
         grid = self.grid(backbone)
         tokens = (backbone.prefix_tokens + grid.patches) * grid.frames
         return Shelf(
@@ -159,7 +159,7 @@ class PrefixPlan:
             self.name,
             (self.views, len(self.keep) + 1, tokens, backbone.width),
             limit=limit,
-            beside=[plan.name for plan in beside],
+            kept=[plan.name for plan in kept],
         )
 
     def grid(self, backbone: MoEBackbone) -> Grid:

@@ -1,8 +1,8 @@
 """Activations on disk, one file an image, within a bound on their total size.
 
 A file is named by the hash of the image's bytes, so any data set that holds the image finds it. It
-holds the views one after the other, then a CRC-32 of each (measured: 1.05 GB/s, beside 0.67 GB/s of
-SHA-256; it is to find damage, and nobody gains by forging a cache of their own).
+holds the views one after the other, then a CRC-32 of each (measured: 1.05 GB/s;
+SHA-256 0.67 GB/s). It finds damage; it does not guard against forgery of one's own cache.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Shelf:
         plan: Name of the plan.
         shape: Of one image: (views, maps, tokens, width).
         limit: Greatest total size of `folder`, in bytes.
-        beside: Names of plans that are needed at the same time and make no room.
+        kept: Names of plans that are needed at the same time and make no room.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class Shelf:
         shape: tuple[int, int, int, int],
         *,
         limit: int,
-        beside: Collection[str] = (),
+        kept: Collection[str] = (),
     ) -> None:
         self._root = folder
         self._folder = folder / plan
         self._shape = shape
         self._limit = limit
-        self._beside = {folder / name for name in beside}
+        self._kept = {folder / name for name in kept}
         self._view = math.prod(shape[1:]) * _BYTES
         self._size = shape[0] * (self._view + _CHECK)
 
@@ -117,7 +117,7 @@ class Shelf:
         others = [path for path in self._root.iterdir() if path.is_dir() and path != self._folder]
         sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in others}
         used = sum(sizes.values())
-        spare = [path for path in others if path not in self._beside]
+        spare = [path for path in others if path not in self._kept]
         for path in sorted(spare, key=lambda path: path.stat().st_mtime):
             if used + needed <= self._limit:
                 return

@@ -32,7 +32,7 @@ def load_elpv(path: Path | None, seed: int) -> Dataset:
     A cell is defective if its probability is above 1/2; the probability is the training target.
 
     Args:
-        path: A folder with labels.csv and images/; the installed package's where None.
+        path: A folder with labels.csv and images/; the installed package's if None.
         seed: Of the split.
 
     Raises:

@@ -60,7 +60,7 @@ def moekit_kits() -> list[KitSpec]:
 
 @hookimpl
 def moekit_report_sections() -> list[ReportSectionSpec]:
-    """What inspection reports say beside the metrics."""
+    """What inspection reports say next to the metrics."""
     return [DEFECT_TYPES]
 
 

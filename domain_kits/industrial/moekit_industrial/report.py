@@ -19,7 +19,7 @@ from moekit.tasks.score import RECOGNISED, UNKNOWN, Predictions, auroc, delong_c
 
 DEFECT, PRODUCT = "defect", "product"
 OVERKILLS = (0.01, 0.02, 0.05)
-"""Shares of good parts that may be rejected, at which escapes are given beside the chosen one."""
+"""Shares of good parts that may be rejected, at which escapes are given next to the chosen one."""
 
 _TITLE = "Defect types"
 _MEAN = "mean of the products"
@@ -34,7 +34,7 @@ class _Point:
 
 
 def render_defect_types(context: ReportContext) -> ReportSection:
-    """Escapes and AUROC of each defect type, and of each product where there are several."""
+    """Escapes and AUROC of each defect type, and of each product if there are several."""
     scored, threshold = context.predictions, context.result.get("threshold", {}).get("value")
     if scored is None or not isinstance(threshold, float):
         return _without("predictions.csv or the threshold is not in this run.")
@@ -81,7 +81,7 @@ def _facts(scored: Predictions, name: str) -> np.ndarray:
 
 
 def _fixed_overkill(validation: Predictions | None) -> list[_Point]:
-    """Thresholds from good parts of the validation split; none where there is no such part."""
+    """Thresholds from good parts of the validation split; none if there is no such part."""
     good = np.zeros(0) if validation is None else validation.scores[validation.labels == 0]
     if not len(good):
         return []

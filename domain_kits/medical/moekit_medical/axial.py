@@ -15,12 +15,12 @@ _TAPS = 3
 
 
 class AxialExpert(nn.Module):
-    """A bottleneck that sees a token beside the same place in the slices next to it.
+    """A bottleneck that sees a token next to the same place in the slices next to it.
 
     A nodule ends within a few slices, a vessel goes on through all of them, which one slice cannot
     show. A depthwise convolution over T in the bottleneck lets a token compare itself with its
     neighbours along the axis, as ST-Adapter does over time (Pan et al. 2022, arXiv:2206.13559); a
-    kernel over rows and columns is left to the lesion expert beside it. Beyond the first and the
+    kernel over rows and columns is left to the lesion expert next to it. Beyond the first and the
     last frame there is nothing. With one frame it is a plain bottleneck: no token sees another.
     The output is zero before training.
 

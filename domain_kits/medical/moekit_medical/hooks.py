@@ -26,7 +26,7 @@ from moekit_medical.report.tripod import TRIPOD
 
 @hookimpl
 def moekit_experts() -> list[ExpertSpec]:
-    """The lesion expert, and the one that stacks of slices get beside it."""
+    """The lesion expert, and the one that stacks of slices get next to it."""
     return [
         ExpertSpec(
             name="lesion",
@@ -63,7 +63,7 @@ def moekit_kits() -> list[KitSpec]:
 
 @hookimpl
 def moekit_report_sections() -> list[ReportSectionSpec]:
-    """What medical reports say beside the metrics."""
+    """What medical reports say next to the metrics."""
     return [CALIBRATION, CLAIM, DETECTION, SUBGROUPS, TRIPOD]
 
 

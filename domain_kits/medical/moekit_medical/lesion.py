@@ -13,7 +13,7 @@ from moekit import Grid
 
 
 class LesionExpert(nn.Module):
-    """A bottleneck that sees a patch beside its near and its farther surroundings.
+    """A bottleneck that sees a patch next to its near and its farther surroundings.
 
     A nodule is a compact spot, a vessel or the pleura goes on beyond it. Two depthwise 3 x 3
     convolutions over the patch grid, one dense and one with gaps of one patch (Yu and Koltun 2016,

@@ -29,7 +29,7 @@ class Disturbed(NamedTuple):
     Attributes:
         box_BE4: Their boxes.
         label_BE: Their classes, some of them wrong.
-        object_BE: The number of the object in the targets, -1 where there is none to find.
+        object_BE: The number of the object in the targets, -1 if there is none to find.
         counts_BE: Whether a query is learned from.
     """
 

@@ -50,7 +50,7 @@ class FineMap(nn.Module):
     A patch has 14 pixels, an object may have 10: tokens say what it is, the pixels where it ends.
     Lateral inputs from several depths are those of feature pyramids (Lin et al. 2017,
     arXiv:1612.03144), for frozen encoders as in ViTDet (Li et al. 2022, arXiv:2203.16527); the
-    convolutional branch beside a plain transformer is that of ViT-Adapter (Chen et al. 2023,
+    convolutional branch next to a plain transformer is that of ViT-Adapter (Chen et al. 2023,
     arXiv:2205.08534).
 
     Args:

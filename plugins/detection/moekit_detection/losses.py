@@ -15,7 +15,7 @@ from moekit_detection.boxes import corners, overlaps
 from moekit_detection.matching import aligned, one_to_one
 
 SIDE, OVERLAP = 2.0, 2.0
-"""What distances of sides and overlaps count beside classes."""
+"""What distances of sides and overlaps count next to classes."""
 _ALPHA, _GAMMA = 0.75, 2.0
 
 

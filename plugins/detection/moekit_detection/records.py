@@ -36,7 +36,7 @@ class Objects:
         area_G: (G,) float64 square pixels, by which small, medium and large are distinguished: the
             annotation's own (of a mask), or width times height.
         score_G: (G,) float64 in [0, 1] of found objects; None of the truth.
-        masks: (G) their pixels; None where only boxes are asked for.
+        masks: (G) their pixels; None if only boxes are asked for.
     """
 
     box_G4: np.ndarray

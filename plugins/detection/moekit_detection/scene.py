@@ -18,7 +18,7 @@ class SceneExpert(nn.Module):
     A small gate sees the class token and the mean of the patches, and mixes a few learned scenes;
     each scales and shifts the bottleneck (FiLM, Perez et al. 2018, arXiv:1709.07871). So all tokens
     of an image go one way: routing by task or image, as in Task-level MoE (Kudugunta et al. 2021,
-    arXiv:2110.03742), beside the slot's own routing of tokens. The class token carries the scene on
+    arXiv:2110.03742). The slot's own routing of tokens stays. The class token carries the scene on
     to the queries of the head. The output is zero before training.
 
     Args:

@@ -51,10 +51,10 @@ def write_objects(
         out: The output folder.
         rows: As of `Show.gather`.
         name: Of the file in COCO's format.
-        objects: Gives the objects of a row: class, label, score, box and, where it is not that of
+        objects: Gives the objects of a row: class, label, score, box and, if it is not that of
             the box, area.
         keys: Further keys of an object that go into its annotation.
-        columns: Further keys that go into the table, empty where an object has none.
+        columns: Further keys that go into the table, empty if an object has none.
 
     Returns:
         As of `gather`.

@@ -30,7 +30,7 @@ class EntropyAdaptive:
         keep_TK = torch.arange(k, device=scores_TE.device) < _wanted(scores_TE, k)[:, None]
         chosen_TK = scores_TE.gather(1, expert_TK).masked_fill(~keep_TK, -torch.inf)
         if torch.compiler.is_exporting():
-            # A graph has pairs of a fixed number, of weight 0 where one is absent.
+            # A graph has pairs of a fixed number, of weight 0 if one is absent.
             weight_TK = chosen_TK.softmax(dim=1)
             return Routing.of_choices(expert_TK, weight_TK, experts=scores_TE.shape[1])
         token_TK = torch.arange(len(scores_TE), device=scores_TE.device)[:, None].expand_as(keep_TK)

@@ -21,7 +21,7 @@ FINEGRAINED = KitSpec(
         for block in _BLOCKS
     ),
     # Class token and patch mean of the last four blocks, as in linear probes of DINOv2. Trained in
-    # one shop and asked in another, it is far better than the last block alone.
+    # one shop and asked in another, it is far better than the last block only.
     head_blocks=(8, 9, 10, 11),
     build_head=functools.partial(ClassHead, summaries=("class", "mean"), dropout=0.4),
     recipe=Recipe(

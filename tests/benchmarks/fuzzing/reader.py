@@ -14,7 +14,7 @@ class Reader:
 
     Attributes:
         name: Of the reader, in the table of counts.
-        prepare: Writes sound files into a folder; returns what `read` needs beside the folder.
+        prepare: Writes sound files into a folder; returns what `read` needs next to the folder.
         read: Reads the folder; what was answered in a word or two, `read` if nothing is said.
     """
 

@@ -148,7 +148,7 @@ def _deidentify(folder: Path, _: Any) -> str:
 
 
 def _odd(folder: Path) -> None:
-    """Real files of odd encodings from the folder beside the repository, if it is there."""
+    """Real files of odd encodings from the folder next to the repository, if it is there."""
     source = Path(__file__).parents[3] / "../shared/data/odd_dicom"
     found = [path for path in sorted(source.rglob("*")) if path.is_file()]
     small = [path for path in found if 1000 < path.stat().st_size < 300_000][:6]

@@ -37,7 +37,7 @@ def test_it_says_which_model_answers_and_what_that_was_chosen_by():
     use = {"in_words": "auroc on 240 items of the validation split: specialist 0.9, baseline 0.95"}
     _, last = closing_words(result(0.9, 0.95, proven=True, model="mean"), use)
     assert last.startswith("`moekit predict` answers by the mean of both")
-    assert "on validation data alone" in last
+    assert "on validation data only" in last
     assert use["in_words"] in last
 
 

@@ -1,4 +1,4 @@
-"""Train splits of negatives alone: where their validation images come from."""
+"""Train splits of negatives only: where their validation images come from."""
 
 import dataclasses
 import shutil
@@ -13,7 +13,7 @@ from moekit.testing import refused
 
 
 def make(folder, sizes, *, test=0, subtypes=("",)):
-    """A set whose train split has a group of each size, one image a group where it is 1."""
+    """A set whose train split has a group of each size, one image a group if it is 1."""
     samples = []
     for subtype in subtypes:
         for number, size in enumerate(sizes):

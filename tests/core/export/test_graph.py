@@ -1,4 +1,4 @@
-"""The recorded graph in both runtimes beside the predictor."""
+"""The recorded graph in both runtimes next to the predictor."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The patch grid: a pair that plugins unpack, with the frames of a stack beside it."""
+"""The patch grid: a pair that plugins unpack, with the frames of a stack next to it."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Specialists: a kit's experts beside the generic ones, and the learned "none"."""
+"""Specialists: a kit's experts next to the generic ones, and the learned "none"."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Head(nn.Module):
 
 
 class Hooks:
-    """What the fake plugin provides, beside kits."""
+    """What the fake plugin provides, next to kits."""
 
     @moekit.hookimpl
     def moekit_experts(self) -> list[ExpertSpec]:

@@ -1,4 +1,4 @@
-"""Kits in memory: how many, which of them leave it, and loading beside what else is done."""
+"""Kits in memory: how many, which of them leave it, and loading next to what else is done."""
 
 import collections
 import threading

@@ -65,7 +65,7 @@ def test_the_parameters_are_those_of_the_built_model(tier: Tier) -> None:
 
 
 def without_padding(x_TD: Tensor, routing: Routing, bank: ExpertBank) -> Tensor:
-    """The arithmetic itself: faster ways compute some rows of padding beside it."""
+    """The arithmetic itself: faster ways compute some rows of padding next to it."""
     return dispatch_loop(x_TD, routing, bank.one_expert) + bank.b2_D
 
 

@@ -64,14 +64,14 @@ def folder(
 
 @pytest.fixture(scope="module")
 def two(folder: Path) -> Outcome:
-    """Two processes under torchrun, beside one."""
+    """Two processes under torchrun, next to one."""
     launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     return run([*launch, str(SCRIPT), str(folder)], folder / "outcome2.json")
 
 
 @pytest.fixture(scope="module")
 def four(folder: Path) -> Outcome:
-    """Four processes in two rows, beside one."""
+    """Four processes in two rows, next to one."""
     return run([str(SCRIPT), str(folder), "4"], folder / "outcome4.json")
 
 

@@ -1,4 +1,4 @@
-"""What a head returns beside what its task declares."""
+"""What a head returns next to what its task declares."""
 
 import dataclasses
 

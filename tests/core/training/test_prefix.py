@@ -205,7 +205,7 @@ def test_the_plan_used_least_recently_makes_room(tmp_path):
 
 def test_a_plan_that_is_needed_at_the_same_time_makes_no_room(tmp_path):
     shelf_with(tmp_path, "a", ["x"])
-    both = Shelf(tmp_path, "b", (1, 1, 5, 10), limit=150, beside=["a", "b"])
+    both = Shelf(tmp_path, "b", (1, 1, 5, 10), limit=150, kept=["a", "b"])
     with refused("storage/no-space"):
         both.make_room(["x"])
     assert (tmp_path / "a" / "x.bf16").exists()

@@ -45,7 +45,7 @@ class Killed(Exception):
 
 @pytest.fixture(scope="module")
 def series(shared, tmp_path_factory):
-    """Two real series and a third, with tumours that radiologists marked and lung beside them."""
+    """Two real series and a third, with tumours that radiologists marked and lung next to them."""
     source = shared / "data" / "lung_ct_dicom"
     folder = tmp_path_factory.mktemp("series")
     shutil.copytree(source / "Lung_Dx-A0002", folder / "a")

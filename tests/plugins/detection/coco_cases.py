@@ -86,7 +86,7 @@ def as_coco(pairs, classes):
 
 
 def pycocotools_figures(truth, results):
-    """The twelve figures by their names, nan where pycocotools says -1, and its evaluation."""
+    """The twelve figures by their names, nan if pycocotools says -1, and its evaluation."""
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = truth

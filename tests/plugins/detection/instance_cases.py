@@ -127,7 +127,7 @@ def rle(masks, place):
 
 
 def coco_figures(truth, results, kind):
-    """The twelve figures of pycocotools by their names; nan where it says -1.
+    """The twelve figures of pycocotools by their names; nan if it says -1.
 
     Args:
         truth: A COCO data set.

@@ -1,4 +1,4 @@
-"""Mask AP and box AP beside pycocotools, tallies, their files, and results of others."""
+"""Mask AP and box AP next to pycocotools, tallies, their files, and results of others."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Runs of masks, polygons, and lengths beside pycocotools and arithmetic."""
+"""Runs of masks, polygons, and lengths next to pycocotools and arithmetic."""
 
 import numpy as np
 import pytest

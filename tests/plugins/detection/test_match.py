@@ -1,4 +1,4 @@
-"""Matching and averages give what pycocotools gives, on drawn cases and on the sets beside them."""
+"""Matching and averages give what pycocotools gives, on drawn cases and on real sets."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
 """The model card of a sparse form, made from the facts in its file.
 
-`python -m moekit.backbone.sparse.card FORM.safetensors` writes FORM.md beside it.
+`python -m moekit.backbone.sparse.card FORM.safetensors` writes FORM.md next to it.
 
 The headings follow model cards (Mitchell et al. 2019, doi:10.1145/3287560.3287596).
 """

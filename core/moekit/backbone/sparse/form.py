@@ -72,8 +72,8 @@ class SparseForm:
         architecture: timm's name of the dense model.
         dense_sha256: Hash of the weights the form was made for; it fits no others.
         facts: How it was made and how good it is; JSON-ready.
-        sha256: Hash of its file; empty where it has none yet.
-        origin: Name of its file, "shipped" for one of moekit's own; empty where it has none yet.
+        sha256: Hash of its file; empty if it has none yet.
+        origin: Name of its file, "shipped" for one of moekit's own; empty if it has none yet.
     """
 
     blocks: tuple[BlockForm, ...]

@@ -149,7 +149,7 @@ def _by_marks(method: Method, neurons: Neurons, x_TD: Tensor, experts: int) -> T
 
 
 def _marks_TF(neurons: Neurons, x_TD: Tensor) -> Tensor:
-    """(T, F) 1 where a neuron is among the strongest tenth of a token's, else 0."""
+    """(T, F) 1 if a neuron is among the strongest tenth of a token's, else 0."""
     size_TF = neurons.activation(neurons.before(x_TD)).abs()
     strongest = size_TF.topk(max(1, size_TF.shape[1] // 10), dim=1).indices
     return torch.zeros_like(size_TF).scatter(1, strongest, 1.0)

@@ -32,7 +32,7 @@ from moekit.files import read_text
 _KNOWN = ("path", "label", "labels", "split", "group", "target", "subtype", "mask")
 _BETWEEN = "|"
 CLASSES = "classes.txt"
-"""A file beside a table that names its classes, one a line, in the order of the labels."""
+"""A file next to a table that names its classes, one a line, in the order of the labels."""
 
 
 def read_table(table: Path) -> Dataset:

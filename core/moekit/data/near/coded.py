@@ -38,7 +38,7 @@ class Coded:
         codes_NVW: float16 codes, the first variant of the picture as it is.
         frames: Frames of a sample, of which the middle one is compared.
         bits: As of `read_frames`.
-        kept: Gives reduced pictures by the row of their sample; they are read where None.
+        kept: Gives reduced pictures by the row of their sample; they are read if None.
     """
 
     samples: Sequence[Sample]

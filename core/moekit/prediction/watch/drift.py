@@ -31,7 +31,7 @@ _NEAREST = 1e-12
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shift:
-    """The last values beside the reference.
+    """The last values next to the reference.
 
     Attributes:
         reference: "validation" or "line".
@@ -40,7 +40,7 @@ class Shift:
         ks: The Kolmogorov-Smirnov statistic, in [0, 1].
         p: Its p-value.
         median_shift: Median of the last values less that of the reference, in spreads of the
-            reference; None where the reference has no spread.
+            reference; None if the reference has no spread.
         drifted: Whether the p-value is below `LARGEST_P` and the shift at least `LARGE_SHIFT`
             either way.
     """

@@ -30,9 +30,9 @@ class Ready:
     Attributes:
         name: Its name below the folder.
         whole_at: When its file was found to be whole, by the clock of `Arrivals`, in seconds.
-        read: The image; None where it cannot be read.
+        read: The image; None if it cannot be read.
         error: Why it cannot be read; empty otherwise.
-        content: The hash of its file; empty where it is gone.
+        content: The hash of its file; empty if it is gone.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Feed:
         length: Most images in the queue.
         once: Whether to end when everything that is there was handed over.
         idle: After how many seconds without a new image to end; None for never.
-        known: By name, the hash of the content that has a row, empty where it is not known.
+        known: By name, the hash of the content that has a row, empty if it is not known.
         contents: Hashes files.
 
     Attributes:
@@ -115,7 +115,7 @@ class Feed:
 
     @property
     def trouble(self) -> str:
-        """Why the folder cannot be listed; empty where it can."""
+        """Why the folder cannot be listed; empty if it can."""
         return self._arrivals.trouble
 
     @property
@@ -189,7 +189,7 @@ class Feed:
         return self._once or (self._idle is not None and idle >= self._idle)
 
     def _ready(self, arrival: Arrival) -> Ready | None:
-        """The image; None where its file is waited for again, or has a row as it is."""
+        """The image; None if its file is waited for again, or has a row as it is."""
         known = self._known.get(arrival.name)
         if known and known == self._contents.of(arrival.path):
             return None

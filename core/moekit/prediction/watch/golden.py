@@ -31,7 +31,7 @@ class GoldenSet:
 
     Args:
         folder: The images.
-        record: The file with their scores; made where it is not there.
+        record: The file with their scores; made if it is not there.
         provenance: What the scores depend on.
         measure: The number by which an image is watched.
         tolerance: Largest difference of a score that is no failure.

@@ -37,7 +37,7 @@ class WatchJob:
         overlays: Of which images there are overlays.
         keep: Most overlays that are kept.
         golden: Folder of golden images; None for none.
-        golden_every: After how many images they are answered again; None for at the start alone.
+        golden_every: After how many images they are answered again; None for at the start only.
         golden_tolerance: Largest difference of their numbers that is no failure.
         window: Numbers of the line that are compared with the reference.
         summary_every: Seconds between two summaries.

@@ -31,7 +31,7 @@ class Durations:
         self.total += seconds
 
     def as_json(self) -> dict[str, Any] | None:
-        """Percentiles of the last `n` durations, and the greatest of all; None where none is."""
+        """Percentiles of the last `n` durations, and the greatest of all; None if none is."""
         if not self._last:
             return None
         p50, p95, p99 = np.percentile(np.fromiter(self._last, dtype=np.float64), [50, 95, 99])

@@ -4,7 +4,7 @@
 OUT/
   results.jsonl   what the verdicts depend on, then one line an image
   summary.json    counts, durations, rates, drift; rewritten every few seconds
-  golden.json     scores of the golden images, where there are some
+  golden.json     scores of the golden images, if there are some
   overlays/       heatmaps of the images that are not passed, the newest
 ```
 """
@@ -264,7 +264,7 @@ class _Line:
                 raise
 
     def _keep_house(self) -> None:
-        """Writes the summary where it is due, and prints what the line's keeper must know."""
+        """Writes the summary if it is due, and prints what the line's keeper must know."""
         late = time.monotonic() - self._written
         every = self._job.summary_every
         if late < every or not (self._feed.empty or late >= _PATIENCE * every):
@@ -289,7 +289,7 @@ class _Line:
         waiting = self._feed.backlog
         if waiting and not self._lag_told and not self._job.once:
             self._tell(
-                f"scoring lags behind: {waiting} images wait beside a queue of {self._job.queue}"
+                f"scoring lags behind: {waiting} images wait above a queue of {self._job.queue}"
             )
             self._lag_told = True
         elif self._lag_told and self._feed.empty and not waiting:

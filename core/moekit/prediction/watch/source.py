@@ -32,7 +32,7 @@ class Arrival:
         wait: For how long they must stay the same, in seconds.
         whole_at: When it was first found to be whole.
         tries: How often reading it has failed since it changed.
-        reason: Why it could not be read; empty where it was not tried.
+        reason: Why it could not be read; empty if it was not tried.
         earlier: Whether an earlier start scored a file of that name.
     """
 

@@ -32,7 +32,7 @@ class LineTally:
         self, rows: Iterable[Row], *, monitor: str, drift: ProcessDrift, batch_size: int
     ) -> None:
         self.contents: dict[str, str] = {}
-        """By name, the hash of the content that was scored last; empty where no row says it."""
+        """By name, the hash of the content that was scored last; empty if no row says it."""
         self._rows = self._again = 0
         self.shift: Shift | None = None
         self.remarks = RemarkTally()
@@ -66,7 +66,7 @@ class LineTally:
             row: The row.
             latency: From when the file was found to be whole to when the row was written, in
                 seconds.
-            scoring: Seconds of the forward pass that the image was in; None where it was in none.
+            scoring: Seconds of the forward pass that the image was in; None if it was in none.
         """
         self._count(row)
         self._latency.add(latency)

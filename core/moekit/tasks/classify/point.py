@@ -35,7 +35,7 @@ class ClassPoint:
         refuse_above: An item whose open-set score is greater is refused; None for never.
         refused: Share of the known items of the split that are refused.
         split: On which split it was chosen.
-        ci95: Bootstrap interval of `refuse_above`; None where it is not known.
+        ci95: Bootstrap interval of `refuse_above`; None if it is not known.
         warning: What the validation data do not support; empty if they do.
     """
 

@@ -25,7 +25,7 @@ SHOWN = 12
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassTally:
-    """One model's probabilities beside the truth, in the order of the data set.
+    """One model's probabilities next to the truth, in the order of the data set.
 
     Just one of `labels_N` and `labels_NC` is given.
 

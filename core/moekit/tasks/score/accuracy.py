@@ -20,7 +20,7 @@ RANK_LIMIT = 0.05
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """Scores in int8 beside those of the same graph in float32.
+    """Scores in int8 next to those of the same graph in float32.
 
     Attributes:
         split: Where it was measured.
@@ -108,7 +108,7 @@ def check_accuracy(
 
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's, ties at their mean rank; 0 where one of the two is constant."""
+    """Spearman's, ties at their mean rank; 0 if one of the two is constant."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
     return float(scipy.stats.spearmanr(first, second).statistic)

@@ -31,7 +31,7 @@ def roc_band(scores: np.ndarray, labels: np.ndarray, drawn: Resamples) -> Band:
     Vertical averaging over resamples (Fawcett 2006, Pattern Recognition Letters 27:861-874).
 
     Returns:
-        Rate, low and high; empty where nothing can vary.
+        Rate, low and high; empty if nothing can vary.
     """
     return _band(scores, labels, drawn, lambda x, y: np.interp(_BAND_AT, x, y))
 

@@ -30,7 +30,7 @@ class PairedTest:
         difference: The first less the second.
         ci95: Its 95% confidence interval, cut to [-1, 1]. Where nothing varies, since both rank the
             images alike, it is as wide as that of a share that no pair of images has.
-        p: Two-sided p-value of no difference; 1 where the scores rank the images alike.
+        p: Two-sided p-value of no difference; 1 if the scores rank the images alike.
     """
 
     difference: float
@@ -49,10 +49,10 @@ def delong_ci(
     Args:
         scores: (n,) scores.
         labels: (n,) in {0, 1}.
-        groups: (n) group names; an empty name is an image that stands alone. None where all do.
+        groups: (n) group names; an empty name is an image that stands alone. None if all do.
 
     Returns:
-        Low and high; nan where a class has fewer than two images or groups, or where all scores
+        Low and high; nan if a class has fewer than two images or groups, or where all scores
         are equal.
     """
     of_positive, of_negative = _placements(scores, labels)
@@ -77,10 +77,10 @@ def delong_test(
         first: (n,) scores.
         second: (n,) scores.
         labels: (n,) in {0, 1}, both present.
-        groups: (n) group names; an empty name is an image that stands alone. None where all do.
+        groups: (n) group names; an empty name is an image that stands alone. None if all do.
 
     Returns:
-        The test. Its interval and p are nan where a class has fewer than two images or groups.
+        The test. Its interval and p are nan if a class has fewer than two images or groups.
     """
     first_positive, first_negative = _placements(first, labels)
     second_positive, second_negative = _placements(second, labels)

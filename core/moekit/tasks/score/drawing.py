@@ -17,7 +17,7 @@ def draw(
 ) -> Image | None:
     """The heatmap over the picture; None if the head gives no map.
 
-    It is transparent where the map does not reach the threshold, that is, where nothing is found.
+    It is transparent where the map does not reach the threshold, that is, if nothing is found.
     In a picture that is called positive and no patch of which reaches it, half of the strongest
     evidence takes the threshold's place.
     """

@@ -175,7 +175,7 @@ def reference(tally: Predictions) -> np.ndarray:
 
 
 def quantised(fp32: Predictions, int8: Predictions, limit: float | None) -> dict[str, Any]:
-    """AUROC or rank correlation in int8 beside float32; see `check_accuracy`."""
+    """AUROC or rank correlation in int8 next to float32; see `check_accuracy`."""
     accuracy = check_accuracy(fp32, int8, limit=limit, split="val", whose="int8")
     return dataclasses.asdict(accuracy)
 

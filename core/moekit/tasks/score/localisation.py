@@ -32,11 +32,11 @@ class Localisation:
 
     Attributes:
         rows: (N,) int64, which of the split's scored images are counted.
-        kit: Counts of the kit's maps; None where there is nothing to count.
+        kit: Counts of the kit's maps; None if there is nothing to count.
         baseline: Counts of the baseline's maps of the same images, or None.
         left_out: Images that are not counted, and why.
         vanished: Regions that are smaller than a pixel at the resolution of the counts.
-        reason: Why there is nothing to count; empty where there is.
+        reason: Why there is nothing to count; empty if there is.
     """
 
     rows: np.ndarray
@@ -61,8 +61,8 @@ def localise(
     Args:
         samples: The samples that were scored.
         sizes: Rows and columns of each sample's image.
-        maps: (h, w) map of each sample in [0, 1]; None where the head gives none.
-        baseline_maps: The same of the baseline; empty where there is none.
+        maps: (h, w) map of each sample in [0, 1]; None if the head gives none.
+        baseline_maps: The same of the baseline; empty if there is none.
 
     Raises:
         DataError: A map holds something other than numbers from 0 to 1.

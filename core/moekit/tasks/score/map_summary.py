@@ -1,4 +1,4 @@
-"""The figures of localisation: map metrics with intervals, beside those of the scores.
+"""The figures of localisation: map metrics with intervals, next to those of the scores.
 
 Shapes: N images whose maps are counted, B resamples.
 """

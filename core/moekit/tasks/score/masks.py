@@ -45,10 +45,10 @@ class RegionMask:
 
     @classmethod
     def of(cls, mask: np.ndarray, *, longest: int = LONGEST_SIDE) -> RegionMask:
-        """Finds the regions of a mask, then reduces it by nearest neighbour where it is larger.
+        """Finds the regions of a mask, then reduces it by nearest neighbour if it is larger.
 
         Args:
-            mask: (rows, columns), positive where it is not zero.
+            mask: (rows, columns), positive if it is not zero.
             longest: Pixels of the longer side, at most.
         """
         from scipy import ndimage  # type: ignore[import-untyped]

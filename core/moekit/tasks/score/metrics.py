@@ -23,7 +23,7 @@ def auroc(scores: np.ndarray, labels: np.ndarray, threshold: float = 0.0) -> flo
 
     Computed from midranks in float64 (Hanley and McNeil 1982, Radiology 143(1)). torchmetrics 1.9
     agrees to about 1e-7, but returns float32, passes scores outside [0, 1] through a sigmoid, and
-    gives 0 with a warning where there is one class only.
+    gives 0 with a warning if there is one class only.
     """
     del threshold
     positives = int(labels.sum())

@@ -1,4 +1,4 @@
-"""Scores beside labels: what thresholds and metrics are computed from."""
+"""Scores next to labels: what thresholds and metrics are computed from."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Predictions:
         labels: (n,) int64 in {0, 1}.
         scores: (n,) float64 in [0, 1], the kit's probability of the positive class.
         baseline_scores: (n,) the same from the frozen backbone with the same head, or None.
-        groups: (n) group names, or None where the data set has no groups.
+        groups: (n) group names, or None if the data set has no groups.
         subtypes: (n) stratum names, or None.
-        facts: (n) values of each fact of the samples, by its name; empty where a sample lacks it.
+        facts: (n) values of each fact of the samples, by its name; empty if a sample lacks it.
         places: Samples, sizes and maps that the scores belong to, while they are in memory.
     """
 
@@ -97,7 +97,7 @@ class Predictions:
         scores: np.ndarray,
         baseline_scores: np.ndarray | None = None,
     ) -> Predictions:
-        """Scores beside what is known of their samples, in the same order."""
+        """Scores next to what is known of their samples, in the same order."""
         names = sorted({name for sample in samples for name in sample.facts})
         return cls(
             ids=tuple(sample.id for sample in samples),

@@ -117,7 +117,7 @@ def _chosen(context: ReportContext, predictions: Predictions) -> dict[str, float
 def _precision_mark(
     chosen: dict[str, float], positives: int
 ) -> tuple[tuple[float, float, str], ...]:
-    """Recall and precision at the chosen threshold; none where nothing is called positive."""
+    """Recall and precision at the chosen threshold; none if nothing is called positive."""
     called = positives - chosen["missed"]
     if not called:
         return ()

@@ -19,7 +19,7 @@ from moekit.tasks.score.kinds import UNKNOWN
 from moekit.tasks.score.tail import LARGEST_TAIL, counted_interval, tail_threshold
 
 PASS, REVIEW, UNREADABLE = "pass", "review", "unreadable"
-"""Verdicts beside the kit's word for a positive."""
+"""Verdicts next to the kit's word for a positive."""
 
 RULES = (
     "accuracy",
@@ -54,7 +54,7 @@ class OperatingPoint:
         value: What the rule reached there: its figure, or the share missed or falsely alarmed.
         ci95: Interval of the share missed or falsely alarmed, where the rule speaks of one.
         review: Scores from here up to the threshold are for review; None for no such zone.
-        threshold_ci95: Bootstrap interval of the threshold itself; None where it is not known.
+        threshold_ci95: Bootstrap interval of the threshold itself; None if it is not known.
         guarantee: What a certified rule promises; None of other rules.
         warning: What the validation data do not support; empty if they do.
     """
@@ -125,7 +125,7 @@ def choose_threshold(
 
     Args:
         scores: (n,) in [0, 1].
-        labels: (n,) in {0, 1}; both present, unless the rule looks at negatives alone.
+        labels: (n,) in {0, 1}; both present, unless the rule looks at negatives only.
         rule: `accuracy`, `f1`, `youden` (sensitivity + specificity - 1; Youden 1950), or
             `max-miss=SHARE`: the highest threshold at which at most that share of positives is
             missed, or `max-false-alarm=SHARE`: the lowest at which at most that share of negatives
@@ -147,7 +147,7 @@ def choose_threshold(
         raise DataError(
             f"the rule {rule} needs scores of both classes",
             whose=f"the {split} split",
-            fix="use a validation split that holds both, or with negatives alone one of the rules "
+            fix="use a validation split that holds both, or with negatives only one of the rules "
             "max-false-alarm=SHARE, certified-false-alarm=SHARE,RISK and tail=SHARE",
             code="data/one-class",
         )

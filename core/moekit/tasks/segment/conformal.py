@@ -46,7 +46,7 @@ class SegmentPoint:
         value: Their mean share of missed foreground at this bias.
         unit: `picture`, or `group`, whose loss is the mean of its pictures.
         split: On which split.
-        ci95: Bootstrap interval of the bias; None where it is not known.
+        ci95: Bootstrap interval of the bias; None if it is not known.
     """
 
     bias: float

@@ -61,7 +61,7 @@ class SegmentLoss:
 
     Attributes:
         balance: From 0 to 1.
-        dice: What soft Dice counts beside cross-entropy; 0 for none.
+        dice: What soft Dice counts next to cross-entropy; 0 for none.
     """
 
     balance: float = 0.5

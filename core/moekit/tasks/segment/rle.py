@@ -33,7 +33,7 @@ def encode(mask_HW: np.ndarray, *, compressed: bool = True) -> RunLengths:
     """Run lengths of a mask.
 
     Args:
-        mask_HW: (H, W), true where it is not zero.
+        mask_HW: (H, W), true if it is not zero.
         compressed: Whether `counts` is text.
     """
     flat = np.asarray(mask_HW, dtype=bool).reshape(-1, order="F")

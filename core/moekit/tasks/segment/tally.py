@@ -48,7 +48,7 @@ class SegmentTally:
         subtypes: (N) names of strata that are reported by themselves, or None.
         facts: (N) values of each fact by its name.
         missed_NL: (N, L) int64 pixels of foreground that are missed at each bias of
-            `moekit.tasks.segment.conformal`; None where nothing is to be chosen.
+            `moekit.tasks.segment.conformal`; None if nothing is to be chosen.
     """
 
     ids: tuple[str, ...]
@@ -130,7 +130,7 @@ class SegmentTally:
         context: TaskContext,
         counts: Sequence[Counts],
     ) -> SegmentTally:
-        """Counts of pictures beside what is known of their samples, in the same order."""
+        """Counts of pictures next to what is known of their samples, in the same order."""
         classes = len(context.classes)
         names = sorted({name for sample in samples for name in sample.facts})
 

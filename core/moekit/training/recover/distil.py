@@ -2,7 +2,7 @@
 
 The teacher is the same backbone with all its experts. Only routers and low-rank corrections are
 trained, on unlabelled pictures (feature distillation, Romero et al. 2015, arXiv:1412.6550). A step
-depends on the seed and its number alone, so a training that was stopped goes on to the same result.
+depends on the seed and its number only, so a training that was stopped goes on to the same result.
 
 Shapes: B images, N tokens, D width.
 """
@@ -43,8 +43,8 @@ class DistilRecipe:
         warmup: Steps of rising rate.
         top_k: Experts that most steps train for; the others train for twice and half as many.
         others: Share of the steps that train for another number of experts.
-        class_weight: Weight of the class token's cosine beside that of the patches.
-        block_weight: Weight of the blocks' squared errors beside the final cosines.
+        class_weight: Weight of the class token's cosine next to that of the patches.
+        block_weight: Weight of the blocks' squared errors next to the final cosines.
         seed: Decides pictures, crops and numbers of experts.
     """
 

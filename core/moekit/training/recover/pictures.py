@@ -1,4 +1,4 @@
-"""Unlabelled pictures as batches, each crop decided by the seed, the picture and the epoch alone.
+"""Unlabelled pictures as batches, each crop decided by the seed, the picture and the epoch only.
 
 Shapes: B images, S side of the input.
 """
@@ -33,7 +33,7 @@ class Pictures:
 
     Attributes:
         train: Files to learn from.
-        held_out: Files for the figures alone.
+        held_out: Files for the figures only.
         unreadable: How many files could not be read.
         notes: Sentences on what was left out or guessed.
         contents: Hashes the files.
@@ -69,7 +69,7 @@ def split_pictures(
         folder: Any folder of images.
         share: Held out.
         seed: Of the choice.
-        limit: Most pictures used; all where None.
+        limit: Most pictures used; all if None.
         progress: Called with the files checked and their total.
 
     Raises:

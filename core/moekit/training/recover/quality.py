@@ -26,7 +26,7 @@ class Nearness:
 
     Attributes:
         patches: Of the final patch tokens.
-        class_token: Of the final class token; None where the backbone has none.
+        class_token: Of the final class token; None if the backbone has none.
         images: How many images.
     """
 

@@ -39,7 +39,7 @@ class Recovery:
     Attributes:
         start: The carved form.
         images: A folder of pictures.
-        out: The file of the recovered form. Unfinished work lies beside it, in `OUT.work`.
+        out: The file of the recovered form. Unfinished work lies next to it, in `OUT.work`.
         passes: Passes of the fit block by block.
         image_size: Side of the images, in pixels. Every second pass and every third step are at
             half of it, so that small inputs are known too.
@@ -204,7 +204,7 @@ def _fitted(
     arithmetic: Arithmetic,
     on_progress: Callable[[str, int, int], None],
 ) -> SparseForm:
-    """The form after the fit block by block; read back where it was finished before."""
+    """The form after the fit block by block; read back if it was finished before."""
     stored, noted = task.work / "fitted.safetensors", task.work / "fitted.json"
     if stored.exists() and noted.exists():
         if read_json(noted) == {"sha256": sha256(stored)}:

@@ -194,6 +194,6 @@ def _kept(x_BND: Tensor) -> Tensor:
 
 
 def _reference(strength_E: Tensor, top_k: int) -> Tensor:
-    """What counts as full strength: that of the fit's own `top_k`; 1 where there was none."""
+    """What counts as full strength: that of the fit's own `top_k`; 1 if there was none."""
     value = strength_E[top_k - 1]
     return value if value.abs() > 1e-3 else torch.ones_like(value)

@@ -1,4 +1,4 @@
-"""Learning from good images alone: a routed memory of normal patches.
+"""Learning from good images only: a routed memory of normal patches.
 
 `MemoryHead` scores, `MemoryLearner` fills it from any source of patch features, `fit_memory` is how
 `moekit adapt` does.

@@ -60,7 +60,7 @@ def nearest_of_kind(
         kind_T: (T,) the kind of each query.
         centres_KC: (K, C) centres of the cells.
         kind_K: (K,) the kind of each cell.
-        asked: p; K where there are fewer cells.
+        asked: p; K if there are fewer cells.
     """
     far_TK = centres_KC.square().sum(1) - 2 * x_TC @ centres_KC.T
     far_TK = far_TK.masked_fill(kind_T[:, None] != kind_K, torch.inf)

@@ -1,4 +1,4 @@
-"""How `moekit adapt` learns from normal images alone."""
+"""How `moekit adapt` learns from normal images only."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ class Foreground(NamedTuple):
     """The rule of one product: a patch shows the part where `x_F @ axis_F > cut`.
 
     Attributes:
-        axis_F: (F,) direction, zero where there is no background.
-        cut: Along it; minus infinity where there is no background.
+        axis_F: (F,) direction, zero if there is no background.
+        cut: Along it; minus infinity if there is no background.
     """
 
     axis_F: Tensor
@@ -73,7 +73,7 @@ def fit_foreground(x_BPF: Tensor, grid: Grid) -> Foreground:
 
 
 def shows_part(x_BPF: Tensor, foreground: Foreground, grid: Grid) -> Tensor:
-    """(B, P) whether each patch shows the part or lies beside a patch that does."""
+    """(B, P) whether each patch shows the part or lies next to a patch that does."""
     return grown(x_BPF @ foreground.axis_F > foreground.cut, grid)
 
 

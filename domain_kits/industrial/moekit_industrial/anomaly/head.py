@@ -1,4 +1,4 @@
-"""The head that learns from normal images alone: what no normal image has shown is abnormal.
+"""The head that learns from normal images only: what no normal image has shown is abnormal.
 
 It compares each patch with a routed memory of normal patches (see `memory`), tells the products of
 a run apart and leaves the background out. Where there is none, as on textures, it leaves the light

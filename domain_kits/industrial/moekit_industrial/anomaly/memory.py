@@ -1,8 +1,8 @@
 """A memory of patch features that is routed: cells are its experts, and a feature asks a few.
 
 The features are clustered; the cells' centres are the rows of a router. A query is compared with
-the members of its nearest cells alone, as a token of a mixture-of-experts layer is computed by its
-chosen experts alone (an inverted file: Jegou, Douze and Schmid 2011, IEEE TPAMI 33:117, on features
+the members of its nearest cells only, as a token of a mixture-of-experts layer is computed by its
+chosen experts only (an inverted file: Jegou, Douze and Schmid 2011, IEEE TPAMI 33:117, on features
 as of PatchCore: Roth et al. 2022, arXiv:2106.08265).
 
 Shapes: T queries, M members, K cells, C width, Q kinds, p cells that a query asks.

@@ -23,7 +23,7 @@ class Batches(IterableDataset[ImageBatch]):
         samples: Good parts.
         preprocess: How images are read.
         batch_size: Samples a batch.
-        shuffle_seed: Decides the order, another one in each pass; the given order where None.
+        shuffle_seed: Decides the order, another one in each pass; the given order if None.
 
     Attributes:
         batch_size: Samples a batch.
@@ -82,7 +82,7 @@ class GoodParts(LightningDataModule):
 
     Args:
         train: What a model learns from.
-        val: What it is shown beside; None for nothing.
+        val: What it is shown next to; None for nothing.
     """
 
     name = "moekit"

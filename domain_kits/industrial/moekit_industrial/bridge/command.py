@@ -84,7 +84,7 @@ def anomalib(model: str, as_json: bool, **options: Any) -> None:
     """Fit MODEL, a class of anomalib.models, and evaluate it on the test split.
 
     The model gets the data, the splits, the image size and the backbone weights of moekit, learns
-    from good parts alone, and is judged by moekit's metrics on its raw scores. Nothing is
+    from good parts only, and is judged by moekit's metrics on its raw scores. Nothing is
     downloaded. `moekit report` reads the folder.
     """
     with reporter() as report:

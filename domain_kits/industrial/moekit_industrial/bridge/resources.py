@@ -40,7 +40,7 @@ class Clock:
 
 
 def peak_memory() -> int | None:
-    """Bytes of resident memory of this process at its highest; None where the system has no count.
+    """Bytes of resident memory of this process at its highest; None if the system has no count.
 
     It counts from the start of the process and never falls, so a figure of one model needs a
     process of its own.

@@ -65,14 +65,14 @@ def write_kolektor(folder: Path) -> Path:
 
 
 def write_good(folder: Path) -> Path:
-    """Writes good images alone, some of them in a sub-folder."""
+    """Writes good images only, some of them in a sub-folder."""
     for index in range(_TRAIN):
         write_image(folder / ("first" if index % 2 else ".") / f"{index:03}.png", index)
     return folder
 
 
 def write_image(path: Path, seed: int, defective: bool = False) -> None:
-    """Writes noise, with a bright square in it where it is defective."""
+    """Writes noise, with a bright square in it if it is defective."""
     pixels = np.random.default_rng(seed).integers(0, 150, (SIDE, SIDE, 3), dtype=np.uint8)
     if defective:
         pixels[8:16, 8:16] = 250

@@ -43,7 +43,7 @@ class Format:
         citation: Whose it is.
         licence: As of a data set.
         reads: The layout of its products, or what reads them.
-        options: Options that this set takes beside those that all take.
+        options: Options that this set takes next to those that all take.
         caution: As of a data set.
     """
 

@@ -1,4 +1,4 @@
-"""The loader `good=PATH`: a folder of good images, and what to test on where there is something.
+"""The loader `good=PATH`: a folder of good images, and what to test on if there is something.
 
 `good=PATH?defective=PATH2&masks=PATH3&good_test=PATH4&product=NAME`; sub-folders are read too.
 Without `defective` or `good_test` there is no test split: a kit can be adapted and predict, and
@@ -137,7 +137,7 @@ def _check_folders(folders: Mapping[str, Path]) -> None:
     split = [name for name in _LOOKS_SPLIT if (folders["good"] / name).is_dir()]
     if (folders["good"] / "train").is_dir() and split:
         raise DataError(
-            f"this is no folder of good images alone: it holds train and {split[0]}",
+            f"this is no folder of good images only: it holds train and {split[0]}",
             whose=str(folders["good"]),
             fix="read it with --data mvtec=PATH, or name the folder of its good images",
             code="data/wrong-layout",

@@ -112,7 +112,7 @@ def _place(path: PurePosixPath, layout: Layout) -> object:
 
 
 def _by_table(folder: Path, layout: Layout) -> dict[Path, tuple[str, str]]:
-    """Split and kind of each image; of none where anomalib refuses the folder."""
+    """Split and kind of each image; of none if anomalib refuses the folder."""
     module, _, function = layout.function.partition(":")
     module = f"anomalib.data.datasets.image.{module}"
     make = getattr(importlib.import_module(module), function)

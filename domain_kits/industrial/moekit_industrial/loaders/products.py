@@ -26,7 +26,7 @@ def find_products(
 
     Args:
         root: The folder that was named.
-        wanted: Names of products, separated by commas; all where None.
+        wanted: Names of products, separated by commas; all if None.
         option: The option that `wanted` comes from.
         train: What the folder of a product holds.
 

@@ -48,8 +48,8 @@ class Row:
         image: Where it lies.
         id: Its id in the data set.
         split: As the source says.
-        defect: The kind of defect; `GOOD` where there is none.
-        masks: Files whose union shows the defect; empty where nobody has drawn it.
+        defect: The kind of defect; `GOOD` if there is none.
+        masks: Files whose union shows the defect; empty if nobody has drawn it.
         group: As of a sample.
     """
 
@@ -71,7 +71,7 @@ class Product:
         prefix: What the ids of its images begin with: nothing, or its name and a slash.
         rows: Its images, in any order.
         rest: Other images found in its folder, by id, with the reason why they are not used.
-        how: How it was read, where it was in another way than usual.
+        how: How it was read, if it was in another way than usual.
         notes: What was taken for granted, a sentence each.
     """
 

@@ -20,7 +20,7 @@ VISA_TABLE = Path("split_csv", "1cls.csv")
 
 
 def read_kolektor(root: Path, wanted: str | None, _options: Mapping[str, str]) -> list[Product]:
-    """KolektorSDD: `ITEM/Part0.jpg` with `ITEM/Part0_label.bmp`, black where nothing is wrong.
+    """KolektorSDD: `ITEM/Part0.jpg` with `ITEM/Part0_label.bmp`, black if nothing is wrong.
 
     anomalib tells good from defective images by their masks and keeps a fifth of the good ones for
     the test split, by a seed of its own.
@@ -74,7 +74,7 @@ def read_realiad(root: Path, wanted: str | None, options: Mapping[str, str]) -> 
 
     Args:
         root: Holds those folders.
-        wanted: Categories, separated by commas; all where None.
+        wanted: Categories, separated by commas; all if None.
         options: `resolution` (256, 512, 1024 or raw) and `json`, the folder of the JSON files.
 
     Raises:
@@ -115,7 +115,7 @@ def read_realiad(root: Path, wanted: str | None, options: Mapping[str, str]) -> 
 def read_visa(root: Path, wanted: str | None, _options: Mapping[str, str]) -> list[Product]:
     """VisA as it is published: `split_csv/1cls.csv` of object, split, label, image and mask.
 
-    anomalib would copy all images into another layout first; here they stay where they are.
+    anomalib would copy all images into another layout first; here they stay if they are.
 
     Raises:
         DataError: The table cannot be read.

@@ -38,7 +38,7 @@ def aupro_5(counts: MapCounts) -> float:
 
 
 def _false_positives(counts: MapCounts) -> np.ndarray:
-    """(1 + T,) share of the negative pixels; empty where there is none."""
+    """(1 + T,) share of the negative pixels; empty if there is none."""
     alarms = _rising(counts.negatives_T)
     return alarms / alarms[-1] if alarms[-1] else np.zeros(0)
 

@@ -22,7 +22,7 @@ from moekit_medical.deidentification.salt import read_or_make_salt
 @click.option(
     "--salt-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Secret behind the new UIDs and ids; made where it is not there. Without it each call has "
+    help="Secret behind the new UIDs and ids; made if it is not there. Without it each call has "
     "a secret of its own, which nobody keeps.",
 )
 @command_options

@@ -55,7 +55,7 @@ class Outcome:
         state: Of a `duplicate` the same bytes were met before in this call.
         copy: Path of the copy below the output folder; empty without one.
         reason: Why it was left out; empty else.
-        kept: Elements at the top level that are in the copy as they were; None where it was not
+        kept: Elements at the top level that are in the copy as they were; None if it was not
             made in this call, as of the next two.
         changed: Those that were emptied or replaced, or in whose items something was.
         removed: Those that are not in the copy.
@@ -109,7 +109,7 @@ def make_copy(
             seen.add(copy)
             return Outcome(file=source.token, state="already there", copy=copy, warnings=warnings)
         original = read(source, pixels=True)
-        if any(tag not in original for tag in header.keys()):  # noqa: SIM118 - tags alone
+        if any(tag not in original for tag in header.keys()):  # noqa: SIM118 - tags only
             raise SetAsideError(CUT)
         warnings += _warnings_of_pixels(original)
         cleaned = deidentify(original, salt=salt)
@@ -201,7 +201,7 @@ def _warnings_of_pixels(original: Dataset) -> tuple[str, ...]:
 
 def _compare(original: Dataset, cleaned: Dataset) -> tuple[int, int, int]:
     """How many elements of the original were kept, changed and removed."""
-    there = [tag for tag in original.keys() if tag in cleaned]  # noqa: SIM118 - tags alone
+    there = [tag for tag in original.keys() if tag in cleaned]  # noqa: SIM118 - tags only
     kept = sum(_is_same(original, cleaned, tag) for tag in there)
     return kept, len(there) - kept, len(original) - len(there)
 

@@ -28,10 +28,10 @@ class Salt:
 
 
 def read_or_make_salt(path: Path | None, *, out: Path) -> Salt:
-    """The salt of a file, which is made where it is not there; a random one without a file.
+    """The salt of a file, which is made if it is not there; a random one without a file.
 
     Args:
-        path: The salt file, readable for its owner alone once it is made. White space at its ends
+        path: The salt file, readable for its owner only once it is made. White space at its ends
             does not count.
         out: The folder of the copies, in which it may not lie: it would be handed on with them.
 
@@ -67,7 +67,7 @@ def _make(path: Path) -> bytes:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # mkstemp makes files that their owner alone can read.
+        # mkstemp makes files that their owner only can read.
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         temporary = Path(name)
         with os.fdopen(handle, "w", encoding="ascii") as file:

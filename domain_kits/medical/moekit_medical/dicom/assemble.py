@@ -90,7 +90,7 @@ class _Run:
         self._done, self._total = 0, total
 
     def examine(self, source: Source) -> tuple[Slice, ...]:
-        """The slices in one file, none where it takes no part."""
+        """The slices in one file, none if it takes no part."""
         try:
             slices = slices_of(read(source, pixels=False), source)
         except SetAsideError as aside:

@@ -132,7 +132,7 @@ def _find_places(slices: Sequence[Slice], normal: np.ndarray) -> tuple[tuple[Sli
         origin = np.array([one.position for one in place])
         if np.abs(origin - origin[0]).max() > min(place[0].spacing or ()) / 2:
             raise RefusedError(
-                "slices in one plane lie beside each other",
+                "slices in one plane lie next to each other",
                 fix="separate the acquisitions that share the series",
                 code="data/mixed-acquisitions",
             )
@@ -210,7 +210,7 @@ def _resample(
 
 
 def _tilt(along_N: np.ndarray, sideways_N2: np.ndarray, *, half_pixel: float) -> float:
-    """The tilt in degrees; 0 where no slice is displaced by more than half a pixel."""
+    """The tilt in degrees; 0 if no slice is displaced by more than half a pixel."""
     if np.abs(sideways_N2).max() <= half_pixel:
         return 0.0
     slope_2 = (along_N @ sideways_N2) / (along_N @ along_N)

@@ -1,4 +1,4 @@
-"""JPEG Lossless for pydicom (ITU-T T.81 process 14), which pydicom itself decodes by plugins alone.
+"""JPEG Lossless for pydicom (ITU-T T.81 process 14), which pydicom itself decodes by plugins only.
 
 Many CT archives are in this encoding. Of the decoders that pydicom knows, pylibjpeg-libjpeg is
 under the GPL, and GDCM brings a toolkit of its own; imagecodecs is under the BSD licence.

@@ -112,7 +112,7 @@ def _read_meta(file: IO[bytes], *, start: int) -> FileMetaDataset:
         stop_when=lambda tag, _vr, _length: tag.group != 2,
     )
     for _ in meta:
-        pass  # decodes each element, and raises here where one is malformed
+        pass  # decodes each element, and raises here if one is malformed
     return FileMetaDataset(meta)
 
 

@@ -79,7 +79,7 @@ class Slice:
         spacing: PixelSpacing, mm: between rows, then between columns.
         slope: RescaleSlope.
         intercept: RescaleIntercept.
-        rescale_type: RescaleType; HU where it is absent (PS3.3 C.8.2.1).
+        rescale_type: RescaleType; HU if it is absent (PS3.3 C.8.2.1).
         representation: PixelRepresentation.
         acquisition: What sets acquisitions, phases and reconstructions apart, as far as stated.
         loss: How the image says that it was compressed with loss; empty if it does not.

@@ -6,7 +6,7 @@ Attributes are named by their keywords in PS3.6.
 from __future__ import annotations
 
 # Values that are numbers, coordinates or tags. What the table lists among them is in `REMOVED`.
-# Code strings are kept too where they are such.
+# Code strings are kept too if they are such.
 SAFE_VRS = frozenset(("AT", "DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV", "US or SS"))
 
 # Public coding schemes of images (PS3.16 table 8-1); what else names a scheme is a local one.

@@ -43,7 +43,7 @@ from moekit_medical.volume import Volume
 Kind = Literal["lesion", "nodule"]
 KINDS = {"lesion": codes.SCT.Lesion, "nodule": codes.SCT.Nodule}
 MOST_SEGMENTS = 100
-"""Segments of one Segmentation; the last one holds the rest where there are more findings."""
+"""Segments of one Segmentation; the last one holds the rest if there are more findings."""
 _TOLERANCE = 0.01
 
 
@@ -116,7 +116,7 @@ def build_segmentation(
         volume: What the mask was found in.
         sources: The slices of the volume's series, as data sets or files, in any order.
         kind: What a segment is, coded in SNOMED CT.
-        segments: What the numbers of the mask are; one for all where there is none. Segments are
+        segments: What the numbers of the mask are; one for all if there is none. Segments are
             numbered from 1 in this order.
         stand_ins: For each source, in the same order, what is referred to in its place.
 

@@ -19,7 +19,7 @@ PIXELS = 320
 LEAST_MM = 60.0
 """Side of the part of a slice that is shown, at least."""
 ROOM = 2.5
-"""The side of what is shown, as a factor of what it is shown for, where that is large."""
+"""The side of what is shown, as a factor of what it is shown for, if that is large."""
 BAR_MM = 10
 """Length of the scale bar."""
 _STRIP = 18

@@ -6,7 +6,7 @@ were cut without resampling, so their pixels have the size that each scan has: 0
 LIDC-IDRI (Armato et al. 2011, Medical Physics 38:915-931). Here every series is brought to one size
 in the middle of that range, `PIXEL_MM`; a crop is 35 mm wide.
 
-Stacks come from the loaders of volumes alone, so a run that was trained on them is given stacks as
+Stacks come from the loaders of volumes only, so a run that was trained on them is given stacks as
 those loaders cut them.
 
 Shapes: D slices, H rows, W columns, N candidates, T frames, S pixels a side.

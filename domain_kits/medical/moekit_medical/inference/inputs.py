@@ -52,7 +52,7 @@ def read_inputs(
 ) -> tuple[Assembly, tuple[Series, ...]]:
     """Reads what lies at a path.
 
-    A NIfTI file does not say what it shows, so it is taken for CT only where it is named itself;
+    A NIfTI file does not say what it shows, so it is taken for CT only if it is named itself;
     in a folder it is left aside as any file that is not DICOM.
 
     Args:

@@ -29,7 +29,7 @@ LEAST_CM2 = 4.0
 
 LEAST_ML = 60.0
 LEAST_SHARE = 0.05
-"""Volume of a region that is kept beside the largest one, as a share of it."""
+"""Volume of a region that is kept next to the largest one, as a share of it."""
 
 OPENING_MM = 4.0
 """Radius of the disc that takes the table off the body."""

@@ -31,7 +31,7 @@ def clear(folder: Path, *, files: Sequence[str] = FILES) -> None:
 
     Args:
         folder: Of a series.
-        files: Names of its files beside the overlays.
+        files: Names of its files next to the overlays.
 
     Raises:
         StorageError: It cannot be removed.

@@ -30,10 +30,10 @@ class SeriesRecord:
         lung_ml: Volume of the air in the lung region, or None.
         candidates: How many places were scored.
         findings: Those above the threshold, by descending score.
-        regions: How many findings have a region in the segmentation, or None where none was made.
+        regions: How many findings have a region in the segmentation, or None if none was made.
         problems: Which files could not be written or are not complete, and why.
         beyond: Of how many candidates the stack reaches beyond the volume and repeats its outermost
-            slice; 0 where single slices were scored.
+            slice; 0 if single slices were scored.
     """
 
     name: str

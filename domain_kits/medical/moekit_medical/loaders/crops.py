@@ -153,7 +153,7 @@ def crop_stack(scan: Scan, point_mm: np.ndarray, *, form: Form) -> Stack:
     stack = cut_stack(scan, point_mm, form=form)
     middle_HW = stack.pixels_THW[form.slices // 2]
     if middle_HW.min() == middle_HW.max():
-        raise CropError("the crop has one value alone inside the window")
+        raise CropError("the crop has one value only inside the window")
     return stack
 
 

@@ -120,7 +120,7 @@ def file_in(folder: Path, row: Row, column: str) -> Path:
 
 
 def numbers(row: Row, names: Sequence[str]) -> tuple[float, ...] | None:
-    """The finite numbers in some columns; None where none of them is filled.
+    """The finite numbers in some columns; None if none of them is filled.
 
     Raises:
         DataError: Some are empty, or one is not a finite number of at most 1e6.
@@ -147,7 +147,7 @@ def split_problem(row: Row, column: str | None) -> str | None:
 
 
 def split_of(row: Row, column: str | None) -> str | None:
-    """The split of a row without a `split_problem`; None where there is no column."""
+    """The split of a row without a `split_problem`; None if there is no column."""
     return None if column is None else row.cells[column].lower()
 
 

@@ -71,7 +71,7 @@ def cases_of_folder(found: Found, labels: Sequence[Label], *, salt: bytes) -> li
 def cases_of_table(table: Table, folder: Path, found: Found, labels: Sequence[Label]) -> list[Case]:
     """The series and volumes that a table lists, in its order; others are left aside.
 
-    A mask of the table stands beside those that refer to the series.
+    A mask of the table stands next to those that refer to the series.
 
     Raises:
         DataError: A line names not exactly one of series and volume, a volume without a mask, a

@@ -37,7 +37,7 @@ def parse_window(text: str | None, *, default: tuple[float, float]) -> tuple[flo
 
 
 def parse_slices(text: str | None) -> int:
-    """How many slices a sample has; 1 where nothing is said.
+    """How many slices a sample has; 1 if nothing is said.
 
     Raises:
         DataError: It is not an odd number from 1 to `MOST_SLICES`.

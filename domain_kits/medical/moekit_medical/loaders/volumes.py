@@ -73,7 +73,7 @@ def split_column(table: Table) -> str | None:
 
 
 def known_split(row: Row, column: str | None) -> str | None:
-    """The split of a row, or None where it has none of those that are used."""
+    """The split of a row, or None if it has none of those that are used."""
     split = split_of(row, column)
     return split if split in SPLITS else None
 

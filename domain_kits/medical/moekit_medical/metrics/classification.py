@@ -84,7 +84,7 @@ def sensitivity_at_95_specificity(
         threshold: Not used.
 
     Returns:
-        In [0, 1]; nan where a class is missing.
+        In [0, 1]; nan if a class is missing.
     """
     del threshold
     sensitivities, specificities = _roc(scores, labels)
@@ -105,7 +105,7 @@ def specificity_at_95_sensitivity(
         threshold: Not used.
 
     Returns:
-        In [0, 1]; nan where a class is missing.
+        In [0, 1]; nan if a class is missing.
     """
     del threshold
     sensitivities, specificities = _roc(scores, labels)

@@ -76,7 +76,7 @@ class Froc:
         thresholds: (m,) descending from infinity.
         sensitivity_at: Sensitivity at each rate of `RATES`.
         cpm: Their mean; nan without lesions.
-        cpm_ci95: Its 95% bootstrap interval over scans; None where undefined.
+        cpm_ci95: Its 95% bootstrap interval over scans; None if undefined.
         scans: How many scans.
         lesions: How many lesions.
         failed: How many scans failed.

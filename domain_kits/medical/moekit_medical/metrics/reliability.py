@@ -48,7 +48,7 @@ def reliability_curve(
         bins: How many bins; empty ones have no point.
 
     Returns:
-        At most `bins` points; none where there are no scores.
+        At most `bins` points; none if there are no scores.
     """
     edges = np.linspace(0, 1, bins + 1)
     bin_of = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, bins - 1)

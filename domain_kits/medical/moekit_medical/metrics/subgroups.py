@@ -24,8 +24,8 @@ class SubgroupValue:
         name: The value that its members share; `unknown` for those without one.
         n: How many samples.
         positives: How many of them are positive.
-        value: The metric; None where the subgroup cannot define it.
-        ci95: Its 95% interval; None where undefined.
+        value: The metric; None if the subgroup cannot define it.
+        ci95: Its 95% interval; None if undefined.
     """
 
     name: str
@@ -51,7 +51,7 @@ def by_subgroup(
 
     Args:
         metric: What is computed.
-        predictions: Scores beside labels.
+        predictions: Scores next to labels.
         threshold: The operating threshold of all subgroups.
         subgroup_of: From sample id to its subgroup. Samples without one, or with an empty one,
             form the subgroup `unknown`.

@@ -11,7 +11,7 @@ _TITLE = "Calibration"
 
 
 def render_calibration(context: ReportContext) -> ReportSection:
-    """The reliability curve as a table, with the calibration error beside the base rate's."""
+    """The reliability curve as a table, with the calibration error next to the base rate's."""
     scored = context.predictions
     if scored is None or not len(scored):
         return ReportSection(title=_TITLE, paragraphs=("predictions.csv is not in this run.",))

@@ -38,7 +38,7 @@ class Item:
 
 
 def item(number: str, asks: str, *facts: Fact, rest: str = "") -> Item:
-    """An item that the facts answer; none where it is the authors' alone."""
+    """An item that the facts answer; none if it is the authors' alone."""
     return Item(number=number, asks=asks, facts=facts, rest=rest)
 
 

@@ -1,6 +1,6 @@
 """What a run's files say of data, training and figures, one sentence a question.
 
-Each function takes the run's files and returns None where they lack the answer. None raises,
+Each function takes the run's files and returns None if they lack the answer. None raises,
 whatever the files hold, and none repeats a path, a sample's id, a group or a reason: skipped inputs
 and groups are counted only.
 """

@@ -1,6 +1,6 @@
 """What a run's files say of performance: metrics, intervals, the comparison, errors, subgroups.
 
-As in `facts`, each function returns None where the files lack the answer, and none raises.
+As in `facts`, each function returns None if the files lack the answer, and none raises.
 """
 
 from __future__ import annotations

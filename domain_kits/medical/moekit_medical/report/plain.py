@@ -41,7 +41,7 @@ _HARMLESS = frozenset(
 
 
 def at(source: object, *keys: str) -> Any:
-    """The value below nested keys, or None where one of them is missing."""
+    """The value below nested keys, or None if one of them is missing."""
     for key in keys:
         if not isinstance(source, Mapping):
             return None
@@ -50,7 +50,7 @@ def at(source: object, *keys: str) -> Any:
 
 
 def table(source: object, *keys: str) -> dict[str, Any]:
-    """The mapping below nested keys; empty where there is none."""
+    """The mapping below nested keys; empty if there is none."""
     found = at(source, *keys)
     return {str(key): value for key, value in found.items()} if isinstance(found, Mapping) else {}
 

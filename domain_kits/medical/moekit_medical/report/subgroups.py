@@ -35,7 +35,7 @@ class _Stratum:
 
     Attributes:
         title: Heading of its column.
-        values: (n) subgroup of each sample; empty where unknown.
+        values: (n) subgroup of each sample; empty if unknown.
         of_failure: The same of a sample that was not scored.
         order: Subgroups in the order of the table; others come after them by name.
         shares_negatives: Whether each subgroup of positives is set against all negatives.
@@ -97,7 +97,7 @@ def known_strata(scored: Predictions) -> list[str]:
 
 
 def bin_of(value: str, bounds: Sequence[float]) -> str:
-    """The bin of a number with millimetres; each holds its upper bound. Empty where unknown."""
+    """The bin of a number with millimetres; each holds its upper bound. Empty if unknown."""
     try:
         number = float(value)
     except ValueError:

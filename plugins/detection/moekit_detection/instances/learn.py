@@ -31,7 +31,7 @@ RASTER = 28
 """S, rows and columns of the raster."""
 _POINTS = 196
 _CROSS_ENTROPY, _DICE = 2.0, 2.0
-"""What the two losses of masks count beside those of classes and boxes."""
+"""What the two losses of masks count next to those of classes and boxes."""
 
 
 def targets(samples: Sequence[Sample], views: np.ndarray, frame: Frame) -> Outputs:
@@ -124,7 +124,7 @@ def mask_loss(logit_MP: Tensor, inside_MP: Tensor) -> Tensor:
 
     Args:
         logit_MP: Log-odds at the places.
-        inside_MP: 1 where they belong to the object, else 0.
+        inside_MP: 1 if they belong to the object, else 0.
     """
     if not len(logit_MP):
         return logit_MP.sum()

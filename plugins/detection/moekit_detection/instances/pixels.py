@@ -20,12 +20,12 @@ from moekit_detection.masks.runs import Masks, runs_of
 from moekit_detection.records import Objects
 
 FEATURE, KERNEL = "feature_BFhw", "kernel_BQF"
-"""Outputs of a head beside its boxes: features of places over the whole input, and for each query
+"""Outputs of a head next to its boxes: features of places over the whole input, and for each query
 the weights by which their sum is the log-odds that a place belongs to its object."""
 MARGIN = 0.25
 """By which share of its sides a box is enlarged on each side, where masks are learned."""
 _MARGIN = 0.1
-"""The same where they are answered: less, since the outer part is learned to be empty."""
+"""The same if they are answered: less, since the outer part is learned to be empty."""
 _TOGETHER = 16
 
 

@@ -64,7 +64,7 @@ class MergedMasks:
         return {**found, FEATURE: self._whole(layers, count), KERNEL: kernel_MLF.flatten(1)[None]}
 
     def _whole(self, layers: Sequence[int], count: int) -> Tensor:
-        """(1, L * F, n, m) the features of each layer's windows, zero where it has none."""
+        """(1, L * F, n, m) the features of each layer's windows, zero if it has none."""
         first, window = self._features[0], self._windows[0]
         inner = self._frame.box((window.height, window.width))
         rows = first.shape[1] * inner.height / (self._frame.height * window.height)

@@ -27,7 +27,7 @@ _AT_50, _AT_75 = 0, 5
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Figures:
-    """Figures of each class; nan where a class has no true object.
+    """Figures of each class; nan if a class has no true object.
 
     Attributes:
         ap_AC: (A, C) average precision, the mean over thresholds of IoU.

@@ -1,4 +1,4 @@
-"""What a graph in int8 loses beside the same graph in float32: in all, of each class, of each size.
+"""What a graph in int8 loses against the same graph in float32: in all, by class and by size.
 
 A mean over classes hides that one class, or all small objects, got lost.
 

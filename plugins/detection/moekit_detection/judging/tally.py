@@ -102,7 +102,7 @@ class DetectTally:
         pairs: Sequence[Pair],
         excess: Sequence[int] = (),
     ) -> DetectTally:
-        """Matches found objects with the truth, beside what is known of the samples.
+        """Matches found objects with the truth, next to what is known of the samples.
 
         Args:
             samples: (N) in their order.

@@ -171,7 +171,7 @@ def _sample(picture: Picture, header: Header, repairs: Repairs) -> Sample | Skip
 
 
 def _masks(shapes: Sequence[Shape], size: tuple[int, int]) -> Masks | None:
-    """The masks of a picture's objects, empty where there is none to use; None if none has one."""
+    """The masks of a picture's objects, empty if there is none to use; None if none has one."""
     if all(shape.mask is None for shape in shapes):
         return None
     return Masks.of(size, [NOTHING if one.mask is None else one.mask for one in shapes])

@@ -174,7 +174,7 @@ def runs_of(
     """(n, 2) runs of a part of a picture.
 
     Args:
-        mask_hw: (h, w), true where it is not zero.
+        mask_hw: (h, w), true if it is not zero.
         corner: Top and left of the part.
         height: H; as many rows as the part has if not given.
     """

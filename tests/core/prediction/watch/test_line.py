@@ -222,7 +222,7 @@ def test_lag_is_told_and_that_it_is_over(run_watch, brightness, paint):
         idle=0.5,
         summary_every=0.05,
     )
-    assert "images wait beside a queue of 2" in told[0]
+    assert "images wait above a queue of 2" in told[0]
     assert told[-1] == "scoring has caught up"
 
 

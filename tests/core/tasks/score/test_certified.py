@@ -1,4 +1,4 @@
-"""Certified thresholds keep their promise over draws, and are refused where data are too few."""
+"""Certified thresholds keep their promise over draws, and are refused if data are too few."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Map metrics in a result: beside the others, with intervals, or with a note that says why not."""
+"""Map metrics in a result: next to the others, with intervals, or with a note that says why not."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The tail of the negatives' scores: thresholds from negatives alone, and how sure they are."""
+"""The tail of the negatives' scores: thresholds from negatives only, and how sure they are."""
 
 import numpy as np
 import pytest

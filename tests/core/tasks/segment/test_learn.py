@@ -1,4 +1,4 @@
-"""The loss and the figures of an epoch, beside torch's own and torchmetrics."""
+"""The loss and the figures of an epoch, next to torch's own and torchmetrics."""
 
 import math
 

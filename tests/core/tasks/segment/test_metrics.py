@@ -1,4 +1,4 @@
-"""Metrics beside torchmetrics and MONAI, and at their edges."""
+"""Metrics next to torchmetrics and MONAI, and at their edges."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Run lengths beside pycocotools, and outlines beside the pixels that they enclose."""
+"""Run lengths next to pycocotools, and outlines next to the pixels that they enclose."""
 
 import numpy as np
 import pytest

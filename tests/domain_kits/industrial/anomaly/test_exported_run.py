@@ -1,4 +1,4 @@
-"""A run that learned from good images alone, from its adaptation to the scores of its graph."""
+"""A run that learned from good images only, from its adaptation to the scores of its graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loader `good`: good images alone, and with something to test on."""
+"""The loader `good`: good images only, and with something to test on."""
 
 import collections
 import shutil

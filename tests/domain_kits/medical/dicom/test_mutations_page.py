@@ -1,7 +1,7 @@
 """What becomes of a mutated CT series, in moekit and in MONAI's reader: the page holds that.
 
 `MOEKIT_WRITE_PAGES=1 python -m pytest tests/domain_kits/medical/dicom/test_mutations_page.py`
-writes the page again, except its second part where there is no folder `shared`.
+writes the page again, except its second part if there is no folder `shared`.
 
 Both readers are judged alike: by the places and values of the slices that were written.
 """
@@ -52,7 +52,7 @@ is -1000 HU or less. Slices missing at the end are not asked for. **Wrong withou
 volume that is not right, returned without an exception or a warning. **As before** is the volume of
 the sound series, from files that contradict themselves or lack what it takes to know it, so that
 moekit refuses them. **Mended** is a volume of which moekit's words say that it was changed. In
-brackets: slices in place, and the mean absolute difference of the values where there is one.
+brackets: slices in place, and the mean absolute difference of the values if there is one.
 
 ## Done to a synthetic series
 

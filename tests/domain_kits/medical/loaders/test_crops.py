@@ -119,7 +119,7 @@ def test_interpolation_is_that_of_scipy():
         (lambda hu: hu, (0, 0, -1e3), "outside the volume"),
         (lambda hu: hu, (1e3, 0, 0), "outside the volume"),
         (lambda hu: hu * np.nan, (0, 0, 0), "not finite"),
-        (lambda hu: hu * 0 - 2000, (0, 0, 0), "one value alone"),
+        (lambda hu: hu * 0 - 2000, (0, 0, 0), "one value only"),
     ],
 )
 def test_a_crop_that_shows_nothing_is_refused(change, point, says):

@@ -42,7 +42,7 @@ def save_forms(path, sform, qform, *, zooms=None, values=VOXELS_IJK):
     "change",
     [
         np.diag([-1.0, 1, 1, 1]),  # mirrored
-        np.eye(4) + np.outer([1, 0, 0, 0], [0, 0, 0, 50]),  # 50 mm beside
+        np.eye(4) + np.outer([1, 0, 0, 0], [0, 0, 0, 50]),  # 50 mm next to
         np.eye(4)[[0, 2, 1, 3]],  # another axis up
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 from moekit_medical.volume import Volume
 
 PLANE_TOLERANCE = 0.1
-"""By what share of a step a mask's plane may lie beside the slice that it belongs to."""
+"""By what share of a step a mask's plane may miss the slice that it belongs to."""
 
 PLANE_TOLERANCE_MM = 0.05
 """The same in mm, if that is more: coordinates are written with few digits."""

@@ -16,7 +16,7 @@ from moekit_medical.loaders.masks.names import LesionNames
 from moekit_medical.volume import Volume
 
 _SIDEWAYS_PIXELS = 0.1
-"""By how far the first pixel of a frame may lie beside that of its slice."""
+"""By how far the first pixel of a frame may miss that of its slice."""
 
 
 def lesion_segments(dataset: Dataset, names: LesionNames) -> frozenset[int]:
@@ -95,7 +95,7 @@ def _slice(own: Dataset, dataset: Dataset, volume: Volume) -> int:
     sideways = np.abs(index_13[0, 1:]).max()
     aside = max(sideways, drift / min(volume.spacing_mm[1:]))
     if not aside <= _SIDEWAYS_PIXELS:
-        raise MaskError("its pixels lie beside those of the series")
+        raise MaskError("its pixels do not lie on those of the series")
     return slice_of(index_13, volume)
 
 

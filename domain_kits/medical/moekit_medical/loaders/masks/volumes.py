@@ -15,7 +15,7 @@ from moekit_medical.loaders.nifti_file import read_values
 from moekit_medical.volume import Volume
 
 _BESIDE = 0.1
-"""By what share of a voxel a corner of the label may lie beside that of the volume."""
+"""By what share of a voxel a corner of the label may miss that of the volume."""
 
 
 def place_label(path: Path, volume: Volume) -> np.ndarray:
@@ -46,7 +46,7 @@ def place_label(path: Path, volume: Volume) -> np.ndarray:
     if values_DHW.shape != turned.hu_DHW.shape:
         raise MaskError("the label has another size than the series")
     if not _beside(scan, turned) <= _BESIDE:
-        raise MaskError("the voxels of the label lie beside those of the series")
+        raise MaskError("the voxels of the label do not lie on those of the series")
     mask_DHW = np.zeros(volume.hu_DHW.shape, dtype=bool)
     # A view: what is written into it lies in the volume's own order.
     turn_to_patient(mask_DHW, volume.affine).hu_DHW[...] = values_DHW != 0

@@ -120,7 +120,7 @@ def test_of_several_segments_the_lesions_are_taken(tmp_path, volume, slices):
 def test_a_segmentation_on_other_voxels_is_refused(tmp_path, volume, slices):
     write_seg(tmp_path / "seg.dcm", volume, lesion(), slices)
     label = only(tmp_path)
-    for shift, says in (((0, 0, 0.7, 0), "beside"), ((1.5, 0, 0, 0), "between")):
+    for shift, says in (((0, 0, 0.7, 0), "do not lie on"), ((1.5, 0, 0, 0), "between")):
         moved = volume.affine.copy()
         moved[:3, 3] += np.array([shift[2], shift[1], shift[0]])
         with pytest.raises(MaskError, match=says):
@@ -151,7 +151,10 @@ def test_a_nifti_label_is_read_whatever_the_order_of_its_axes(tmp_path, volume, 
     ("change", "says"),
     [
         (lambda values, affine: (values[1:], affine), "another size"),
-        (lambda values, affine: (values, affine + np.eye(4)[:, [3, 3, 3, 0]] * 0.5), "beside"),
+        (
+            lambda values, affine: (values, affine + np.eye(4)[:, [3, 3, 3, 0]] * 0.5),
+            "do not lie on",
+        ),
         (lambda values, affine: (values * 0.5, affine), "not whole numbers"),
     ],
 )
