@@ -53,7 +53,7 @@ _BOTH_CLASSES = KitSpec(
     positive="defective",
     outcome_names={"missed": "escape", "false_alarm": "overkill"},
     demo_dataset="elpv",
-    # A first result within three minutes on two cores. Validation AUROC 0.946 (baseline 0.944); with
+    # A result within three minutes on two cores. Validation AUROC 0.946 (baseline 0.944); with
     # batches of 32 and average 0.99 the two epochs are too short (0.926 and 0.942).
     demo_recipe={
         "image_size": 140,
