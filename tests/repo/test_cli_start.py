@@ -98,6 +98,9 @@ FLAGS = {
     "--most-images --most-kits --most-mib --most-pixels --port --queue --tls-cert --tls-key "
     "--token-file --unprotected --weights",
     "client": "--debug --json --kit --token-file",
+    "doctor": "--debug --json --weights",
+    "embed": "--batch-size --debug --device --fit --image-size --json --out --precision --top-k "
+    "--weights",
     "report": "--debug --json",
     "kits": "--debug --json",
     "datasets": "--debug --json",

@@ -40,6 +40,8 @@ _COMMANDS = {
     "gates": "moekit.cli.lists:gates",
     "tasks": "moekit.cli.lists:tasks",
     "plugins": "moekit.cli.plugins:plugins",
+    "doctor": "moekit.cli.doctor:doctor",
+    "embed": "moekit.cli.embed:embed",
     "bench": "moekit.cli.bench:bench",
     "backbone": "moekit.cli.backbone:backbone",
 }
@@ -60,6 +62,8 @@ _SUMMARIES = {
     "gates": "List the installed gates, for --gate.",
     "tasks": "List the installed tasks, for --task.",
     "plugins": "List, check, make and switch plugins.",
+    "doctor": "Check machine, weights, cache and plugins.",
+    "embed": "Write features of images by the frozen backbone.",
     "bench": "Measure performance next to the peers and the limit.",
     "backbone": "Tell about the shared backbone.",
 }

@@ -26,6 +26,8 @@ RESERVED = frozenset(
         "client",
         "datasets",
         "demo",
+        "doctor",
+        "embed",
         "evaluate",
         "experts",
         "export",
