@@ -1,6 +1,7 @@
 # make demo    install into .venv, then the industrial kit's main job on real solar cells
 # make test    install into .venv, then lint and types while the tests run
 # make lint    ruff and mypy alone
+# make dist    wheels of all distributions, in dist
 # make docs    the documentation as a site, in build/site
 # make bench   the long measurements behind the figures in BENCHMARKS.md
 
@@ -17,7 +18,7 @@ DEFINITIONS := Makefile constraints.txt $(wildcard *pyproject.toml */pyproject.t
 # without it every process that a test starts compiles all of torch, and takes twice as long.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test tests lint docs bench clean
+.PHONY: demo test tests lint dist docs bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/moekit demo industrial
@@ -33,6 +34,10 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy core/moekit $(PACKAGES)
+
+dist: $(VENV)/.ready
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist \
+		./core $(wildcard ./domain_kits/*/) $(wildcard ./plugins/*/)
 
 docs: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt "mkdocs-material" "mkdocstrings[python]"
