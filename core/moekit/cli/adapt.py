@@ -157,8 +157,17 @@ def kept_in_words(record: Mapping[str, Any]) -> list[str]:
 _RECIPE = ("epochs", "views", "image_size", "tile", "bits", "precision", "token_share")
 
 
-def run_adaptation(kit: str, *, report: Reporter, **options: Any) -> dict[str, Any] | None:
-    """Adapts a kit with progress on the terminal; options as of `adapt_kit`."""
+def run_adaptation(
+    kit: str, *, report: Reporter, recipe: Mapping[str, Any] | None = None, **options: Any
+) -> dict[str, Any] | None:
+    """Adapts a kit with progress on the terminal; options as of `adapt_kit`.
+
+    Args:
+        kit: Name of the kit.
+        report: Shows the progress.
+        recipe: Fields of the recipe that are changed, besides those of the command's options.
+        options: The command's options.
+    """
     with quick_imports():
         from moekit.jobs.adapt import adapt_kit
 
@@ -166,7 +175,10 @@ def run_adaptation(kit: str, *, report: Reporter, **options: Any) -> dict[str, A
     given = {name: options.pop(name, None) for name in _RECIPE}
     return adapt_kit(
         kit,
-        recipe={name: value for name, value in given.items() if value is not None},
+        recipe={
+            **(recipe or {}),
+            **{name: value for name, value in given.items() if value is not None},
+        },
         on_progress=report.update,
         on_epoch=lambda part, figures: report.line(_told(part, figures)),
         on_task=lambda task: report.line(f"task: {task.rpartition('/')[2]}"),

@@ -92,7 +92,7 @@ def demo(
             resume=True,
             weights=weights,
             device=device,
-            **short,
+            recipe=short,
         )
         report.line(steps.next("answer images that it has not seen"))
         result = run_evaluation(

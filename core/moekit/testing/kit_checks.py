@@ -86,6 +86,11 @@ def names_what_there_is(subject: Subject, name: str) -> None:
         require(bool(resolve(spec, registry).metrics), "it reports no metric")
         if spec.demo_dataset:
             registry.dataset(spec.demo_dataset.partition("=")[0])
+        unknown = set(spec.demo_recipe) - set(type(spec.recipe).model_fields)
+        require(
+            not unknown, f"demo_recipe changes what no recipe has: {', '.join(sorted(unknown))}"
+        )
+        spec.recipe.changed(spec.demo_recipe)
         for slot in spec.slots:
             registry.gate(slot.gate)
             for expert in (*slot.experts, *spec.stack_experts):

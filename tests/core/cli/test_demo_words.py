@@ -2,7 +2,9 @@
 
 import pytest
 
+from moekit import Registry
 from moekit.cli.demo import _folder_name, _Steps, _what_next, closing_words
+from moekit.cli.main import main
 
 
 def result(own, bare, *, up=True, proven=False, model="specialist"):
@@ -67,3 +69,28 @@ def test_short_and_full_runs_have_folders_of_their_own():
     assert _folder_name("industrial", None, full=False) == "demo-industrial"
     assert _folder_name("industrial", None, full=True) == "demo-industrial-full"
     assert _folder_name("medical", "candidates=x", full=False) == "demo-medical-candidates"
+
+
+class _Stopped(Exception):
+    """Ends a demonstration before it trains."""
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_the_short_recipe_is_what_is_trained_unless_the_full_one_is_asked_for(
+    monkeypatch, tmp_path, capsys, full
+):
+    asked = {}
+
+    def adapt_kit(kit, **options):
+        asked.update(options, kit=kit)
+        raise _Stopped
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("moekit.jobs.adapt.adapt_kit", adapt_kit)
+    with pytest.raises(SystemExit):
+        main(["demo", "industrial", *(["--full"] if full else [])])
+    assert "step 1 of 3" in capsys.readouterr().err
+    short = Registry().kit("industrial").demo_recipe
+    assert asked["recipe"] == ({} if full else dict(short))
+    assert short["epochs"] >= 2
+    assert asked["run_folder"].name == ("demo-industrial-full" if full else "demo-industrial")

@@ -180,3 +180,10 @@ def test_a_kit_with_nothing_to_train_does_not_fit(run_check):
     empty = dataclasses.replace(GOOD, slots=(), build_head=Nothing)
     with pytest.raises(ConformanceError, match="nothing to train"):
         run_check("kit", "fits-the-backbone", empty)
+
+
+def test_a_demonstration_with_a_field_that_no_recipe_has_is_a_fault(run_check):
+    with pytest.raises(ConformanceError, match="nonesuch"):
+        run_check(
+            "kit", "names-what-there-is", dataclasses.replace(GOOD, demo_recipe={"nonesuch": 1})
+        )
