@@ -33,6 +33,7 @@ PUBLIC = [
     "Judge",
     "KitSpec",
     "Learn",
+    "Level",
     "MapCounts",
     "MapMetricExample",
     "MapMetricSpec",

@@ -81,6 +81,19 @@ class Whole(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Level:
+    """A number in [0, 1] of a point that a reader of answers may move, such as a threshold.
+
+    Attributes:
+        of: The number of a point; of one with several, their mean. None if this point has none.
+        moved: The point with another number; one with several has it in the place of each.
+    """
+
+    of: Callable[[Any], float | None]
+    moved: Callable[[Any, float], Any]
+
+
 def _empty_row(point: Any) -> dict[str, Any]:
     del point
     return {}
@@ -103,6 +116,7 @@ class Answering:
             (H, W) of the picture and the context. Its outputs cover `Frame(height=H, width=W)`,
             which items then bear. The task's targets and talliers read `Sample.window` and
             `Item.frame`. None if the task only answers whole pictures.
+        level: What of the point a reader of answers may move; None if nothing.
     """
 
     merge: Callable[[Sequence[Outputs]], Outputs]
@@ -110,6 +124,7 @@ class Answering:
     unreadable: Callable[[Any], dict[str, Any]] = _empty_row
     derive: Callable[[Outputs], Outputs] = _nothing_derived
     whole: Callable[[Size, TaskContext], Whole] | None = None
+    level: Level | None = None
 
 
 def _no_point(tally: Any, rule: str) -> None:

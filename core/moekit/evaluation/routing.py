@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from moekit.contract.experts import SpecialistSlot
 from moekit.contract.kits import KitSpec
 from moekit.moe.stats import BlockRouting, RoutingTrace, dead_of, load_of, maxvio_of
 
@@ -29,7 +30,7 @@ class RoutingTable:
 
     def __init__(self, *, classes: Sequence[str], kit: KitSpec, depth: int) -> None:
         self._classes = tuple(classes)
-        self._options = {slot.block % depth: (*_numbered(slot.experts), NONE) for slot in kit.slots}
+        self._options = options_of(kit.slots, depth)
         self._items = 0
         self._counts: dict[tuple[int, bool], np.ndarray] = {}
         self._entropy: dict[tuple[int, bool], list[tuple[float, int]]] = {}
@@ -102,6 +103,11 @@ class RoutingTable:
             "maxvio": maxvio_of(counts_E),
             "dead": dead_of(counts_E),
         }
+
+
+def options_of(slots: Sequence[SpecialistSlot], depth: int) -> dict[int, tuple[str, ...]]:
+    """By block the names of specialists, and "none"; `depth` is that of the backbone."""
+    return {slot.block % depth: (*_numbered(slot.experts), NONE) for slot in slots}
 
 
 def _numbered(names: Sequence[str]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from moekit.runtime.plan import PlannedModel, PlannedPass, RequestPlan
     from moekit.runtime.predictor import Compute, Computed, Predictor
     from moekit.runtime.runtime import Runtime
+    from moekit.runtime.shown import RoutedPicture, Shown
     from moekit.runtime.together import Answers
 
 _HOMES = {
@@ -42,6 +43,10 @@ _HOMES = {
         "Predictor",
     ),
     "runtime.runtime": ("Runtime",),
+    "runtime.shown": (
+        "RoutedPicture",
+        "Shown",
+    ),
     "runtime.together": ("Answers",),
 }
 
@@ -55,7 +60,9 @@ __all__ = [
     "Predictor",
     "RequestPlan",
     "Resolved",
+    "RoutedPicture",
     "Runtime",
+    "Shown",
     "load_predictor",
     "pick_device",
     "preprocess_of",

@@ -13,7 +13,7 @@ from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import TaskSpec
 from moekit.data.remarks import Remark
 from moekit.data.stream import ImageBatch, Preprocess
-from moekit.errors import PluginError
+from moekit.errors import PluginError, UsageError
 from moekit.files import finite, not_finite
 from moekit.plugins.faults import owner_in_words
 from moekit.runtime.parts import Part, computed_parts, stack_batches
@@ -64,6 +64,35 @@ class Answerer:
                 answers = self.answers(computed.kit, items)
                 found |= {int(item.id): one for item, one in zip(items, answers, strict=True)}
         return [found[row] for row in range(len(stacks))]
+
+    @property
+    def level(self) -> float | None:
+        """The number in [0, 1] of the point that may be moved; None if there is none."""
+        level = self.task.answering.level
+        return None if level is None else level.of(self.point)
+
+    def at(self, level: float) -> Answerer:
+        """The same with another `level`.
+
+        Raises:
+            UsageError: The point has none, or the number is outside of [0, 1].
+        """
+        known = self.task.answering.level
+        if known is None or self.level is None:
+            raise UsageError(
+                f"answers of the task {self.task.name} do not depend on a number that can be moved",
+                whose="the level",
+                fix="leave it out",
+                code="usage/no-level",
+            )
+        if not 0 <= level <= 1:
+            raise UsageError(
+                f"{level:g} lies outside of 0 to 1",
+                whose="the level",
+                fix="choose a number from 0 to 1",
+                code="usage/out-of-range",
+            )
+        return dataclasses.replace(self, point=known.moved(self.point, level))
 
     def computed(
         self, batch: ImageBatch, name: Callable[[int], str], *, batch_size: int

@@ -57,6 +57,7 @@ class KitModules(nn.Module):
         super().__init__()
         depth = len(backbone.blocks)
         self.name = spec.name
+        self.slots = tuple(spec.slots)
         if not spec.head_blocks:
             raise _fault("its head reads no block", f"kit {spec.name}", code="plugin/bad-head")
         self.head_blocks = sorted(_resolve(block, depth, spec.name) for block in spec.head_blocks)

@@ -156,6 +156,23 @@ class Predictor:
             cells=passes[0].cells,
         )
 
+    @torch.inference_mode()
+    def routed(self, images: Tensor) -> RoutingTrace:
+        """The routing of the backbone and the kit for the first view of images; see `Compute`."""
+        trace = RoutingTrace()
+        seen, number = images.to(self.device, non_blocking=True), self.views[0]
+        with autocast(self.device, self.arithmetic):
+            for stop in walk(
+                self.backbone,
+                view(seen, number) if number else seen,
+                self.models[:1],
+                top_k=self.top_k,
+                tokens=self.tokens,
+                trace=trace,
+            ):
+                self.outputs_at(stop, 0, number, trace=trace)
+        return trace
+
     def outputs_at(
         self, stop: Stop, model: int, number: int, *, trace: RoutingTrace | None = None
     ) -> Outputs:

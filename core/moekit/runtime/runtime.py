@@ -5,12 +5,12 @@ Shapes: B images, N tokens, D width.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import overload
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -20,7 +20,6 @@ from moekit.backbone.model import MoEBackbone
 from moekit.contract.answers import Answer
 from moekit.contract.kits import KitSpec
 from moekit.contract.outputs import Outputs
-from moekit.data.images import read_frames
 from moekit.data.views import view_numbers
 from moekit.errors import MoekitError, UsageError
 from moekit.moe.stats import RoutingTrace
@@ -30,12 +29,12 @@ from moekit.runs.run import Run
 from moekit.runtime.cache import KitCache
 from moekit.runtime.kit import KitModules
 from moekit.runtime.load import load_answerer
+from moekit.runtime.pictures import Picture, pictures_of
 from moekit.runtime.plan import RequestPlan, plan_of
 from moekit.runtime.predictor import Predictor
+from moekit.runtime.shown import RoutedPicture, Shown, routed_picture, shown
 from moekit.runtime.together import Answers, Trained, answer_together
 
-Picture = Path | Image.Image | np.ndarray | Tensor
-"""A file, an RGB picture, uint8 (H, W) or (H, W, 3) as an array, or uint8 (3, H, W) as a tensor."""
 Kits = Sequence[str | Path | Run]
 """Names of attached kits, and runs."""
 
@@ -195,7 +194,12 @@ class Runtime:
 
     @overload
     def answer(
-        self, pictures: Sequence[Picture], *, kits: Kits, batch_size: int = 16
+        self,
+        pictures: Sequence[Picture],
+        *,
+        kits: Kits,
+        batch_size: int = 16,
+        levels: Mapping[str, float] | None = None,
     ) -> Answers: ...
 
     def answer(
@@ -205,6 +209,7 @@ class Runtime:
         kit: str | None = None,
         kits: Kits | None = None,
         batch_size: int = 16,
+        levels: Mapping[str, float] | None = None,
     ) -> list[Answer] | Answers:
         """The answers of a run, or of several at once, the same as `moekit predict` gives.
 
@@ -218,6 +223,9 @@ class Runtime:
             kits: In its place, names of such kits, and runs. A run that is not attached yet is
                 attached under the name of its folder, and stays so.
             batch_size: Pictures a forward pass.
+            levels: With `kits`, by name the number in [0, 1] that takes the place of what was
+                chosen on validation data, for kits whose task has such a number
+                (`Answering.level`).
 
         Returns:
             The answers in the order of the pictures; with `kits`, those of each kit by its name. A
@@ -235,7 +243,7 @@ class Runtime:
                 fix="give one of them",
                 code="usage/one-of-two",
             )
-        read = functools.cache(functools.partial(_read, tuple(pictures)))
+        read = functools.cache(functools.partial(pictures_of, tuple(pictures)))
         if kit is not None:
             (name,) = self._names([kit])
             answerer = self._trained.get(name).answerer
@@ -244,13 +252,42 @@ class Runtime:
         names = self._names(kits or ())
         answers = Answers()
         for part in self._trained.parts(names):
-            loaded = self._loaded(part, answers.failed)
+            loaded = self._loaded(part, answers.failed, levels or {})
             found = answer_together(loaded, read, batch_size=batch_size)
             answers.update(found)
             answers.failed.update(found.failed)
         if not answers:
             raise answers.failed[names[0]]
         return answers
+
+    def shown(self, picture: Image.Image, answer: Answer, *, kit: str) -> Shown:
+        """An answer of `answer` as `moekit predict` shows it: an overlay and a line.
+
+        Args:
+            picture: The RGB picture that was answered.
+            answer: The kit's answer to it.
+            kit: Name of a kit that `load` attached.
+
+        Raises:
+            UsageError: The kit is not attached, or has no trained run.
+            PluginError: The task cannot draw the answer.
+        """
+        (name,) = self._names([kit])
+        return shown(self._trained.get(name).answerer, picture, answer, kit=name)
+
+    def routing(self, picture: Image.Image, *, kit: str) -> RoutedPicture:
+        """Which experts compute which part of a picture, in one more forward pass.
+
+        Args:
+            picture: RGB, of any size.
+            kit: Name of a kit that `load` attached.
+
+        Raises:
+            UsageError: The kit is not attached, has no trained run, or cuts this picture.
+            PluginError: A part of a plugin fails.
+        """
+        (name,) = self._names([kit])
+        return routed_picture(self._trained.get(name), picture)
 
     def plan(self, kits: Kits) -> RequestPlan:
         """What `answer` costs with these kits, by arithmetic; print it for a table.
@@ -294,12 +331,18 @@ class Runtime:
                 return name
         return self.load(run, name=folder.name)
 
-    def _loaded(self, names: Sequence[str], failed: dict[str, MoekitError]) -> dict[str, Trained]:
+    def _loaded(
+        self, names: Sequence[str], failed: dict[str, MoekitError], levels: Mapping[str, float]
+    ) -> dict[str, Trained]:
         """The kits; the errors of those that cannot be loaded again are put into `failed`."""
         found: dict[str, Trained] = {}
         for name in names:
             try:
-                found[name] = self._trained.get(name)
+                one = self._trained.get(name)
+                if name in levels:
+                    moved = one.answerer.at(levels[name])
+                    one = dataclasses.replace(one, answerer=moved)
+                found[name] = one
             except MoekitError as error:
                 failed[name] = error
         return found
@@ -326,33 +369,3 @@ class Runtime:
     def _predictor(self, kit: str) -> Predictor:
         known = self._attached(kit)
         return self._trained.get(kit).predictor if isinstance(known, Path) else known
-
-
-def _read(
-    pictures: Sequence[Picture], frames: int, bits: int | None
-) -> list[Sequence[Image.Image]]:
-    """The RGB pictures of each input, of files as many frames and bits as asked for."""
-    return [
-        read_frames(one, frames, bits=bits) if isinstance(one, Path) else (_picture(one),)
-        for one in pictures
-    ]
-
-
-def _picture(given: object) -> Image.Image:
-    if isinstance(given, Image.Image):
-        return given
-    array = given
-    if isinstance(given, Tensor) and given.ndim == 3:
-        array = given.permute(1, 2, 0).cpu().numpy()
-    if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.shape[2:] in ((), (3,)):
-        return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
-    told = (
-        f" of {given.dtype} {tuple(given.shape)}" if isinstance(given, Tensor | np.ndarray) else ""
-    )
-    raise UsageError(
-        f"a picture is given as {type(given).__name__}{told}",
-        whose="the pictures",
-        fix="give a path, a PIL image, uint8 (H, W) or (H, W, 3) as an array, or uint8 (3, H, W) "
-        "as a tensor",
-        code="usage/no-picture",
-    )

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import importlib.metadata
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -25,6 +25,7 @@ from moekit.serve.guard import Guard
 from moekit.serve.intake import Asked, Intake
 from moekit.serve.metrics import CONTENT_TYPE, ServeMetrics
 from moekit.serve.options import ServeOptions
+from moekit.serve.page.routes import add_page
 from moekit.serve.refusals import RefusedError
 from moekit.serve.schema import (
     AnswerReply,
@@ -116,16 +117,19 @@ def build_app(
             raise refusals.full(batcher.wait_s)
         async with intake.read(request, timeout_s=options.deadline_s) as asked:
             names = _names(asked.kits, known)
+            _check_levels(asked, known)
             allowed = min(asked.deadline_s or options.deadline_s, options.deadline_s)
             outcomes = await _answered(request, asked, names, began + allowed, allowed)
         metrics.answered(outcomes, loop.time() - began)
-        return _reply(outcomes, known)
+        levels = dict(asked.extras.levels)
+        moved = {name: one.at(levels[name]) for name, one in known.items() if name in levels}
+        return _reply(outcomes, {**known, **moved})
 
     async def _answered(
         request: Request, asked: Asked, names: Sequence[str], deadline: float, allowed: float
     ) -> list[Outcome]:
         left = deadline - asyncio.get_running_loop().time()
-        ticket = batcher.submit(names, asked.images, within_s=left)
+        ticket = batcher.submit(names, asked.images, within_s=left, extras=asked.extras)
         if ticket is None:
             raise refusals.full(batcher.wait_s) if batcher.is_ready else refusals.closing()
         reason = "cancelled"
@@ -157,6 +161,7 @@ def build_app(
         """Figures for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
+    add_page(app)
     _handle_errors(app)
     if options.cors:
         app.add_middleware(
@@ -176,6 +181,15 @@ def _names(asked: Sequence[str], known: dict[str, KitFacts]) -> list[str]:
     if unknown:
         raise refusals.unknown_kits(unknown[:10], list(known))
     return [name for name in known if not asked or name in asked]
+
+
+def _check_levels(asked: Asked, known: Mapping[str, KitFacts]) -> None:
+    unknown = [name for name, _ in asked.extras.levels if name not in known]
+    if unknown:
+        raise refusals.unknown_kits(unknown[:10], list(known))
+    fixed = [name for name, _ in asked.extras.levels if known[name].level is None]
+    if fixed:
+        raise refusals.no_level(fixed[:10])
 
 
 async def _finished(request: Request, ticket: Ticket, left: float) -> list[Outcome]:
@@ -220,6 +234,7 @@ def _entry(place: int, outcome: Outcome, known: dict[str, KitFacts]) -> dict[str
                 "verdict": row["verdict"],
                 "values": row,
                 "receipt": known[name].receipt(outcome.content),
+                **({"shown": outcome.shown[name]} if name in outcome.shown else {}),
             }
             for name, row in outcome.rows.items()
         },
@@ -230,6 +245,7 @@ def _entry(place: int, outcome: Outcome, known: dict[str, KitFacts]) -> dict[str
         },
         "error": None if unread is None else fault_of(unread, image=place),
         "remarks": {one.kind: float(one.value) for one in outcome.remarks},
+        **({} if outcome.picture is None else {"picture": outcome.picture}),
     }
 
 
@@ -276,6 +292,7 @@ def _as_json(facts: KitFacts) -> dict[str, Any]:
         "settings": facts.settings,
         "disclaimer": facts.disclaimer,
         "caution": facts.caution,
+        "level": facts.level,
     }
 
 

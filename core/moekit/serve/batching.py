@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from moekit.serve.extras import NOTHING, Extras
 from moekit.serve.service import AnswersImages, Outcome
 
 _logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Ticket:
         images: The images' bytes.
         deadline: When it is too late, by `time.monotonic`.
         arrived: When it came, by the same clock.
+        extras: What is asked for beside the answers.
         future: The outcome of each image, in their order.
     """
 
@@ -54,9 +56,14 @@ class Ticket:
     images: tuple[bytes, ...]
     deadline: float
     arrived: float
+    extras: Extras = NOTHING
     future: concurrent.futures.Future[list[Outcome]] = dataclasses.field(
         default_factory=concurrent.futures.Future
     )
+
+    def is_like(self, other: Ticket) -> bool:
+        """Whether both ask for the same of their images, so that a batch may hold both."""
+        return self.kits == other.kits and self.extras == other.extras
 
 
 class Batcher:
@@ -121,7 +128,12 @@ class Batcher:
             return self._waiting() * self._image_s
 
     def submit(
-        self, kits: Sequence[str], images: Sequence[bytes], *, within_s: float
+        self,
+        kits: Sequence[str],
+        images: Sequence[bytes],
+        *,
+        within_s: float,
+        extras: Extras = NOTHING,
     ) -> Ticket | None:
         """Puts a request into the queue.
 
@@ -129,13 +141,18 @@ class Batcher:
             kits: Names of the kits.
             images: The images' bytes, no more than there are places.
             within_s: Seconds after which it is too late.
+            extras: What is asked for beside the answers.
 
         Returns:
             Its ticket; None if there is no room for it.
         """
         now = self._clock()
         ticket = Ticket(
-            kits=tuple(kits), images=tuple(images), deadline=now + within_s, arrived=now
+            kits=tuple(kits),
+            images=tuple(images),
+            deadline=now + within_s,
+            arrived=now,
+            extras=extras,
         )
         with self._changed:
             if self._closing or self._waiting() + len(images) > self._places:
@@ -197,12 +214,12 @@ class Batcher:
         return taken
 
     def _images_like(self, first: Ticket) -> int:
-        return sum(len(one.images) for one in self._queue if one.kits == first.kits)
+        return sum(len(one.images) for one in self._queue if one.is_like(first))
 
     def _taken(self, first: Ticket) -> Iterator[Ticket]:
         """Takes a batch out of the queue, in the order of arrival."""
         now, images = self._clock(), 0
-        for ticket in [one for one in self._queue if one.kits == first.kits]:
+        for ticket in [one for one in self._queue if one.is_like(first)]:
             if images and images + len(ticket.images) > self._batch_size:
                 return
             self._queue.remove(ticket)
@@ -218,7 +235,8 @@ class Batcher:
         images = [image for ticket in batch for image in ticket.images]
         began = self._clock()
         try:
-            found = self._answer(batch[0].kits, images)
+            extras = batch[0].extras
+            found = self._answer(batch[0].kits, images, *([] if extras == NOTHING else [extras]))
         except BaseException as error:  # the thread goes on, whatever a plugin raises
             _logger.exception("a batch failed")
             for ticket in batch:

@@ -37,6 +37,7 @@ class KitFacts:
         bits: Bits of the numbers in files of more than 8 bits; None if they fill 16.
         disclaimer: What readers of answers must know; empty if nothing.
         caution: What is said of the data that it was trained on; empty if nothing.
+        level: The number in [0, 1] that a request may move (`Answering.level`); None if none.
     """
 
     name: str
@@ -49,12 +50,17 @@ class KitFacts:
     bits: int | None
     disclaimer: str
     caution: str
+    level: float | None = None
 
     @property
     def settings_sha256(self) -> str:
         """SHA-256 of the settings as JSON with sorted keys and without spaces, in hexadecimal."""
         text = to_json(self.settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def at(self, level: float) -> KitFacts:
+        """The same with the level that a request asked for among its settings."""
+        return dataclasses.replace(self, settings={**self.settings, "asked_level": level})
 
     def receipt(self, content: str) -> dict[str, str]:
         """What an answer to the image with the SHA-256 `content` rests on."""
@@ -86,6 +92,7 @@ def facts_of(name: str, run: Run, *, registry: Registry, backbone: MoEBackbone) 
     resolved = resolve(spec, registry, frames=run.frames())
     model = kept_model(run)
     point = point_of(run, resolved, rule="", model=model)
+    level = resolved.task.answering.level
     recipe = Recipe.model_validate(request["recipe"])
     tiling = run.tiling()
     weights = {"kit_sha256": record["weights"]["kit_sha256"]}
@@ -117,6 +124,7 @@ def facts_of(name: str, run: Run, *, registry: Registry, backbone: MoEBackbone) 
         bits=run.bits(),
         disclaimer=spec.disclaimer,
         caution=record.get("caution") or "",
+        level=None if level is None or point is None else level.of(point),
     )
 
 

@@ -8,6 +8,7 @@ import binascii
 import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import Any
 
 from fastapi import Request
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from moekit.errors import MoekitError
 from moekit.json_text import parse_json
 from moekit.serve import refusals
+from moekit.serve.extras import NOTHING, Extras
 from moekit.serve.forms import FormError, FormReader, Part
 from moekit.serve.schema import AnswerRequest
 
@@ -28,11 +30,13 @@ class Asked:
         images: The images' bytes, one at least.
         kits: Names of kits; empty for all.
         deadline_s: Seconds that it may take, as it says itself; None if it does not.
+        extras: What it asks for beside the answers.
     """
 
     images: tuple[bytes, ...]
     kits: tuple[str, ...]
     deadline_s: float | None
+    extras: Extras = NOTHING
 
 
 class Intake:
@@ -138,6 +142,8 @@ def _from_parts(parts: Sequence[Part]) -> Asked:
     images: list[bytes] = []
     kits: list[str] = []
     deadline_s: float | None = None
+    extras: dict[str, Any] = {}
+    levels: dict[str, float] = {}
     for part in parts:
         if part.name == "images" and part.is_file:
             images.append(bytes(part.content))
@@ -146,13 +152,40 @@ def _from_parts(parts: Sequence[Part]) -> Asked:
             kits.append(part.content.decode("utf-8", "replace"))
         elif part.name == "deadline_s" and not part.is_file:
             deadline_s = _seconds(part.content)
+        elif part.name in ("overlays", "routing") and not part.is_file:
+            extras[part.name] = _truth(part)
+        elif part.name == "levels" and not part.is_file:
+            levels |= _level(part)
         else:
             kind = "file" if part.is_file else "field"
             raise refusals.malformed(
                 f"the form has the {kind} {part.name[:80]!r}; it takes files called 'images', and "
-                "fields called 'kits' and 'deadline_s'"
+                "fields called 'kits', 'deadline_s', 'overlays', 'routing' and 'levels'"
             )
-    return Asked(images=tuple(images), kits=tuple(kits), deadline_s=deadline_s)
+    return Asked(
+        images=tuple(images),
+        kits=tuple(kits),
+        deadline_s=deadline_s,
+        extras=Extras(**extras, levels=tuple(sorted(levels.items()))),
+    )
+
+
+def _truth(part: Part) -> bool:
+    text = bytes(part.content)
+    if text not in (b"true", b"false"):
+        raise refusals.malformed(f"the field {part.name!r} is neither true nor false")
+    return text == b"true"
+
+
+def _level(part: Part) -> dict[str, float]:
+    kit, _, text = part.content.decode("utf-8", "replace").rpartition("=")
+    try:
+        level = float(text)
+    except ValueError:
+        level = -1.0
+    if not kit or not 0 <= level <= 1:
+        raise refusals.malformed("a field 'levels' is not KIT=NUMBER with a number from 0 to 1")
+    return {kit: level}
 
 
 def _seconds(text: bytes | bytearray) -> float:
@@ -180,4 +213,14 @@ def _from_json(body: bytes) -> Asked:
             images.append(base64.b64decode(text, validate=True))
         except (binascii.Error, ValueError) as error:
             raise refusals.malformed(f"images.{place} is no base64") from error
-    return Asked(images=tuple(images), kits=tuple(asked.kits), deadline_s=asked.deadline_s)
+    extras = Extras(
+        overlays=asked.overlays,
+        routing=asked.routing,
+        levels=tuple(sorted(asked.levels.items())),
+    )
+    return Asked(
+        images=tuple(images),
+        kits=tuple(asked.kits),
+        deadline_s=asked.deadline_s,
+        extras=extras,
+    )

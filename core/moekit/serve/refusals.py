@@ -116,6 +116,17 @@ def unknown_kits(names: Sequence[str], known: Sequence[str]) -> RefusedError:
     return RefusedError(404, error)
 
 
+def no_level(names: Sequence[str]) -> RefusedError:
+    """The request moves a number that kits do not have."""
+    error = UsageError(
+        f"nothing can be moved of {', '.join(repr(name[:80]) for name in names)}",
+        whose=_REQUEST,
+        fix="leave out 'levels' of kits whose 'level' in /v1/kits is null",
+        code="usage/no-level",
+    )
+    return RefusedError(422, error)
+
+
 def full(wait_s: float) -> RefusedError:
     """There is no room for the request.
 

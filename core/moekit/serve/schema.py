@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,6 +11,9 @@ from moekit.errors import MoekitError
 
 _LONGEST_NAME = 200
 _MOST = 4096
+_OVERLAYS = "Whether the image and each answer drawn on it are wanted as pictures."
+_ROUTING = "Whether it is wanted which experts computed which part, by one more pass a kit."
+_LEVELS = "Numbers from 0 to 1 that take the place of what a kit's run chose, by kit."
 _HASH = "^[0-9a-f]{64}$"
 
 
@@ -35,6 +38,11 @@ class AnswerRequest(_Strict):
         gt=0,
         description="Seconds that the request may take; no more than the server allows.",
     )
+    overlays: bool = Field(default=False, description=_OVERLAYS)
+    routing: bool = Field(default=False, description=_ROUTING)
+    levels: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default={}, max_length=_MOST, description=_LEVELS
+    )
 
 
 class Receipt(_Strict):
@@ -58,6 +66,49 @@ class Fault(_Strict):
     image: int | None = Field(default=None, description="Index of the image, from 0.")
 
 
+class Picture(_Strict):
+    """A picture, reduced."""
+
+    media_type: str
+    width: int = Field(description="In pixels.")
+    height: int = Field(description="In pixels.")
+    base64: str = Field(description="The file's bytes.")
+
+
+class RoutedBlock(_Strict):
+    """Which experts of one router computed which patch."""
+
+    block: int = Field(description="Number of the block, from 0.")
+    of_kit: bool = Field(description="Whether these are the kit's own specialists.")
+    experts: list[str] = Field(description="Their names; the kit's last one is to have none.")
+    load: list[float] = Field(description="The share of all weights that each expert has.")
+    all: bool = Field(description="Whether every token has every expert; nothing else is told.")
+    chosen: list[int] = Field(
+        description="Row by row the expert with the greatest weight of each patch; -1 for none."
+    )
+    weight: list[float] = Field(description="That weight.")
+
+
+class Routing(_Strict):
+    """Which experts computed which part of an image, in the order of the blocks."""
+
+    rows: int = Field(description="Rows of patches of the input.")
+    columns: int = Field(description="Columns of patches of the input.")
+    box: list[float] = Field(
+        description="Left, top, width and height of the image in the input, as shares of its sides."
+    )
+    blocks: list[RoutedBlock]
+
+
+class ShownAnswer(_Strict):
+    """An answer as its task shows it, if that was asked for."""
+
+    caption: str = Field(description="A line for the overlay.")
+    overlay: Picture | None = Field(description="The image with the answer drawn on it.")
+    routing: Routing | None
+    failed: Fault | None = Field(description="Why it cannot be shown.")
+
+
 class KitAnswer(_Strict):
     """The answer of one kit to one image."""
 
@@ -66,6 +117,7 @@ class KitAnswer(_Strict):
         description="By the names of the kit's columns; the same as in a row of `moekit predict`."
     )
     receipt: Receipt
+    shown: ShownAnswer | None = Field(default=None, description="If it was asked for.")
 
 
 class ImageAnswers(_Strict):
@@ -77,6 +129,9 @@ class ImageAnswers(_Strict):
     failed: dict[str, Fault] = Field(description="Of the kits that have no answer.")
     error: Fault | None = Field(description="Why it cannot be read.")
     remarks: dict[str, float] = Field(description="What was guessed when it was read.")
+    picture: Picture | None = Field(
+        default=None, description="The image as it was read, if overlays were asked for."
+    )
 
 
 class AnswerReply(_Strict):
@@ -98,6 +153,9 @@ class ServedKit(_Strict):
     settings: dict[str, Any]
     disclaimer: str
     caution: str
+    level: float | None = Field(
+        description="The number from 0 to 1 that `levels` of a request may move; null if none."
+    )
 
 
 class KitsReply(_Strict):
@@ -146,6 +204,13 @@ def body_schema() -> Mapping[str, Any]:
                 "description": "Names of kits, one a field; all if none is named.",
             },
             "deadline_s": {"type": "number", "exclusiveMinimum": 0},
+            "overlays": {"type": "boolean", "default": False, "description": _OVERLAYS},
+            "routing": {"type": "boolean", "default": False, "description": _ROUTING},
+            "levels": {
+                "type": "array",
+                "items": {"type": "string", "maxLength": _LONGEST_NAME},
+                "description": f"Each as KIT=NUMBER. {_LEVELS}",
+            },
         },
     }
     return {

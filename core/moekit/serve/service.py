@@ -18,6 +18,7 @@ from moekit.json_text import finite, not_finite
 from moekit.plugins.faults import named_fault
 from moekit.runtime.answerer import NOT_FINITE
 from moekit.runtime.runtime import Runtime
+from moekit.serve.extras import NOTHING, Extras, picture_json, shown_json
 from moekit.serve.facts import KitFacts
 from moekit.serve.reading import content_of, read_content
 
@@ -35,12 +36,16 @@ class Outcome:
         failed: The errors of the kits that have no answer; of an image that cannot be read an
             `ImageError`.
         remarks: What was guessed when it was read.
+        picture: The picture as it was read, if pictures were asked for; see `schema.Picture`.
+        shown: By kit what is shown of its answer, if it was asked for; see `schema.ShownAnswer`.
     """
 
     content: str
     rows: Mapping[str, Mapping[str, Any]]
     failed: Mapping[str, MoekitError]
     remarks: tuple[Remark, ...] = ()
+    picture: Mapping[str, Any] | None = None
+    shown: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def unreadable(self) -> ImageError | None:
@@ -52,7 +57,9 @@ class Outcome:
 class AnswersImages(Protocol):
     """What a batcher asks."""
 
-    def __call__(self, kits: Sequence[str], images: Sequence[bytes]) -> list[Outcome]:
+    def __call__(
+        self, kits: Sequence[str], images: Sequence[bytes], extras: Extras = NOTHING
+    ) -> list[Outcome]:
         """The outcome of each image, in their order."""
         ...
 
@@ -85,20 +92,26 @@ class Service:
         """Ends its threads."""
         self._readers.shutdown()
 
-    def __call__(self, kits: Sequence[str], images: Sequence[bytes]) -> list[Outcome]:
+    def __call__(
+        self, kits: Sequence[str], images: Sequence[bytes], extras: Extras = NOTHING
+    ) -> list[Outcome]:
         """The outcome of each image; see `AnswersImages`.
 
         An image that cannot be read and a kit that fails take nothing else with them.
         """
         found: list[Outcome] = []
         for first in range(0, len(images), self._batch_size):
-            found += self._answer(kits, images[first : first + self._batch_size])
+            found += self._answer(kits, images[first : first + self._batch_size], extras)
         return found
 
-    def _answer(self, kits: Sequence[str], images: Sequence[bytes]) -> list[Outcome]:
+    def _answer(
+        self, kits: Sequence[str], images: Sequence[bytes], extras: Extras
+    ) -> list[Outcome]:
         rows: list[dict[str, Mapping[str, Any]]] = [{} for _ in images]
         failed: list[dict[str, MoekitError]] = [{} for _ in images]
         remarks: list[tuple[Remark, ...]] = [() for _ in images]
+        seen: dict[int, dict[str, Any]] = {}
+        shown: list[dict[str, Mapping[str, Any]]] = [{} for _ in images]
         contents = list(self._readers.map(content_of, images))
         for bits, names in self._by_bits(kits).items():
             pictures: dict[int, Image.Image] = {}
@@ -108,14 +121,30 @@ class Service:
                     failed[place] |= dict.fromkeys(names, one)
                 else:
                     (pictures[place],), remarks[place] = one
-            for place, kit, answer in self._ask(names, pictures):
-                if isinstance(answer, MoekitError):
-                    failed[place][kit] = answer
-                else:
-                    rows[place][kit] = answer
+            if extras.overlays:
+                seen |= {
+                    place: picture_json(one) for place, one in pictures.items() if place not in seen
+                }
+            for place, kit, answer in self._ask(names, pictures, dict(extras.levels)):
+                row = answer if isinstance(answer, MoekitError) else self._row(kit, answer)
+                if isinstance(row, MoekitError):
+                    failed[place][kit] = row
+                    continue
+                rows[place][kit] = row
+                if extras.wants_pictures and not isinstance(answer, MoekitError):
+                    shown[place][kit] = shown_json(
+                        self._runtime, kit, pictures[place], answer, extras
+                    )
         return [
-            Outcome(content=content, rows=row, failed=errors, remarks=told)
-            for content, row, errors, told in zip(contents, rows, failed, remarks, strict=True)
+            Outcome(
+                content=contents[place],
+                rows=rows[place],
+                failed=failed[place],
+                remarks=remarks[place],
+                picture=seen.get(place),
+                shown=shown[place],
+            )
+            for place in range(len(images))
         ]
 
     def _by_bits(self, kits: Sequence[str]) -> dict[int | None, list[str]]:
@@ -126,15 +155,18 @@ class Service:
         return found
 
     def _ask(
-        self, kits: Sequence[str], pictures: Mapping[int, Image.Image]
-    ) -> list[tuple[int, str, Mapping[str, Any] | MoekitError]]:
-        """Place, kit and row of each answer; a kit that fails with several is asked one by one."""
+        self,
+        kits: Sequence[str],
+        pictures: Mapping[int, Image.Image],
+        levels: Mapping[str, float],
+    ) -> list[tuple[int, str, Answer | MoekitError]]:
+        """Place, kit and answer; a kit that fails with several pictures is asked one by one."""
         if not pictures:
             return []
         places = list(pictures)
-        answers, failed = self._together(kits, list(pictures.values()))
-        found: list[tuple[int, str, Mapping[str, Any] | MoekitError]] = [
-            (place, kit, self._row(kit, answer))
+        answers, failed = self._together(kits, list(pictures.values()), levels)
+        found: list[tuple[int, str, Answer | MoekitError]] = [
+            (place, kit, answer)
             for kit, many in answers.items()
             for place, answer in zip(places, many, strict=True)
         ]
@@ -143,16 +175,17 @@ class Service:
                 found.append((places[0], kit, error))
                 continue
             for place in places:  # whichever image it fails with, the others have answers
-                single, wrong = self._together([kit], [pictures[place]])
-                own = self._row(kit, single[kit][0]) if kit in single else wrong[kit]
-                found.append((place, kit, own))
+                single, wrong = self._together([kit], [pictures[place]], levels)
+                found.append((place, kit, single[kit][0] if kit in single else wrong[kit]))
         return found
 
     def _together(
-        self, kits: Sequence[str], pictures: Sequence[Image.Image]
+        self, kits: Sequence[str], pictures: Sequence[Image.Image], levels: Mapping[str, float]
     ) -> tuple[dict[str, list[Answer]], dict[str, MoekitError]]:
         try:
-            found = self._runtime.answer(pictures, kits=kits, batch_size=self._batch_size)
+            found = self._runtime.answer(
+                pictures, kits=kits, batch_size=self._batch_size, levels=levels
+            )
         except MoekitError as error:
             return {}, dict.fromkeys(kits, error)
         except Exception as error:  # of a library or of moekit itself

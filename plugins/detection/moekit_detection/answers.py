@@ -17,6 +17,7 @@ from torch import Tensor
 from moekit import Answering, Frame, Item, Outputs, TaskContext
 from moekit_detection.boxes import corners
 from moekit_detection.judging.match import taken_by_class
+from moekit_detection.judging.points import LEVEL
 from moekit_detection.records import BOX, LOGIT, Objects, from_shares
 from moekit_detection.tiles import Merged
 
@@ -219,5 +220,10 @@ def best_found(outputs: Outputs, label_BG: Tensor, box_BG4: Tensor) -> float:
 
 
 ANSWERING = Answering(
-    merge=merge, answers=answers, unreadable=unreadable, derive=derive, whole=Merged
+    merge=merge,
+    answers=answers,
+    unreadable=unreadable,
+    derive=derive,
+    whole=Merged,
+    level=LEVEL,
 )

@@ -134,6 +134,16 @@ class LabelPoint:
 Chosen = ClassPoint | LabelPoint
 
 
+def level_of(point: Chosen | None) -> float | None:
+    """The mean of the thresholds of labels; None of items of one label."""
+    return float(point.thresholds_C.mean()) if isinstance(point, LabelPoint) else None
+
+
+def moved(point: LabelPoint, level: float) -> LabelPoint:
+    """The point with one threshold for all labels."""
+    return dataclasses.replace(point, thresholds=(level,) * len(point.thresholds))
+
+
 def chosen_with_interval(tally: ClassTally, rule: str) -> Chosen:
     """The point of `choose_point`, with the intervals of what was chosen and what it rests on."""
     point = choose_point(tally, rule)

@@ -8,7 +8,7 @@ import numpy as np
 
 from moekit.contract.answers import TaskContext
 from moekit.contract.outputs import Field
-from moekit.contract.tasks import Answering, Judge, Show, SummaryJob, TaskSpec
+from moekit.contract.tasks import Answering, Judge, Level, Show, SummaryJob, TaskSpec
 from moekit.data.samples import UNSEEN
 from moekit.tasks.classify.answers import (
     NONE_OF_THESE,
@@ -21,7 +21,7 @@ from moekit.tasks.classify.example import small_head, write_example
 from moekit.tasks.classify.learn import LEARN
 from moekit.tasks.classify.outcome import outcome
 from moekit.tasks.classify.per_class import class_rows
-from moekit.tasks.classify.point import RULES, chosen_with_interval
+from moekit.tasks.classify.point import RULES, chosen_with_interval, level_of, moved
 from moekit.tasks.classify.read import read_answers
 from moekit.tasks.classify.sections import class_sections
 from moekit.tasks.classify.show import COLUMNS, NAMES, caption, draw_strip
@@ -93,7 +93,12 @@ CLASSIFY = TaskSpec(
         "unseen_auroc",
     ),
     learn=LEARN,
-    answering=Answering(merge=merge_views, answers=class_answers, unreadable=unreadable_row),
+    answering=Answering(
+        merge=merge_views,
+        answers=class_answers,
+        unreadable=unreadable_row,
+        level=Level(of=level_of, moved=moved),
+    ),
     judge=Judge(
         tallier=ClassTallier,
         save=save_tallies,

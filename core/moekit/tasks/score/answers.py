@@ -14,7 +14,7 @@ import torch
 
 from moekit.contract.answers import Item, TaskContext
 from moekit.contract.outputs import Outputs
-from moekit.contract.tasks import Answering
+from moekit.contract.tasks import Answering, Level
 from moekit.tasks.score.kinds import kind_names
 from moekit.tasks.score.regions import Region, find_regions
 from moekit.tasks.score.threshold import UNREADABLE, OperatingPoint, verdict
@@ -115,4 +115,16 @@ def derive(outputs: Outputs) -> Outputs:
     return {"score_B": outputs["logit_B"].sigmoid()}
 
 
-ANSWERING = Answering(merge=merge, answers=answers, unreadable=unreadable, derive=derive)
+def _moved(point: OperatingPoint, level: float) -> OperatingPoint:
+    """The point with another threshold; a review zone that would lie above it is gone."""
+    review = None if point.review is None or point.review >= level else point.review
+    return dataclasses.replace(point, threshold=level, review=review)
+
+
+ANSWERING = Answering(
+    merge=merge,
+    answers=answers,
+    unreadable=unreadable,
+    derive=derive,
+    level=Level(of=lambda point: point.threshold, moved=_moved),
+)

@@ -22,6 +22,7 @@ from moekit_detection.answers import derive as derive_scores
 from moekit_detection.answers import merge as merge_boxes
 from moekit_detection.instances.pixels import FEATURE, KERNEL, with_pixels
 from moekit_detection.instances.tiles import MergedMasks
+from moekit_detection.judging.points import LEVEL
 from moekit_detection.masks.measure import length_and_width
 from moekit_detection.masks.runs import Masks
 from moekit_detection.records import BOX, LOGIT
@@ -209,5 +210,10 @@ def scale_of(options: Mapping[str, Any]) -> float | None:
 
 
 INSTANCE_ANSWERING = Answering(
-    merge=merge, answers=answers, unreadable=unreadable, derive=derive, whole=MergedMasks
+    merge=merge,
+    answers=answers,
+    unreadable=unreadable,
+    derive=derive,
+    whole=MergedMasks,
+    level=LEVEL,
 )

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from moekit import DataError, Sample, UsageError
+from moekit import DataError, Level, Sample, UsageError
 from moekit_detection.judging.matches import Matches
 from moekit_detection.records import Objects, objects_of
 
@@ -94,6 +94,20 @@ class Judged(Protocol):
 
     def __len__(self) -> int:
         """How many pictures there are, repeated ones counted as often as they are there."""
+
+
+def _level_of(point: DetectPoint | None) -> float | None:
+    """The mean of the thresholds."""
+    return None if point is None else float(point.thresholds_C.mean())
+
+
+def _moved(point: DetectPoint, level: float) -> DetectPoint:
+    """The point with one threshold for all classes."""
+    return dataclasses.replace(point, thresholds=(level,) * len(point.thresholds))
+
+
+LEVEL = Level(of=_level_of, moved=_moved)
+"""What a reader of answers may move."""
 
 
 def thresholds_of(point: Any, classes: int) -> np.ndarray:

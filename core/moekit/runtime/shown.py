@@ -1,0 +1,92 @@
+"""Answers and routing as people look at them.
+
+Shapes: N patches of a picture, E experts of a router.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+from PIL import Image
+
+from moekit.contract.answers import Answer, Item
+from moekit.contract.experts import SpecialistSlot
+from moekit.data.geometry import Box
+from moekit.data.pictures import LONG_SIDE, reduced
+from moekit.errors import UsageError
+from moekit.moe.owned import owned
+from moekit.moe.specialists import Grid
+from moekit.moe.stats import RoutingTrace
+from moekit.runtime.answerer import Answerer
+from moekit.runtime.parts import whole_frame
+from moekit.runtime.together import Trained
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shown:
+    """An answer as its task shows it.
+
+    Attributes:
+        caption: The answer in a line.
+        overlay: RGB, reduced, with the answer drawn on it; None if the task draws none.
+    """
+
+    caption: str
+    overlay: Image.Image | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RoutedPicture:
+    """Which experts compute which part of a picture.
+
+    Attributes:
+        trace: What each router decided, for this picture by itself. The tokens of the patches are
+            the last of each row, row by row.
+        grid: Rows and columns of the patches.
+        box: Where the picture lies in the input, in pixels.
+        size: (H, W) of the input, in pixels.
+        slots: The kit's specialists.
+    """
+
+    trace: RoutingTrace
+    grid: Grid
+    box: Box
+    size: tuple[int, int]
+    slots: tuple[SpecialistSlot, ...]
+
+
+def shown(answerer: Answerer, picture: Image.Image, answer: Answer, *, kit: str) -> Shown:
+    """See `Runtime.shown`."""
+    size = (picture.height, picture.width)
+    is_cut = answerer.preprocess.cuts(size)
+    item = Item(id="", size=size, frame=whole_frame(size) if is_cut else None)
+    show, context = answerer.task.show, answerer.context
+    small = reduced(picture, LONG_SIDE)
+    draw = functools.partial(show.draw, small, answer, item, context)
+    caption = functools.partial(show.caption, answer, item, context)
+    return Shown(
+        caption=owned(f"kit {kit}", caption), overlay=owned(f"kit {kit}", draw, part="drawing")
+    )
+
+
+def routed_picture(trained: Trained, picture: Image.Image) -> RoutedPicture:
+    """See `Runtime.routing`."""
+    preprocess, predictor = trained.answerer.preprocess, trained.predictor
+    size = (picture.height, picture.width)
+    if preprocess.cuts(size):
+        raise UsageError(
+            "the picture is cut into windows, each of which is routed by itself",
+            whose="the routing",
+            fix="ask with a picture that fits into one window",
+            code="usage/cut-picture",
+        )
+    trace = predictor.routed(preprocess.tensor(picture)[None])
+    frame, patch = preprocess.frame, predictor.backbone.patch
+    return RoutedPicture(
+        trace=trace,
+        grid=Grid(frame.height // patch, frame.width // patch),
+        box=frame.box(size),
+        size=(frame.height, frame.width),
+        slots=predictor.kit.slots,
+    )
