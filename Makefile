@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := $(wildcard domain_kits/*/moekit_* plugins/*/moekit_*)
-MEMBERS := -e "core[weights,export,serve]" -e "domain_kits/industrial[elpv]" -e "domain_kits/medical[demo]" \
+MEMBERS := -e "core[weights,export,streams]" -e "domain_kits/industrial[elpv]" -e "domain_kits/medical[demo]" \
 	-e plugins/detection -e plugins/entropy_gate -e plugins/finegrained -e plugins/scenes -e plugins/tensorboard -e plugins/texture
 TOOLS := deid-data hatchling httpx2 hypothesis mypy pycocotools pydicom-data pytest pytest-xdist ruff scikit-learn
 DEFINITIONS := Makefile constraints.txt $(wildcard *pyproject.toml */pyproject.toml */*/pyproject.toml)

@@ -94,9 +94,9 @@ FLAGS = {
     "--golden-tolerance --idle --json --keep --once --out --overlays --precision --queue "
     "--reference --review --run --settle --threshold-rule --tries --use "
     "--weights",
-    "serve": "--batch-size --cors --deadline --debug --device --form --gather --host --json "
-    "--most-images --most-kits --most-mib --most-pixels --port --queue --tls-cert --tls-key "
-    "--token-file --unprotected --weights",
+    "serve": "--batch-size --camera --cors --deadline --debug --device --form --gather --host "
+    "--json --most-images --most-kits --most-mib --most-pixels --port --queue --tls-cert "
+    "--tls-key --token-file --unprotected --weights",
     "client": "--debug --json --kit --token-file",
     "doctor": "--debug --json --weights",
     "embed": "--batch-size --debug --device --fit --image-size --json --out --precision --top-k "

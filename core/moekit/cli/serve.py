@@ -116,11 +116,24 @@ _bounds_options = with_options(
 )
 
 
+_camera_options = with_options(
+    click.option(
+        "--camera",
+        "cameras",
+        multiple=True,
+        metavar="NAME=SOURCE",
+        help="A folder, video file, RTSP address or V4L device whose newest frames all kits "
+        "answer; may be given up to 16 times.",
+    ),
+)
+
+
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="[NAME=]RUN...")
 @with_options(
     _network_options,
     _bounds_options,
+    _camera_options,
     weights_option,
     form_option,
     device_option,
@@ -133,6 +146,7 @@ def serve(
     form: str,
     device: str,
     most_kits: int | None,
+    cameras: tuple[str, ...],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -149,6 +163,7 @@ def serve(
         from moekit.serve.facts import named_runs
         from moekit.serve.options import ServeOptions
         from moekit.serve.server import serve_runs
+        from moekit.serve.streams.naming import named_sources
 
     output = sys.stdout
 
@@ -163,15 +178,18 @@ def serve(
                 say(f"  {sentence}")
         say(f"listening on {url}")
 
+    chosen = ServeOptions(**options)
+    sources = named_sources(cameras, most_bytes=chosen.most_bytes, most_pixels=chosen.most_pixels)
     with stopped_by_signals() as stop, contextlib.redirect_stdout(sys.stderr):
         serve_runs(
             named_runs(list(runs)),
-            options=ServeOptions(**options),
+            options=chosen,
             on_ready=on_ready,
             stop=stop,
             device=device,
             weights=weights,
             form=form,
             most_kits=most_kits,
+            cameras=sources,
         )
     say("ended")

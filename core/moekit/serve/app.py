@@ -36,6 +36,9 @@ from moekit.serve.schema import (
     fault_of,
 )
 from moekit.serve.service import Outcome
+from moekit.serve.streams.figures import CameraFigures
+from moekit.serve.streams.loop import Streams
+from moekit.serve.streams.routes import add_streams
 from moekit.serve.tokens import Tokens
 
 _logger = logging.getLogger(__name__)
@@ -60,8 +63,9 @@ def build_app(
     options: ServeOptions,
     metrics: ServeMetrics,
     tokens: Tokens | None = None,
+    streams: Streams | None = None,
 ) -> FastAPI:
-    """The application. The batcher's thread starts and ends with it.
+    """The application. The threads of the batcher and of the cameras start and end with it.
 
     Args:
         facts: The served kits.
@@ -69,8 +73,10 @@ def build_app(
         options: Bounds, and origins that may read answers.
         metrics: Figures; the batcher's observer too.
         tokens: What clients must show; None for nothing.
+        streams: The cameras; None for none.
     """
     known = {one.name: one for one in facts}
+    cameras = streams or Streams({}, batcher=batcher, kits=(), within_s=0.0)
     guard = Guard(options, tokens)
     intake = Intake(
         most_bytes=options.most_bytes,
@@ -81,7 +87,9 @@ def build_app(
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
         batcher.start()
+        cameras.start()
         yield
+        await asyncio.to_thread(cameras.close)
         await asyncio.to_thread(batcher.close)
 
     async def protect(
@@ -161,6 +169,14 @@ def build_app(
         """Figures for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
+    add_streams(
+        app,
+        cameras,
+        entry=lambda outcome: _entry(0, outcome, known),
+        protected=protected,
+        responses=_ERRORS,
+    )
+    metrics.add(CameraFigures(cameras.cameras))
     add_page(app)
     _handle_errors(app)
     if options.cors:
@@ -171,6 +187,7 @@ def build_app(
             allow_headers=["Authorization", "Content-Type"],
         )
     paths = [route.path for route in app.routes if hasattr(route, "path")]
+    paths += [f"/v1/cameras/{one.name}/events" for one in cameras.cameras]
     app.add_middleware(Counting, metrics=metrics, paths=frozenset(paths))
     return app
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from moekit.serve.extras import NOTHING, Extras
+from moekit.serve.reading import Sent
 from moekit.serve.service import AnswersImages, Outcome
 
 _logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Ticket:
 
     Attributes:
         kits: Names of the kits.
-        images: The images' bytes.
+        images: The images' bytes, or frames.
         deadline: When it is too late, by `time.monotonic`.
         arrived: When it came, by the same clock.
         extras: What is asked for beside the answers.
@@ -53,7 +54,7 @@ class Ticket:
     """
 
     kits: tuple[str, ...]
-    images: tuple[bytes, ...]
+    images: tuple[Sent, ...]
     deadline: float
     arrived: float
     extras: Extras = NOTHING
@@ -130,7 +131,7 @@ class Batcher:
     def submit(
         self,
         kits: Sequence[str],
-        images: Sequence[bytes],
+        images: Sequence[Sent],
         *,
         within_s: float,
         extras: Extras = NOTHING,
@@ -139,7 +140,7 @@ class Batcher:
 
         Args:
             kits: Names of the kits.
-            images: The images' bytes, no more than there are places.
+            images: The images' bytes or frames, no more than there are places.
             within_s: Seconds after which it is too late.
             extras: What is asked for beside the answers.
 

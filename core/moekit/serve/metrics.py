@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.registry import Collector
 
 from moekit.serve.service import Outcome
 
@@ -38,6 +39,10 @@ class ServeMetrics:
         self._batch_requests = self._histogram(
             "moekit_batch_requests", "Requests of a batch.", _COUNTS
         )
+
+    def add(self, collector: Collector) -> None:
+        """Adds figures that are read when they are asked for."""
+        self._registry.register(collector)
 
     def text(self) -> bytes:
         """All figures in the text format of Prometheus."""

@@ -116,6 +116,17 @@ def unknown_kits(names: Sequence[str], known: Sequence[str]) -> RefusedError:
     return RefusedError(404, error)
 
 
+def unknown_cameras(names: Sequence[str], known: Sequence[str]) -> RefusedError:
+    """The request names cameras that the server does not have."""
+    error = UsageError(
+        f"no camera is called {', '.join(repr(name[:80]) for name in names)}",
+        whose=_REQUEST,
+        fix=f"name one of: {', '.join(known)}" if known else "start the server with --camera",
+        code="usage/unknown-name",
+    )
+    return RefusedError(404, error)
+
+
 def no_level(names: Sequence[str]) -> RefusedError:
     """The request moves a number that kits do not have."""
     error = UsageError(

@@ -24,6 +24,8 @@ from moekit.serve.facts import KitFacts, facts_of
 from moekit.serve.metrics import ServeMetrics
 from moekit.serve.options import ServeOptions
 from moekit.serve.service import Service
+from moekit.serve.streams.loop import Streams
+from moekit.serve.streams.sources import Source
 from moekit.serve.tokens import Tokens
 
 _BACKLOG = 512
@@ -42,6 +44,7 @@ def serve_runs(
     weights: str = "auto",
     form: str = "auto",
     most_kits: int | None = None,
+    cameras: Mapping[str, Source] | None = None,
 ) -> None:
     """Serves runs until SIGTERM or Ctrl-C; requests in flight are answered first.
 
@@ -54,6 +57,7 @@ def serve_runs(
         weights: Of the backbone.
         form: Sparse form of the backbone.
         most_kits: Most kits that lie in memory; None for all.
+        cameras: Sources of frames that all kits answer as they come, by name.
 
     Raises:
         DataError: A run is not finished.
@@ -76,6 +80,7 @@ def serve_runs(
                 listening=listening,
                 on_ready=on_ready,
                 stop=stop,
+                cameras=cameras,
             )
 
 
@@ -113,6 +118,7 @@ def run_service(
     listening: socket.socket,
     on_ready: Ready,
     stop: threading.Event,
+    cameras: Mapping[str, Source] | None = None,
 ) -> None:
     """Serves until a signal; see `serve_runs`."""
     metrics = ServeMetrics()
@@ -124,7 +130,25 @@ def run_service(
         observer=metrics,
     )
     facts = list(service.facts.values())
-    app = build_app(facts, batcher=batcher, options=options, metrics=metrics, tokens=tokens)
+    streams = Streams(
+        cameras or {},
+        batcher=batcher,
+        kits=[one.name for one in facts],
+        within_s=options.deadline_s,
+    )
+    app = build_app(
+        facts,
+        batcher=batcher,
+        options=options,
+        metrics=metrics,
+        tokens=tokens,
+        streams=streams,
+    )
+
+    def on_end() -> None:
+        batcher.hurry()
+        streams.end_events()
+
     config = uvicorn.Config(
         app,
         access_log=False,
@@ -144,9 +168,7 @@ def run_service(
         for one in facts
     ]
     address = address_of(listening, tls=options.tls_cert is not None)
-    server = _Server(
-        config, on_ready=lambda: on_ready(address, told), on_end=batcher.hurry, stop=stop
-    )
+    server = _Server(config, on_ready=lambda: on_ready(address, told), on_end=on_end, stop=stop)
     server.run(sockets=[listening])
 
 

@@ -20,7 +20,7 @@ from moekit.runtime.answerer import NOT_FINITE
 from moekit.runtime.runtime import Runtime
 from moekit.serve.extras import NOTHING, Extras, picture_json, shown_json
 from moekit.serve.facts import KitFacts
-from moekit.serve.reading import content_of, read_content
+from moekit.serve.reading import Sent, content_of, read_content
 
 _logger = logging.getLogger(__name__)
 _READERS = 4
@@ -58,7 +58,7 @@ class AnswersImages(Protocol):
     """What a batcher asks."""
 
     def __call__(
-        self, kits: Sequence[str], images: Sequence[bytes], extras: Extras = NOTHING
+        self, kits: Sequence[str], images: Sequence[Sent], extras: Extras = NOTHING
     ) -> list[Outcome]:
         """The outcome of each image, in their order."""
         ...
@@ -93,7 +93,7 @@ class Service:
         self._readers.shutdown()
 
     def __call__(
-        self, kits: Sequence[str], images: Sequence[bytes], extras: Extras = NOTHING
+        self, kits: Sequence[str], images: Sequence[Sent], extras: Extras = NOTHING
     ) -> list[Outcome]:
         """The outcome of each image; see `AnswersImages`.
 
@@ -104,9 +104,7 @@ class Service:
             found += self._answer(kits, images[first : first + self._batch_size], extras)
         return found
 
-    def _answer(
-        self, kits: Sequence[str], images: Sequence[bytes], extras: Extras
-    ) -> list[Outcome]:
+    def _answer(self, kits: Sequence[str], images: Sequence[Sent], extras: Extras) -> list[Outcome]:
         rows: list[dict[str, Mapping[str, Any]]] = [{} for _ in images]
         failed: list[dict[str, MoekitError]] = [{} for _ in images]
         remarks: list[tuple[Remark, ...]] = [() for _ in images]
@@ -205,7 +203,7 @@ class Service:
 
 
 def _read(
-    content: bytes, *, bits: int | None, most_pixels: int
+    content: Sent, *, bits: int | None, most_pixels: int
 ) -> tuple[tuple[Image.Image, ...], tuple[Remark, ...]] | ImageError:
     try:
         return read_content(content, bits=bits, most_pixels=most_pixels)

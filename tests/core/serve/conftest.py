@@ -9,12 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 import timm
 import torch
+import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 from safetensors.torch import save_file
@@ -30,8 +32,9 @@ from moekit.serve.facts import KitFacts
 from moekit.serve.metrics import ServeMetrics
 from moekit.serve.options import ServeOptions
 from moekit.serve.reading import content_of
-from moekit.serve.server import open_service
+from moekit.serve.server import address_of, bound_socket, open_service
 from moekit.serve.service import Outcome
+from moekit.serve.streams.loop import Streams
 from moekit.serve.tokens import Tokens
 
 ARCHITECTURE = "vit_tiny_patch16_224"
@@ -189,6 +192,12 @@ def fact(name):
 
 
 @pytest.fixture
+def facts():
+    """Facts of fake kits, from their names."""
+    return lambda *names: [fact(name) for name in names]
+
+
+@pytest.fixture
 def broken():
     """Makes a kit that fails."""
     return Broken
@@ -253,6 +262,52 @@ def serve():
             return Served(client, batcher, metrics)
 
         yield start
+
+
+class Listening:
+    """A server in a thread of this process, on a socket of its own."""
+
+    def __init__(self, url, streams):
+        self.url = url
+        self.streams = streams
+
+    def json(self, path):
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as response:
+            return json.loads(response.read())
+
+
+@pytest.fixture
+def listening():
+    """Runs a server: `with listening(service, facts, sources=...) as server`."""
+
+    @contextlib.contextmanager
+    def run(answer, facts, *, sources=None, first_wait_s=0.05, **options):
+        chosen = ServeOptions(**{"port": 0, "gather_ms": 0.0, **options})
+        metrics = ServeMetrics()
+        batcher = Batcher(
+            answer, batch_size=chosen.batch_size, gather_s=0, places=chosen.queue, observer=metrics
+        )
+        names = [one.name for one in facts]
+        streams = Streams(
+            sources or {}, batcher=batcher, kits=names, within_s=30, first_wait_s=first_wait_s
+        )
+        app = build_app(facts, batcher=batcher, options=chosen, metrics=metrics, streams=streams)
+        with contextlib.closing(bound_socket("127.0.0.1", 0)) as socket:
+            server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
+            thread.start()
+            while not server.started:
+                assert thread.is_alive()
+                time.sleep(0.01)
+            try:
+                yield Listening(address_of(socket, tls=False), streams)
+            finally:
+                streams.end_events()
+                server.should_exit = True
+                thread.join(20)
+                assert not thread.is_alive(), "the server ends"
+
+    return run
 
 
 class Process:

@@ -3,22 +3,16 @@
 import contextlib
 import re
 import shutil
-import threading
 import time
 
 import pytest
-import uvicorn
 
-from moekit.errors import PluginError
-from moekit.serve.app import build_app
-from moekit.serve.batching import Batcher
+from moekit.errors import DataError, PluginError
 from moekit.serve.extras import NOTHING
 from moekit.serve.facts import KitFacts
-from moekit.serve.metrics import ServeMetrics
-from moekit.serve.options import ServeOptions
 from moekit.serve.reading import content_of
-from moekit.serve.server import address_of, bound_socket
 from moekit.serve.service import Outcome
+from moekit.serve.streams.sources import Grabbed
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -116,23 +110,6 @@ class Page:
         ]
         assert seen
         return [n["role"] for n in seen if not n.get("name", {}).get("value", "").strip()]
-
-
-@contextlib.contextmanager
-def served(answer, facts):
-    """A server in a thread of this process, with a socket of its own."""
-    metrics, options = ServeMetrics(), ServeOptions(port=0, gather_ms=0)
-    batcher = Batcher(answer, batch_size=8, gather_s=0, places=64)
-    app = build_app(facts, batcher=batcher, options=options, metrics=metrics)
-    with contextlib.closing(bound_socket("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield address_of(listening, tls=False)
-        finally:
-            server.should_exit = True
-            thread.join(10)
 
 
 @pytest.fixture
@@ -313,10 +290,11 @@ def hostile_fact(name):
     )
 
 
-def test_no_text_of_a_plugin_or_a_file_becomes_code(browser, sized, tmp_path, picture):
+def test_no_text_of_a_plugin_or_a_file_becomes_code(browser, sized, tmp_path, picture, listening):
     image = tmp_path / "<img src=x onerror=window.hacked=5>.png"
     image.write_bytes(picture(1))
-    with served(Hostile(), [hostile_fact(name) for name in HOSTILE]) as url:
+    with listening(Hostile(), [hostile_fact(name) for name in HOSTILE]) as server:
+        url = server.url
         page = Page(browser, url)
         elements = len(page.all("script, h1"))
         page.choose(image)
@@ -335,9 +313,43 @@ def test_no_text_of_a_plugin_or_a_file_becomes_code(browser, sized, tmp_path, pi
         page.check_quiet()
 
 
-def test_a_server_that_is_gone_is_told(browser, sized, images):
-    with served(Hostile(), [hostile_fact("a")]) as url:
-        page = Page(browser, url)
+def test_cameras_are_watched_live(browser, sized, listening, picture):
+    attacked = "<img src=x onerror=window.hacked=6>"
+
+    class Line:
+        kind = "device"
+
+        def frames(self, stop):
+            while not stop.wait(0.05):
+                yield Grabbed(at=time.monotonic(), load=lambda: picture(1))
+
+    class Gone:
+        kind = "stream"
+
+        def frames(self, stop):
+            raise DataError(attacked, whose="-", fix="-", code="data/unreadable-camera")
+
+    sources = {"line": Line(), "gone": Gone()}
+    with listening(Hostile(), [hostile_fact(HOSTILE[0])], sources=sources) as server:
+        page = Page(browser, server.url)
+        page.waits(lambda: len(page.all("#camera-list .card")) == 2)
+        assert attacked in page.waits(lambda: page.find("#cameras .fault:not([hidden])").text)
+        page.waits(lambda: "p95" in page.find("#camera-list dl").text)
+        assert server.streams.listening == 0, "nobody watches unasked"
+        page.find("#camera-list input").send_keys(" ")
+        first = page.waits(lambda: page.find("#camera-list .part .quiet").text)
+        page.waits(lambda: page.find("#camera-list .part .quiet").text != first)
+        assert HOSTILE[0] in page.find("#camera-list .part").text
+        assert page.unnamed() == []
+        page.find("#camera-list input").send_keys(" ")
+        page.waits(lambda: server.streams.listening == 0)
+        assert browser.execute_script("return window.hacked") is None
+        page.check_quiet()
+
+
+def test_a_server_that_is_gone_is_told(browser, sized, images, listening):
+    with listening(Hostile(), [hostile_fact("a")]) as server:
+        page = Page(browser, server.url)
         page.waits(lambda: page.find("#asking").is_displayed())
     page.choose(images[0])
     fault = page.waits(lambda: page.find(".image .fault"))

@@ -106,8 +106,10 @@ class Arrivals:
         """
         self.trouble = ""
         there: set[str] = set()
+        found: set[str] = set()
         for here, base in walk_images(self._folder, onerror=self._note, is_wanted=is_picture_name):
             raw = f"{here}/{base}"[self._prefix :]
+            found.add(raw)
             if self._look(raw):
                 there.add(raw)
         whole = [
@@ -120,6 +122,10 @@ class Arrivals:
         vanished = [self._hand_out(raw) for raw in gone if self._waiting[raw].tries]
         for raw in gone:
             self._waiting.pop(raw, None)
+        if not self.trouble:  # names of files that are gone would fill the memory in time
+            for raw in self._handed_out.keys() - found:
+                if raw not in self._seen:
+                    del self._handed_out[raw]
         return sorted((*ready, *vanished), key=lambda one: (one.mark[1], one.name))
 
     def wait_again(self, arrival: Arrival, reason: str) -> bool:

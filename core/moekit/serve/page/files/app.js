@@ -1,6 +1,7 @@
 // The page: kits, images, and a card for each kit and image.
 
 import { Fault, askImage, getJson, useToken } from "./api.js";
+import { Cameras } from "./cameras.js";
 import { Card } from "./card.js";
 import { byId, el, faultBox, own, say, uniqueId } from "./dom.js";
 
@@ -8,6 +9,7 @@ const MOST_IMAGES = 32;
 let kits = [];
 let images = [];
 let working = Promise.resolve();
+const cameras = new Cameras((name) => kits.some((kit) => kit.name === name && kit.on));
 
 class Shown {
   constructor(file) {
@@ -132,6 +134,7 @@ async function connect() {
   showKits();
   say(`${kits.length} ${kits.length === 1 ? "kit is" : "kits are"} served.`);
   for (const one of images) inTurn(() => one.update());
+  cameras.start();
   return true;
 }
 
