@@ -176,3 +176,18 @@ def test_names_are_right_in_the_folder_where_one_is(tmp_path, clock, monkeypatch
     assert found.name == "x/a.png"
     assert arrivals.wait_again(found, "it is damaged")
     assert arrivals.waiting == 1
+
+
+def test_names_of_files_that_are_gone_are_forgotten(arrivals, clock, tmp_path):
+    """But for those of earlier starts, of which there are only so many."""
+    for number in range(50):
+        path = tmp_path / "in" / f"{number}.png"
+        write(path, "-", 1)
+        write(tmp_path / "in" / "old.png", str(number), 1)
+        arrivals.scan()
+        clock.now += 1
+        assert names(arrivals.scan()) == [f"{number}.png", "old.png"]
+        path.unlink()
+        (tmp_path / "in" / "old.png").unlink()
+    assert arrivals.scan() == []
+    assert set(arrivals._handed_out) == {"old.png"}
