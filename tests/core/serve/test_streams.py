@@ -338,4 +338,8 @@ def test_unknown_cameras_and_requests_without_a_token_are_refused(serve, slow, l
                 server.json(path)
             assert error.value.code == 404
             assert json.loads(error.value.read())["error"]["code"] == "usage/unknown-name"
-    assert serve(slow).client.get("/v1/cameras").json() == {"cameras": []}
+    client = serve(slow).client
+    assert client.get("/v1/cameras").json() == {"cameras": []}
+    for query in ("overlays=perhaps", "&".join(["camera=a"] * 65)):
+        reply = client.get(f"/v1/cameras/events?{query}")
+        assert (reply.status_code, reply.json()["error"]["code"]) == (422, "usage/bad-request")

@@ -67,6 +67,24 @@ def test_a_file_is_played_at_its_own_pace_and_ends(clip):
         assert np.asarray(picture)[:, : SIDE // 2 - 4].mean() < 12, "it is not mirrored"
 
 
+def test_a_film_of_a_turned_phone_is_upright(clip):
+    straight, clockwise = (
+        b"".join(number.to_bytes(4, "big", signed=True) for number in matrix)
+        for matrix in (
+            (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30),
+            (0, 1 << 16, 0, -1 << 16, 0, 0, SIDE << 16, 0, 1 << 30),
+        )
+    )
+    head, film, track = clip.read_bytes().split(straight)
+    clip.write_bytes(head + straight + film + clockwise + track)
+    frames = VideoSource(address=str(clip), kind="file", most_pixels=10**6).frames(
+        threading.Event()
+    )
+    pixels = np.asarray(next(frames).load()).astype(int)
+    assert pixels[: SIDE // 2 - 4].mean() < 8, "what was at the left is at the top"
+    assert pixels[SIDE // 2 + 4 :].mean() == pytest.approx(level(0), abs=6)
+
+
 def test_a_file_stops_when_it_is_told(clip):
     stop = threading.Event()
     frames = VideoSource(address=str(clip), kind="file", most_pixels=10**6).frames(stop)
