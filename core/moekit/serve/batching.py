@@ -49,7 +49,7 @@ class Ticket:
         images: The images' bytes, or frames.
         deadline: When it is too late, by `time.monotonic`.
         arrived: When it came, by the same clock.
-        extras: What is asked for beside the answers.
+        extras: What is asked for besides the answers.
         future: The outcome of each image, in their order.
     """
 
@@ -142,7 +142,7 @@ class Batcher:
             kits: Names of the kits.
             images: The images' bytes or frames, no more than there are places.
             within_s: Seconds after which it is too late.
-            extras: What is asked for beside the answers.
+            extras: What is asked for besides the answers.
 
         Returns:
             Its ticket; None if there is no room for it.

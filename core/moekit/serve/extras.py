@@ -1,4 +1,4 @@
-"""What a request may ask for beside the answers: pictures of them, routing, moved levels."""
+"""What a request may ask for besides the answers: pictures of them, routing, moved levels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DIGITS = 3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Extras:
-    """What a request asks for beside the answers.
+    """What a request asks for besides the answers.
 
     Attributes:
         overlays: Whether pictures are wanted: of each image, and of each answer its overlay.
@@ -60,7 +60,7 @@ def shown_json(
 ) -> dict[str, Any]:
     """What is shown of an answer, as `schema.ShownAnswer` describes it.
 
-    What cannot be shown is told there, and takes no answer with it.
+    What cannot be shown is reported there; the answer is given all the same.
 
     Args:
         runtime: Has the kit attached.

@@ -30,7 +30,7 @@ class Asked:
         images: The images' bytes, one at least.
         kits: Names of kits; empty for all.
         deadline_s: Seconds that it may take, as it says itself; None if it does not.
-        extras: What it asks for beside the answers.
+        extras: What it asks for besides the answers.
     """
 
     images: tuple[bytes, ...]

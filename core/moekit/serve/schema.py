@@ -82,7 +82,9 @@ class RoutedBlock(_Strict):
     of_kit: bool = Field(description="Whether these are the kit's own specialists.")
     experts: list[str] = Field(description="Their names; the kit's last one is to have none.")
     load: list[float] = Field(description="The share of all weights that each expert has.")
-    all: bool = Field(description="Whether every token has every expert; nothing else is told.")
+    all: bool = Field(
+        description="Whether every token has every expert; the other fields are then empty."
+    )
     chosen: list[int] = Field(
         description="Row by row the expert with the greatest weight of each patch; -1 for none."
     )

@@ -1,4 +1,4 @@
-"""What may be asked for beside the answers: pictures, routing, and moved levels."""
+"""What may be asked for besides the answers: pictures, routing, and moved levels."""
 
 import base64
 import dataclasses
@@ -113,7 +113,7 @@ def test_a_moved_level_moves_the_verdict_and_nothing_else(serve, service, middle
     assert verdicts[1] != "pass"
     assert verdicts[2] == "pass"
     assert len(set(scores)) == 1
-    assert len(set(receipts)) == 3, "an answer at another level is told from the run's own"
+    assert len(set(receipts)) == 3, "an answer at another level differs from the run's own"
     (known,) = [k for k in served.client.get("/v1/kits").json()["kits"] if k["name"] == "all"]
     assert receipts[0] == known["settings_sha256"]
     assert known["level"] == pytest.approx(known["settings"]["threshold"])

@@ -59,8 +59,8 @@ class Source(Protocol):
         It ends by itself only if there can be no more frames.
 
         Raises:
-            DataError: It cannot be opened or read. No address of it is told, which may hold a
-                password.
+            DataError: It cannot be opened or read. The error does not name its address, which may
+                hold a password.
         """
         ...
 
