@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import click
 
+from moekit.cli.imports import quick_imports
 from moekit.cli.options import debug_option, json_option, with_options
 from moekit.cli.output import print_json, print_table, say
 from moekit.contract.kinds import KINDS
+from moekit.errors import MoekitError
 from moekit.plugins.discovery import State
 from moekit.plugins.registry import Kind, Registry
 
-_list_options = with_options(json_option, debug_option)
+_list_options = with_options(
+    click.option(
+        "--long",
+        "summaries",
+        is_flag=True,
+        help="Show what each is for too; its plugin is imported for that.",
+    ),
+    json_option,
+    debug_option,
+)
 
 
 def _list_command(*kinds: Kind) -> click.Command:
     @click.command(name=kinds[0], help=KINDS[kinds[0]].lists)
     @_list_options
-    def command(as_json: bool) -> None:
-        _show(*kinds, as_json=as_json)
+    def command(summaries: bool, as_json: bool) -> None:
+        _show(*kinds, summaries=summaries, as_json=as_json)
 
     return command
 
@@ -37,21 +48,35 @@ def __getattr__(name: str) -> click.Command:
     return COMMANDS[name]
 
 
-def _show(*kinds: Kind, as_json: bool) -> None:
+def _show(*kinds: Kind, summaries: bool, as_json: bool) -> None:
     registry = Registry()
     listed: dict[str, list[dict[str, str]]] = {kind: _rows(kind, registry) for kind in kinds}
+    if summaries:
+        with quick_imports():
+            for kind, rows in listed.items():
+                for row in rows:
+                    row["summary"] = _summary(kind, row["full_name"], registry)
     if as_json:
         print_json(listed)
     else:
+        columns = ("name", "full_name", *(("summary",) if summaries else ("version", "domain")))
         for kind, rows in listed.items():
             print_table(
                 kind.replace("_", " ").capitalize(),
-                ("name", "full name", "version", "domain"),
-                [[row["name"], row["full_name"], row["version"], row["domain"]] for row in rows],
+                [column.replace("_", " ") for column in columns],
+                [[row[column] for column in columns] for row in rows],
             )
     for plugin in registry.plugins:
         if plugin.state not in (State.ACTIVE, State.DISABLED):
             say(f"{plugin.distribution} is {plugin.state.value}: {plugin.reason}")
+
+
+def _summary(kind: Kind, name: str, registry: Registry) -> str:
+    """What a record is for; of a plugin that does not work, why."""
+    try:
+        return str(getattr(registry.record(kind, name), "summary", ""))
+    except MoekitError as error:
+        return f"not usable: {error.what}"
 
 
 def _rows(kind: Kind, registry: Registry) -> list[dict[str, str]]:

@@ -292,6 +292,15 @@ class Registry:
             )
         raise self._not_found(kind, name, names)
 
+    def record(self, kind: Kind, name: str) -> Any:
+        """The record of a kind and a name; its plugin is imported.
+
+        Raises:
+            PluginError: The plugin does not work.
+            UsageError: There is no such record.
+        """
+        return self._get(kind, name)
+
     def _get(self, kind: Kind, name: str) -> Any:
         plugin = self.owner(kind, name)
         return self.activated(plugin).records[kind, name.rpartition("/")[2]]

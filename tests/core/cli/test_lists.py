@@ -17,6 +17,14 @@ def test_kits_datasets_metrics_and_tasks_are_listed(moekit):
         assert name in moekit(kind).out
 
 
+def test_the_long_list_says_what_each_is_for(moekit):
+    rows = moekit("datasets", "--long", "--json").json["datasets"]
+    summaries = {row["name"]: row["summary"] for row in rows}
+    assert "solar cells" in summaries["elpv"]
+    assert all(summaries.values())
+    assert "solar cells" in " ".join(moekit("datasets", "--long").out.split())
+
+
 def test_plugins_are_listed_with_their_states(moekit):
     plugins = moekit("plugins", "list", "--json").json["plugins"]
     states = {plugin["distribution"]: plugin["state"] for plugin in plugins}
