@@ -126,6 +126,14 @@ class Recipe(BaseModel):
         description="Exponent of the inverse class frequency by which samples weigh in the loss.",
     )
 
+    near_duplicate_pairs: int = Field(
+        default=1500,
+        ge=0,
+        le=1500,
+        description="Pairs of pictures, the most alike first, that are laid on each other in the "
+        "search for near-duplicates across splits. Fewer take less time and may miss some; 0 looks "
+        "for none.",
+    )
     token_share: float = Field(
         default=1.0,
         gt=0,

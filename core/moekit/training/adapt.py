@@ -202,7 +202,14 @@ def adapt(
         resolved.task.judge.check(tallies)
         learned.check(job.run)
         comparing = functools.partial(on_progress, "looking for near-duplicates, train and val")
-        near = check_learned(job.run, stores[KIT], backbone, comparing, on_note)
+        near = check_learned(
+            job.run,
+            stores[KIT],
+            backbone,
+            comparing,
+            on_note,
+            most=job.recipe.near_duplicate_pairs,
+        )
         written = resolved.task.judge.save(job.run.folder, VALIDATION, tallies[:2])
         chosen, more = settle(job.run, resolved, tallies, rule=job.rule, dataset=job.dataset)
         written += more

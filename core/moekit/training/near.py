@@ -36,6 +36,8 @@ def check_learned(
     backbone: MoEBackbone,
     on_progress: Progress,
     on_note: Callable[[str], None],
+    *,
+    most: int,
 ) -> dict[str, Any]:
     """Looks for near-duplicates between the training and the validation split.
 
@@ -48,12 +50,13 @@ def check_learned(
         backbone: Made them.
         on_progress: Called with what is done and the total.
         on_note: Called with each sentence for the user.
+        most: Pairs that are compared by pixels at most.
 
     Returns:
         What run.json says of it.
     """
     try:
-        record = _check(run, stores, backbone, on_progress)
+        record = _check(run, stores, backbone, on_progress, most)
     except FAULTS as error:
         record = failed(error)
     for sentence in record["in_words"]:
@@ -66,6 +69,7 @@ def _check(
     stores: dict[str, PrefixStore],
     backbone: MoEBackbone,
     on_progress: Progress,
+    most: int,
 ) -> dict[str, Any]:
     train, val = stores["train"], stores["val"]
     total = len(train) + len(val)
@@ -80,7 +84,7 @@ def _check(
     learned = coded(train, coder, on_done=step, mirrored=True)
     held = coded(val, coder, on_done=step)
     device = next(backbone.parameters()).device
-    found = find_across(learned, held, device=device)
+    found = find_across(learned, held, most=most, device=device, on_progress=on_progress)
     variants = learned.codes_NVW.shape[1]
     codes = np.concatenate([learned.codes_NVW, np.repeat(held.codes_NVW, variants, axis=1)])
     ids = [one.id for one in (*learned.samples, *held.samples)]

@@ -62,6 +62,7 @@ _BOTH_CLASSES = KitSpec(
         "baseline_epochs": 6,
         "batch_size": 16,
         "average": 0.95,
+        "near_duplicate_pairs": 100,
     },
 )
 

@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -127,6 +127,7 @@ def find_across(
     first: Coded,
     second: Coded,
     *,
+    most: int = VERIFIED,
     device: torch.device | str = "cpu",
     on_progress: Progress = lambda _done, _total: None,
 ) -> Found:
@@ -135,6 +136,7 @@ def find_across(
     Args:
         first: What was learned from.
         second: What is judged; the nearest of each of these are compared.
+        most: Pairs that are compared by pixels at most.
         device: Where codes are compared.
         on_progress: Called with the pairs that were compared and their total.
     """
@@ -142,12 +144,13 @@ def find_across(
     kin_N, kin_K = _kin(first.samples, second.samples)
     plates = Plates(first, second)
     found = _candidates(plates, (kin_N, kin_K), device, on_progress)
-    return _verified(plates, found, (kin_N, kin_K), began, on_progress)
+    return _verified(plates, found[:most], len(found), (kin_N, kin_K), began, on_progress)
 
 
 def find_within(
     coded: Coded,
     *,
+    most: int = VERIFIED,
     device: torch.device | str = "cpu",
     on_progress: Progress = lambda _done, _total: None,
 ) -> Found:
@@ -163,7 +166,7 @@ def find_within(
         if key not in seen:
             seen.add(key)
             once.append(one)
-    return _verified(plates, once, (kin, kin), began, on_progress)
+    return _verified(plates, once[:most], len(once), (kin, kin), began, on_progress)
 
 
 def _candidates(
@@ -211,6 +214,7 @@ def _kin(*lists: Sequence[Sample]) -> list[np.ndarray]:
 def _verified(
     plates: Plates,
     found: Sequence[Candidate],
+    candidates: int,
     kin: Kin,
     began: float,
     on_progress: Progress,
@@ -218,19 +222,27 @@ def _verified(
     first, second = plates.lists
     chosen = found[:VERIFIED]
     drawn = _drawn(kin)
+    compared = 0
+
+    def counted(fits: Iterable[Registered | None], total: int) -> Iterator[Registered | None]:
+        nonlocal compared
+        for fit in fits:
+            compared += 1
+            on_progress(compared, max(compared, total))
+            yield fit
 
     def compare(rows: tuple[int, int], whole: bool) -> Registered | None:
         one, other = plates.of(0, rows[0]), plates.of(1, rows[1])
         return None if one is None or other is None else register(one, other, whole=whole)
 
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-        fits: list[Registered | None] = []
-        for fit in pool.map(lambda one: compare((one.first, one.second), False), chosen):
-            fits.append(fit)
-            on_progress(len(fits), len(chosen))
+        made = pool.map(lambda one: compare((one.first, one.second), False), chosen)
+        fits = list(counted(made, len(chosen)))
         usual, least = None, LEAST
         if any(fit is not None and fit.score >= LEAST for fit in fits):
-            usual, least = _bounds(pool.map(lambda rows: compare(rows, True), drawn))
+            usual, least = _bounds(
+                counted(pool.map(lambda rows: compare(rows, True), drawn), len(fits) + len(drawn))
+            )
         known = [
             (one, fit)
             for one, fit in zip(chosen, fits, strict=True)
@@ -239,9 +251,8 @@ def _verified(
         of_kind = _of_kind(first, second, kin, {one.second for one, _ in known})
         rows = [(other, row) for row, others in of_kind.items() for other in others]
         scores: dict[int, list[float]] = collections.defaultdict(list)
-        for (_, row), fit in zip(
-            rows, pool.map(lambda pair: compare(pair, True), rows), strict=True
-        ):
+        alike = counted(pool.map(lambda pair: compare(pair, True), rows), compared + len(rows))
+        for (_, row), fit in zip(rows, alike, strict=True):
             if fit is not None:
                 scores[row].append(fit.score)
     pairs = [
@@ -262,7 +273,7 @@ def _verified(
         pairs=tuple(sorted(pairs, key=lambda pair: (-pair.likeness, pair.first.id))),
         least=least,
         usual=usual,
-        candidates=len(found),
+        candidates=candidates,
         verified=len(chosen),
         by_spectra=plates.by_spectra,
         unread=sum(fit is None for fit in fits),
