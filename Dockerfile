@@ -17,7 +17,7 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /opt/moekit
 COPY . .
 RUN if [ -n "$TORCH_INDEX" ]; then \
-      pip install --index-url "$TORCH_INDEX" \
+      pip install -i "$TORCH_INDEX" \
         "$(grep '^torch==' constraints.txt)" "$(grep '^torchvision==' constraints.txt)"; \
     fi \
     && pip install -c constraints.txt ".[industrial,medical,weights,export,serve]" \
