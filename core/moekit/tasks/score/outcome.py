@@ -46,5 +46,5 @@ def _name(word: Any) -> str:
 
 def _bounded(share: Share) -> str:
     interval = share.ci95
-    high = "" if interval is None else f", at most {interval[1]:.1%} of many such items"
+    high = "" if interval is None else f", at most {interval[1]:.1%} in the long run"
     return f"{share.value:.1%}{high}"

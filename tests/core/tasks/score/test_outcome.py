@@ -31,7 +31,7 @@ def test_what_is_found_and_missed_is_counted_with_the_bound_of_the_share():
     # Wilson's interval of 9 of 50 ends at 30.8%, that of 1 of 120 at 4.6%.
     assert "30.8%" in found
     assert alarms == (
-        "1 of 120 good are false alarms (overkill): 0.8%, at most 4.6% of many such items."
+        "1 of 120 good are false alarms (overkill): 0.8%, at most 4.6% in the long run."
     )
 
 
