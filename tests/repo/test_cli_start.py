@@ -101,6 +101,7 @@ FLAGS = {
     "doctor": "--debug --json --weights",
     "embed": "--batch-size --debug --device --fit --image-size --json --out --precision --top-k "
     "--weights",
+    "verify": "--debug --device --form --json --kit --run --tolerance --weights",
     "report": "--debug --json",
     "kits": "--debug --json",
     "datasets": "--debug --json",

@@ -219,7 +219,10 @@ def _entry(place: int, outcome: Outcome, known: dict[str, KitFacts]) -> dict[str
             name: {
                 "verdict": row["verdict"],
                 "values": row,
-                "receipt": known[name].receipt(outcome.content),
+                "receipt": {
+                    **known[name].receipt(outcome.content),
+                    "computed": outcome.computed.get(name),
+                },
             }
             for name, row in outcome.rows.items()
         },

@@ -76,11 +76,11 @@ class Client:
             if len(entries) != len(part):
                 raise _odd_reply(self._url, "answers to another number of images")
             for (path, content), entry in zip(part, entries, strict=True):
-                _check_is_its(entry, content, path)
+                check_is_its(entry, content, str(path))
                 yield {"file": str(path), **entry}
 
     def _ask(self, contents: Sequence[bytes], kits: Sequence[str]) -> dict[str, Any]:
-        body, kind = _form(contents, kits)
+        body, kind = form_of(contents, kits)
         for number in range(_TRIES):
             status, wait_s, reply = self._post(body, kind)
             if status not in _BUSY or number == _TRIES - 1:
@@ -158,7 +158,7 @@ def _parts(images: Sequence[Path]) -> Iterator[list[tuple[Path, bytes]]]:
     part: list[tuple[Path, bytes]] = []
     size = 0
     for path in images:
-        content = _content(path)
+        content = image_bytes(path)
         if part and (len(part) == MOST_IMAGES or size + len(content) > _MOST_BYTES):
             yield part
             part, size = [], 0
@@ -168,7 +168,12 @@ def _parts(images: Sequence[Path]) -> Iterator[list[tuple[Path, bytes]]]:
         yield part
 
 
-def _content(path: Path) -> bytes:
+def image_bytes(path: Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        DataError: It cannot be read.
+    """
     try:
         return read_plain(path)
     except OSError as error:
@@ -180,7 +185,7 @@ def _content(path: Path) -> bytes:
         ) from error
 
 
-def _form(contents: Sequence[bytes], kits: Sequence[str]) -> tuple[bytes, str]:
+def form_of(contents: Sequence[bytes], kits: Sequence[str]) -> tuple[bytes, str]:
     """The body of a request and its type. No name of a file is in it."""
     boundary = secrets.token_hex(24)
     pieces: list[bytes] = []
@@ -197,7 +202,17 @@ def _form(contents: Sequence[bytes], kits: Sequence[str]) -> tuple[bytes, str]:
     return b"".join(pieces), f"multipart/form-data; boundary={boundary}"
 
 
-def _check_is_its(entry: Any, content: bytes, path: Path) -> None:
+def check_is_its(entry: Any, content: bytes, whose: str) -> None:
+    """Refuses an entry that belongs to another image.
+
+    Args:
+        entry: What a server answers to an image.
+        content: The bytes of the image.
+        whose: What the image is called.
+
+    Raises:
+        DataError: It does.
+    """
     own = hashlib.sha256(content).hexdigest()
     shown = {entry.get("image_sha256")} if isinstance(entry, dict) else set()
     if shown:
@@ -205,7 +220,7 @@ def _check_is_its(entry: Any, content: bytes, path: Path) -> None:
     if shown != {own}:
         raise DataError(
             "the server answers to another image than this one",
-            whose=str(path),
+            whose=whose,
             fix="do not use its answers; report it to those who run the server",
             code="data/swapped-answer",
         )

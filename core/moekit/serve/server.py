@@ -11,17 +11,12 @@ from typing import Any
 
 import uvicorn
 
-from moekit.backbone.model import MoEBackbone
 from moekit.errors import UsageError
-from moekit.jobs.session import open_backbone
 from moekit.plugins.faults import names_owner
-from moekit.plugins.registry import Registry
-from moekit.runs.run import Run
-from moekit.runtime.runtime import Runtime
 from moekit.serve.app import build_app
 from moekit.serve.batching import Batcher
-from moekit.serve.facts import KitFacts, facts_of
 from moekit.serve.metrics import ServeMetrics
+from moekit.serve.opening import backbone_of, open_service
 from moekit.serve.options import ServeOptions
 from moekit.serve.service import Service
 from moekit.serve.tokens import Tokens
@@ -65,7 +60,7 @@ def serve_runs(
         service = open_service(
             runs,
             options=options,
-            backbone=_backbone_of(runs, device=device, weights=weights, form=form),
+            backbone=backbone_of(runs, device=device, weights=weights, form=form),
             most_kits=most_kits,
         )
         with contextlib.closing(service):
@@ -77,32 +72,6 @@ def serve_runs(
                 on_ready=on_ready,
                 stop=stop,
             )
-
-
-def open_service(
-    runs: Mapping[str, Path],
-    *,
-    options: ServeOptions,
-    backbone: MoEBackbone,
-    registry: Registry | None = None,
-    most_kits: int | None = None,
-) -> Service:
-    """Attaches runs to a backbone; see `serve_runs`.
-
-    Args:
-        runs: Run folders by name.
-        options: Sizes of batches and images.
-        backbone: What they were trained on.
-        registry: The installed plugins; looked for if None.
-        most_kits: Most kits that lie in memory; None for all.
-    """
-    runtime = Runtime(backbone, registry=registry, most_kits=most_kits)
-    facts: dict[str, KitFacts] = {}
-    for name, folder in runs.items():
-        run = Run(folder)
-        facts[name] = facts_of(name, run, registry=runtime.registry, backbone=backbone)
-        runtime.load(run, name=name)
-    return Service(runtime, facts, batch_size=options.batch_size, most_pixels=options.most_pixels)
 
 
 def run_service(
@@ -209,21 +178,3 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_end()
         await super().shutdown(sockets=sockets)
-
-
-def _backbone_of(runs: Mapping[str, Path], *, device: str, weights: str, form: str) -> MoEBackbone:
-    """The backbone that all runs were trained on."""
-    found = {
-        name: Run(folder).read_finished()["backbone"]["architecture"]
-        for name, folder in runs.items()
-    }
-    if len(set(found.values())) > 1:
-        raise UsageError(
-            "the runs were trained on several backbones: "
-            + ", ".join(f"{name} on {one}" for name, one in found.items()),
-            whose="moekit serve",
-            fix="serve those of each backbone by a server of its own",
-            code="usage/other-backbone",
-        )
-    (architecture,) = set(found.values())
-    return open_backbone(device=device, weights=weights, architecture=architecture, form=form)

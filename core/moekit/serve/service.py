@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import torch
 from PIL import Image
 
 from moekit.contract.answers import Answer
@@ -19,6 +20,7 @@ from moekit.plugins.faults import named_fault
 from moekit.runtime.answerer import NOT_FINITE
 from moekit.runtime.runtime import Runtime
 from moekit.serve.facts import KitFacts
+from moekit.serve.making import made_by
 from moekit.serve.reading import content_of, read_content
 
 _logger = logging.getLogger(__name__)
@@ -35,12 +37,14 @@ class Outcome:
         failed: The errors of the kits that have no answer; of an image that cannot be read an
             `ImageError`.
         remarks: What was guessed when it was read.
+        computed: By what each answer was computed, by kit; see `Computed` of the interface.
     """
 
     content: str
     rows: Mapping[str, Mapping[str, Any]]
     failed: Mapping[str, MoekitError]
     remarks: tuple[Remark, ...] = ()
+    computed: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def unreadable(self) -> ImageError | None:
@@ -79,6 +83,7 @@ class Service:
         self._runtime = runtime
         self._batch_size = batch_size
         self._most_pixels = most_pixels
+        self._maker: dict[str, Any] = {}
         self._readers = concurrent.futures.ThreadPoolExecutor(_READERS, "moekit-reader")
 
     def close(self) -> None:
@@ -99,6 +104,7 @@ class Service:
         rows: list[dict[str, Mapping[str, Any]]] = [{} for _ in images]
         failed: list[dict[str, MoekitError]] = [{} for _ in images]
         remarks: list[tuple[Remark, ...]] = [() for _ in images]
+        computed: list[dict[str, Mapping[str, Any]]] = [{} for _ in images]
         contents = list(self._readers.map(content_of, images))
         for bits, names in self._by_bits(kits).items():
             pictures: dict[int, Image.Image] = {}
@@ -108,15 +114,30 @@ class Service:
                     failed[place] |= dict.fromkeys(names, one)
                 else:
                     (pictures[place],), remarks[place] = one
-            for place, kit, answer in self._ask(names, pictures):
+            for place, kit, answer, shared in self._ask(names, pictures):
                 if isinstance(answer, MoekitError):
                     failed[place][kit] = answer
                 else:
                     rows[place][kit] = answer
+                    computed[place][kit] = self._made_by(shared)
         return [
-            Outcome(content=content, rows=row, failed=errors, remarks=told)
-            for content, row, errors, told in zip(contents, rows, failed, remarks, strict=True)
+            Outcome(content=content, rows=row, failed=errors, remarks=told, computed=made)
+            for content, row, errors, told, made in zip(
+                contents, rows, failed, remarks, computed, strict=True
+            )
         ]
+
+    def _made_by(self, images: int) -> dict[str, Any]:
+        """By what an answer is computed whose pass has so many images."""
+        if not self._maker:
+            device = next(self._runtime.backbone.parameters()).device
+            self._maker = made_by(device, self._runtime.registry)
+        return {
+            "images": images,
+            "batch_size": self._batch_size,
+            "threads": torch.get_num_threads(),
+            **self._maker,
+        }
 
     def _by_bits(self, kits: Sequence[str]) -> dict[int | None, list[str]]:
         """The kits by how they read numbers of more than 8 bits; others share no pass anyway."""
@@ -127,25 +148,28 @@ class Service:
 
     def _ask(
         self, kits: Sequence[str], pictures: Mapping[int, Image.Image]
-    ) -> list[tuple[int, str, Mapping[str, Any] | MoekitError]]:
-        """Place, kit and row of each answer; a kit that fails with several is asked one by one."""
+    ) -> list[tuple[int, str, Mapping[str, Any] | MoekitError, int]]:
+        """Place, kit and row of each answer, and how many images were computed with it.
+
+        A kit that fails with several is asked one by one.
+        """
         if not pictures:
             return []
         places = list(pictures)
         answers, failed = self._together(kits, list(pictures.values()))
-        found: list[tuple[int, str, Mapping[str, Any] | MoekitError]] = [
-            (place, kit, self._row(kit, answer))
+        found: list[tuple[int, str, Mapping[str, Any] | MoekitError, int]] = [
+            (place, kit, self._row(kit, answer), len(places))
             for kit, many in answers.items()
             for place, answer in zip(places, many, strict=True)
         ]
         for kit, error in failed.items():
             if len(places) == len(kits) == 1:
-                found.append((places[0], kit, error))
+                found.append((places[0], kit, error, 1))
                 continue
             for place in places:  # whichever image it fails with, the others have answers
                 single, wrong = self._together([kit], [pictures[place]])
                 own = self._row(kit, single[kit][0]) if kit in single else wrong[kit]
-                found.append((place, kit, own))
+                found.append((place, kit, own, 1))
         return found
 
     def _together(
