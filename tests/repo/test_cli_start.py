@@ -118,7 +118,10 @@ FLAGS = {
     "plugins check": "--debug --expect-failure --json",
     "plugins doctor": "--debug --json",
     "plugins new": "--debug --json --kind --out",
-    "bench": "--debug --dtype --json --kits --most-kits --out --run --seconds --threads --weights",
+    "bench measure": "--debug --dtype --json --kits --most-kits --out --run --seconds --threads "
+    "--weights",
+    "bench serve": "--clients --debug --images --json --kit --out --rate --seconds --token-file "
+    "--warm-up",
     "anomalib": "--architecture --batch-size --bits --data --debug --device --image-size --json "
     "--max-steps --out --presample --seed --set --threshold-rule --weights",
     "deidentify": "--debug --json --out --salt-file",

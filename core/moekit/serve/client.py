@@ -21,6 +21,7 @@ MOST_IMAGES = 8
 _MOST_BYTES = 16 * 2**20
 _MOST_REPLY = 2**28
 _TRIES = 10
+_PATH = "/v1/answer"
 _BUSY = (429, 503)
 
 
@@ -45,14 +46,7 @@ class Client:
         timeout_s: float = 120.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise UsageError(
-                f"{url} is no address of a server",
-                whose="URL",
-                fix="give one such as http://127.0.0.1:8040",
-                code="usage/bad-url",
-            )
+        _parts_of(url)
         self._url = url.rstrip("/")
         self._token = token
         self._timeout_s = timeout_s
@@ -103,7 +97,7 @@ class Client:
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
         request = urllib.request.Request(  # noqa: S310 -- the scheme is checked
-            f"{self._url}/v1/answer", data=body, headers=headers, method="POST"
+            f"{self._url}{_PATH}", data=body, headers=headers, method="POST"
         )
         try:
             with urllib.request.urlopen(request, timeout=self._timeout_s) as response:  # noqa: S310
@@ -130,6 +124,73 @@ class Client:
         if not isinstance(found, dict):
             raise _odd_reply(self._url, "sends no JSON object")
         return found
+
+
+class Line:
+    """One connection, which stays open from request to request.
+
+    Args:
+        url: Address of the server.
+        token: A token of the server; None for none.
+        timeout_s: Seconds that a request may take.
+
+    Raises:
+        UsageError: The address is none of HTTP.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 120.0) -> None:
+        parts = _parts_of(url)
+        made = (
+            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        )
+        self._line = made(parts.netloc, timeout=timeout_s)
+        self._path = f"{parts.path.rstrip('/')}{_PATH}"
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._is_used = False
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._line.close()
+
+    def post(self, body: bytes, kind: str) -> tuple[int, float, bytes]:
+        """Status, seconds to wait and body of the response to a request.
+
+        A server may close a connection that was idle; then it is asked again by another.
+
+        Args:
+            body: Of the request.
+            kind: Its content type.
+
+        Raises:
+            OSError: There is no response.
+        """
+        try:
+            try:
+                return self._once(body, kind)
+            except (ConnectionError, http.client.BadStatusLine):
+                if not self._is_used:
+                    raise
+                self._drop()
+                return self._once(body, kind)
+        except (OSError, http.client.HTTPException) as error:
+            self._drop()
+            if isinstance(error, OSError):
+                raise
+            raise ConnectionError(str(error)) from error
+
+    def _once(self, body: bytes, kind: str) -> tuple[int, float, bytes]:
+        self._line.request("POST", self._path, body, {"Content-Type": kind, **self._headers})
+        response = self._line.getresponse()
+        content = response.read(_MOST_REPLY)
+        if response.will_close:
+            self._drop()
+        else:
+            self._is_used = True
+        return response.status, _seconds(response.getheader("Retry-After", "0")), content
+
+    def _drop(self) -> None:
+        self._line.close()
+        self._is_used = False
 
 
 def read_token(path: Path) -> str:
@@ -166,6 +227,18 @@ def _parts(images: Sequence[Path]) -> Iterator[list[tuple[Path, bytes]]]:
         size += len(content)
     if part:
         yield part
+
+
+def _parts_of(url: str) -> urllib.parse.SplitResult:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise UsageError(
+            f"{url} is no address of a server",
+            whose="URL",
+            fix="give one such as http://127.0.0.1:8040",
+            code="usage/bad-url",
+        )
+    return parts
 
 
 def image_bytes(path: Path) -> bytes:
