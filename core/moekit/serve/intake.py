@@ -145,6 +145,8 @@ def _from_parts(parts: Sequence[Part]) -> Asked:
         elif part.name == "kits" and not part.is_file:
             kits.append(part.content.decode("utf-8", "replace"))
         elif part.name == "deadline_s" and not part.is_file:
+            if deadline_s is not None:
+                raise refusals.malformed("the form has two fields 'deadline_s'")
             deadline_s = _seconds(part.content)
         else:
             kind = "file" if part.is_file else "field"

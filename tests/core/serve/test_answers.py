@@ -209,6 +209,10 @@ def test_the_interface_is_described_with_types(serve, service):
     assert answer["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
     assert {"401", "404", "413", "422", "429", "504"} <= set(answer["responses"])
     assert answer["security"]
+    figures = described["paths"]["/metrics"]["get"]["responses"]
+    assert set(figures["200"]["content"]) == {"text/plain"}
+    assert "401" in figures
+    assert "503" in described["paths"]["/readyz"]["get"]["responses"]
     assert {"Receipt", "KitAnswer", "ImageAnswers", "Fault"} <= set(
         described["components"]["schemas"]
     )
