@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,19 @@ class Server:
         self.process.wait()
         self.process.stdout.close()
 
+    @property
+    def cpu_s(self):
+        """Seconds of processor time so far."""
+        return cpu_s(self.process)
+
+    @property
+    def answered(self):
+        """Images that have an answer so far."""
+        with urllib.request.urlopen(f"{self.url}/metrics") as reply:
+            rows = [row.split() for row in reply.read().decode().splitlines()]
+        counted = 'moekit_images_total{kit="kit",outcome="answered"}'
+        return sum(float(row[1]) for row in rows if row[0] == counted)
+
     def holds(self):
         """What it holds: open files, threads, and MiB of memory."""
         own = Path("/proc") / str(self.process.pid)
@@ -124,6 +138,15 @@ class Server:
             "threads": int(status["Threads"]),
             "mib": int(status["VmRSS"].split()[0]) / 1024,
         }
+
+
+def cpu_s(process):
+    """Seconds of processor time of a process and all its threads, which other programs change
+    little.
+    """
+    text = (Path("/proc") / str(process.pid) / "stat").read_text()
+    user, system = text.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
@@ -172,6 +195,11 @@ class Bare:
         self._process.stdin.write(" ".join(map(str, words)) + "\n")
         self._process.stdin.flush()
         return float(self._process.stdout.readline() or "nan")
+
+    @property
+    def cpu_s(self):
+        """Seconds of processor time so far."""
+        return cpu_s(self._process)
 
     def close(self):
         """Ends it."""

@@ -2,7 +2,8 @@
 
 A run of the industrial kit on solar cells, made here if `MOEKIT_BENCH_RUNS` holds none. Server,
 predictor and load take turns in the same minutes; a figure is the median of ratios within a round.
-On a machine that others use the figures in seconds say little, and the ratios something.
+On a machine that others use the figures in seconds say little, and the ratios something. The
+processor time of server and predictor, which other programs change little, is told with each.
 """
 
 import contextlib
@@ -51,6 +52,11 @@ def spread(values):
     return {"median": middle, "quartiles": [low, high]}
 
 
+def medians(values):
+    """The median of each list, by its name."""
+    return {name: statistics.median(some) for name, some in values.items()}
+
+
 def loaded(server, contents, clients):
     """Images a second of a server whose clients wait for each answer, one image a request."""
     load = Load(
@@ -60,7 +66,9 @@ def loaded(server, contents, clients):
         seconds=SECONDS,
         warm_up_s=WARM_UP_S,
     )
+    begun, answered = server.cpu_s, server.answered
     found = run_load(load)
+    found["cpu_ms"] = 1000 * (server.cpu_s - begun) / (server.answered - answered)
     assert set(found["statuses"]) == {"200"}, found
     assert not found["errors"], found
     return found
@@ -70,7 +78,7 @@ def test_the_service_keeps_the_pace_of_the_bare_predictor(
     runs, files, contents, tmp_path, record, record_figure
 ):
     run = run_of(runs, SIDES[0])
-    ratios, with_reading, rates = [], [], []
+    ratios, with_reading, rates, cpu = [], [], [], {"service": [], "bare": []}
     with (
         served(run, tmp_path, "--batch-size", BATCH, "--queue", 256) as server,
         contextlib.closing(Bare(run, files, log=tmp_path / "bare.log")) as bare,
@@ -79,11 +87,20 @@ def test_the_service_keeps_the_pace_of_the_bare_predictor(
         bare.seconds(BATCH, BATCH)
 
         def alone(*, reads):
-            return images / bare.seconds(images, BATCH, reads=reads)
+            began = bare.cpu_s
+            seconds = bare.seconds(images, BATCH, reads=reads)
+            if not reads:
+                cpu["bare"].append(1000 * (bare.cpu_s - began) / images)
+            return images / seconds
+
+        def together():
+            found = loaded(server, contents, MANY_CLIENTS)
+            cpu["service"].append(found["cpu_ms"])
+            return found["images_per_s"]
 
         for number in range(ROUNDS):
             turns = [
-                lambda: loaded(server, contents, MANY_CLIENTS)["images_per_s"],
+                together,
                 lambda: alone(reads=False),
                 lambda: alone(reads=True),
             ]
@@ -101,6 +118,8 @@ def test_the_service_keeps_the_pace_of_the_bare_predictor(
         "to_pictures_in_memory": figures,
         "to_files_in_memory": spread(with_reading),
         "images_per_s": statistics.median(rates),
+        "processor_ms_per_image": (milliseconds := medians(cpu)),
+        "processor_ratio": milliseconds["bare"] / milliseconds["service"],
         "rounds": ROUNDS,
         **about(),
     }
@@ -111,6 +130,7 @@ def test_the_service_keeps_the_pace_of_the_bare_predictor(
         command=COMMAND,
         quartiles=[round(one, 3) for one in figures["quartiles"]],
         to_files=round(told["to_files_in_memory"]["median"], 3),
+        processor_ratio=round(told["processor_ratio"], 3),
         **about(),
     )
     assert TINY or figures["median"] >= LEAST_THROUGHPUT
@@ -120,7 +140,7 @@ def test_a_single_image_is_answered_little_later(
     runs, files, contents, tmp_path, record, record_figure
 ):
     run = run_of(runs, SIDES[0])
-    added, with_reading, whole = [], [], []
+    added, with_reading, whole, cpu = [], [], [], {"service": 0.0, "bare": 0.0}
     with (
         served(run, tmp_path, "--batch-size", 1) as server,
         contextlib.closing(Bare(run, files, log=tmp_path / "bare.log")) as bare,
@@ -129,17 +149,23 @@ def test_a_single_image_is_answered_little_later(
         made = [form_of([content], ()) for content in contents]
 
         def asked(number):
-            began = time.perf_counter()
+            began, spent = time.perf_counter(), server.cpu_s
             status, _, _ = line.post(*made[number % len(made)])
             assert status == 200
-            return time.perf_counter() - began
+            took = time.perf_counter() - began
+            cpu["service"] += 1000 * (server.cpu_s - spent) / PAIRS
+            return took
 
         for number in range(3):
             asked(number)
             bare.seconds(1, 1)
+        cpu["service"] = 0.0
         for number in range(PAIRS):
             first = asked(number) if number % 2 else None  # all pictures are of one size
-            alone, reading = bare.seconds(1, 1), bare.seconds(1, 1, reads=True)
+            spent = bare.cpu_s
+            alone = bare.seconds(1, 1)
+            cpu["bare"] += 1000 * (bare.cpu_s - spent) / PAIRS
+            reading = bare.seconds(1, 1, reads=True)
             took = asked(number) if first is None else first
             added.append(1000 * (took - alone))
             with_reading.append(1000 * (took - reading))
@@ -150,6 +176,7 @@ def test_a_single_image_is_answered_little_later(
         "to_pictures_in_memory_ms": figures,
         "to_files_in_memory_ms": spread(with_reading),
         "request_ms": spread(whole),
+        "processor_ms": cpu,
         "pairs": PAIRS,
         **about(),
     }
@@ -161,6 +188,7 @@ def test_a_single_image_is_answered_little_later(
         quartiles=[round(one, 2) for one in figures["quartiles"]],
         request_ms=round(told["request_ms"]["median"], 1),
         to_files=round(told["to_files_in_memory_ms"]["median"], 2),
+        processor_ms=round(cpu["service"] - cpu["bare"], 2),
         **about(),
     )
     assert TINY or figures["median"] < MOST_ADDED_MS
@@ -170,7 +198,7 @@ def test_batches_of_several_clients_are_faster(runs, contents, tmp_path, record,
     found = {}
     for side in SIDES:
         run = run_of(runs, side)
-        ratios, latencies = [], {BATCH: [], 1: []}
+        ratios, latencies, cpu = [], {BATCH: [], 1: []}, {BATCH: [], 1: []}
         with contextlib.ExitStack() as stack:
             servers = {
                 size: stack.enter_context(served(run, tmp_path, "--batch-size", size))
@@ -182,10 +210,13 @@ def test_batches_of_several_clients_are_faster(runs, contents, tmp_path, record,
                     one = loaded(servers[size], contents, CLIENTS)
                     rates[size] = one["images_per_s"]
                     latencies[size].append(one["latency_ms"]["p50"])
+                    cpu[size].append(one["cpu_ms"])
                 ratios.append(rates[BATCH] / rates[1])
         found[side] = {
             **spread(ratios),
-            "latency_ms_p50": {size: statistics.median(some) for size, some in latencies.items()},
+            "latency_ms_p50": medians(latencies),
+            "processor_ms_per_image": (milliseconds := medians(cpu)),
+            "processor_ratio": milliseconds[1] / milliseconds[BATCH],
         }
     record("serve_batching", {"batch_size": BATCH, "clients": CLIENTS, "input": found, **about()})
     first = found[SIDES[0]]
@@ -195,6 +226,7 @@ def test_batches_of_several_clients_are_faster(runs, contents, tmp_path, record,
         command=COMMAND,
         quartiles=[round(one, 3) for one in first["quartiles"]],
         by_input={side: round(one["median"], 3) for side, one in found.items()},
+        processor_by_input={side: round(one["processor_ratio"], 3) for side, one in found.items()},
         **about(),
     )
     assert TINY or first["median"] >= LEAST_BATCHING

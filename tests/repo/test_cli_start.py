@@ -94,14 +94,14 @@ FLAGS = {
     "--golden-tolerance --idle --json --keep --once --out --overlays --precision --queue "
     "--reference --review --run --settle --threshold-rule --tries --use "
     "--weights",
-    "serve": "--batch-size --cors --deadline --debug --device --form --gather --host --json "
-    "--most-images --most-kits --most-mib --most-pixels --port --queue --tls-cert --tls-key "
+    "serve": "--backend --batch-size --cors --deadline --debug --device --form --gather --host "
+    "--json --most-images --most-kits --most-mib --most-pixels --port --queue --tls-cert --tls-key "
     "--token-file --unprotected --weights",
     "client": "--debug --json --kit --token-file",
     "doctor": "--debug --json --weights",
     "embed": "--batch-size --debug --device --fit --image-size --json --out --precision --top-k "
     "--weights",
-    "verify": "--debug --device --form --json --kit --run --tolerance --weights",
+    "verify": "--backend --debug --device --form --json --kit --run --tolerance --weights",
     "report": "--debug --json",
     "kits": "--debug --json",
     "datasets": "--debug --json",

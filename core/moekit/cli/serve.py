@@ -11,6 +11,7 @@ import click
 
 from moekit.cli.imports import quick_imports
 from moekit.cli.options import (
+    backend_option,
     debug_option,
     device_option,
     form_option,
@@ -121,6 +122,7 @@ _bounds_options = with_options(
 @with_options(
     _network_options,
     _bounds_options,
+    backend_option,
     weights_option,
     form_option,
     device_option,
@@ -129,6 +131,7 @@ _bounds_options = with_options(
 )
 def serve(
     runs: tuple[str, ...],
+    backend: str,
     weights: str,
     form: str,
     device: str,
@@ -169,6 +172,7 @@ def serve(
             options=ServeOptions(**options),
             on_ready=on_ready,
             stop=stop,
+            backend=backend,
             device=device,
             weights=weights,
             form=form,

@@ -10,6 +10,7 @@ import click
 
 from moekit.cli.imports import quick_imports
 from moekit.cli.options import (
+    backend_option,
     debug_option,
     device_option,
     form_option,
@@ -50,6 +51,7 @@ _file = click.Path(path_type=Path, dir_okay=False)
         help="Of numbers that need not be the same to the bit, as a share of the larger one or "
         "of 1.",
     ),
+    backend_option,
     weights_option,
     form_option,
     device_option,

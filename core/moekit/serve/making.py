@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,24 @@ _NAMED = ("python", "moekit", "torch", "timm", "numpy", "pillow")
 _CPU_FACTS = Path("/proc/cpuinfo")
 
 
-def made_by(device: torch.device, registry: Registry) -> dict[str, Any]:
+def made_by(
+    device: torch.device, registry: Registry, libraries: Mapping[str, str]
+) -> dict[str, Any]:
     """Device, processor and versions; no host name, user or path.
 
     Args:
-        device: That of the backbone.
+        device: Where it is computed.
         registry: The plugins that it has used are named with their versions.
+        libraries: Versions of further libraries that compute.
     """
     known = {**versions(), "torch": str(torch.__version__)}  # with its build
     plugins = {one.distribution: one.version for one in registry.used()}
     return {
         "device": device.type,
         "processor": _processor(device),
-        "versions": {name: known[name] for name in _NAMED} | dict(sorted(plugins.items())),
+        "versions": {name: known[name] for name in _NAMED}
+        | dict(libraries)
+        | dict(sorted(plugins.items())),
     }
 
 

@@ -58,6 +58,11 @@ class Receipt(_Strict):
     image_sha256: str = Field(pattern=_HASH, description="Of the bytes of the image file.")
     backbone_sha256: str = Field(pattern=_HASH, description="Of the backbone's weights.")
     kit_sha256: str = Field(pattern=_HASH, description="Of the kit's trained weights.")
+    export_sha256: str | None = Field(
+        default=None,
+        pattern=_HASH,
+        description="Of the exported graph that answers; null if none does.",
+    )
     settings_sha256: str = Field(
         pattern=_HASH,
         description="Of the settings in /v1/kits, as JSON with sorted keys and without spaces.",

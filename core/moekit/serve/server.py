@@ -16,7 +16,7 @@ from moekit.plugins.faults import names_owner
 from moekit.serve.app import build_app
 from moekit.serve.batching import Batcher
 from moekit.serve.metrics import ServeMetrics
-from moekit.serve.opening import backbone_of, open_service
+from moekit.serve.opening import TORCH, open_runs
 from moekit.serve.options import ServeOptions
 from moekit.serve.service import Service
 from moekit.serve.tokens import Tokens
@@ -33,6 +33,7 @@ def serve_runs(
     options: ServeOptions,
     on_ready: Ready,
     stop: threading.Event,
+    backend: str = TORCH,
     device: str = "auto",
     weights: str = "auto",
     form: str = "auto",
@@ -45,22 +46,26 @@ def serve_runs(
         options: How the server is set up.
         on_ready: Called once it listens, with its address and what is known of the kits.
         stop: The same signals set it; while runs are loading it ends the server at once.
+        backend: torch, or an export of each run; see `moekit.export.record.open_export`.
         device: auto, cpu, cuda or cuda:N.
         weights: Of the backbone.
         form: Sparse form of the backbone.
         most_kits: Most kits that lie in memory; None for all.
 
     Raises:
-        DataError: A run is not finished.
+        DataError: A run is not finished, or has no such export.
         UsageError: An option cannot be followed, or a kit answers no single images.
         WeightsError: The runs were trained on other weights than the backbone's.
     """
     tokens = None if options.token_file is None else Tokens.read(options.token_file)
     with contextlib.closing(bound_socket(options.host, options.port)) as listening:
-        service = open_service(
+        service = open_runs(
             runs,
             options=options,
-            backbone=backbone_of(runs, device=device, weights=weights, form=form),
+            backend=backend,
+            device=device,
+            weights=weights,
+            form=form,
             most_kits=most_kits,
         )
         with contextlib.closing(service):

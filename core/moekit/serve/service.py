@@ -17,8 +17,9 @@ from moekit.data.remarks import Remark
 from moekit.errors import ImageError, MoekitError, PluginError
 from moekit.json_text import finite, not_finite
 from moekit.plugins.faults import named_fault
+from moekit.plugins.registry import Registry
 from moekit.runtime.answerer import NOT_FINITE
-from moekit.runtime.runtime import Runtime
+from moekit.runtime.together import Answers
 from moekit.serve.facts import KitFacts
 from moekit.serve.making import made_by
 from moekit.serve.reading import content_of, read_content
@@ -61,28 +62,51 @@ class AnswersImages(Protocol):
         ...
 
 
+class AsksKits(Protocol):
+    """What a service asks: a `Runtime`, or exports."""
+
+    @property
+    def registry(self) -> Registry:
+        """The installed plugins."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        ...
+
+    def answer(
+        self, pictures: Sequence[Image.Image], *, kits: Sequence[str], batch_size: int
+    ) -> Answers:
+        """The answers of several kits; see `Runtime.answer`."""
+        ...
+
+
 class Service:
     """Answers image files by several kits. All calls come from one thread.
 
     Args:
-        runtime: Has the kits attached.
+        runtime: Has the kits.
         facts: What is known of each, by name.
         batch_size: Most images a forward pass, and most that are decoded at once.
         most_pixels: Most pixels of an image.
+        libraries: Versions of libraries that compute besides torch.
     """
 
     def __init__(
         self,
-        runtime: Runtime,
+        runtime: AsksKits,
         facts: Mapping[str, KitFacts],
         *,
         batch_size: int,
         most_pixels: int = 100_000_000,
+        libraries: Mapping[str, str] | None = None,
     ) -> None:
         self.facts = dict(facts)
         self._runtime = runtime
         self._batch_size = batch_size
         self._most_pixels = most_pixels
+        self._libraries = dict(libraries or {})
         self._maker: dict[str, Any] = {}
         self._readers = concurrent.futures.ThreadPoolExecutor(_READERS, "moekit-reader")
 
@@ -130,8 +154,8 @@ class Service:
     def _made_by(self, images: int) -> dict[str, Any]:
         """By what an answer is computed whose pass has so many images."""
         if not self._maker:
-            device = next(self._runtime.backbone.parameters()).device
-            self._maker = made_by(device, self._runtime.registry)
+            runtime = self._runtime
+            self._maker = made_by(runtime.device, runtime.registry, self._libraries)
         return {
             "images": images,
             "batch_size": self._batch_size,

@@ -17,8 +17,7 @@ from moekit.bench.timing import threads
 from moekit.errors import MoekitError, UsageError
 from moekit.json_text import parse_json, to_json
 from moekit.plugins.faults import names_owner
-from moekit.plugins.registry import Registry
-from moekit.serve.opening import backbone_of, open_service
+from moekit.serve.opening import TORCH, open_runs, open_service
 from moekit.serve.options import ServeOptions
 from moekit.serve.reading import content_of
 from moekit.serve.receipts import Served
@@ -60,11 +59,11 @@ def verify_answers(
     *,
     kit: str | None = None,
     tolerance: float = TOLERANCE,
+    backend: str = TORCH,
     device: str = "auto",
     weights: str = "auto",
     form: str = "auto",
     backbone: MoEBackbone | None = None,
-    registry: Registry | None = None,
 ) -> tuple[list[Verified], list[str]]:
     """Computes the answers to an image again.
 
@@ -77,11 +76,11 @@ def verify_answers(
         runs: Run folders; each answer is computed by that with its weights.
         kit: The one whose answer is looked at, as it was called there; None for all.
         tolerance: As a share of the larger number or of 1.
+        backend: torch, or an export of each run; see `moekit.export.record.open_export`.
         device: auto, cpu, cuda or cuda:N.
         weights: Of the backbone.
         form: Sparse form of the backbone.
-        backbone: What the runs were trained on; opened if None.
-        registry: The installed plugins; looked for if None.
+        backbone: What the runs were trained on, for torch; opened if None.
 
     Returns:
         The answers that came out again, and the kits whose run is not among the given ones.
@@ -94,12 +93,23 @@ def verify_answers(
     """
     chosen = _of_image(_of_kit(served, kit), content_of(image))
     named = {str(folder): folder for folder in runs}
-    opened = backbone or backbone_of(named, device=device, weights=weights, form=form)
     most = max(1, *(_batch_size(one.answer.receipt) for one in chosen))
     options = ServeOptions(batch_size=most, most_pixels=_MOST_PIXELS)
-    with contextlib.closing(
-        open_service(named, options=options, backbone=opened, registry=registry)
-    ) as service:
+    with (
+        _as_there(chosen[0].answer.receipt),  # the threads of an export are those at its opening
+        contextlib.closing(
+            open_service(named, options=options, backbone=backbone)
+            if backbone is not None
+            else open_runs(
+                named,
+                options=options,
+                backend=backend,
+                device=device,
+                weights=weights,
+                form=form,
+            )
+        ) as service,
+    ):
         found, left = [], []
         for one in chosen:
             run = _run_of(one.answer.receipt, service)
@@ -162,6 +172,14 @@ def _again(one: Served, image: bytes, run: str, service: Service, *, tolerance: 
             whose=run,
             fix="pass the weights that were served with --weights",
             code="error/other-backbone",
+        )
+    if receipt.export_sha256 != facts.export_sha256:
+        raise _other(
+            f"export_sha256: the answer is by {_graph(receipt.export_sha256)}, and this run by "
+            f"{_graph(facts.export_sha256)}",
+            whose=run,
+            fix="name what was served with --backend",
+            code="error/other-export",
         )
     if receipt.settings_sha256 != facts.settings_sha256:
         raise _other(
@@ -234,6 +252,10 @@ def _is_number(value: Any) -> bool:
 
 def _text(value: Any) -> str:
     return to_json(value, sort_keys=True)
+
+
+def _graph(hashed: str | None) -> str:
+    return "torch" if hashed is None else f"the graph {hashed[:12]}"
 
 
 def _batch_size(receipt: Receipt) -> int:

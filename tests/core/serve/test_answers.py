@@ -122,6 +122,7 @@ def test_each_answer_carries_the_hashes_that_it_rests_on(serve, service, images,
                 "image_sha256": own,
                 "backbone_sha256": record["request"]["backbone_sha256"],
                 "kit_sha256": record["weights"]["kit_sha256"],
+                "export_sha256": None,
                 "settings_sha256": hashlib.sha256(text.encode()).hexdigest(),
             }
             assert set(one["values"]) <= set(known[name]["columns"])
