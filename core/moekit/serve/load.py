@@ -45,6 +45,7 @@ class Load:
         per_request: Images of a request.
         token: A token of the server; None for none.
         timeout_s: Seconds that a request may take.
+        requests: Requests after which a closed loop ends before its time; None for no bound.
     """
 
     url: str
@@ -57,6 +58,7 @@ class Load:
     per_request: int = 1
     token: str | None = None
     timeout_s: float = 60.0
+    requests: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,10 +82,19 @@ class Reply:
 
 def run_load(load: Load) -> dict[str, Any]:
     """Sends a load and sums up the replies; see `summary`."""
-    sender = _Sender(load)
     begin = time.perf_counter() + load.warm_up_s
-    replies = _closed(load, sender, begin) if load.rate is None else _open(load, sender, begin)
-    return summary(load, replies, begin)
+    return summary(load, send_load(load, begin), begin)
+
+
+def send_load(load: Load, begin: float) -> list[Reply]:
+    """Sends a load; what came of each request, as it came.
+
+    Args:
+        load: What to send.
+        begin: When the warm-up is over, by `time.perf_counter`.
+    """
+    sender = _Sender(load)
+    return _closed(load, sender, begin) if load.rate is None else _open(load, sender, begin)
 
 
 def summary(load: Load, replies: Sequence[Reply], begin: float) -> dict[str, Any]:
@@ -191,11 +202,14 @@ def _checked(reply: bytes, contents: Sequence[bytes]) -> tuple[int, str]:
 
 
 def _closed(load: Load, sender: _Sender, begin: float) -> list[Reply]:
-    end, replies = begin + load.seconds, list[Reply]()
+    end, replies, numbers = begin + load.seconds, list[Reply](), itertools.count()
+
+    def goes_on() -> bool:
+        return load.requests is None or next(numbers) < load.requests
 
     def client() -> None:
         with contextlib.closing(sender.line()) as line:
-            while (now := time.perf_counter()) < end:
+            while (now := time.perf_counter()) < end and goes_on():
                 reply, wait_s = sender.send(line, now)
                 replies.append(reply)
                 if reply.outcome != ANSWERED:

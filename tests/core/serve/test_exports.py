@@ -14,23 +14,22 @@ from moekit.serve.verify import verify_answers
 from moekit.testing import refused
 
 pytest.importorskip("openvino", reason="the extra export is not installed")
-NAMES = ("all", "other")
+NAMES = ("all", "again")
 
 
 @pytest.fixture(scope="module")
 def exported(folder, runs):
-    """Runs with an export each."""
-    for name in NAMES:
-        with pytest.raises(SystemExit) as stop:
-            main(
-                [
-                    *("export", "industrial", "--run", str(runs[name]), "--form", "none"),
-                    *("--data", f"folder={folder / 'parts'}", "--format", "openvino"),
-                    *("--weights", str(folder / "weights.safetensors")),
-                ]
-            )
-        assert stop.value.code == 0
-    return {name: runs[name] for name in NAMES}
+    """A run with an export, which is served by two names."""
+    with pytest.raises(SystemExit) as stop:
+        main(
+            [
+                *("export", "industrial", "--run", str(runs["all"]), "--form", "none"),
+                *("--data", f"folder={folder / 'parts'}", "--format", "openvino"),
+                *("--weights", str(folder / "weights.safetensors")),
+            ]
+        )
+    assert stop.value.code == 0
+    return dict.fromkeys(NAMES, runs["all"])
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +53,13 @@ def test_exports_answer_as_the_runs_do_and_name_their_graphs(
     assert reply.status_code == 200, reply.text
     AnswerReply.model_validate(reply.json())
     found = reply.json()["images"][0]["answers"]
-    wanted = serve(service).ask(image, kits=NAMES).json()["images"][0]["answers"]
+    wanted = serve(service).ask(image, kits=["all"]).json()["images"][0]["answers"]["all"]
     assert list(found) == list(NAMES)
     for name, one in found.items():
-        score = wanted[name]["values"]["score"]
-        assert one["values"]["score"] == pytest.approx(score, abs=1e-4)
+        assert one["values"]["score"] == pytest.approx(wanted["values"]["score"], abs=1e-4)
         graph = sha256(exported[name] / "export" / "openvino" / "model.xml")
         assert one["receipt"]["export_sha256"] == graph
-        assert wanted[name]["receipt"]["export_sha256"] is None
+        assert wanted["receipt"]["export_sha256"] is None
         assert "openvino" in one["receipt"]["computed"]["versions"]
     kits = served.client.get("/v1/kits").json()
     KitsReply.model_validate(kits)
@@ -73,7 +71,7 @@ def test_an_answer_of_an_export_is_verified_by_the_export(
 ):
     path = tmp_path / "reply.json"
     path.write_text(serve(by_graphs, batch_size=1).ask(image).text)
-    served, folders = read_served(path), list(exported.values())
+    served, folders = read_served(path), [exported["all"]]
     found, _ = verify_answers(served, image, folders, backend="openvino")
     assert [(one.name, one.bitwise, one.others) for one in found] == [
         (name, True, {}) for name in NAMES
@@ -86,12 +84,12 @@ def test_an_export_that_fails_takes_no_other_with_it(serve, by_graphs, image, mo
     def fail(*_):
         raise ZeroDivisionError("of the tests")
 
-    compute = by_graphs._runtime._answerers["other"].compute
+    compute = by_graphs._runtime._answerers["again"].compute
     monkeypatch.setattr(compute, "_session", fail)
     entry = serve(by_graphs, batch_size=1).ask(image).json()["images"][0]
     assert set(entry["answers"]) == {"all"}
-    assert entry["failed"]["other"]["code"] == "plugin/run-failed"
-    assert serve(by_graphs, batch_size=1).ask(image, kits=["other"]).status_code == 500
+    assert entry["failed"]["again"]["code"] == "plugin/run-failed"
+    assert serve(by_graphs, batch_size=1).ask(image, kits=["again"]).status_code == 500
 
 
 def test_what_an_export_cannot_follow_is_refused(exported, runs, tmp_path):

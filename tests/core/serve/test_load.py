@@ -3,11 +3,12 @@
 import http.server
 import json
 import threading
+import time
 
 import pytest
 
 from moekit.serve.client import Line
-from moekit.serve.load import Load, Reply, nearest_rank, run_load, summary
+from moekit.serve.load import Load, Reply, nearest_rank, run_load, send_load, summary
 from moekit.testing import refused
 
 
@@ -130,6 +131,13 @@ def test_a_connection_that_the_server_closed_meanwhile_is_opened_again(turns):
     line.close()
     with pytest.raises(OSError, match=r"."):
         Line("http://127.0.0.1:1").post(b"x", "-")
+
+
+def test_a_closed_loop_ends_after_as_many_requests(turns):
+    url, handler = turns
+    load = Load(url=url, images=[b"x"], clients=2, seconds=60.0, warm_up_s=0.0, requests=3)
+    assert len(send_load(load, time.perf_counter())) == 3
+    assert handler.asked == 3
 
 
 def test_images_are_sent_in_turn_and_each_request_has_as_many(turns):
