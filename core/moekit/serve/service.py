@@ -152,7 +152,7 @@ class Service:
         ]
 
     def _made_by(self, images: int) -> dict[str, Any]:
-        """By what an answer is computed whose pass has so many images."""
+        """By what an answer is computed; `images` is how many share its pass."""
         if not self._maker:
             runtime = self._runtime
             self._maker = made_by(runtime.device, runtime.registry, self._libraries)
