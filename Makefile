@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PACKAGES := $(wildcard domain_kits/*/moekit_* plugins/*/moekit_*)
 MEMBERS := -e "core[weights,export,streams]" -e "domain_kits/industrial[elpv]" -e "domain_kits/medical[demo]" \
 	-e plugins/detection -e plugins/entropy_gate -e plugins/finegrained -e plugins/scenes -e plugins/tensorboard -e plugins/texture
-TOOLS := deid-data hatchling httpx2 hypothesis mypy pycocotools pydicom-data pytest pytest-xdist ruff scikit-learn
+TOOLS := deid-data hatchling httpx2 hypothesis mypy pycocotools pydicom-data pytest pytest-xdist ruff schemathesis scikit-learn
 DEFINITIONS := Makefile constraints.txt $(wildcard *pyproject.toml */pyproject.toml */*/pyproject.toml)
 
 # Byte code of what is imported is kept, also if the shell forbids it (images of containers do):

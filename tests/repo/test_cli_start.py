@@ -94,13 +94,14 @@ FLAGS = {
     "--golden-tolerance --idle --json --keep --once --out --overlays --precision --queue "
     "--reference --review --run --settle --threshold-rule --tries --use "
     "--weights",
-    "serve": "--batch-size --camera --cors --deadline --debug --device --form --gather --host "
-    "--json --most-images --most-kits --most-mib --most-pixels --port --queue --tls-cert "
+    "serve": "--backend --batch-size --camera --cors --deadline --debug --device --form --gather "
+    "--host --json --most-images --most-kits --most-mib --most-pixels --port --queue --tls-cert "
     "--tls-key --token-file --unprotected --weights",
     "client": "--debug --json --kit --token-file",
     "doctor": "--debug --json --weights",
     "embed": "--batch-size --debug --device --fit --image-size --json --out --precision --top-k "
     "--weights",
+    "verify": "--backend --debug --device --form --json --kit --run --tolerance --weights",
     "report": "--debug --json",
     "kits": "--debug --json --long",
     "datasets": "--debug --json --long",
@@ -117,7 +118,10 @@ FLAGS = {
     "plugins check": "--debug --expect-failure --json",
     "plugins doctor": "--debug --json",
     "plugins new": "--debug --json --kind --out",
-    "bench": "--debug --dtype --json --kits --most-kits --out --run --seconds --threads --weights",
+    "bench measure": "--debug --dtype --json --kits --most-kits --out --run --seconds --threads "
+    "--weights",
+    "bench serve": "--clients --debug --images --json --kit --out --rate --seconds --token-file "
+    "--warm-up",
     "anomalib": "--architecture --batch-size --bits --data --debug --device --image-size --json "
     "--max-steps --out --presample --seed --set --threshold-rule --weights",
     "deidentify": "--debug --json --out --salt-file",

@@ -6,11 +6,32 @@ from pathlib import Path
 
 import click
 
+from moekit.cli.bench_serve import bench_serve
 from moekit.cli.options import command_line, debug_option, json_option, weights_option, with_options
 from moekit.cli.output import print_json, reporter, say
 
 
-@click.command()
+class _Measuring(click.Group):
+    """A group that measures unless a command of it is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or args[0] not in (*self.commands, *ctx.help_option_names):
+            args = ["measure", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Measuring)
+def bench() -> None:
+    """Measure performance.
+
+    `moekit bench NAME...` is `moekit bench measure NAME...`.
+    """
+
+
+bench.add_command(bench_serve)
+
+
+@bench.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @with_options(
     click.option(
@@ -65,7 +86,7 @@ from moekit.cli.output import print_json, reporter, say
     json_option,
     debug_option,
 )
-def bench(
+def measure(
     names: tuple[str, ...],
     folder: Path,
     dtypes: tuple[str, ...],

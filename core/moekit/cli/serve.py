@@ -11,6 +11,7 @@ import click
 
 from moekit.cli.imports import quick_imports
 from moekit.cli.options import (
+    backend_option,
     debug_option,
     device_option,
     form_option,
@@ -134,6 +135,7 @@ _camera_options = with_options(
     _network_options,
     _bounds_options,
     _camera_options,
+    backend_option,
     weights_option,
     form_option,
     device_option,
@@ -142,6 +144,7 @@ _camera_options = with_options(
 )
 def serve(
     runs: tuple[str, ...],
+    backend: str,
     weights: str,
     form: str,
     device: str,
@@ -186,6 +189,7 @@ def serve(
             options=chosen,
             on_ready=on_ready,
             stop=stop,
+            backend=backend,
             device=device,
             weights=weights,
             form=form,

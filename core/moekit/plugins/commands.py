@@ -39,6 +39,7 @@ RESERVED = frozenset(
         "report",
         "serve",
         "tasks",
+        "verify",
         "watch",
     )
 )

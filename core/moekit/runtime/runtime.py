@@ -69,6 +69,11 @@ class Runtime:
         self._trained = KitCache(most_kits)
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.backbone.parameters()).device
+
+    @property
     def kits(self) -> tuple[str, ...]:
         """Names of the attached kits."""
         return tuple(self._kits)

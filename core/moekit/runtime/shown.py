@@ -47,6 +47,7 @@ class RoutedPicture:
         box: Where the picture lies in the input, in pixels.
         size: (H, W) of the input, in pixels.
         slots: The kit's specialists.
+        depth: Blocks of the backbone.
     """
 
     trace: RoutingTrace
@@ -54,6 +55,7 @@ class RoutedPicture:
     box: Box
     size: tuple[int, int]
     slots: tuple[SpecialistSlot, ...]
+    depth: int
 
 
 def shown(answerer: Answerer, picture: Image.Image, answer: Answer, *, kit: str) -> Shown:
@@ -89,4 +91,5 @@ def routed_picture(trained: Trained, picture: Image.Image) -> RoutedPicture:
         box=frame.box(size),
         size=(frame.height, frame.width),
         slots=predictor.kit.slots,
+        depth=len(predictor.backbone.blocks),
     )

@@ -50,6 +50,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorReply}
     for status in (401, 403, 404, 408, 413, 415, 421, 422, 429, 500, 503, 504)
 }
+_NOT_NOW: dict[int | str, dict[str, Any]] = {503: {"model": StateReply}}
 _bearer = HTTPBearer(auto_error=False, description="One of the server's tokens.")
 
 
@@ -155,17 +156,22 @@ def build_app(
         """The kits that are served, and what their answers rest on."""
         return _json({"kits": [_as_json(one) for one in facts]})
 
-    @app.get("/healthz", response_model=StateReply)
+    @app.get("/healthz", response_model=StateReply, responses=_NOT_NOW)
     async def healthz() -> Response:
         """Whether the process works: 200, or 503 if its thread has ended."""
         return _state("alive" if batcher.is_alive else "ended", batcher.is_alive)
 
-    @app.get("/readyz", response_model=StateReply)
+    @app.get("/readyz", response_model=StateReply, responses=_NOT_NOW)
     async def readyz() -> Response:
         """Whether requests are taken: 200, or 503."""
         return _state("ready" if batcher.is_ready else "closing", batcher.is_ready)
 
-    @app.get("/metrics", dependencies=protected)
+    @app.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}, **_ERRORS},
+        dependencies=protected,
+    )
     async def figures() -> Response:
         """Figures for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)
@@ -251,7 +257,10 @@ def _entry(place: int, outcome: Outcome, known: dict[str, KitFacts]) -> dict[str
             name: {
                 "verdict": row["verdict"],
                 "values": row,
-                "receipt": known[name].receipt(outcome.content),
+                "receipt": {
+                    **known[name].receipt(outcome.content),
+                    "computed": outcome.computed.get(name),
+                },
                 **({"shown": outcome.shown[name]} if name in outcome.shown else {}),
             }
             for name, row in outcome.rows.items()

@@ -21,6 +21,7 @@ MOST_IMAGES = 8
 _MOST_BYTES = 16 * 2**20
 _MOST_REPLY = 2**28
 _TRIES = 10
+_PATH = "/v1/answer"
 _BUSY = (429, 503)
 
 
@@ -45,14 +46,7 @@ class Client:
         timeout_s: float = 120.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise UsageError(
-                f"{url} is no address of a server",
-                whose="URL",
-                fix="give one such as http://127.0.0.1:8040",
-                code="usage/bad-url",
-            )
+        _parts_of(url)
         self._url = url.rstrip("/")
         self._token = token
         self._timeout_s = timeout_s
@@ -76,11 +70,11 @@ class Client:
             if len(entries) != len(part):
                 raise _odd_reply(self._url, "answers to another number of images")
             for (path, content), entry in zip(part, entries, strict=True):
-                _check_is_its(entry, content, path)
+                check_is_its(entry, content, str(path))
                 yield {"file": str(path), **entry}
 
     def _ask(self, contents: Sequence[bytes], kits: Sequence[str]) -> dict[str, Any]:
-        body, kind = _form(contents, kits)
+        body, kind = form_of(contents, kits)
         for number in range(_TRIES):
             status, wait_s, reply = self._post(body, kind)
             if status not in _BUSY or number == _TRIES - 1:
@@ -103,7 +97,7 @@ class Client:
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
         request = urllib.request.Request(  # noqa: S310 -- the scheme is checked
-            f"{self._url}/v1/answer", data=body, headers=headers, method="POST"
+            f"{self._url}{_PATH}", data=body, headers=headers, method="POST"
         )
         try:
             with urllib.request.urlopen(request, timeout=self._timeout_s) as response:  # noqa: S310
@@ -132,6 +126,73 @@ class Client:
         return found
 
 
+class Line:
+    """One connection, which stays open from request to request.
+
+    Args:
+        url: Address of the server.
+        token: A token of the server; None for none.
+        timeout_s: Seconds that a request may take.
+
+    Raises:
+        UsageError: The address is none of HTTP.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 120.0) -> None:
+        parts = _parts_of(url)
+        made = (
+            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        )
+        self._line = made(parts.netloc, timeout=timeout_s)
+        self._path = f"{parts.path.rstrip('/')}{_PATH}"
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._is_used = False
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._line.close()
+
+    def post(self, body: bytes, kind: str) -> tuple[int, float, bytes]:
+        """Status, seconds to wait and body of the response to a request.
+
+        A server may close a connection that was idle; then it is asked again by another.
+
+        Args:
+            body: Of the request.
+            kind: Its content type.
+
+        Raises:
+            OSError: There is no response.
+        """
+        try:
+            try:
+                return self._once(body, kind)
+            except (ConnectionError, http.client.BadStatusLine):
+                if not self._is_used:
+                    raise
+                self._drop()
+                return self._once(body, kind)
+        except (OSError, http.client.HTTPException) as error:
+            self._drop()
+            if isinstance(error, OSError):
+                raise
+            raise ConnectionError(str(error)) from error
+
+    def _once(self, body: bytes, kind: str) -> tuple[int, float, bytes]:
+        self._line.request("POST", self._path, body, {"Content-Type": kind, **self._headers})
+        response = self._line.getresponse()
+        content = response.read(_MOST_REPLY)
+        if response.will_close:
+            self._drop()
+        else:
+            self._is_used = True
+        return response.status, _seconds(response.getheader("Retry-After", "0")), content
+
+    def _drop(self) -> None:
+        self._line.close()
+        self._is_used = False
+
+
 def read_token(path: Path) -> str:
     """The first token of a file, as of `moekit serve --token-file`.
 
@@ -158,7 +219,7 @@ def _parts(images: Sequence[Path]) -> Iterator[list[tuple[Path, bytes]]]:
     part: list[tuple[Path, bytes]] = []
     size = 0
     for path in images:
-        content = _content(path)
+        content = image_bytes(path)
         if part and (len(part) == MOST_IMAGES or size + len(content) > _MOST_BYTES):
             yield part
             part, size = [], 0
@@ -168,7 +229,24 @@ def _parts(images: Sequence[Path]) -> Iterator[list[tuple[Path, bytes]]]:
         yield part
 
 
-def _content(path: Path) -> bytes:
+def _parts_of(url: str) -> urllib.parse.SplitResult:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise UsageError(
+            f"{url} is no address of a server",
+            whose="URL",
+            fix="give one such as http://127.0.0.1:8040",
+            code="usage/bad-url",
+        )
+    return parts
+
+
+def image_bytes(path: Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        DataError: It cannot be read.
+    """
     try:
         return read_plain(path)
     except OSError as error:
@@ -180,7 +258,7 @@ def _content(path: Path) -> bytes:
         ) from error
 
 
-def _form(contents: Sequence[bytes], kits: Sequence[str]) -> tuple[bytes, str]:
+def form_of(contents: Sequence[bytes], kits: Sequence[str]) -> tuple[bytes, str]:
     """The body of a request and its type. No name of a file is in it."""
     boundary = secrets.token_hex(24)
     pieces: list[bytes] = []
@@ -197,7 +275,17 @@ def _form(contents: Sequence[bytes], kits: Sequence[str]) -> tuple[bytes, str]:
     return b"".join(pieces), f"multipart/form-data; boundary={boundary}"
 
 
-def _check_is_its(entry: Any, content: bytes, path: Path) -> None:
+def check_is_its(entry: Any, content: bytes, whose: str) -> None:
+    """Refuses an entry that belongs to another image.
+
+    Args:
+        entry: What a server answers to an image.
+        content: The bytes of the image.
+        whose: What the image is called.
+
+    Raises:
+        DataError: It does.
+    """
     own = hashlib.sha256(content).hexdigest()
     shown = {entry.get("image_sha256")} if isinstance(entry, dict) else set()
     if shown:
@@ -205,7 +293,7 @@ def _check_is_its(entry: Any, content: bytes, path: Path) -> None:
     if shown != {own}:
         raise DataError(
             "the server answers to another image than this one",
-            whose=str(path),
+            whose=whose,
             fix="do not use its answers; report it to those who run the server",
             code="data/swapped-answer",
         )

@@ -18,8 +18,8 @@ from moekit.errors import MoekitError, PluginError
 from moekit.evaluation.routing import options_of
 from moekit.moe.stats import BlockRouting
 from moekit.plugins.faults import named_fault
-from moekit.runtime.runtime import Runtime
 from moekit.runtime.shown import RoutedPicture
+from moekit.serve.asked import AsksKits
 
 _logger = logging.getLogger(__name__)
 _QUALITY = 88
@@ -56,7 +56,7 @@ def picture_json(picture: Image.Image) -> dict[str, Any]:
 
 
 def shown_json(
-    runtime: Runtime, kit: str, picture: Image.Image, answer: Answer, extras: Extras
+    runtime: AsksKits, kit: str, picture: Image.Image, answer: Answer, extras: Extras
 ) -> dict[str, Any]:
     """What is shown of an answer, as `schema.ShownAnswer` describes it.
 
@@ -77,8 +77,7 @@ def shown_json(
             found["caption"] = str(shown.caption)
             found["overlay"] = None if overlay is None else _encoded(overlay.convert("RGB"))
         if extras.routing:
-            depth = len(runtime.backbone.blocks)
-            found["routing"] = routing_json(runtime.routing(picture, kit=kit), depth)
+            found["routing"] = routing_json(runtime.routing(picture, kit=kit))
     except Exception as error:
         told = error if isinstance(error, MoekitError) else named_fault(error) or _odd(error)
         _logger.warning("an answer of the kit %s cannot be shown", kit, exc_info=error)
@@ -86,14 +85,13 @@ def shown_json(
     return found
 
 
-def routing_json(routed: RoutedPicture, depth: int) -> dict[str, Any]:
+def routing_json(routed: RoutedPicture) -> dict[str, Any]:
     """A routing as `schema.Routing` describes it.
 
     Args:
         routed: Of one picture.
-        depth: Blocks of the backbone.
     """
-    options = options_of(routed.slots, depth)
+    options = options_of(routed.slots, routed.depth)
     grid, box, (height, width) = routed.grid, routed.box, routed.size
     shares = (box.left / width, box.top / height, box.width / width, box.height / height)
     return {

@@ -12,6 +12,7 @@ from moekit.contract.kits import KitSpec
 from moekit.contract.recipe import Recipe
 from moekit.data.views import view_numbers
 from moekit.errors import UsageError
+from moekit.jobs.trained import Trained
 from moekit.json_text import finite, to_json
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run, resolve
@@ -19,6 +20,8 @@ from moekit.runs.choices import SPECIALIST, kept_model
 from moekit.runs.run import Run
 from moekit.runtime.device import pick_arithmetic
 from moekit.runtime.load import point_of, rule_of
+
+_GRAPH = "model_sha256"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,7 @@ class KitFacts:
         columns: Names of what an answer may hold.
         backbone_sha256: Hash of the backbone's weights.
         kit_sha256: Hash of the trained weights of the kit.
+        export_sha256: Hash of the exported graph that answers; None if none does.
         settings: What else an answer depends on: the model that answers, its point, the input, the
             views, `top_k`, the routing of tokens and the arithmetic.
         bits: Bits of the numbers in files of more than 8 bits; None if they fill 16.
@@ -46,6 +50,7 @@ class KitFacts:
     columns: tuple[str, ...]
     backbone_sha256: str
     kit_sha256: str
+    export_sha256: str | None = None
     settings: dict[str, Any]
     bits: int | None
     disclaimer: str
@@ -62,24 +67,28 @@ class KitFacts:
         """The same with the level that a request asked for among its settings."""
         return dataclasses.replace(self, settings={**self.settings, "asked_level": level})
 
-    def receipt(self, content: str) -> dict[str, str]:
+    def receipt(self, content: str) -> dict[str, Any]:
         """What an answer to the image with the SHA-256 `content` rests on."""
         return {
             "image_sha256": content,
             "backbone_sha256": self.backbone_sha256,
             "kit_sha256": self.kit_sha256,
+            "export_sha256": self.export_sha256,
             "settings_sha256": self.settings_sha256,
+            "asked_level": self.settings.get("asked_level"),
         }
 
 
-def facts_of(name: str, run: Run, *, registry: Registry, backbone: MoEBackbone) -> KitFacts:
+def facts_of(
+    name: str, run: Run, *, registry: Registry, computed_by: MoEBackbone | Trained
+) -> KitFacts:
     """What is known of a run's kit.
 
     Args:
         name: What it is called here.
         run: A finished run.
         registry: The installed plugins.
-        backbone: The backbone that it is attached to.
+        computed_by: The backbone that it is attached to, or its opened export.
 
     Raises:
         DataError: The run is not finished, or its validation tallies are gone.
@@ -90,8 +99,18 @@ def facts_of(name: str, run: Run, *, registry: Registry, backbone: MoEBackbone) 
     spec = kit_of_run(registry, request["kit"], record)
     _check_reads_images(spec, run)
     resolved = resolve(spec, registry, frames=run.frames())
-    model = kept_model(run)
-    point = point_of(run, resolved, rule="", model=model)
+    if isinstance(computed_by, MoEBackbone):
+        model = kept_model(run)
+        point = point_of(run, resolved, rule="", model=model)
+        device = next(computed_by.parameters()).device
+        how = {
+            "computes": computed_by.computes_at(request["top_k"]),
+            "precision": pick_arithmetic(record["arithmetic"], device),
+        }
+    else:
+        model = computed_by.made_with.get("model", SPECIALIST)
+        point = computed_by.answerer.point
+        how = {key: computed_by.made_with[key] for key in ("precision", "backend", _GRAPH)}
     level = resolved.task.answering.level
     recipe = Recipe.model_validate(request["recipe"])
     tiling = run.tiling()
@@ -109,8 +128,7 @@ def facts_of(name: str, run: Run, *, registry: Registry, backbone: MoEBackbone) 
         "views": view_numbers(recipe.scoring_views, recipe.scoring_order),
         "top_k": request["top_k"],
         **{name: value for name, value in recipe if name.startswith("token_")},
-        "computes": backbone.computes_at(request["top_k"]),
-        "precision": pick_arithmetic(record["arithmetic"], next(backbone.parameters()).device),
+        **how,
         **weights,
     }
     return KitFacts(
@@ -118,8 +136,9 @@ def facts_of(name: str, run: Run, *, registry: Registry, backbone: MoEBackbone) 
         kit=spec.name,
         task=resolved.task.name,
         columns=tuple(resolved.task.show.columns),
-        backbone_sha256=backbone.provenance.sha256,
+        backbone_sha256=request["backbone_sha256"],
         kit_sha256=weights["kit_sha256"],
+        export_sha256=how.get(_GRAPH),
         settings=finite(settings),
         bits=run.bits(),
         disclaimer=spec.disclaimer,

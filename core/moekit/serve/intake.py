@@ -151,6 +151,8 @@ def _from_parts(parts: Sequence[Part]) -> Asked:
         elif part.name == "kits" and not part.is_file:
             kits.append(part.content.decode("utf-8", "replace"))
         elif part.name == "deadline_s" and not part.is_file:
+            if deadline_s is not None:
+                raise refusals.malformed("the form has two fields 'deadline_s'")
             deadline_s = _seconds(part.content)
         elif part.name in ("overlays", "routing") and not part.is_file:
             extras[part.name] = _truth(part)

@@ -45,16 +45,42 @@ class AnswerRequest(_Strict):
     )
 
 
+class Computed(_Strict):
+    """By what an answer was computed: what the same bits need besides the hashes."""
+
+    images: int = Field(
+        ge=1, description="Images of the pass; rounding depends on them if it is not 1."
+    )
+    batch_size: int = Field(ge=1, description="Most images or windows of a pass.")
+    device: str
+    processor: str
+    threads: int = Field(ge=1, le=4096)
+    versions: dict[str, str] = Field(
+        description="Of Python, of libraries, and of the plugins that were used."
+    )
+
+
 class Receipt(_Strict):
-    """What an answer rests on: SHA-256 each, in hexadecimal."""
+    """What an answer rests on. Hashes are SHA-256 in hexadecimal; `moekit verify` checks it."""
 
     image_sha256: str = Field(pattern=_HASH, description="Of the bytes of the image file.")
     backbone_sha256: str = Field(pattern=_HASH, description="Of the backbone's weights.")
     kit_sha256: str = Field(pattern=_HASH, description="Of the kit's trained weights.")
+    export_sha256: str | None = Field(
+        default=None,
+        pattern=_HASH,
+        description="Of the exported graph that answers; null if none does.",
+    )
     settings_sha256: str = Field(
         pattern=_HASH,
         description="Of the settings in /v1/kits, as JSON with sorted keys and without spaces.",
     )
+    asked_level: float | None = Field(
+        default=None,
+        description="The level that the request asked for (`levels`), part of the settings; null "
+        "if it asked for none.",
+    )
+    computed: Computed | None = Field(description="Null if it is not known.")
 
 
 class Fault(_Strict):

@@ -11,17 +11,12 @@ from typing import Any
 
 import uvicorn
 
-from moekit.backbone.model import MoEBackbone
 from moekit.errors import UsageError
-from moekit.jobs.session import open_backbone
 from moekit.plugins.faults import names_owner
-from moekit.plugins.registry import Registry
-from moekit.runs.run import Run
-from moekit.runtime.runtime import Runtime
 from moekit.serve.app import build_app
 from moekit.serve.batching import Batcher
-from moekit.serve.facts import KitFacts, facts_of
 from moekit.serve.metrics import ServeMetrics
+from moekit.serve.opening import TORCH, open_runs
 from moekit.serve.options import ServeOptions
 from moekit.serve.service import Service
 from moekit.serve.streams.loop import Streams
@@ -40,6 +35,7 @@ def serve_runs(
     options: ServeOptions,
     on_ready: Ready,
     stop: threading.Event,
+    backend: str = TORCH,
     device: str = "auto",
     weights: str = "auto",
     form: str = "auto",
@@ -53,6 +49,7 @@ def serve_runs(
         options: How the server is set up.
         on_ready: Called once it listens, with its address and what is known of the kits.
         stop: The same signals set it; while runs are loading it ends the server at once.
+        backend: torch, or an export of each run; see `moekit.export.record.open_export`.
         device: auto, cpu, cuda or cuda:N.
         weights: Of the backbone.
         form: Sparse form of the backbone.
@@ -60,16 +57,19 @@ def serve_runs(
         cameras: Sources of frames that all kits answer as they come, by name.
 
     Raises:
-        DataError: A run is not finished.
+        DataError: A run is not finished, or has no such export.
         UsageError: An option cannot be followed, or a kit answers no single images.
         WeightsError: The runs were trained on other weights than the backbone's.
     """
     tokens = None if options.token_file is None else Tokens.read(options.token_file)
     with contextlib.closing(bound_socket(options.host, options.port)) as listening:
-        service = open_service(
+        service = open_runs(
             runs,
             options=options,
-            backbone=_backbone_of(runs, device=device, weights=weights, form=form),
+            backend=backend,
+            device=device,
+            weights=weights,
+            form=form,
             most_kits=most_kits,
         )
         with contextlib.closing(service):
@@ -82,32 +82,6 @@ def serve_runs(
                 stop=stop,
                 cameras=cameras,
             )
-
-
-def open_service(
-    runs: Mapping[str, Path],
-    *,
-    options: ServeOptions,
-    backbone: MoEBackbone,
-    registry: Registry | None = None,
-    most_kits: int | None = None,
-) -> Service:
-    """Attaches runs to a backbone; see `serve_runs`.
-
-    Args:
-        runs: Run folders by name.
-        options: Sizes of batches and images.
-        backbone: What they were trained on.
-        registry: The installed plugins; looked for if None.
-        most_kits: Most kits that lie in memory; None for all.
-    """
-    runtime = Runtime(backbone, registry=registry, most_kits=most_kits)
-    facts: dict[str, KitFacts] = {}
-    for name, folder in runs.items():
-        run = Run(folder)
-        facts[name] = facts_of(name, run, registry=runtime.registry, backbone=backbone)
-        runtime.load(run, name=name)
-    return Service(runtime, facts, batch_size=options.batch_size, most_pixels=options.most_pixels)
 
 
 def run_service(
@@ -231,21 +205,3 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_end()
         await super().shutdown(sockets=sockets)
-
-
-def _backbone_of(runs: Mapping[str, Path], *, device: str, weights: str, form: str) -> MoEBackbone:
-    """The backbone that all runs were trained on."""
-    found = {
-        name: Run(folder).read_finished()["backbone"]["architecture"]
-        for name, folder in runs.items()
-    }
-    if len(set(found.values())) > 1:
-        raise UsageError(
-            "the runs were trained on several backbones: "
-            + ", ".join(f"{name} on {one}" for name, one in found.items()),
-            whose="moekit serve",
-            fix="serve those of each backbone by a server of its own",
-            code="usage/other-backbone",
-        )
-    (architecture,) = set(found.values())
-    return open_backbone(device=device, weights=weights, architecture=architecture, form=form)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import torch
 from PIL import Image
 
 from moekit.contract.answers import Answer
@@ -17,9 +18,10 @@ from moekit.errors import ImageError, MoekitError, PluginError
 from moekit.json_text import finite, not_finite
 from moekit.plugins.faults import named_fault
 from moekit.runtime.answerer import NOT_FINITE
-from moekit.runtime.runtime import Runtime
+from moekit.serve.asked import AsksKits
 from moekit.serve.extras import NOTHING, Extras, picture_json, shown_json
 from moekit.serve.facts import KitFacts
+from moekit.serve.making import made_by
 from moekit.serve.reading import Sent, content_of, read_content
 
 _logger = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class Outcome:
         remarks: What was guessed when it was read.
         picture: The picture as it was read, if pictures were asked for; see `schema.Picture`.
         shown: By kit what is shown of its answer, if it was asked for; see `schema.ShownAnswer`.
+        computed: By what each answer was computed, by kit; see `Computed` of the interface.
     """
 
     content: str
@@ -46,6 +49,7 @@ class Outcome:
     remarks: tuple[Remark, ...] = ()
     picture: Mapping[str, Any] | None = None
     shown: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    computed: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def unreadable(self) -> ImageError | None:
@@ -68,24 +72,28 @@ class Service:
     """Answers image files by several kits. All calls come from one thread.
 
     Args:
-        runtime: Has the kits attached.
+        runtime: Has the kits.
         facts: What is known of each, by name.
         batch_size: Most images a forward pass, and most that are decoded at once.
         most_pixels: Most pixels of an image.
+        libraries: Versions of libraries that compute besides torch.
     """
 
     def __init__(
         self,
-        runtime: Runtime,
+        runtime: AsksKits,
         facts: Mapping[str, KitFacts],
         *,
         batch_size: int,
         most_pixels: int = 100_000_000,
+        libraries: Mapping[str, str] | None = None,
     ) -> None:
         self.facts = dict(facts)
         self._runtime = runtime
         self._batch_size = batch_size
         self._most_pixels = most_pixels
+        self._libraries = dict(libraries or {})
+        self._maker: dict[str, Any] = {}
         self._readers = concurrent.futures.ThreadPoolExecutor(_READERS, "moekit-reader")
 
     def close(self) -> None:
@@ -110,6 +118,7 @@ class Service:
         remarks: list[tuple[Remark, ...]] = [() for _ in images]
         seen: dict[int, dict[str, Any]] = {}
         shown: list[dict[str, Mapping[str, Any]]] = [{} for _ in images]
+        computed: list[dict[str, Mapping[str, Any]]] = [{} for _ in images]
         contents = list(self._readers.map(content_of, images))
         for bits, names in self._by_bits(kits).items():
             pictures: dict[int, Image.Image] = {}
@@ -123,12 +132,13 @@ class Service:
                 seen |= {
                     place: picture_json(one) for place, one in pictures.items() if place not in seen
                 }
-            for place, kit, answer in self._ask(names, pictures, dict(extras.levels)):
+            for place, kit, answer, shared in self._ask(names, pictures, dict(extras.levels)):
                 row = answer if isinstance(answer, MoekitError) else self._row(kit, answer)
                 if isinstance(row, MoekitError):
                     failed[place][kit] = row
                     continue
                 rows[place][kit] = row
+                computed[place][kit] = self._made_by(shared)
                 if extras.wants_pictures and not isinstance(answer, MoekitError):
                     shown[place][kit] = shown_json(
                         self._runtime, kit, pictures[place], answer, extras
@@ -141,9 +151,22 @@ class Service:
                 remarks=remarks[place],
                 picture=seen.get(place),
                 shown=shown[place],
+                computed=computed[place],
             )
             for place in range(len(images))
         ]
+
+    def _made_by(self, images: int) -> dict[str, Any]:
+        """By what an answer is computed; `images` is how many share its pass."""
+        if not self._maker:
+            runtime = self._runtime
+            self._maker = made_by(runtime.device, runtime.registry, self._libraries)
+        return {
+            "images": images,
+            "batch_size": self._batch_size,
+            "threads": torch.get_num_threads(),
+            **self._maker,
+        }
 
     def _by_bits(self, kits: Sequence[str]) -> dict[int | None, list[str]]:
         """The kits by how they read numbers of more than 8 bits; others share no pass anyway."""
@@ -157,24 +180,27 @@ class Service:
         kits: Sequence[str],
         pictures: Mapping[int, Image.Image],
         levels: Mapping[str, float],
-    ) -> list[tuple[int, str, Answer | MoekitError]]:
-        """Place, kit and answer; a kit that fails with several pictures is asked one by one."""
+    ) -> list[tuple[int, str, Answer | MoekitError, int]]:
+        """Place, kit and answer, and how many images were computed with it.
+
+        A kit that fails with several pictures is asked one by one.
+        """
         if not pictures:
             return []
         places = list(pictures)
         answers, failed = self._together(kits, list(pictures.values()), levels)
-        found: list[tuple[int, str, Answer | MoekitError]] = [
-            (place, kit, answer)
+        found: list[tuple[int, str, Answer | MoekitError, int]] = [
+            (place, kit, answer, len(places))
             for kit, many in answers.items()
             for place, answer in zip(places, many, strict=True)
         ]
         for kit, error in failed.items():
             if len(places) == len(kits) == 1:
-                found.append((places[0], kit, error))
+                found.append((places[0], kit, error, 1))
                 continue
             for place in places:  # whichever image it fails with, the others have answers
                 single, wrong = self._together([kit], [pictures[place]], levels)
-                found.append((place, kit, single[kit][0] if kit in single else wrong[kit]))
+                found.append((place, kit, single[kit][0] if kit in single else wrong[kit], 1))
         return found
 
     def _together(

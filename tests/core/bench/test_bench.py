@@ -162,7 +162,7 @@ def test_an_unknown_benchmark_is_refused_before_any_runs(plan: Plan) -> None:
 
 
 def test_the_benchmarks_are_those_that_the_command_names() -> None:
-    from moekit.cli.bench import bench
+    from moekit.cli.bench import measure
 
-    assert bench.help is not None
-    assert ", ".join(suite.BENCHMARKS) in bench.help
+    assert measure.help is not None
+    assert ", ".join(suite.BENCHMARKS) in measure.help

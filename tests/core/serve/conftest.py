@@ -30,9 +30,10 @@ from moekit.serve.app import build_app
 from moekit.serve.batching import Batcher
 from moekit.serve.facts import KitFacts
 from moekit.serve.metrics import ServeMetrics
+from moekit.serve.opening import open_service
 from moekit.serve.options import ServeOptions
 from moekit.serve.reading import content_of
-from moekit.serve.server import address_of, bound_socket, open_service
+from moekit.serve.server import address_of, bound_socket
 from moekit.serve.service import Outcome
 from moekit.serve.streams.loop import Streams
 from moekit.serve.tokens import Tokens

@@ -11,12 +11,14 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from moekit.serve.facts import named_runs
+from moekit.serve.opening import open_service
 from moekit.serve.options import ServeOptions
 from moekit.serve.schema import AnswerReply, ErrorReply, KitsReply
-from moekit.serve.server import open_service, serve_runs
+from moekit.serve.server import serve_runs
 from moekit.serve.service import Service
 from moekit.testing import refused
 
@@ -111,10 +113,16 @@ def test_each_answer_carries_the_hashes_that_it_rests_on(serve, service, images,
         for name, one in entry["answers"].items():
             record = json.loads((runs[name] / "run.json").read_text())
             text = json.dumps(known[name]["settings"], sort_keys=True, separators=(",", ":"))
+            made = one["receipt"].pop("computed")
+            assert (made["images"], made["batch_size"]) == (len(images), 8)
+            assert made["threads"] == torch.get_num_threads()
+            assert made["versions"]["torch"] == torch.__version__
+            assert "moekit-industrial" in made["versions"]
             assert one["receipt"] == {
                 "image_sha256": own,
                 "backbone_sha256": record["request"]["backbone_sha256"],
                 "kit_sha256": record["weights"]["kit_sha256"],
+                "export_sha256": None,
                 "settings_sha256": hashlib.sha256(text.encode()).hexdigest(),
             }
             assert set(one["values"]) <= set(known[name]["columns"])
@@ -202,6 +210,10 @@ def test_the_interface_is_described_with_types(serve, service):
     assert answer["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
     assert {"401", "404", "413", "422", "429", "504"} <= set(answer["responses"])
     assert answer["security"]
+    figures = described["paths"]["/metrics"]["get"]["responses"]
+    assert set(figures["200"]["content"]) == {"text/plain"}
+    assert "401" in figures
+    assert "503" in described["paths"]["/readyz"]["get"]["responses"]
     assert {"Receipt", "KitAnswer", "ImageAnswers", "Fault"} <= set(
         described["components"]["schemas"]
     )

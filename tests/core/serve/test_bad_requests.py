@@ -150,6 +150,10 @@ IMAGE = ('Content-Disposition: form-data; name="images"; filename="a"', "x")
             f"multipart/form-data; boundary={BOUNDARY}",
         ),
         (
+            form(IMAGE, *[('Content-Disposition: form-data; name="deadline_s"', "5")] * 2),
+            f"multipart/form-data; boundary={BOUNDARY}",
+        ),
+        (
             form(IMAGE, ('Content-Disposition: form-data; name="kits"', "x" * 2000)),
             f"multipart/form-data; boundary={BOUNDARY}",
         ),

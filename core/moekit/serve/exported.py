@@ -1,0 +1,84 @@
+"""Exports of runs that answer side by side; each has a graph of its own, and they share no pass."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+
+import torch
+from PIL import Image
+
+from moekit.contract.answers import Answer
+from moekit.errors import MoekitError, UsageError
+from moekit.moe.owned import owned
+from moekit.plugins.registry import Registry
+from moekit.runtime.answerer import Answerer
+from moekit.runtime.shown import RoutedPicture, Shown, shown
+from moekit.runtime.together import Answers
+
+
+class ExportedKits:
+    """Answers pictures by exports, as `Runtime` does by runs.
+
+    Args:
+        answerers: By the names of the kits.
+        registry: The installed plugins.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, answerers: Mapping[str, Answerer], registry: Registry) -> None:
+        self.registry = registry
+        self._answerers = dict(answerers)
+
+    def answer(
+        self,
+        pictures: Sequence[Image.Image],
+        *,
+        kits: Sequence[str],
+        batch_size: int,
+        levels: Mapping[str, float] | None = None,
+    ) -> Answers:
+        """The answers of several kits; one that fails takes no other with it.
+
+        Args:
+            pictures: RGB pictures of any size.
+            kits: Names of kits.
+            batch_size: Pictures a pass.
+            levels: As of `Runtime.answer`.
+
+        Raises:
+            MoekitError: All of them fail; the error is the first kit's.
+        """
+        answers, moved = Answers(), levels or {}
+        for name in kits:
+            answerer = self._answerers[name]
+            try:
+                if name in moved:
+                    answerer = answerer.at(moved[name])
+                call = functools.partial(answerer.answer, list(pictures), batch_size=batch_size)
+                found: list[Answer] = owned(f"kit {name}", call)
+            except MoekitError as error:
+                answers.failed[name] = error
+            else:
+                answers[name] = found
+        if not answers:
+            raise answers.failed[kits[0]]
+        return answers
+
+    def shown(self, picture: Image.Image, answer: Answer, *, kit: str) -> Shown:
+        """An answer as its task shows it; see `Runtime.shown`."""
+        return shown(self._answerers[kit], picture, answer, kit=kit)
+
+    def routing(self, picture: Image.Image, *, kit: str) -> RoutedPicture:
+        """Refuses, since a graph tells of no routing.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(
+            "a graph does not say which experts computed what",
+            whose=f"the export of {kit}",
+            fix="serve the run by torch to see its routing",
+            code="usage/option-conflict",
+        )
