@@ -78,6 +78,7 @@ PUBLIC = [
     "TextureTokenGate",
     "TokenChoice",
     "TokenGate",
+    "TokenGateSpec",
     "TokenRouting",
     "TopKSigmoid",
     "TopKSoftmax",

@@ -8,7 +8,7 @@ Shapes: B images (or frames), P patches, D width, H and W height and width of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -38,6 +38,29 @@ class TokenGate(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NamedTokenGate:
+    """A registered gate; equal ones score alike, so that kits that name them share a pass.
+
+    Attributes:
+        gate: Scores.
+        name: Its full name.
+        version: Of the distribution that it is from.
+        is_learned: Whether a run trains it.
+        sha256: Hash of the weights that it has learned; None if it has none.
+    """
+
+    gate: TokenGate = dataclasses.field(compare=False, repr=False)
+    name: str
+    version: str
+    is_learned: bool = False
+    sha256: str | None = None
+
+    def __call__(self, patch_BPD: Tensor, grid: Grid, *, picture: Tensor) -> Tensor:
+        """See `TokenGate`."""
+        return self.gate(patch_BPD, grid, picture=picture)
+
+
 class TextureTokenGate:
     """Edges and grain: the mean squared slope of brightness in and around a patch.
 
@@ -48,10 +71,9 @@ class TextureTokenGate:
     def __call__(self, patch_BPD: Tensor, grid: Grid, *, picture: Tensor) -> Tensor:
         """See `TokenGate`."""
         del patch_BPD
-        grey_B1HW = picture.float().mean(1, keepdim=True)
-        slope_B1HW = functional.pad(grey_B1HW.diff(dim=3), (0, 1)).square()
-        slope_B1HW += functional.pad(grey_B1HW.diff(dim=2), (0, 0, 0, 1)).square()
-        energy_B1RC = functional.adaptive_avg_pool2d(slope_B1HW, (grid.rows, grid.columns))
+        energy_B1RC = functional.adaptive_avg_pool2d(
+            brightness_slopes(picture), (grid.rows, grid.columns)
+        )
         around_B1RC = functional.avg_pool2d(energy_B1RC, 3, 1, 1, count_include_pad=False)
         return (energy_B1RC + around_B1RC).flatten(1).log1p()
 
@@ -104,12 +126,11 @@ class MotionTokenGate:
         return score_BTP.flatten(0, 1)
 
 
-TOKEN_GATES: Mapping[str, TokenGate] = {
-    "texture": TextureTokenGate(),
-    "foreground": ForegroundTokenGate(),
-    "motion": MotionTokenGate(),
-}
-"""The gates that recipes name."""
+def brightness_slopes(picture: Tensor) -> Tensor:
+    """(B, 1, H, W) squared slopes of the brightness of normalised images, (B, 3, H, W)."""
+    grey_B1HW = picture.float().mean(1, keepdim=True)
+    slope_B1HW = functional.pad(grey_B1HW.diff(dim=3), (0, 1)).square()
+    return slope_B1HW + functional.pad(grey_B1HW.diff(dim=2), (0, 0, 0, 1)).square()
 
 
 def _border(grid: Grid) -> Tensor:

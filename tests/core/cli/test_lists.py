@@ -17,6 +17,12 @@ def test_kits_datasets_metrics_and_tasks_are_listed(moekit):
         assert name in moekit(kind).out
 
 
+def test_token_gates_are_listed_with_the_gates(moekit):
+    names = [entry["full_name"] for entry in moekit("gates", "--json").json["token_gates"]]
+    assert {"moekit/texture", "moekit/learned"} <= set(names)
+    assert "Token gates" in moekit("gates").out
+
+
 def test_plugins_are_listed_with_their_states(moekit):
     plugins = moekit("plugins", "list", "--json").json["plugins"]
     states = {plugin["distribution"]: plugin["state"] for plugin in plugins}

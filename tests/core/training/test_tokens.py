@@ -1,17 +1,17 @@
 """Runs whose first blocks compute a share of the patches: learned, judged and answered alike."""
 
 import dataclasses
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 
 from moekit import Runtime
 from moekit.evaluation.evaluate import EvaluateJob, evaluate
-from moekit.moe.token_gates import TOKEN_GATES
 from moekit.runs.run import Run
 from moekit.runtime.kit import KitModules
 from moekit.runtime.load import load_answerer, load_predictor
-from moekit.runtime.tokens import routing_of
+from moekit.runtime.tokens import named_gate, routing_of
 from moekit.tasks.score.predictions import Predictions
 from moekit.testing import refused
 from moekit.training.prefix_plan import PrefixPlan
@@ -58,13 +58,14 @@ def test_what_was_stored_and_what_is_computed_now_agree_for_kit_and_baseline(
         rounding = np.abs(found - kept).max()  # activations are stored in bfloat16
         assert rounding < 0.2 * np.abs(of_all - kept).max(), model
     assert result["backbone"]["tokens"] == {
-        "gate": "texture",
+        "gate": "moekit/texture",
+        "gate_version": version("moekit"),
+        "gate_sha256": None,
         "block": 0,
         "until": 2,
         "share": 0.2,
         "threshold": None,
         "window": 2,
-        "name": "texture",
     }
 
 
@@ -101,7 +102,7 @@ def test_runs_with_and_without_a_routing_answer_together_as_each_does_alone(
 
 
 def test_a_routing_has_activations_of_its_own_and_others_keep_their_names(
-    modules, small_backbone, routed
+    modules, small_backbone, routed, registry
 ):
     def name(tokens):
         plan = PrefixPlan.of(
@@ -109,16 +110,19 @@ def test_a_routing_has_activations_of_its_own_and_others_keep_their_names(
         )
         return plan.name
 
-    routing = routing_of(routed, modules)
+    routing = routing_of(routed, modules, registry, width=32)
+    other = named_gate("foreground", registry, width=32)
     names = {
         name(None),
         name(routing),
         name(dataclasses.replace(routing, share=0.5)),
         name(dataclasses.replace(routing, window=None)),
-        name(dataclasses.replace(routing, gate=TOKEN_GATES["foreground"], name="foreground")),
+        name(dataclasses.replace(routing, gate=other)),
+        name(dataclasses.replace(routing, gate=dataclasses.replace(other, version="0"))),
+        name(dataclasses.replace(routing, gate=dataclasses.replace(other, sha256="0" * 64))),
     }
-    assert len(names) == 5
-    assert name(routing) == name(routing_of(routed, modules))
+    assert len(names) == 7
+    assert name(routing) == name(routing_of(routed, modules, registry, width=32))
 
 
 def test_blocks_that_are_the_kits_own_cannot_be_routed(tmp_path, run_adapt, recipe):
@@ -127,6 +131,7 @@ def test_blocks_that_are_the_kits_own_cannot_be_routed(tmp_path, run_adapt, reci
         run_adapt(tmp_path / "run", recipe=wrong)
 
 
-def test_without_a_share_nothing_is_routed(recipe, modules):
-    assert routing_of(recipe, modules) is None
-    assert routing_of(recipe.model_copy(update={"token_block": 7}), modules) is None
+def test_without_a_share_nothing_is_routed(recipe, modules, registry):
+    assert routing_of(recipe, modules, registry, width=32) is None
+    later = recipe.model_copy(update={"token_block": 7})
+    assert routing_of(later, modules, registry, width=32) is None
