@@ -10,8 +10,8 @@ RUN/
   history.jsonl       one line an epoch
   checkpoints/        states of unfinished trainings
 ```
-`moekit evaluate` and `moekit report` add result.json, predictions.csv, routing.json, overlays/ and
-report.html.
+`moekit evaluate` and `moekit report` add result.json, predictions.csv, routing.json, overlays/,
+tokens/ and report.html.
 """
 
 from __future__ import annotations

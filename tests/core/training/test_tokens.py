@@ -1,13 +1,16 @@
 """Runs whose first blocks compute a share of the patches: learned, judged and answered alike."""
 
 import dataclasses
+import json
 from importlib.metadata import version
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from moekit import Runtime
 from moekit.evaluation.evaluate import EvaluateJob, evaluate
+from moekit.report.report import render_report
 from moekit.runs.run import Run
 from moekit.runtime.kit import KitModules
 from moekit.runtime.load import load_answerer, load_predictor
@@ -67,6 +70,26 @@ def test_what_was_stored_and_what_is_computed_now_agree_for_kit_and_baseline(
         "threshold": None,
         "window": 2,
     }
+
+
+def test_the_report_shows_where_tokens_were_computed(
+    runs, known, kit, small_backbone, cells, registry
+):
+    for name in ("routed", "all"):
+        job = EvaluateJob(kit=kit, dataset=cells, run=Run(runs[name]), split="val")
+        evaluate(job, backbone=small_backbone, registry=known, on_progress=lambda *_: None)
+    index = json.loads((runs["routed"] / "tokens" / "index.json").read_text())
+    assert len(index) == 4
+    assert {entry["caption"] for entry in index} == {"47% of the tokens computed"}  # 8 of 17
+    drawn = np.asarray(Image.open(runs["routed"] / "tokens" / index[0]["file"]).convert("L"))
+    picture = Image.open(cells.split("val")[0].path).convert("L").resize(drawn.shape)
+    light = (drawn / np.maximum(np.asarray(picture), 1)).reshape(4, 8, 4, 8).mean((1, 3))
+    windows = light.reshape(2, 2, 2, 2).mean((1, 3))
+    assert sorted((windows > 0.7).flatten()) == [False, False, False, True]
+    assert not (runs["all"] / "tokens").exists()
+    pages = {name: render_report(runs[name], registry=registry).read_text() for name in runs}
+    assert [page.count("Where tokens were computed") for page in pages.values()] == [0, 1]
+    assert pages["routed"].count("47% of the tokens computed") == 4
 
 
 @pytest.mark.parametrize("use", ["specialist", "baseline"])
