@@ -25,6 +25,7 @@ from moekit.data.geometry import Frame
 from moekit.data.stream import Preprocess
 from moekit.moe.specialists import Grid
 from moekit.moe.tokens import TokenRouting
+from moekit.runtime.device import Arithmetic, autocast
 from moekit.runtime.plan import block_operations
 
 CLASSES, VOID = 11, 11
@@ -133,6 +134,7 @@ def probe(
     folder: Path,
     *,
     width: int,
+    arithmetic: Arithmetic,
     fit: Sequence[str],
     judged: Mapping[str, Sequence[str]],
     ways: Mapping[str, TokenRouting | None],
@@ -144,6 +146,7 @@ def probe(
         backbone: With all experts.
         folder: CamVid's.
         width: W of the input.
+        arithmetic: Of the backbone.
         fit: Frames.
         judged: Frames by the name of their set.
         ways: By name.
@@ -156,7 +159,7 @@ def probe(
     gram = {name: torch.zeros(size, size) for name in ways}
     cross = {name: torch.zeros(size, CLASSES) for name in ways}
     for frame in fit:
-        for way, x_PF, share_PC, _ in _seen(backbone, folder, frame, width, ways):
+        for way, x_PF, share_PC, _ in _seen(backbone, folder, frame, width, ways, arithmetic):
             gram[way] += (x_PF * share_PC.sum(1, keepdim=True)).T @ x_PF
             cross[way] += x_PF.T @ share_PC
         told(f"{width} px, fit: {frame}")
@@ -169,7 +172,9 @@ def probe(
         counts: dict[str, list[np.ndarray]] = {way: [] for way in ways}
         shares: dict[str, list[float]] = {way: [] for way in ways}
         for frame in names:
-            for way, x_PF, share_PC, share in _seen(backbone, folder, frame, width, ways):
+            for way, x_PF, share_PC, share in _seen(
+                backbone, folder, frame, width, ways, arithmetic
+            ):
                 said_PC = functional.one_hot((x_PF @ maps[way].float()).argmax(1), CLASSES).float()
                 both_PC = share_PC * said_PC
                 either_PC = share_PC + said_PC * share_PC.sum(1, keepdim=True) - both_PC
@@ -187,15 +192,16 @@ def probe(
     return found
 
 
-def _seen(backbone, folder, name, width, ways) -> Iterator[tuple]:
+def _seen(backbone, folder, name, width, ways, arithmetic) -> Iterator[tuple]:
     """By way (P, F) features, (P, C) shares of the classes, and the share of computed tokens."""
     preprocess = reading(backbone, width)
     grid = grid_at(backbone, width)
     picture = preprocess(folder / "images" / f"{name}.jpg")[None]
     share_PC = _labels(folder / "masks" / f"{name}.png", preprocess.frame, grid, backbone.patch)
     for way, routing in ways.items():
-        features = backbone(picture, keep=BLOCKS, tokens=routing)
-        maps = [features.blocks[block][0, backbone.prefix_tokens :] for block in BLOCKS]
+        with autocast(picture.device, arithmetic):
+            features = backbone(picture, keep=BLOCKS, tokens=routing)
+        maps = [features.blocks[block][0, backbone.prefix_tokens :].float() for block in BLOCKS]
         ones = torch.ones(len(maps[0]), 1)
         x_PF = torch.cat(
             [*(functional.layer_norm(one, one.shape[1:]) for one in maps), ones], dim=1

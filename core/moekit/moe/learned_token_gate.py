@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moekit.moe.routing import is_traced
 from moekit.moe.specialists import Grid
-from moekit.moe.token_gates import brightness_slopes
+from moekit.moe.token_gates import brightness_slopes, by_patch
 
 _LEAST = 1e-3
 """Added to slopes before their logarithm: about the noise of an 8-bit picture."""
@@ -33,17 +34,22 @@ class LearnedTokenGate(nn.Module):
         self.score = nn.Linear(hidden, 1)
 
     def forward(self, patch_BPD: Tensor, grid: Grid, *, picture: Tensor) -> Tensor:
-        """See `TokenGate`. But in training, each image is multiplied by itself.
+        """See `TokenGate`. But in training and in graphs, each image is multiplied by itself.
 
         So no image changes a bit of another's scores.
         """
+        if is_traced():
+            return self._of_batch(patch_BPD, grid, picture)
         with torch.autocast(patch_BPD.device.type, enabled=False):
-            normal_BPD = functional.layer_norm(patch_BPD.float(), patch_BPD.shape[-1:])
-            seen_BPF = self._seen(grid, picture)
             if self.training:
-                return self._scores(normal_BPD, seen_BPF, grid)
-            pairs = zip(normal_BPD.split(1), seen_BPF.split(1), strict=True)  # type: ignore[no-untyped-call]
-            return torch.cat([self._scores(*pair, grid) for pair in pairs])
+                return self._of_batch(patch_BPD, grid, picture)
+            ones = [slice(row, row + 1) for row in range(len(picture))]
+            return torch.cat([self._of_batch(patch_BPD[one], grid, picture[one]) for one in ones])
+
+    def _of_batch(self, patch_BPD: Tensor, grid: Grid, picture: Tensor) -> Tensor:
+        """(B, P)."""
+        normal_BPD = functional.layer_norm(patch_BPD.float(), patch_BPD.shape[-1:])
+        return self._scores(normal_BPD, self._seen(grid, picture), grid)
 
     def _scores(self, x_BPD: Tensor, seen_BPF: Tensor, grid: Grid) -> Tensor:
         """(B, P)."""
@@ -58,9 +64,7 @@ class LearnedTokenGate(nn.Module):
     @staticmethod
     def _seen(grid: Grid, picture: Tensor) -> Tensor:
         """(B, P, F) logarithms of the slopes in a patch, and in it and its neighbours."""
-        energy_B1RC = functional.adaptive_avg_pool2d(
-            brightness_slopes(picture), (grid.rows, grid.columns)
-        )
+        energy_B1RC = by_patch(brightness_slopes(picture), grid)
         around_B1RC = functional.avg_pool2d(energy_B1RC, 3, 1, 1, count_include_pad=False)
         seen_BFRC = torch.cat([energy_B1RC, around_B1RC], dim=1)
         return (seen_BFRC + _LEAST).log().flatten(2).transpose(1, 2)

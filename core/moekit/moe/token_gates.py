@@ -71,9 +71,7 @@ class TextureTokenGate:
     def __call__(self, patch_BPD: Tensor, grid: Grid, *, picture: Tensor) -> Tensor:
         """See `TokenGate`."""
         del patch_BPD
-        energy_B1RC = functional.adaptive_avg_pool2d(
-            brightness_slopes(picture), (grid.rows, grid.columns)
-        )
+        energy_B1RC = by_patch(brightness_slopes(picture), grid)
         around_B1RC = functional.avg_pool2d(energy_B1RC, 3, 1, 1, count_include_pad=False)
         return (energy_B1RC + around_B1RC).flatten(1).log1p()
 
@@ -94,7 +92,7 @@ class ForegroundTokenGate:
         centred_BPD = centred_BPD - centred_BPD.mean(1, keepdim=True)
         # The token furthest from the mean is never orthogonal to the first component by chance.
         far_B = centred_BPD.square().sum(2).argmax(1)
-        rows_B = torch.arange(len(far_B), device=far_B.device)
+        rows_B = torch.arange(far_B.shape[0], device=far_B.device)
         along_BD = functional.normalize(centred_BPD[rows_B, far_B], dim=1)
         for _ in range(_ITERATIONS):
             along_BP1 = centred_BPD @ along_BD[:, :, None]
@@ -117,10 +115,10 @@ class MotionTokenGate:
         del patch_BPD
         frames_BT3HW = torch.unflatten(picture.float(), 0, (-1, grid.frames))
         moved_BTHW = frames_BT3HW.diff(dim=1).abs().mean(2)
-        shape = (len(frames_BT3HW), grid.frames, grid.patches)
+        shape = (frames_BT3HW.shape[0], grid.frames, grid.patches)
         score_BTP = torch.ones(shape, device=picture.device)
         if grid.frames > 1:
-            patches_BTRC = functional.adaptive_avg_pool2d(moved_BTHW, (grid.rows, grid.columns))
+            patches_BTRC = by_patch(moved_BTHW, grid)
             score_BTP[:, 1:] = patches_BTRC.flatten(2)
             score_BTP[:, 0] += patches_BTRC.amax((1, 2, 3))[:, None]
         return score_BTP.flatten(0, 1)
@@ -131,6 +129,12 @@ def brightness_slopes(picture: Tensor) -> Tensor:
     grey_B1HW = picture.float().mean(1, keepdim=True)
     slope_B1HW = functional.pad(grey_B1HW.diff(dim=3), (0, 1)).square()
     return slope_B1HW + functional.pad(grey_B1HW.diff(dim=2), (0, 0, 0, 1)).square()
+
+
+def by_patch(map_BCHW: Tensor, grid: Grid) -> Tensor:
+    """(B, C, R, C) means of a map over the patches of a grid, whose sides divide the map's."""
+    sides = map_BCHW.shape[2] // grid.rows, map_BCHW.shape[3] // grid.columns
+    return functional.avg_pool2d(map_BCHW, sides)
 
 
 def _border(grid: Grid) -> Tensor:
