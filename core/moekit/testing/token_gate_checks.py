@@ -86,7 +86,7 @@ def takes_an_empty_picture(subject: Subject, name: str) -> None:
 
 @check("token-gate")
 def keeps_images_apart(subject: Subject, name: str) -> None:
-    """An image, or a stack, is scored alike by itself and beside another."""
+    """An image, or a stack, is scored alike by itself and next to another."""
     gate = _gate(subject, name)
     for grid in (GRID, STACK):
         patch_BPD, picture = _inputs(grid)
