@@ -33,19 +33,16 @@ class RoutedBlocks(nn.Module):
         prefix: Tokens that are no patches.
 
     Raises:
-        UsageError: A threshold decides how many tokens are computed, or windows do not fill the
-            grid.
+        UsageError: Images compute different numbers of tokens.
     """
 
     def __init__(self, routing: TokenRouting, grid: Grid, prefix: int) -> None:
         super().__init__()
         side = routing.window or 1
-        if routing.threshold is not None or grid.rows % side or grid.columns % side:
+        if not routing.is_even(grid):
             raise UsageError(
-                f"windows of {side} x {side} patches do not fill {grid.rows} x {grid.columns} of "
-                "them, so that images compute different numbers of tokens, which no graph holds"
-                if routing.threshold is None
-                else "a threshold decides how many tokens are computed, which no graph holds",
+                f"images of {grid.rows} x {grid.columns} patches compute different numbers of "
+                "tokens, which no graph holds",
                 whose="token routing",
                 fix="answer in torch, or adapt with an input whose sides are multiples of the "
                 "windows' (of 28 pixels, for patches of 14 and windows of 2 x 2)",

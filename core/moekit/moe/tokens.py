@@ -180,6 +180,11 @@ class TokenRouting:
         """Whether no token can skip."""
         return self.share == 1 and self.threshold is None
 
+    def is_even(self, grid: Grid) -> bool:
+        """Whether all images compute equally many tokens: by share only, of whole windows."""
+        side = self.window or 1
+        return self.threshold is None and not (grid.rows % side or grid.columns % side)
+
     def computed(self, patches: int) -> int:
         """About how many tokens are computed at most for a number of patches, windows included."""
         kept = math.ceil(self.share * patches)

@@ -69,8 +69,8 @@ def test_a_graph_computes_the_tokens_that_the_predictor_does(
 
 
 def test_a_routing_that_no_graph_holds_is_refused(make_routed, preprocess):
-    for changes, said in (({"window": 3}, "do not fill"), ({"threshold": 0.5}, "threshold")):
-        with refused("usage/option-conflict", match=said):
+    for changes in ({"window": 3}, {"threshold": 0.5}):
+        with refused("usage/option-conflict", match="4 x 4 patches"):
             KitProgram.of(make_routed("texture", **changes), preprocess.shape)
 
 
