@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from moekit.contract.answers import Answer, Item, Point, Tallier, Tally, TaskContext
     from moekit.contract.commands import CommandSpec, HealthCheckSpec
     from moekit.contract.datasets import DatasetSpec
-    from moekit.contract.experts import ExpertSpec, GateSpec, SpecialistSlot
+    from moekit.contract.experts import ExpertSpec, GateSpec, SpecialistSlot, TokenGateSpec
     from moekit.contract.hookspecs import hookimpl
     from moekit.contract.jobs import FitJob, FitResult, PredictJob, StoredPrefix
     from moekit.contract.kits import KitSpec
@@ -113,6 +113,7 @@ _HOMES = {
         "ExpertSpec",
         "GateSpec",
         "SpecialistSlot",
+        "TokenGateSpec",
     ),
     "contract.hookspecs": ("hookimpl",),
     "contract.jobs": (
@@ -286,6 +287,7 @@ __all__ = [
     "TextureTokenGate",
     "TokenChoice",
     "TokenGate",
+    "TokenGateSpec",
     "TokenRouting",
     "TopKSigmoid",
     "TopKSoftmax",

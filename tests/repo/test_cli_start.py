@@ -82,8 +82,8 @@ FLAGS = {
     "demo": "--data --debug --device --full --json --out --seed --weights",
     "adapt": "--architecture --bits --cache-gib --data --data-licence --debug --device --devices "
     "--epochs --expert --form --from --gate --group-near-duplicates --image-size --json --out "
-    "--precision --resume --seed --task --threshold-rule --tile --token-share --top-k --views "
-    "--weights",
+    "--precision --resume --seed --task --threshold-rule --tile --token-gate "
+    "--token-share --top-k --views --weights",
     "evaluate": "--batch-size --data --data-licence --debug --device --form --from --json "
     "--precision --run --seed --split --threshold-rule --use --weights",
     "export": "--allow-slower --batch-size --data --debug --form --format --int8 --json "

@@ -79,6 +79,7 @@ PUBLIC = [
     "TextureTokenGate",
     "TokenChoice",
     "TokenGate",
+    "TokenGateSpec",
     "TokenRouting",
     "TopKSigmoid",
     "TopKSoftmax",

@@ -8,11 +8,13 @@ from moekit.builtin.loaders.masks import MASK_FOLDER
 from moekit.builtin.loaders.npz import NPZ
 from moekit.contract.commands import HealthCheckSpec
 from moekit.contract.datasets import DatasetSpec
-from moekit.contract.experts import GateSpec
+from moekit.contract.experts import GateSpec, TokenGateSpec
 from moekit.contract.hookspecs import hookimpl
 from moekit.contract.metrics import MetricSpec
 from moekit.contract.tasks import TaskSpec
 from moekit.moe.gates import ExpertChoice, TopKSigmoid, TopKSoftmax, UnitTopK
+from moekit.moe.learned_token_gate import LearnedTokenGate
+from moekit.moe.token_gates import ForegroundTokenGate, MotionTokenGate, TextureTokenGate
 from moekit.tasks.classify import CLASSIFY
 from moekit.tasks.classify.metrics import CLASS_METRICS
 from moekit.tasks.score import SCORE
@@ -51,6 +53,38 @@ def moekit_gates() -> list[GateSpec]:
             source="Zhou et al. 2022, arXiv:2202.09368",
             weights="free",
             count="mean",
+        ),
+    ]
+
+
+@hookimpl
+def moekit_token_gates() -> list[TokenGateSpec]:
+    """What says which tokens are computed."""
+    return [
+        TokenGateSpec(
+            name="texture",
+            build=lambda _: TextureTokenGate(),
+            summary="edges and grain of the picture",
+            source="mean squared slope of brightness",
+        ),
+        TokenGateSpec(
+            name="foreground",
+            build=lambda _: ForegroundTokenGate(),
+            summary="what is unlike the border, by the first component of the tokens",
+            source="Oquab et al. 2023, arXiv:2304.07193",
+        ),
+        TokenGateSpec(
+            name="motion",
+            build=lambda _: MotionTokenGate(),
+            summary="what moved since the frame before",
+            source="mean absolute difference of frames",
+        ),
+        TokenGateSpec(
+            name="learned",
+            build=LearnedTokenGate,
+            summary="trained in each run to foretell what merging loses",
+            source="distillation from the frozen backbone, see docs/TOKENS.md",
+            learned=True,
         ),
     ]
 

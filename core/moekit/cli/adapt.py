@@ -94,6 +94,11 @@ from moekit.cli.output import Reporter, print_json, reporter, say
         help="Share of the patches that the blocks before the kit's own compute one by one; the "
         "others are computed by windows of 2 x 2. All if not given.",
     ),
+    click.option(
+        "--token-gate",
+        help="What says which patches these are, of `moekit gates`: texture if not given; learned "
+        "is trained in the run.",
+    ),
     click.option("--top-k", type=click.IntRange(1), help="Generic experts a token has."),
     click.option(
         "--architecture", default=None, help="A timm vision transformer; the kit's backbone if not."
@@ -154,7 +159,16 @@ def kept_in_words(record: Mapping[str, Any]) -> list[str]:
     return told
 
 
-_RECIPE = ("epochs", "views", "image_size", "tile", "bits", "precision", "token_share")
+_RECIPE = (
+    "epochs",
+    "views",
+    "image_size",
+    "tile",
+    "bits",
+    "precision",
+    "token_share",
+    "token_gate",
+)
 
 
 def run_adaptation(

@@ -33,11 +33,11 @@ def _list_command(*kinds: Kind) -> click.Command:
     return command
 
 
-_TOGETHER = {"metrics": ("metrics", "map_metrics")}
+_TOGETHER = {"metrics": ("metrics", "map_metrics"), "gates": ("gates", "token_gates")}
 COMMANDS = {
     kind: _list_command(*_TOGETHER.get(kind, (kind,)))
     for kind, entry in KINDS.items()
-    if entry.lists and kind not in ("map_metrics",)
+    if entry.lists and kind not in ("map_metrics", "token_gates")
 }
 """A command for each kind of record that is listed."""
 

@@ -61,7 +61,7 @@ _SUMMARIES = {
     "datasets": "List the installed loaders.",
     "metrics": "List the installed metrics, of scores and of maps.",
     "experts": "List the installed experts, for --expert.",
-    "gates": "List the installed gates, for --gate.",
+    "gates": "List the installed gates, for --gate and --token-gate.",
     "tasks": "List the installed tasks, for --task.",
     "plugins": "List, check, make and switch plugins.",
     "doctor": "Check machine, weights, cache and plugins.",

@@ -1,4 +1,4 @@
-"""Records of experts and gates, and where a kit puts them."""
+"""Records of experts, gates and token gates, and where a kit puts specialists."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from moekit.moe.gates import Gate
     from moekit.moe.specialists import SpecialistExpert
+    from moekit.moe.token_gates import TokenGate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,27 @@ class GateSpec:
     source: str
     weights: Literal["unit", "normalised", "free"] = "normalised"
     count: Literal["exact", "at_most", "mean"] = "exact"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenGateSpec:
+    """A token gate: what says which tokens of an image are computed. Recipes name it.
+
+    Attributes:
+        name: Short name, unique in its distribution.
+        build: Makes the gate for tokens of the given width. Of a learned gate this is a module.
+        summary: One line for lists.
+        source: Paper or standard.
+        learned: Whether the gate is trained in each run, before anything else is, to foretell how
+            much each token of the frozen backbone loses if its window is computed as one token. The
+            run keeps its weights.
+    """
+
+    name: str
+    build: Callable[[int], TokenGate]
+    summary: str
+    source: str
+    learned: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import pluggy
 
 from moekit.contract.commands import CommandSpec, HealthCheckSpec
 from moekit.contract.datasets import DatasetSpec
-from moekit.contract.experts import ExpertSpec, GateSpec
+from moekit.contract.experts import ExpertSpec, GateSpec, TokenGateSpec
 from moekit.contract.kits import KitSpec
 from moekit.contract.metrics import MapMetricSpec, MetricSpec
 from moekit.contract.report import ReportSectionSpec, RunEvent
@@ -62,6 +62,28 @@ def moekit_gates() -> list[GateSpec]:  # type: ignore[empty-body]
         ...         name="cautious", build=Cautious, summary="one more", source="an example")]
         >>> moekit_gates()[0].build()(torch.zeros(1, 3, 4), k=1).counts_E().sum().item()
         6
+    """
+
+
+@hookspec
+def moekit_token_gates() -> list[TokenGateSpec]:  # type: ignore[empty-body]
+    """What says which tokens of an image are computed; recipes name it. Since API 2.0.
+
+    Example:
+        >>> import torch, moekit
+        >>> class Middle:
+        ...     def __init__(self, width):
+        ...         pass
+        ...     def __call__(self, patch_BPD, grid, *, picture):
+        ...         near_R = grid.rows / 2 - (torch.arange(grid.rows) - (grid.rows - 1) / 2).abs()
+        ...         return near_R.repeat_interleave(grid.columns).expand(len(patch_BPD), -1)
+        >>> @moekit.hookimpl
+        ... def moekit_token_gates():
+        ...     return [moekit.TokenGateSpec(
+        ...         name="middle", build=Middle, summary="middle rows first", source="an example")]
+        >>> gate = moekit_token_gates()[0].build(8)
+        >>> gate(torch.zeros(1, 3, 8), moekit.Grid(3, 1), picture=torch.zeros(1, 3, 6, 2)).tolist()
+        [[0.5, 1.5, 0.5]]
     """
 
 

@@ -62,7 +62,15 @@ KINDS: Mapping[str, RecordKind] = {
         type_name="GateSpec",
         singular="gate",
         summary="Gating policies.",
-        lists="List the installed gates, for --gate.",
+        lists="List the installed gates, for --gate and --token-gate.",
+    ),
+    "token_gates": RecordKind(
+        home="experts",
+        type_name="TokenGateSpec",
+        singular="token-gate",
+        summary="What says which tokens of an image are computed. Since API 2.0.",
+        since=(2, 0),
+        lists="List the installed token gates.",
     ),
     "datasets": RecordKind(
         home="datasets",

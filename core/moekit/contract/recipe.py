@@ -141,10 +141,12 @@ class Recipe(BaseModel):
         description="Share of the patches that the blocks before the kit's own compute one by one, "
         "chosen by `token_gate`; 1 computes all of them so.",
     )
-    token_gate: Literal["texture", "foreground", "motion"] = Field(
-        default="texture",
-        description="What says which patches are computed one by one: edges and grain, the "
-        "foreground by the first component of the features, or what moved since the last frame.",
+    token_gate: str = Field(
+        default="moekit/texture",
+        pattern=r"^([A-Za-z0-9][\w.-]*/)?[a-z][a-z0-9_-]{0,39}$",
+        description="Name of the token gate that says which patches are computed one by one. "
+        "moekit's own are texture (edges and grain), foreground (by the first component of the "
+        "features), motion (what moved since the last frame) and learned (trained in each run).",
     )
     token_window: int | None = Field(
         default=2,

@@ -22,6 +22,7 @@ from moekit.evaluation.split_pass import Passed, pass_over
 from moekit.evaluation.spool import PictureSpool
 from moekit.evaluation.summary import BASELINE as BASELINE_NAME
 from moekit.evaluation.summary import summarise
+from moekit.evaluation.token_shots import draw_tokens
 from moekit.evaluation.used import outcome_in_words, used_model, used_point
 from moekit.evaluation.worst import draw_worst
 from moekit.files import check_writable, write_json
@@ -78,7 +79,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Answers one split with the trained kit and its baseline, and writes the result into the run.
 
-    Writes result.json, the split's tallies, routing.json and overlays/.
+    Writes result.json, the split's tallies, routing.json, overlays/, and tokens/ if not all tokens
+    are computed.
 
     Returns:
         The content of result.json.
@@ -88,7 +90,7 @@ def evaluate(
         StorageError: The run cannot be written; raised before anything is answered.
         WeightsError: The run does not fit the backbone.
     """
-    check_writable(job.run.folder, job.run.folder / "overlays")
+    check_writable(job.run.folder, *(job.run.folder / one for one in ("overlays", "tokens")))
     with PictureSpool(job.run.folder) as spool:
         return _evaluate(job, backbone, registry, on_progress, spool)
 
@@ -174,9 +176,10 @@ def _evaluate(
         why=model_in_words(job.run, model),
     )
     made_up, told = _make_up(job, record, task.labelled)
+    answered = [item.sample for item in passed.items if item.sample is not None]
     twins = near.finish(
         Answered(
-            samples=[item.sample for item in passed.items if item.sample is not None],
+            samples=answered,
             tally=tallies[0],
             point=points[0],
             metrics=resolved.metrics,
@@ -225,6 +228,7 @@ def _evaluate(
     written = task.judge.save(folder, PREDICTIONS, tallies)
     write_json(folder / "routing.json", table.as_json())
     result["files"] = hashes_of(folder, [*written, "routing.json"])
+    draw_tokens(folder / "tokens", answered, predictor, preprocess_of(job.run, backbone))
     draw_worst(folder / "overlays", passed, spool, points[0], task=task, context=context)
     write_json(folder / "result.json", result)
     keep(job.run, rule=job.rule, use=job.use)

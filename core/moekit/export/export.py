@@ -107,7 +107,8 @@ def export(
         DataError: The data are not those of the run, or no image can be read.
         MoekitError: The graph is outside the tolerance, or int8 loses too much or is not faster.
         PluginError: A part of the kit cannot be recorded as a graph.
-        UsageError: A library is not installed, or int8 is asked of ONNX.
+        UsageError: A library is not installed, int8 is asked of ONNX, or no graph can hold how the
+            run routes tokens.
         StorageError: The folder cannot be written, or holds something else.
     """
     _check_task(job)
@@ -195,13 +196,6 @@ def _check_task(job: ExportJob) -> None:
     for name in ("onnx", "onnxscript", runtime, *(("nncf",) if job.int8 else ())):
         need(name)
     request = job.run.read_finished()["request"]
-    if request["recipe"].get("token_share", 1) != 1:
-        raise UsageError(
-            "which tokens the run computes depends on the image; a graph cannot hold that yet",
-            whose=str(job.run.folder),
-            fix="answer in torch, or adapt without --token-share",
-            code="usage/option-conflict",
-        )
     data = job.dataset
     given = {"dataset": data.name, "samples": len(data.samples), "frames": data.frames}
     trained = {"frames": 1, **request}

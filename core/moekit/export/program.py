@@ -18,6 +18,9 @@ from moekit.contract.tasks import TaskSpec
 from moekit.data.views import view
 from moekit.export.forms import in_export_form
 from moekit.export.positions import fix_positions
+from moekit.export.tokens import RoutedBlocks
+from moekit.moe.specialists import Grid
+from moekit.moe.tokens import TokenRouting
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor, turned_back
 
@@ -37,6 +40,10 @@ class KitProgram(nn.Module):
         shape: Of one sample: (3, H, W), or (T, 3, H, W) of a stack.
         baseline: The trained baseline if the mean of both answers; it goes on from the kit's
             prefix, so the graph holds that once.
+        tokens: Which tokens are computed in that prefix; all if None.
+
+    Raises:
+        UsageError: No graph can hold how tokens are routed.
     """
 
     def __init__(
@@ -49,10 +56,15 @@ class KitProgram(nn.Module):
         top_k: int,
         shape: Sequence[int],
         baseline: KitModules | None = None,
+        tokens: TokenRouting | None = None,
     ) -> None:
         super().__init__()
         self.backbone = cast(MoEBackbone, in_export_form(backbone))
-        fix_positions(self.backbone.stem, *(side // backbone.patch for side in shape[-2:]))
+        rows, columns = (side // backbone.patch for side in shape[-2:])
+        fix_positions(self.backbone.stem, rows, columns)
+        self.routed = None
+        if tokens is not None and not tokens.keeps_all:
+            self.routed = RoutedBlocks(tokens, Grid(rows, columns), backbone.prefix_tokens)
         self.kit = cast(KitModules, in_export_form(kit))
         self.baseline = None if baseline is None else cast(KitModules, in_export_form(baseline))
         self.views = tuple(views)
@@ -70,6 +82,7 @@ class KitProgram(nn.Module):
             top_k=predictor.top_k,
             shape=shape,
             baseline=predictor.averaged,
+            tokens=predictor.tokens,
         )
 
     @property
@@ -86,10 +99,14 @@ class KitProgram(nn.Module):
         if len(self.views) > 1:
             seen = torch.cat([view(images, number) for number in self.views])
         x_BND, grid = self.backbone.embed(seen)
-        x_BND, kept = self.backbone.run_blocks(
-            x_BND, grid, stop=self.kit.prefix_end, keep=self.kit.prefix_keep, top_k=self._top_k
-        )
-        merge, top_k = self._task.answering.merge, self._top_k
+        keep, top_k = self.kit.prefix_keep, self._top_k
+        if self.routed is None:
+            x_BND, kept = self.backbone.run_blocks(
+                x_BND, grid, stop=self.kit.prefix_end, keep=keep, top_k=top_k
+            )
+        else:
+            x_BND, kept = self.routed(self.backbone, x_BND, grid, seen, keep=keep, top_k=top_k)
+        merge = self._task.answering.merge
         outputs = self.kit(self.backbone, x_BND, kept, grid, top_k=top_k, picture=seen)
         merged = merge(self._of_views(outputs))
         if self.baseline is not None:

@@ -9,6 +9,8 @@ from typing import Any
 from lightning.fabric import Fabric
 
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE
+from moekit.contract.recipe import Recipe
+from moekit.errors import UsageError
 from moekit.files import check_writable
 from moekit.jobs.recorded import recorded_command
 from moekit.jobs.session import load_licensed, open_backbone, quiet_libraries
@@ -97,7 +99,7 @@ def adapt_kit(
     dataset = load_licensed(registry, data, seed=seed, licence=data_licence)
     spec, dataset = kit_for_data(registry, kit, dataset, task=task, changes=changes, seed=seed)
     on_task(spec.task)
-    chosen = spec.recipe.changed(recipe or {})
+    chosen = chosen_recipe(spec.recipe, recipe or {}, registry)
     if chosen.tile is not None:
         on_tile(chosen.tile)
     fabric = open_fabric(device, devices, chosen.precision)
@@ -152,6 +154,27 @@ def adapt_kit(
         on_note=on_note,
     )
     return record if fabric.is_global_zero else None
+
+
+def chosen_recipe(recipe: Recipe, fields: Mapping[str, Any], registry: Registry) -> Recipe:
+    """The recipe with a user's changes; the token gate by its full name.
+
+    Raises:
+        UsageError: A token gate is named although all tokens are computed, or none has the name.
+    """
+    chosen = recipe.changed(fields)
+    if "token_gate" not in fields:
+        return chosen
+    name = registry.full_name("token_gates", chosen.token_gate)
+    registry.owner("token_gates", name)
+    if chosen.token_share == 1:
+        raise UsageError(
+            "a token gate chooses nothing if all tokens are computed",
+            whose="--token-gate",
+            fix="add --token-share, such as 0.2",
+            code="usage/option-conflict",
+        )
+    return chosen.model_copy(update={"token_gate": name})
 
 
 def open_fabric(device: str, devices: int, precision: str) -> Fabric:

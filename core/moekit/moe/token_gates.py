@@ -8,7 +8,7 @@ Shapes: B images (or frames), P patches, D width, H and W height and width of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -38,6 +38,29 @@ class TokenGate(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NamedTokenGate:
+    """A registered gate; equal ones score alike, so that kits that name them share a pass.
+
+    Attributes:
+        gate: Scores.
+        name: Its full name.
+        version: Of the distribution that it is from.
+        is_learned: Whether a run trains it.
+        sha256: Hash of the weights that it has learned; None if it has none.
+    """
+
+    gate: TokenGate = dataclasses.field(compare=False, repr=False)
+    name: str
+    version: str
+    is_learned: bool = False
+    sha256: str | None = None
+
+    def __call__(self, patch_BPD: Tensor, grid: Grid, *, picture: Tensor) -> Tensor:
+        """See `TokenGate`."""
+        return self.gate(patch_BPD, grid, picture=picture)
+
+
 class TextureTokenGate:
     """Edges and grain: the mean squared slope of brightness in and around a patch.
 
@@ -48,10 +71,7 @@ class TextureTokenGate:
     def __call__(self, patch_BPD: Tensor, grid: Grid, *, picture: Tensor) -> Tensor:
         """See `TokenGate`."""
         del patch_BPD
-        grey_B1HW = picture.float().mean(1, keepdim=True)
-        slope_B1HW = functional.pad(grey_B1HW.diff(dim=3), (0, 1)).square()
-        slope_B1HW += functional.pad(grey_B1HW.diff(dim=2), (0, 0, 0, 1)).square()
-        energy_B1RC = functional.adaptive_avg_pool2d(slope_B1HW, (grid.rows, grid.columns))
+        energy_B1RC = by_patch(brightness_slopes(picture), grid)
         around_B1RC = functional.avg_pool2d(energy_B1RC, 3, 1, 1, count_include_pad=False)
         return (energy_B1RC + around_B1RC).flatten(1).log1p()
 
@@ -72,7 +92,7 @@ class ForegroundTokenGate:
         centred_BPD = centred_BPD - centred_BPD.mean(1, keepdim=True)
         # The token furthest from the mean is never orthogonal to the first component by chance.
         far_B = centred_BPD.square().sum(2).argmax(1)
-        rows_B = torch.arange(len(far_B), device=far_B.device)
+        rows_B = torch.arange(far_B.shape[0], device=far_B.device)
         along_BD = functional.normalize(centred_BPD[rows_B, far_B], dim=1)
         for _ in range(_ITERATIONS):
             along_BP1 = centred_BPD @ along_BD[:, :, None]
@@ -95,21 +115,26 @@ class MotionTokenGate:
         del patch_BPD
         frames_BT3HW = torch.unflatten(picture.float(), 0, (-1, grid.frames))
         moved_BTHW = frames_BT3HW.diff(dim=1).abs().mean(2)
-        shape = (len(frames_BT3HW), grid.frames, grid.patches)
+        shape = (frames_BT3HW.shape[0], grid.frames, grid.patches)
         score_BTP = torch.ones(shape, device=picture.device)
         if grid.frames > 1:
-            patches_BTRC = functional.adaptive_avg_pool2d(moved_BTHW, (grid.rows, grid.columns))
+            patches_BTRC = by_patch(moved_BTHW, grid)
             score_BTP[:, 1:] = patches_BTRC.flatten(2)
             score_BTP[:, 0] += patches_BTRC.amax((1, 2, 3))[:, None]
         return score_BTP.flatten(0, 1)
 
 
-TOKEN_GATES: Mapping[str, TokenGate] = {
-    "texture": TextureTokenGate(),
-    "foreground": ForegroundTokenGate(),
-    "motion": MotionTokenGate(),
-}
-"""The gates that recipes name."""
+def brightness_slopes(picture: Tensor) -> Tensor:
+    """(B, 1, H, W) squared slopes of the brightness of normalised images, (B, 3, H, W)."""
+    grey_B1HW = picture.float().mean(1, keepdim=True)
+    slope_B1HW = functional.pad(grey_B1HW.diff(dim=3), (0, 1)).square()
+    return slope_B1HW + functional.pad(grey_B1HW.diff(dim=2), (0, 0, 0, 1)).square()
+
+
+def by_patch(map_BCHW: Tensor, grid: Grid) -> Tensor:
+    """(B, C, R, C) means of a map over the patches of a grid, whose sides divide the map's."""
+    sides = map_BCHW.shape[2] // grid.rows, map_BCHW.shape[3] // grid.columns
+    return functional.avg_pool2d(map_BCHW, sides)
 
 
 def _border(grid: Grid) -> Tensor:

@@ -29,7 +29,7 @@ from moekit.errors import PluginError, UsageError
 from moekit.moe.owned import owned
 from moekit.moe.routing import is_traced
 from moekit.moe.specialists import Grid
-from moekit.moe.token_gates import TokenGate
+from moekit.moe.token_gates import NamedTokenGate, TokenGate
 
 _STEPS = 16
 """If images keep different numbers of tokens, these are multiples of the grid's size by this."""
@@ -150,7 +150,6 @@ class TokenRouting:
         window: Side, in patches, of the windows that are computed as one token each if they are
             not kept: all of a window is kept, or none. None: the others keep their value.
         until: The block from which on all tokens are computed again; None for none.
-        name: Of the gate, for errors and records; its class's if empty.
 
     Raises:
         UsageError: The share or the block is out of range.
@@ -162,7 +161,6 @@ class TokenRouting:
     threshold: float | None = None
     window: int | None = None
     until: int | None = None
-    name: str = ""
 
     def __post_init__(self) -> None:
         good = self.window is None or self.window > 1
@@ -182,6 +180,11 @@ class TokenRouting:
         """Whether no token can skip."""
         return self.share == 1 and self.threshold is None
 
+    def is_even(self, grid: Grid) -> bool:
+        """Whether all images compute equally many tokens: by share only, of whole windows."""
+        side = self.window or 1
+        return self.threshold is None and not (grid.rows % side or grid.columns % side)
+
     def computed(self, patches: int) -> int:
         """About how many tokens are computed at most for a number of patches, windows included."""
         kept = math.ceil(self.share * patches)
@@ -190,9 +193,21 @@ class TokenRouting:
         return min(patches, kept + math.ceil((patches - kept) / self.window**2))
 
     def as_json(self) -> dict[str, Any]:
-        """Ready for JSON; the gate by its name."""
+        """Ready for JSON; the gate by its name, version and the hash of what it has learned."""
         facts = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
-        return {**facts, "gate": self.name or type(self.gate).__name__}
+        known = self.gate if isinstance(self.gate, NamedTokenGate) else None
+        return {
+            **facts,
+            "gate": self.gate_name,
+            "gate_version": known and known.version,
+            "gate_sha256": known and known.sha256,
+        }
+
+    @property
+    def gate_name(self) -> str:
+        """Of a registered gate its full name, of another that of its class."""
+        gate = self.gate
+        return gate.name if isinstance(gate, NamedTokenGate) else type(gate).__name__
 
     def choose(self, x_BND: Tensor, grid: Grid, picture: Tensor) -> TokenChoice:
         """Chooses the tokens that are computed.
@@ -210,7 +225,7 @@ class TokenRouting:
             PluginError: The gate fails, or gives something other than finite scores.
         """
         prefix = x_BND.shape[1] - grid.patches
-        whose = f"token gate {self.name or type(self.gate).__name__}"
+        whose = f"token gate {self.gate_name}"
         scores_BP = owned(whose, lambda: self.gate(x_BND[:, prefix:], grid, picture=picture))
         _check(scores_BP, (len(x_BND), grid.patches), whose)
         unit_P, units = _units(grid, self.window, scores_BP.device)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from moekit.contract.commands import CommandSpec, HealthCheckSpec
 from moekit.contract.datasets import DatasetSpec
-from moekit.contract.experts import ExpertSpec, GateSpec
+from moekit.contract.experts import ExpertSpec, GateSpec, TokenGateSpec
 from moekit.contract.kinds import KINDS
 from moekit.contract.kits import KitSpec
 from moekit.contract.metrics import MapMetricSpec, MetricSpec
@@ -124,6 +124,9 @@ class Registry:
         return dataclasses.replace(
             spec,
             task=self.full_name("tasks", spec.task, home),
+            recipe=spec.recipe.model_copy(
+                update={"token_gate": self.full_name("token_gates", spec.recipe.token_gate, home)}
+            ),
             slots=tuple(
                 dataclasses.replace(
                     slot,
@@ -161,6 +164,10 @@ class Registry:
     def gate(self, name: str) -> GateSpec:
         """The gate of that name."""
         return cast(GateSpec, self._get("gates", name))
+
+    def token_gate(self, name: str) -> TokenGateSpec:
+        """The token gate of that name."""
+        return cast(TokenGateSpec, self._get("token_gates", name))
 
     def dataset(self, name: str) -> DatasetSpec:
         """The loader of that name."""

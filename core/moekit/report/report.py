@@ -88,12 +88,15 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
     }
     with naming(source):
         context["near"] = near_section(run, result, about.record)
+        context["tokens"] = None
         bare = _render(context, None)
         shots = read_shots(
             run,
             budget=LARGEST - _MARGIN - len(bare.encode("utf-8")),
             classes=result.get("classes", ()),
         )
+        room = LARGEST - _MARGIN - len(_render(context, shots).encode("utf-8"))
+        context["tokens"] = read_shots(run, budget=room, folder="tokens")
         page = _render(context, shots)
     path = run / "report.html"
     with atomic_text(path) as file:

@@ -5,12 +5,13 @@ RUN/
   run.json            what was asked for and what it was made with
   kit.safetensors     the trained specialists, routers and head
   baseline.safetensors  the same head trained on the bare backbone
+  token_gate.safetensors  what says which tokens are computed, if it is learned
   validation.csv      scores of the validation split, from which thresholds are chosen
   history.jsonl       one line an epoch
   checkpoints/        states of unfinished trainings
 ```
-`moekit evaluate` and `moekit report` add result.json, predictions.csv, routing.json, overlays/ and
-report.html.
+`moekit evaluate` and `moekit report` add result.json, predictions.csv, routing.json, overlays/,
+tokens/ and report.html.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ VALIDATION, PREDICTIONS = "validation", "predictions"
 """How the names of the files begin that hold the tallies of the validation and another split."""
 MEAN_VALIDATION = f"{VALIDATION}_mean"
 """Likewise of the mean of specialist and baseline, if it was found best."""
+SELECTOR = "token_gate"
+"""The part of a run that says which tokens are computed, if it is learned."""
 _EARLIER = {"frames": 1, "negatives_only": False, "started_from": None, "tiling": None}
 """What a request that does not name it means: it was begun before there was a choice."""
 _ADDED = ("task", "classes", "frame")
@@ -76,7 +79,7 @@ class Run:
         return self.folder / "checkpoints"
 
     def weights(self, part: str) -> Path:
-        """The weights of `kit` or `baseline`."""
+        """The weights of `kit`, `baseline` or `token_gate`."""
         return self.folder / f"{part}.safetensors"
 
     def begin(self, request: Mapping[str, Any], *, resume: bool) -> None:
@@ -233,7 +236,7 @@ class Run:
             file.writelines(to_json(finite(dict(epoch))) + "\n" for epoch in epochs)
 
     def save_weights(self, part: str, module: nn.Module) -> str:
-        """Writes the weights of `kit` or `baseline`; returns their SHA-256.
+        """Writes the weights of a part; returns their SHA-256.
 
         Raises:
             WeightsError: A number in them is not finite.
@@ -245,7 +248,7 @@ class Run:
         return sha256(path)
 
     def load_weights(self, part: str, module: nn.Module, *, expected: str) -> None:
-        """Reads the weights of `kit` or `baseline`.
+        """Reads the weights of a part.
 
         Args:
             part: Which.

@@ -21,7 +21,7 @@ from moekit.runtime.answerer import Answerer
 from moekit.runtime.device import pick_arithmetic
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
-from moekit.runtime.tokens import routing_of
+from moekit.runtime.tokens import routing_of, with_weights
 
 
 def check_kit(run: Run, kit: KitSpec) -> None:
@@ -93,7 +93,9 @@ def load_predictor(
         loaded[name] = modules.to(device)
     tokens = None
     if recipe.token_share < 1:  # a baseline by itself is routed as its kit is
-        tokens = routing_of(recipe, loaded.get("kit") or built(resolved.kit))
+        kit_modules = loaded.get("kit") or built(resolved.kit)
+        tokens = routing_of(recipe, kit_modules, registry, width=backbone.width)
+        tokens = with_weights(tokens, run, device)
     return Predictor(
         backbone=backbone,
         kit=loaded["kit"] if "kit" in loaded else loaded["baseline"],

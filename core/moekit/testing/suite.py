@@ -20,6 +20,7 @@ from moekit.testing import (  # noqa: F401
     plugin_checks,
     tally_checks,
     task_checks,
+    token_gate_checks,
 )
 from moekit.testing.check import CHECKS, Check
 from moekit.testing.subject import Subject, find_plugin

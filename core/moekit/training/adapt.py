@@ -21,10 +21,11 @@ from moekit.data.content import Contents
 from moekit.data.geometry import Frame
 from moekit.data.samples import Dataset, Sample
 from moekit.data.scan import notes_on
+from moekit.data.stream import Preprocess
 from moekit.data.windows import Tiling
 from moekit.plugins.changes import KitChanges
 from moekit.plugins.registry import Registry
-from moekit.plugins.resolve import Resolved, resolve
+from moekit.plugins.resolve import resolve
 from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
 from moekit.runs.licences import licences_of_run
 from moekit.runs.run import VALIDATION, Run, hashes_of, refuse_lost
@@ -42,6 +43,7 @@ from moekit.training.selection import check_rule, settle
 from moekit.training.start import weights_to_begin_with
 from moekit.training.storage import DEFAULT_LIMIT
 from moekit.training.tally import tally_stored
+from moekit.training.token_gate import Teaching, with_taught_gate
 
 OnProgress = Callable[[str, int, int], None]
 OnEpoch = Callable[[str, Mapping[str, float]], None]
@@ -144,7 +146,31 @@ def adapt(
         on_note(note)
     arithmetic = pick_arithmetic(job.recipe.precision, fabric.device)
     parts = _build(job, backbone, registry, fabric)
-    tokens = routing_of(job.recipe, parts[KIT])
+    samples = learned.samples(tiling)
+    tokens, taught = with_taught_gate(
+        Teaching(
+            samples=samples["train"],
+            preprocess=Preprocess(
+                frame=frame,
+                mean=backbone.mean,
+                std=backbone.std,
+                frames=job.dataset.frames,
+                bits=job.recipe.bits,
+            ),
+            backbone=backbone,
+            routing=routing_of(
+                job.recipe, parts[KIT], registry, width=backbone.width, seed=job.seed
+            ),
+            arithmetic=arithmetic,
+            top_k=cast(int, job.top_k),
+            seed=job.seed,
+            contents=learned.contents,
+        ),
+        run=job.run,
+        resume=going_on,
+        fabric=fabric,
+        on_progress=functools.partial(on_progress, "the token gate: what merging loses"),
+    )
     plans: dict[tuple[str, str], PrefixPlan] = {
         (part, split): plan_for(
             *(job.recipe, job.dataset, kit, backbone),
@@ -157,7 +183,6 @@ def adapt(
         for part, kit in parts.items()
         for split in ("train", "val")
     }
-    samples = learned.samples(tiling)
     stores: dict[Part, dict[str, PrefixStore]] = {}
     for part in parts:
         stores[part] = {
@@ -197,7 +222,16 @@ def adapt(
             val=stores[part]["val"],
         )
         refuse_lost(parts[part], job.run.weights(part))
-    tallies = _tally(job, resolved, outcomes, frame, backbone, fabric)
+    tallies = tally_stored(
+        [(one.kit, one.val) for one in (outcomes[KIT], outcomes[BASELINE])],
+        task=resolved.task,
+        context=resolved.context(
+            classes=job.dataset.classes, frame=frame, kinds=outcomes[KIT].kit.kinds
+        ),
+        backbone=backbone,
+        fabric=fabric,
+        batch_size=job.recipe.batch_size,
+    )
     if fabric.is_global_zero:
         resolved.task.judge.check(tallies)
         learned.check(job.run)
@@ -213,7 +247,7 @@ def adapt(
         written = resolved.task.judge.save(job.run.folder, VALIDATION, tallies[:2])
         chosen, more = settle(job.run, resolved, tallies, rule=job.rule, dataset=job.dataset)
         written += more
-        chosen["near_duplicates"] = near
+        chosen.update(near_duplicates=near, **taught)
         _keep(job, outcomes, backbone, registry, arithmetic, notes, written, chosen)
         shutil.rmtree(job.run.checkpoints, ignore_errors=True)
         registry.tell("run_finished", _event(job, job.run.read()))
@@ -248,29 +282,6 @@ def _build(
             job.start.load_weights(part, parts[part], expected=known)
         parts[part].to(fabric.device)
     return parts
-
-
-def _tally(
-    job: AdaptJob,
-    resolved: Resolved,
-    outcomes: Mapping[Part, _Outcome],
-    frame: Frame,
-    backbone: MoEBackbone,
-    fabric: Fabric,
-) -> tuple[Any, ...]:
-    """The validation tallies of the kit, the baseline and the mean of both."""
-    context = resolved.context(
-        classes=job.dataset.classes, frame=frame, kinds=outcomes[KIT].kit.kinds
-    )
-    models = [(one.kit, one.val) for one in (outcomes[KIT], outcomes[BASELINE])]
-    return tally_stored(
-        models,
-        task=resolved.task,
-        context=context,
-        backbone=backbone,
-        fabric=fabric,
-        batch_size=job.recipe.batch_size,
-    )
 
 
 def _event(job: AdaptJob, record: Mapping[str, Any]) -> RunEvent:

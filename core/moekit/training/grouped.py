@@ -29,7 +29,7 @@ from moekit.runs.near import read_groups, write_groups
 from moekit.runs.run import Run
 from moekit.runtime.device import pick_arithmetic
 from moekit.runtime.kit import KitModules
-from moekit.runtime.tokens import routing_of
+from moekit.runtime.tokens import learned_part, routing_of
 from moekit.training.learned import frame_for, plan_for, tiling_for
 from moekit.training.near import find_in_store
 from moekit.training.prefix import open_prefix
@@ -111,13 +111,14 @@ def _found(job: Grouping) -> tuple[dict[str, str], dict[str, Any]]:
         classes=len(job.dataset.classes),
         frames=job.dataset.frames,
     )
+    tokens = routing_of(job.recipe, kit, job.registry, width=job.backbone.width)
     plan = plan_for(
         *(job.recipe, job.dataset, kit, job.backbone),
         split=None,
         arithmetic=pick_arithmetic(job.recipe.precision, job.fabric.device),
         frame=frame,
         top_k=job.top_k,
-        tokens=routing_of(job.recipe, kit),
+        tokens=None if learned_part(tokens) else tokens,  # what is learned is not known yet
     )
     samples = dealt_samples(job.dataset)
     with job.fabric.rank_zero_first():

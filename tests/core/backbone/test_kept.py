@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from moekit import Features, Grid, MoEBackbone, RoutingTrace, TopKSoftmax
 from moekit.moe.specialists import SpecialistSet
-from moekit.moe.token_gates import TextureTokenGate
+from moekit.moe.token_gates import NamedTokenGate, TextureTokenGate
 from moekit.moe.tokens import TokenChoice, TokenRouting
 from moekit.testing import refused
 
@@ -310,5 +310,7 @@ def test_a_gate_that_fails_is_named(tiny_backbone: MoEBackbone, images: Tensor) 
     def broken(patch_BPD: Tensor, grid: Grid, *, picture: Tensor) -> Tensor:
         raise ValueError("no score")
 
-    with refused("plugin/run-failed", match="no score"):
-        tiny_backbone(images, tokens=routing(broken, name="mine"))
+    named = NamedTokenGate(gate=broken, name="mine/first", version="1")
+    with refused("plugin/run-failed", match="no score") as caught:
+        tiny_backbone(images, tokens=routing(named))
+    assert caught.value.whose == "token gate mine/first"

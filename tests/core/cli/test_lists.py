@@ -25,6 +25,12 @@ def test_the_long_list_says_what_each_is_for(moekit):
     assert "solar cells" in " ".join(moekit("datasets", "--long").out.split())
 
 
+def test_token_gates_are_listed_with_the_gates(moekit):
+    names = [entry["full_name"] for entry in moekit("gates", "--json").json["token_gates"]]
+    assert {"moekit/texture", "moekit/learned"} <= set(names)
+    assert "Token gates" in moekit("gates").out
+
+
 def test_plugins_are_listed_with_their_states(moekit):
     plugins = moekit("plugins", "list", "--json").json["plugins"]
     states = {plugin["distribution"]: plugin["state"] for plugin in plugins}

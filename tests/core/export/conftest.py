@@ -88,6 +88,7 @@ def make_predictor(registry, make_vit, carve, randomise):
             top_k=top_k,
         )
 
+    make.slot = SMALL.slots[0]
     return make
 
 

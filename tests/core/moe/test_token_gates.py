@@ -7,10 +7,17 @@ import torch
 from torch import Tensor
 
 from moekit import Grid
-from moekit.moe.token_gates import ForegroundTokenGate, MotionTokenGate, TextureTokenGate, TokenGate
+from moekit.moe.learned_token_gate import LearnedTokenGate
+from moekit.moe.token_gates import (
+    ForegroundTokenGate,
+    MotionTokenGate,
+    NamedTokenGate,
+    TextureTokenGate,
+    TokenGate,
+)
 
 GRID = Grid(6, 8)
-GATES = [TextureTokenGate(), ForegroundTokenGate(), MotionTokenGate()]
+GATES = [TextureTokenGate(), ForegroundTokenGate(), MotionTokenGate(), LearnedTokenGate(16)]
 
 
 def scores(gate: TokenGate, patch_BPD: Tensor, picture: Tensor, grid: Grid = GRID) -> Tensor:
@@ -78,3 +85,21 @@ def test_difference_finds_what_moved_and_all_of_a_first_frame(patch_BPD: Tensor)
     assert found[0, 0].min() > found[0, 1].max()
     assert (found[1, 1] == 0).all()
     assert (found[1, 0] == 1).all()
+
+
+def test_what_an_image_is_beside_changes_no_bit_of_what_is_learned(
+    patch_BPD: Tensor, picture: Tensor
+) -> None:
+    gate = LearnedTokenGate(16)
+    together = scores(gate, patch_BPD, picture)
+    assert torch.equal(together[2:3], scores(gate, patch_BPD[2:3], picture[2:3]))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(together, scores(gate, patch_BPD, picture))
+
+
+def test_named_gates_are_equal_if_they_score_alike() -> None:
+    facts = {"name": "mine/first", "version": "1", "sha256": "0"}
+    gate = NamedTokenGate(gate=TextureTokenGate(), **facts)
+    assert gate == NamedTokenGate(gate=TextureTokenGate(), **facts)
+    for name in facts:
+        assert gate != NamedTokenGate(gate=gate.gate, **{**facts, name: "other"})

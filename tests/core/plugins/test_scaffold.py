@@ -19,6 +19,7 @@ from moekit.plugins.scaffold import PLUGIN_KINDS, new_plugin
 EXPECTED = {
     "expert": 29,
     "gate": 26,
+    "token-gate": 19,
     "metric": 22,
     "map-metric": 22,
     "dataset": 24,

@@ -1,17 +1,20 @@
 """Runs whose first blocks compute a share of the patches: learned, judged and answered alike."""
 
 import dataclasses
+import json
+from importlib.metadata import version
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from moekit import Runtime
 from moekit.evaluation.evaluate import EvaluateJob, evaluate
-from moekit.moe.token_gates import TOKEN_GATES
+from moekit.report.report import render_report
 from moekit.runs.run import Run
 from moekit.runtime.kit import KitModules
 from moekit.runtime.load import load_answerer, load_predictor
-from moekit.runtime.tokens import routing_of
+from moekit.runtime.tokens import named_gate, routing_of
 from moekit.tasks.score.predictions import Predictions
 from moekit.testing import refused
 from moekit.training.prefix_plan import PrefixPlan
@@ -58,14 +61,35 @@ def test_what_was_stored_and_what_is_computed_now_agree_for_kit_and_baseline(
         rounding = np.abs(found - kept).max()  # activations are stored in bfloat16
         assert rounding < 0.2 * np.abs(of_all - kept).max(), model
     assert result["backbone"]["tokens"] == {
-        "gate": "texture",
+        "gate": "moekit/texture",
+        "gate_version": version("moekit"),
+        "gate_sha256": None,
         "block": 0,
         "until": 2,
         "share": 0.2,
         "threshold": None,
         "window": 2,
-        "name": "texture",
     }
+
+
+def test_the_report_shows_where_tokens_were_computed(
+    runs, known, kit, small_backbone, cells, registry
+):
+    for name in ("routed", "all"):
+        job = EvaluateJob(kit=kit, dataset=cells, run=Run(runs[name]), split="val")
+        evaluate(job, backbone=small_backbone, registry=known, on_progress=lambda *_: None)
+    index = json.loads((runs["routed"] / "tokens" / "index.json").read_text())
+    assert len(index) == 4
+    assert {entry["caption"] for entry in index} == {"47% of the tokens computed"}  # 8 of 17
+    drawn = np.asarray(Image.open(runs["routed"] / "tokens" / index[0]["file"]).convert("L"))
+    picture = Image.open(cells.split("val")[0].path).convert("L").resize(drawn.shape)
+    light = (drawn / np.maximum(np.asarray(picture), 1)).reshape(4, 8, 4, 8).mean((1, 3))
+    windows = light.reshape(2, 2, 2, 2).mean((1, 3))
+    assert sorted((windows > 0.7).flatten()) == [False, False, False, True]
+    assert not (runs["all"] / "tokens").exists()
+    pages = {name: render_report(runs[name], registry=registry).read_text() for name in runs}
+    assert [page.count("Where tokens were computed") for page in pages.values()] == [0, 1]
+    assert pages["routed"].count("47% of the tokens computed") == 4
 
 
 @pytest.mark.parametrize("use", ["specialist", "baseline"])
@@ -101,7 +125,7 @@ def test_runs_with_and_without_a_routing_answer_together_as_each_does_alone(
 
 
 def test_a_routing_has_activations_of_its_own_and_others_keep_their_names(
-    modules, small_backbone, routed
+    modules, small_backbone, routed, registry
 ):
     def name(tokens):
         plan = PrefixPlan.of(
@@ -109,16 +133,19 @@ def test_a_routing_has_activations_of_its_own_and_others_keep_their_names(
         )
         return plan.name
 
-    routing = routing_of(routed, modules)
+    routing = routing_of(routed, modules, registry, width=32)
+    other = named_gate("foreground", registry, width=32)
     names = {
         name(None),
         name(routing),
         name(dataclasses.replace(routing, share=0.5)),
         name(dataclasses.replace(routing, window=None)),
-        name(dataclasses.replace(routing, gate=TOKEN_GATES["foreground"], name="foreground")),
+        name(dataclasses.replace(routing, gate=other)),
+        name(dataclasses.replace(routing, gate=dataclasses.replace(other, version="0"))),
+        name(dataclasses.replace(routing, gate=dataclasses.replace(other, sha256="0" * 64))),
     }
-    assert len(names) == 5
-    assert name(routing) == name(routing_of(routed, modules))
+    assert len(names) == 7
+    assert name(routing) == name(routing_of(routed, modules, registry, width=32))
 
 
 def test_blocks_that_are_the_kits_own_cannot_be_routed(tmp_path, run_adapt, recipe):
@@ -127,6 +154,7 @@ def test_blocks_that_are_the_kits_own_cannot_be_routed(tmp_path, run_adapt, reci
         run_adapt(tmp_path / "run", recipe=wrong)
 
 
-def test_without_a_share_nothing_is_routed(recipe, modules):
-    assert routing_of(recipe, modules) is None
-    assert routing_of(recipe.model_copy(update={"token_block": 7}), modules) is None
+def test_without_a_share_nothing_is_routed(recipe, modules, registry):
+    assert routing_of(recipe, modules, registry, width=32) is None
+    later = recipe.model_copy(update={"token_block": 7})
+    assert routing_of(later, modules, registry, width=32) is None
