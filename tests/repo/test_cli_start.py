@@ -162,3 +162,10 @@ def test_commands_and_flags_are_frozen():
         for name, command in commands(cli)
     }
     assert found == FLAGS
+
+
+def test_help_shows_each_command_once_in_a_section():
+    from moekit.cli.main import _COMMANDS, _SECTIONS, _SUMMARIES
+
+    shown = [name for names in _SECTIONS.values() for name in names]
+    assert sorted(shown) == sorted(_COMMANDS) == sorted(_SUMMARIES)

@@ -69,6 +69,14 @@ _SUMMARIES = {
     "bench": "Measure performance next to the peers and the limit.",
     "backbone": "Tell about the shared backbone.",
 }
+_SECTIONS = {
+    "Start": ("demo", "doctor"),
+    "Train and answer": ("adapt", "evaluate", "report", "predict", "watch", "export"),
+    "Serve": ("serve", "client", "verify"),
+    "What is installed": ("kits", "tasks", "datasets", "metrics", "experts", "gates", "plugins"),
+    "The backbone": ("backbone", "embed", "bench"),
+}
+"""How help groups the commands."""
 
 
 _PLUGIN = "moekit.plugin"
@@ -110,8 +118,9 @@ class _LazyGroup(click.Group):
         return None if _PLUGIN in ctx.meta else outcome
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _SUMMARIES[name]) for name in _COMMANDS])
+        for title, names in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, _SUMMARIES[name]) for name in names])
         added = help_lines()
         if added:
             with formatter.section("Commands of plugins"):

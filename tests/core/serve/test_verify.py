@@ -51,6 +51,19 @@ def test_answers_of_passes_of_one_image_come_out_to_the_bit(reply, check):
     assert not left
 
 
+def test_an_answer_at_a_moved_level_is_computed_at_that_level(serve, service, images, check):
+    by_one = Service(service._runtime, service.facts, batch_size=1)
+    asked = serve(by_one, batch_size=1)
+    moved = asked.ask(*images, kits=["all"], levels="all=0.25").json()
+    receipt = of(moved)["receipt"]
+    assert receipt["asked_level"] == 0.25
+    (found,), _ = check(moved)
+    assert found.bitwise
+    receipt["asked_level"] = 0.26
+    with refused("error/other-settings"):
+        check(moved)
+
+
 @pytest.mark.parametrize(
     "form",
     [
