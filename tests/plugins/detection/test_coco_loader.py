@@ -178,6 +178,18 @@ def test_a_picture_that_is_gone_or_damaged_is_left_out(data, tmp_path):
     assert {skip.id for skip in data(change).skipped} == {"1.jpg", "2.jpg"}
 
 
+def test_a_name_that_no_file_can_have_is_a_picture_that_is_gone(data):
+    long = "9" * 3000 + ".jpg"
+
+    def change(content):
+        content["images"][0]["file_name"] = long
+
+    (skipped,) = data(change).skipped
+    assert skipped.id.startswith("999")
+    with refused("data/not-found"):
+        data(query=f"?images={long}")
+
+
 def test_a_name_with_an_umlaut_is_found_in_either_form(data, tmp_path):
     def change(content):
         content["images"][0]["file_name"] = "größe.jpg"

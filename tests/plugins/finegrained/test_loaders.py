@@ -98,6 +98,13 @@ def test_pictures_of_sheets_are_theirs_to_the_pixel(sheets):
         np.testing.assert_array_equal(np.asarray(read_image(sample.path)), pixels)
 
 
+def test_a_class_whose_name_no_file_can_have_has_no_sheet(sheets):
+    names = (sheets / "classes.txt").read_text().split()
+    (sheets / "classes.txt").write_text("\n".join([*names, "a" * 300]) + "\n")
+    with refused("data/missing-class"):
+        load_cifar100(sheets, 0)
+
+
 def test_a_changed_sheet_is_read_again(sheets):
     before = load_cifar100(sheets, 0).samples[0].path.read_bytes()
     noise = np.random.default_rng(5).integers(0, 255, (64, 32, 3), dtype=np.uint8)

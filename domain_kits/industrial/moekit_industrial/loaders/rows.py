@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -94,8 +96,9 @@ def ask_anomalib(make: Callable[[], Any], *, folder: Path, fix: str) -> list[dic
         fix: What an error advises.
 
     Raises:
-        DataError: anomalib refuses the folder.
+        DataError: anomalib refuses the folder, or would wait for ever for a pipe in it.
     """
+    refuse_special(folder)
     try:
         records: list[dict[str, Any]] = make().to_dict("records")
     except Exception as error:  # it raises what pandas, sklearn and the readers of images raise
@@ -106,6 +109,28 @@ def ask_anomalib(make: Callable[[], Any], *, folder: Path, fix: str) -> list[dic
             code="data/unreadable",
         ) from error
     return records
+
+
+def refuse_special(folder: Path) -> None:
+    """Refuses a folder that holds a pipe, a socket or a device: its reader would wait for them.
+
+    Raises:
+        DataError: It does.
+    """
+    for here, _, names in os.walk(folder):
+        for name in names:
+            path = Path(here, name)
+            try:
+                mode = path.stat().st_mode
+            except OSError:  # a link to nothing; the reader says what it thinks of it
+                continue
+            if not stat.S_ISREG(mode):
+                raise DataError(
+                    f"{path.relative_to(folder)} is a device or a pipe, not a file",
+                    whose=str(folder),
+                    fix="take it out of the folder",
+                    code="data/not-a-file",
+                )
 
 
 def plain(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -138,8 +139,8 @@ def folders_of(file: Path, root: Path, split: str, options: Mapping[str, str]) -
     """
     asked = options.get("images")
     if asked is not None:
-        given = root / asked if (root / asked).is_dir() else Path(asked)
-        if not given.is_dir():
+        given = root / asked if os.path.isdir(root / asked) else Path(asked)  # noqa: PTH112
+        if not os.path.isdir(given):  # noqa: PTH112 - false for a name that no folder can have
             raise DataError(
                 f"there is no folder {asked!r}",
                 whose="the option 'images'",
@@ -170,7 +171,7 @@ def find_picture(name: PurePosixPath, folders: Sequence[Path]) -> Path:
     """Where a picture lies; in the first of the folders if it is nowhere, so that it is named."""
     for folder in folders:
         path = path_as_stored(folder, name)
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113 - false for a name that no file can have
             return path
     return folders[0] / name
 

@@ -7,6 +7,7 @@ A line is `class cx cy width height`, shares of the picture's sides from 0 to 1;
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -174,7 +175,8 @@ def _label_file(file: Path, root: Path) -> Path | None:
         parts[places[-1]] = LABELS
         candidates.insert(0, Path(*parts))
     paths = (path_as_stored(root, PurePosixPath(one.with_suffix(".txt"))) for one in candidates)
-    return next((path for path in paths if path.is_file()), None)
+    # False for a name that no file can have, for which Path.is_file raises.
+    return next((path for path in paths if os.path.isfile(path)), None)  # noqa: PTH113
 
 
 def _split(name: str) -> str | None:

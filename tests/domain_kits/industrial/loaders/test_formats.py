@@ -2,6 +2,7 @@
 
 import collections
 import json
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -143,6 +144,16 @@ def test_each_format_is_read_without_a_download(tmp_path, monkeypatch, name):
         assert "by the names" not in dataset.source
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     assert before == after
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_pipe_or_a_device_in_place_of_a_mask_is_refused_by_name(tmp_path, make):
+    write_kolektor(tmp_path)
+    mask = sorted(tmp_path.rglob("*_label.bmp"))[0]
+    mask.unlink()
+    make(mask)
+    with refused("data/not-a-file", match=mask.name):
+        load(tmp_path, "format=kolektor")
 
 
 def test_categories_are_picked(tmp_path):
