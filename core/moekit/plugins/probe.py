@@ -28,6 +28,7 @@ from moekit.plugins.discovery import Plugin, discover
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _FILE_EVENTS = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.link", "os.symlink")
+_ITSELF = "::1"
 _SOCKET_EVENTS = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto")
 
 
@@ -61,10 +62,19 @@ class Watch:
             self.files.append(str(arguments[0]))
         elif event in _FILE_EVENTS:
             self.files.append(f"{event} {arguments[0]}")
-        elif event in _SOCKET_EVENTS:
+        elif event in _SOCKET_EVENTS and not _asks_for_ipv6(event, arguments):
             self.sockets.append(event)
         elif event in ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn"):
             self.processes.append(event)
+
+
+def _asks_for_ipv6(event: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether a free port of the machine itself is bound: so urllib3 asks for IPv6 on its import.
+
+    It talks to nobody, and nobody can reach it.
+    """
+    address = arguments[1] if event == "socket.bind" else None
+    return isinstance(address, tuple) and address[0] == _ITSELF and address[1] == 0
 
 
 def _writes(arguments: tuple[Any, ...]) -> bool:

@@ -237,11 +237,7 @@ def adapt(
         learned.check(job.run)
         comparing = functools.partial(on_progress, "looking for near-duplicates, train and val")
         near = check_learned(
-            job.run,
-            stores[KIT],
-            backbone,
-            comparing,
-            on_note,
+            *(job.run, stores[KIT], backbone, comparing, on_note),
             most=job.recipe.near_duplicate_pairs,
         )
         written = resolved.task.judge.save(job.run.folder, VALIDATION, tallies[:2])

@@ -123,6 +123,7 @@ def test_each_answer_carries_the_hashes_that_it_rests_on(serve, service, images,
                 "backbone_sha256": record["request"]["backbone_sha256"],
                 "kit_sha256": record["weights"]["kit_sha256"],
                 "export_sha256": None,
+                "asked_level": None,
                 "settings_sha256": hashlib.sha256(text.encode()).hexdigest(),
             }
             assert set(one["values"]) <= set(known[name]["columns"])

@@ -93,6 +93,16 @@ def test_a_plugin_is_watched_before_and_after_it_imports_torch(install):
     assert found["files"] == found["sockets"] == found["processes"] == []
 
 
+def test_a_library_that_asks_for_ipv6_on_its_import_talks_to_nobody(install):
+    hooks = (
+        "import contextlib, socket\n"
+        "with contextlib.suppress(OSError):\n"  # a machine without IPv6
+        "    socket.socket(socket.AF_INET6).bind(('::1', 0))\n"
+    )
+    install("asks", metrics=("one",), hooks=hooks + GOOD)
+    check("asks", "import/opens-no-socket").run()
+
+
 def test_each_check_of_plugins_has_a_broken_specimen():
     listed = {f"{kind}/{name}" for kind in ("manifest", "import", "hooks") for name in CHECKS[kind]}
     assert listed == set(BROKEN)
