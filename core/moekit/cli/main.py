@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from moekit.cli.plugin_commands import PASSED_ON, fault, help_lines, load_command
-from moekit.errors import MoekitError
+from moekit.errors import MoekitError, UsageError
 from moekit.plugins.settings import DISABLE_VARIABLE, STRICT_VARIABLE
 from moekit.text import printable
 
@@ -128,10 +128,23 @@ class _LazyGroup(click.Group):
 
 
 def _leave_out(_ctx: click.Context, _option: click.Parameter, names: Sequence[str]) -> None:
+    if not names:
+        return
+    from moekit.plugins.discovery import named
+
+    found = {name: [plugin.distribution for plugin in named(name)] for name in names}
+    unknown = [name for name, plugins in found.items() if not plugins]
+    if unknown:
+        raise UsageError(
+            f"no plugins have the name {unknown[0]!r}",
+            whose="--disable-plugin",
+            fix="see `moekit plugins list`",
+            code="usage/unknown-name",
+        )
     # The variables reach the processes of a parallel training too.
-    if names:
-        named = os.environ.get(DISABLE_VARIABLE, "")
-        os.environ[DISABLE_VARIABLE] = ",".join(filter(None, [named, *names]))
+    before = os.environ.get(DISABLE_VARIABLE, "")
+    chosen = [one for plugins in found.values() for one in plugins]
+    os.environ[DISABLE_VARIABLE] = ",".join(filter(None, [before, *chosen]))
 
 
 def _be_strict(_ctx: click.Context, _option: click.Parameter, strict: bool) -> None:
@@ -148,7 +161,7 @@ def _be_strict(_ctx: click.Context, _option: click.Parameter, strict: bool) -> N
     is_eager=True,
     expose_value=False,
     callback=_leave_out,
-    help="Leave a plugin out of this command, by its distribution.",
+    help="Leave a plugin out of this command.",
 )
 @click.option(
     "--strict",

@@ -48,6 +48,17 @@ def test_the_option_leaves_a_plugin_out_of_one_command(moekit, install, monkeypa
     assert "some-plugin/one" in moekit("metrics", "--json").out
 
 
+def test_a_plugin_may_be_left_out_by_its_short_name_but_not_by_a_wrong_one(moekit, monkeypatch):
+    monkeypatch.setenv("MOEKIT_DISABLE_PLUGINS", "")
+    names = moekit("--disable-plugin", "industrial", "kits", "--json").out
+    assert "moekit-industrial/industrial" not in names
+    assert "moekit-medical/medical" in names
+    monkeypatch.setenv("MOEKIT_DISABLE_PLUGINS", "")
+    outcome = moekit("--disable-plugin", "nonesuch", "kits")
+    assert outcome.code == 2
+    assert "[usage/unknown-name]" in outcome.err
+
+
 def test_damaged_settings_are_named(moekit, monkeypatch, tmp_path):
     monkeypatch.setenv("MOEKIT_CONFIG_DIR", str(tmp_path))
     (tmp_path / "plugins.json").write_text('{"disabled": 3}')
