@@ -38,8 +38,8 @@ def frame_of(recipe: Recipe, patch: int, typical: Size | None = None) -> Frame:
             height = recipe.image_height
         if recipe.image_width is not None:
             width = recipe.image_width
-        _check(height, patch, "image_size" if recipe.image_height is None else "image_height")
-        _check(width, patch, "image_size" if recipe.image_width is None else "image_width")
+        check_side(height, patch, "image_size" if recipe.image_height is None else "image_height")
+        check_side(width, patch, "image_size" if recipe.image_width is None else "image_width")
     frame = Frame(height=height, width=width, fit=recipe.fit)
     for whose, count, order in (
         ("views", recipe.views, recipe.view_order),
@@ -53,7 +53,17 @@ def _rounded(side: float, patch: int) -> int:
     return max(1, round(side / patch)) * patch
 
 
-def _check(side: int, patch: int, whose: str) -> None:
+def check_side(side: int, patch: int, whose: str) -> None:
+    """Refuses a side of an input that is no multiple of the patch.
+
+    Args:
+        side: In pixels.
+        patch: In pixels.
+        whose: What the error names.
+
+    Raises:
+        UsageError: It is none.
+    """
     if side % patch:
         lower, upper = side // patch * patch, (side // patch + 1) * patch
         near = f"{lower} or {upper}" if lower else f"{upper}"

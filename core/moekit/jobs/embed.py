@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from moekit.contract.frames import check_side
 from moekit.data.content import Contents
 from moekit.data.geometry import Fit, Frame
 from moekit.data.stream import Preprocess, image_batches
-from moekit.errors import DataError
+from moekit.errors import DataError, UsageError
 from moekit.files import atomic_path, check_writable, to_json
 from moekit.jobs.session import open_backbone
 from moekit.prediction.inputs import collect_inputs
@@ -61,11 +62,13 @@ def embed_images(
     Raises:
         DataError: There is no image, or none can be read.
         StorageError: The file cannot be written.
-        UsageError: The size does not suit the backbone.
+        UsageError: The size does not suit the backbone, or the output is no `.npz` or an input.
     """
     found = collect_inputs(inputs)
+    _check_output(out, [path for _, path in found])
     check_writable(out.parent)
     backbone = open_backbone(device=device, weights=weights, top_k=top_k)
+    check_side(image_size, backbone.patch, "image_size")
     place = next(backbone.parameters()).device
     arithmetic = pick_arithmetic(precision, place)
     frame = Frame(height=image_size, width=image_size, fit=fit)
@@ -106,6 +109,21 @@ def embed_images(
     with atomic_path(out) as temporary, temporary.open("wb") as file:
         np.savez(file, **kept)
     return {"n": len(names), "width": whole["class_ND"].shape[1], "skipped": skipped}
+
+
+def _check_output(out: Path, inputs: Sequence[Path]) -> None:
+    """Refuses an output that would take the place of a picture.
+
+    Raises:
+        UsageError: It would, or it is no `.npz`.
+    """
+    if out.suffix != ".npz" or out.resolve() in {path.resolve() for path in inputs}:
+        raise UsageError(
+            "the output is no .npz file, or one of the inputs",
+            whose=str(out),
+            fix="name a new file that ends in .npz",
+            code="usage/bad-output",
+        )
 
 
 def _plain(x_BD: torch.Tensor) -> np.ndarray:

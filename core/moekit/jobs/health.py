@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from moekit.backbone.sources import DEFAULT_ARCHITECTURE, cache_folder, find_weights
+from moekit.backbone.build import build_backbone
+from moekit.backbone.sources import cache_folder
 from moekit.errors import MoekitError
 from moekit.files import check_writable
 from moekit.moe.instructions import cpu_computes_bf16
@@ -104,9 +105,9 @@ def _gpu() -> Iterator[Finding]:
 
 
 def _weights(weights: str) -> Iterator[Finding]:
-    file = find_weights(DEFAULT_ARCHITECTURE, weights)
+    known = build_backbone(weights=weights).provenance  # a damaged file does not load
     yield Finding(
-        check="weights", found=f"{file.origin} ({file.source}), SHA-256 {file.sha256[:12]}..."
+        check="weights", found=f"{known.origin} ({known.source}), SHA-256 {known.sha256[:12]}..."
     )
 
 

@@ -49,6 +49,18 @@ def test_the_archive_holds_what_the_backbone_computes(folder, tmp_path):
     assert about["skipped"][0]["id"] == "broken.png"
 
 
+def test_an_output_never_takes_the_place_of_a_picture(folder):
+    before = (folder / "1.png").read_bytes()
+    with refused("usage/bad-output"):
+        embed(folder, folder / "1.png")
+    assert (folder / "1.png").read_bytes() == before
+
+
+def test_a_side_that_is_no_multiple_of_the_patch_is_refused_before_anything_is_read(folder):
+    with refused("usage/image-size", match="56 or 70"):
+        embed(folder, folder / "out.npz", image_size=60)
+
+
 def test_a_folder_that_holds_no_readable_picture_is_refused(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with refused("data/none-readable"):

@@ -28,6 +28,12 @@ def test_weights_that_are_not_there_are_found_and_the_rest_is_examined(tmp_path)
     assert "plugins" in found
 
 
+def test_weights_that_are_damaged_are_found(tmp_path):
+    path = tmp_path / "damaged.safetensors"
+    path.write_bytes(b"")
+    assert checks(weights=str(path))["weights"].fix
+
+
 def test_a_broken_plugin_is_named_with_what_to_do(monkeypatch):
     broken = SimpleNamespace(distribution="lab-x", state=State.BROKEN, reason="no manifest")
     monkeypatch.setattr(health, "discover", lambda: [broken])
