@@ -17,7 +17,7 @@ from tests.benchmarks.served import in_threads
 
 GOOD, BROKEN, TOO_LARGE, LEAVING = "good", "broken", "too large", "leaving"
 SHARE = 20
-"""One of so many requests is broken; as many are too large, as many leave."""
+"""One request in 20 is broken, one is too large, and one leaves."""
 STATUS = {GOOD: 200, BROKEN: 422, TOO_LARGE: 413}
 _LONGEST_S = 300
 """Seconds after which a request that is sent again and again counts as lost."""
@@ -65,7 +65,7 @@ class Tally:
 
 
 def ask_all(url, jobs, *, clients, scores, on_done=lambda count: None):
-    """Sends all jobs by so many clients at once, each until it has its answer.
+    """Sends all jobs by several clients at once, each until it has its answer.
 
     Args:
         url: The server, which may end and come back meanwhile.

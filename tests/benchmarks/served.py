@@ -182,7 +182,7 @@ class Bare:
         assert self._ask("ready", 0, 0) == 0, log.read_text()
 
     def seconds(self, images, batch_size, *, reads=False):
-        """How long it takes to answer so many of the pictures.
+        """How long it takes to answer `images` of the pictures.
 
         Args:
             images: How many.
@@ -239,7 +239,7 @@ def _answer_requests(run, files):
 
 
 def in_threads(count, target):
-    """Calls a function in so many threads, and waits for all; what one raises is raised."""
+    """Calls a function in `count` threads, and waits for all; what one raises is raised."""
     failed = []
 
     def call():

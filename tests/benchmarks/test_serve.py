@@ -1,10 +1,10 @@
-"""The service beside the bare predictor: images a second, added latency, the gain of batches.
+"""The service next to the bare predictor: images a second, added latency, the gain of batches.
 
 A run of the industrial kit on solar cells, made here if `MOEKIT_BENCH_RUNS` holds none. Server,
 predictor and load take turns in the same minutes; a figure is the median of ratios within a round.
 `MOEKIT_ROUNDS` is the number of rounds, 7 if not given.
 On a machine that others use the figures in seconds say little, and the ratios something. The
-processor time of server and predictor, which other programs change little, is told with each.
+processor time of server and predictor, which other programs change little, stands next to each.
 """
 
 import contextlib

@@ -78,7 +78,7 @@ def miou(counts: np.ndarray) -> float:
 
 
 def frames(folder: Path, split: str, count: int) -> list[str]:
-    """The names of so many frames of a split of CamVid, evenly spread.
+    """The names of `count` frames of a split of CamVid, evenly spread.
 
     `fit` is the first four fifths of each training sequence, `choose` the rest of it less a gap.
     """
@@ -112,7 +112,7 @@ def share_at(backbone, grid: Grid, *, times: float, block: int, window: int | No
     Args:
         backbone: With all experts.
         grid: Of the patches.
-        times: The dense backbone has so many times the operations.
+        times: By how much the dense backbone has more operations.
         block: The first block that is routed; the last is the backbone's last.
         window: As of `TokenRouting`.
     """
@@ -124,7 +124,7 @@ def share_at(backbone, grid: Grid, *, times: float, block: int, window: int | No
 
 
 def operations(backbone, tokens: int) -> float:
-    """Of a block that computes so many tokens."""
+    """Of a block that computes `tokens` tokens."""
     return block_operations(backbone, tokens, backbone.top_k)
 
 

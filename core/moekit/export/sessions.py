@@ -53,7 +53,7 @@ def onnx_session(path: Path, *, threads: int) -> Session:
 
 
 def openvino_model(path: Path) -> Any:
-    """An ONNX graph as an `openvino.Model`, what depends on weights only computed.
+    """An ONNX graph as an `openvino.Model`, with what depends only on weights computed.
 
     Raises:
         UsageError: OpenVINO is not installed.

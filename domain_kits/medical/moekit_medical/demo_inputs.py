@@ -60,7 +60,7 @@ def write_volume(path: Path) -> Path:
 
 
 def ball_centres(volume: Volume) -> np.ndarray:
-    """(3, 3) LPS mm: if there is most lung around within the picture, in the slices `BALLS`.
+    """(3, 3) LPS mm: where there is most lung around within the picture, in the slices `BALLS`.
 
     Raises:
         DataError: There is no lung in the volume.

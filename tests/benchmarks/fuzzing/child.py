@@ -175,7 +175,7 @@ class Fuzzing:
         path.write_bytes(self.base[name])
 
     def _outcome(self) -> tuple[str, str] | None:
-        """Reads once; a failure as its kind and if it is."""
+        """Reads once; a failure as its kind and where it is."""
         written = os.fstat(2).st_size
         reset_peak()
         began, before = time.process_time(), peak_bytes()

@@ -1,4 +1,4 @@
-"""Overlays show evidence if it is; routing tables add up."""
+"""Overlays show evidence where it is; routing tables add up."""
 
 import numpy as np
 import pytest

@@ -66,7 +66,7 @@ def inline_class_list(text: str, *, ignore: int | None = None) -> ClassList:
 
 
 _Entry = tuple[int, str, Colour | None, str]
-"""Number, name, colour and if it is written."""
+"""Number, name, colour and where it is written."""
 
 
 def _named(names: Iterable[str]) -> list[_Entry]:

@@ -115,7 +115,7 @@ def read_realiad(root: Path, wanted: str | None, options: Mapping[str, str]) -> 
 def read_visa(root: Path, wanted: str | None, _options: Mapping[str, str]) -> list[Product]:
     """VisA as it is published: `split_csv/1cls.csv` of object, split, label, image and mask.
 
-    anomalib would copy all images into another layout first; here they stay if they are.
+    anomalib would copy all images into another layout first; here they stay where they are.
 
     Raises:
         DataError: The table cannot be read.

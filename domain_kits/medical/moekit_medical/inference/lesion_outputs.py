@@ -87,7 +87,7 @@ def write_lesions(
 
 
 def _draw(volume: Volume, number_HW: np.ndarray, number: int, lesion: Lesion) -> Image.Image:
-    """The surroundings of a lesion on the slice if it is widest, all lesions outlined there."""
+    """The surroundings of a lesion on the slice where it is widest, all lesions outlined there."""
     _, spacing_h, spacing_w = volume.spacing_mm
     rows, columns = np.nonzero(number_HW == number)
     size_mm = max((np.ptp(rows) + 1) * spacing_h, (np.ptp(columns) + 1) * spacing_w)

@@ -25,7 +25,7 @@ the weights by which their sum is the log-odds that a place belongs to its objec
 MARGIN = 0.25
 """By which share of its sides a box is enlarged on each side, where masks are learned."""
 _MARGIN = 0.1
-"""The same if they are answered: less, since the outer part is learned to be empty."""
+"""The same in answers: less, since the outer part is learned to be empty."""
 _TOGETHER = 16
 
 

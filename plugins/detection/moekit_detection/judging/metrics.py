@@ -90,7 +90,7 @@ def _example() -> Matches:
     """Two pictures of two classes.
 
     In the first a disc is found well at .9 and a second time at .8, and a small square is missed;
-    in the second a square is found at IoU .62, at .7, and there is a disc at .3 if none is.
+    in the second a square is found at IoU .62, at .7, and a disc at .3 on nothing.
     """
     large, small = (10.0, 10.0, 100.0, 100.0), (200.0, 200.0, 20.0, 20.0)
     first = (

@@ -179,7 +179,7 @@ def test_names_are_right_in_the_folder_where_one_is(tmp_path, clock, monkeypatch
 
 
 def test_names_of_files_that_are_gone_are_forgotten(arrivals, clock, tmp_path):
-    """But for those of earlier starts, of which there are only so many."""
+    """Those of earlier starts stay, since their number is bounded."""
     for number in range(50):
         path = tmp_path / "in" / f"{number}.png"
         write(path, "-", 1)
