@@ -50,6 +50,11 @@ class Provenance:
     sparse_sha256: str | None = None
 
 
+def frames_of(images: Tensor) -> Tensor:
+    """(B, 3, H, W) images as they are; of (B, T, 3, H, W) stacks the frames, (B * T, 3, H, W)."""
+    return images.flatten(0, 1) if images.ndim == 5 else images
+
+
 class MoEBackbone(nn.Module):
     """A frozen vision transformer with 16 generic experts a block.
 
@@ -197,7 +202,7 @@ class MoEBackbone(nn.Module):
         self._check_shape(images)
         frames = images.shape[1] if images.ndim == 5 else 1
         rows, columns = images.shape[-2] // self.patch, images.shape[-1] // self.patch
-        x = self.stem.patch_embed(images.flatten(0, 1) if images.ndim == 5 else images)
+        x = self.stem.patch_embed(frames_of(images))
         x_BND = self.stem.norm_pre(self.stem._pos_embed(x))
         return x_BND, Grid(rows, columns, frames)
 
@@ -242,7 +247,7 @@ class MoEBackbone(nn.Module):
                 code="usage/out-of-range",
             )
         x_BND, first = self.run_blocks(x_BND, grid, stop=tokens.block, **how)
-        chosen = tokens.choose(x_BND, grid, images.flatten(0, 1) if images.ndim == 5 else images)
+        chosen = tokens.choose(x_BND, grid, frames_of(images))
         x_BND, routed = self.run_blocks(
             x_BND, grid, start=tokens.block, stop=until, tokens=chosen, **how
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from moekit.cli.options import command_line, debug_option, json_option, with_options
+from moekit.cli.options import asking_options, command_line, debug_option, json_option, with_options
 from moekit.cli.output import echo, print_json, say
 
 
@@ -50,19 +50,7 @@ from moekit.cli.output import echo, print_json, say
         show_default=True,
         help="Images of a request.",
     ),
-    click.option(
-        "--kit",
-        "kits",
-        multiple=True,
-        metavar="NAME",
-        help="A kit that answers; may be given several times. All that are served if not given.",
-    ),
-    click.option(
-        "--token-file",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="The first token in it is shown to the server.",
-    ),
+    asking_options,
     click.option(
         "--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON file to write."
     ),

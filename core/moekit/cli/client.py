@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from moekit.cli.options import debug_option, json_option, with_options
+from moekit.cli.options import asking_options, debug_option, json_option, with_options
 from moekit.cli.output import print_json, print_table, say
 
 
@@ -15,19 +15,7 @@ from moekit.cli.output import print_json, print_table, say
 @click.argument("url")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 @with_options(
-    click.option(
-        "--kit",
-        "kits",
-        multiple=True,
-        metavar="NAME",
-        help="A kit that answers; may be given several times. All that are served if not given.",
-    ),
-    click.option(
-        "--token-file",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="The first token in it is shown to the server.",
-    ),
+    asking_options,
     json_option,
     debug_option,
 )

@@ -97,6 +97,24 @@ form_option = click.option(
 )
 
 
+asking_options = with_options(
+    click.option(
+        "--kit",
+        "kits",
+        multiple=True,
+        metavar="NAME",
+        help="A kit that answers; may be given several times. All that are served if not given.",
+    ),
+    click.option(
+        "--token-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="The first token in it is shown to the server.",
+    ),
+)
+"""Of commands that ask a server."""
+
+
 def command_line() -> str:
     """What was typed, less the folder of the program."""
     return " ".join(["moekit", *sys.argv[1:]])

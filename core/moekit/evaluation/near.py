@@ -16,7 +16,6 @@ from PIL import Image
 
 from moekit.contract.answers import Tally
 from moekit.contract.metrics import MetricSpec
-from moekit.contract.recipe import Recipe
 from moekit.data.near.coded import Coded
 from moekit.data.near.codes import Coder
 from moekit.data.near.find import find_across
@@ -137,7 +136,7 @@ class NearSearch:
                 codes_NVW=np.concatenate(self._codes)[:, None],
                 kept=answered.picture,
             ),
-            most=Recipe.model_validate(self._run.read()["request"]["recipe"]).near_duplicate_pairs,
+            most=self._run.recipe().near_duplicate_pairs,
             device=device,
             on_progress=on_progress,
         )

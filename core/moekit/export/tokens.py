@@ -16,7 +16,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from moekit.backbone.model import MoEBackbone
+from moekit.backbone.model import MoEBackbone, frames_of
 from moekit.errors import UsageError
 from moekit.export.forms import in_export_form
 from moekit.moe.specialists import Grid
@@ -81,7 +81,7 @@ class RoutedBlocks(nn.Module):
             The tokens behind the routed blocks, and the outputs of the blocks in `keep`.
         """
         x_BND, kept = backbone.run_blocks(x_BND, grid, stop=self.block, keep=keep, top_k=top_k)
-        place_BN = self._places(x_BND, grid, images.flatten(0, 1) if images.ndim == 5 else images)
+        place_BN = self._places(x_BND, grid, frames_of(images))
         moved_BND = _taken(x_BND, place_BN)
         before_BCD = moved_BND[:, : self.kept]
         windows = torch.unflatten(moved_BND[:, self.kept :], 1, (-1, self._patch_UW.shape[1]))

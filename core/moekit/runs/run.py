@@ -191,6 +191,14 @@ class Run:
         """
         return tuple(self.read()["request"].get("classes", ("negative", "positive")))
 
+    def recipe(self) -> Recipe:
+        """How it was trained; fields that recipes got later have their defaults.
+
+        Raises:
+            DataError: The folder holds no run.
+        """
+        return Recipe.model_validate(self.read()["request"]["recipe"])
+
     def frame(self) -> Frame:
         """How pictures lie in the input.
 

@@ -8,7 +8,6 @@ from typing import Any
 from moekit.backbone.model import MoEBackbone
 from moekit.contract.answers import TaskContext
 from moekit.contract.kits import KitSpec
-from moekit.contract.recipe import Recipe
 from moekit.contract.tasks import TaskSpec
 from moekit.data.stream import Preprocess
 from moekit.data.views import view_numbers
@@ -71,7 +70,7 @@ def load_predictor(
     check_kit(run, kit)
     _check_backbone(run, record, backbone)
     resolved = resolve(kit, registry, frames=run.frames())
-    recipe = Recipe.model_validate(request["recipe"])
+    recipe = run.recipe()
     device = next(backbone.parameters()).device
     parts = {"kit": resolved.kit, "baseline": resolved.kit.bare}
     if not with_baseline and model != MEAN:

@@ -160,17 +160,7 @@ class Predictor:
     def routed(self, images: Tensor) -> RoutingTrace:
         """The routing of the backbone and the kit for the first view of images; see `Compute`."""
         trace = RoutingTrace()
-        seen, number = images.to(self.device, non_blocking=True), self.views[0]
-        with autocast(self.device, self.arithmetic):
-            for stop in walk(
-                self.backbone,
-                view(seen, number) if number else seen,
-                self.models[:1],
-                top_k=self.top_k,
-                tokens=self.tokens,
-                trace=trace,
-            ):
-                self.outputs_at(stop, 0, number, trace=trace)
+        self._view(images.to(self.device, non_blocking=True), self.views[0], trace, models=1)
         return trace
 
     def outputs_at(
@@ -213,7 +203,15 @@ class Predictor:
         both = merge(outputs)
         return (both,) if self._mean == "alone" else (*outputs, both)
 
-    def _view(self, images: Tensor, number: int, trace: RoutingTrace | None = None) -> Computed:
+    def _view(
+        self,
+        images: Tensor,
+        number: int,
+        trace: RoutingTrace | None = None,
+        *,
+        models: int | None = None,
+    ) -> Computed:
+        """Computes one view by the first `models`; by all if None."""
         began = time.perf_counter()
         seconds = 0.0
         cells = None
@@ -224,7 +222,7 @@ class Predictor:
             for stop in walk(
                 self.backbone,
                 images,
-                self.models,
+                self.models[:models],
                 top_k=self.top_k,
                 tokens=self.tokens,
                 trace=trace,

@@ -9,7 +9,6 @@ from typing import Any
 
 from moekit.backbone.model import MoEBackbone
 from moekit.contract.kits import KitSpec
-from moekit.contract.recipe import Recipe
 from moekit.data.views import view_numbers
 from moekit.errors import UsageError
 from moekit.jobs.trained import Trained
@@ -112,7 +111,7 @@ def facts_of(
         point = computed_by.answerer.point
         how = {key: computed_by.made_with[key] for key in ("precision", "backend", _GRAPH)}
     level = resolved.task.answering.level
-    recipe = Recipe.model_validate(request["recipe"])
+    recipe = run.recipe()
     tiling = run.tiling()
     weights = {"kit_sha256": record["weights"]["kit_sha256"]}
     if model != SPECIALIST:

@@ -17,11 +17,13 @@ _LEVELS = "Numbers from 0 to 1 that take the place of what a kit's run chose, by
 _HASH = "^[0-9a-f]{64}$"
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Takes no unknown field, and converts no value."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class AnswerRequest(_Strict):
+class AnswerRequest(Strict):
     """The JSON body of a request."""
 
     images: list[str] = Field(
@@ -45,7 +47,7 @@ class AnswerRequest(_Strict):
     )
 
 
-class Computed(_Strict):
+class Computed(Strict):
     """By what an answer was computed: what the same bits need besides the hashes."""
 
     images: int = Field(
@@ -60,7 +62,7 @@ class Computed(_Strict):
     )
 
 
-class Receipt(_Strict):
+class Receipt(Strict):
     """What an answer rests on. Hashes are SHA-256 in hexadecimal; `moekit verify` checks it."""
 
     image_sha256: str = Field(pattern=_HASH, description="Of the bytes of the image file.")
@@ -83,7 +85,7 @@ class Receipt(_Strict):
     computed: Computed | None = Field(description="Null if it is not known.")
 
 
-class Fault(_Strict):
+class Fault(Strict):
     """What failed and what to do."""
 
     code: str = Field(description="Stays the same if the words change; see docs/ERRORS.md.")
@@ -92,7 +94,7 @@ class Fault(_Strict):
     image: int | None = Field(default=None, description="Index of the image, from 0.")
 
 
-class Picture(_Strict):
+class Picture(Strict):
     """A picture, reduced."""
 
     media_type: str
@@ -101,7 +103,7 @@ class Picture(_Strict):
     base64: str = Field(description="The file's bytes.")
 
 
-class RoutedBlock(_Strict):
+class RoutedBlock(Strict):
     """Which experts of one router computed which patch."""
 
     block: int = Field(description="Number of the block, from 0.")
@@ -117,7 +119,7 @@ class RoutedBlock(_Strict):
     weight: list[float] = Field(description="That weight.")
 
 
-class Routing(_Strict):
+class Routing(Strict):
     """Which experts computed which part of an image, in the order of the blocks."""
 
     rows: int = Field(description="Rows of patches of the input.")
@@ -128,7 +130,7 @@ class Routing(_Strict):
     blocks: list[RoutedBlock]
 
 
-class ShownAnswer(_Strict):
+class ShownAnswer(Strict):
     """An answer as its task shows it, if that was asked for."""
 
     caption: str = Field(description="A line for the overlay.")
@@ -137,7 +139,7 @@ class ShownAnswer(_Strict):
     failed: Fault | None = Field(description="Why it cannot be shown.")
 
 
-class KitAnswer(_Strict):
+class KitAnswer(Strict):
     """The answer of one kit to one image."""
 
     verdict: str = Field(description="One word, or the answer in short.")
@@ -148,7 +150,7 @@ class KitAnswer(_Strict):
     shown: ShownAnswer | None = Field(default=None, description="If it was asked for.")
 
 
-class ImageAnswers(_Strict):
+class ImageAnswers(Strict):
     """What became of one image."""
 
     image: int = Field(description="Its index in the request, from 0.")
@@ -162,13 +164,13 @@ class ImageAnswers(_Strict):
     )
 
 
-class AnswerReply(_Strict):
+class AnswerReply(Strict):
     """The answers to a request, one entry an image, in the order of the images."""
 
     images: list[ImageAnswers]
 
 
-class ServedKit(_Strict):
+class ServedKit(Strict):
     """A kit that is served, and what its answers rest on."""
 
     name: str
@@ -186,19 +188,19 @@ class ServedKit(_Strict):
     )
 
 
-class KitsReply(_Strict):
+class KitsReply(Strict):
     """All kits that are served."""
 
     kits: list[ServedKit]
 
 
-class StateReply(_Strict):
+class StateReply(Strict):
     """Whether the server works."""
 
     state: str
 
 
-class ErrorReply(_Strict):
+class ErrorReply(Strict):
     """Why a request has no answer."""
 
     error: Fault

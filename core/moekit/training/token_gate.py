@@ -20,7 +20,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moekit.backbone.model import MoEBackbone
+from moekit.backbone.model import MoEBackbone, frames_of
 from moekit.data.content import Contents
 from moekit.data.samples import Sample
 from moekit.data.stream import Preprocess, image_batches
@@ -184,7 +184,7 @@ def _lesson(job: Teaching, images: Tensor) -> _Lesson:
     with autocast(images.device, job.arithmetic):
         x_BND, grid = backbone.embed(images)
         x_BND, _ = backbone.run_blocks(x_BND, grid, stop=routing.block, top_k=job.top_k)
-        picture = images.flatten(0, 1) if images.ndim == 5 else images
+        picture = frames_of(images)
         choice = lost.choose(x_BND, grid, picture)
         whole, part = (
             backbone.run_blocks(

@@ -144,7 +144,7 @@ def find_across(
     kin_N, kin_K = _kin(first.samples, second.samples)
     plates = Plates(first, second)
     found = _candidates(plates, (kin_N, kin_K), device, on_progress)
-    return _verified(plates, found[:most], len(found), (kin_N, kin_K), began, on_progress)
+    return _verified(plates, found, (kin_N, kin_K), began, on_progress, most=most)
 
 
 def find_within(
@@ -166,7 +166,7 @@ def find_within(
         if key not in seen:
             seen.add(key)
             once.append(one)
-    return _verified(plates, once[:most], len(once), (kin, kin), began, on_progress)
+    return _verified(plates, once, (kin, kin), began, on_progress, most=most)
 
 
 def _candidates(
@@ -214,13 +214,14 @@ def _kin(*lists: Sequence[Sample]) -> list[np.ndarray]:
 def _verified(
     plates: Plates,
     found: Sequence[Candidate],
-    candidates: int,
     kin: Kin,
     began: float,
     on_progress: Progress,
+    *,
+    most: int,
 ) -> Found:
     first, second = plates.lists
-    chosen = found[:VERIFIED]
+    chosen = found[: min(most, VERIFIED)]
     drawn = _drawn(kin)
     compared = 0
 
@@ -273,7 +274,7 @@ def _verified(
         pairs=tuple(sorted(pairs, key=lambda pair: (-pair.likeness, pair.first.id))),
         least=least,
         usual=usual,
-        candidates=candidates,
+        candidates=len(found),
         verified=len(chosen),
         by_spectra=plates.by_spectra,
         unread=sum(fit is None for fit in fits),

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from moekit.serve.schema import Fault, ImageAnswers
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+from moekit.serve.schema import Fault, ImageAnswers, Strict
 
 
-class Latency(_Strict):
+class Latency(Strict):
     """From frame to answer, in seconds, of the last frames."""
 
     n: int = Field(description="Of how many frames; 10,000 at most.")
@@ -23,7 +19,7 @@ class Latency(_Strict):
     max: float = Field(description="Of all frames.")
 
 
-class CameraReply(_Strict):
+class CameraReply(Strict):
     """What is known of a camera. Its address is not told."""
 
     name: str
@@ -38,13 +34,13 @@ class CameraReply(_Strict):
     latency_s: Latency | None = Field(description="null before the first answer.")
 
 
-class CamerasReply(_Strict):
+class CamerasReply(Strict):
     """All cameras."""
 
     cameras: list[CameraReply]
 
 
-class CameraEvent(_Strict):
+class CameraEvent(Strict):
     """The data of an event `answer`."""
 
     camera: str

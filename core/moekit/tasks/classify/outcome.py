@@ -44,16 +44,14 @@ def outcome(tally: ClassTally, point: Any, context: TaskContext) -> list[str]:
 def _labels(tally: ClassTally, labels_NC: np.ndarray, point: Any) -> list[str]:
     limits_C = point.thresholds_C if isinstance(point, LabelPoint) else 0.5
     given_NC, there_NC = tally.probability_NC >= limits_C, labels_NC == 1
-    found, there = int((given_NC & there_NC).sum()), int(there_NC.sum())
+    found_C, there_C = (given_NC & there_NC).sum(0), there_NC.sum(0)
+    found, there = int(found_C.sum()), int(there_C.sum())
     if not there:
         return []
     wrong = int((given_NC & ~there_NC).sum())
     told = [f"{found} of {there} labels are found, and {wrong} are given that are wrong."]
     return told + _hardest(
-        [
-            (name, int((given_NC & there_NC)[:, number].sum()), int(there_NC[:, number].sum()))
-            for number, name in enumerate(tally.classes)
-        ]
+        list(zip(tally.classes, found_C.tolist(), there_C.tolist(), strict=True))
     )
 
 
