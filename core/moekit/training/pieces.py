@@ -23,7 +23,10 @@ from moekit.moe.specialists import Grid
 from moekit.moe.tokens import TokenRouting
 from moekit.runtime.device import Arithmetic, autocast
 
-BATCH = 16
+_BATCH = 16
+"""Frames of a batch, at most."""
+_PATCHES = 4096
+"""Patches of a batch, at most: large pictures come in smaller batches, so that progress shows."""
 ReadStored = Callable[[np.ndarray, np.ndarray], tuple[Tensor, Mapping[int, Tensor]]]
 
 
@@ -80,7 +83,8 @@ def image_pieces(
     device = next(backbone.parameters()).device
     inputs = [(sample.id, sample.path) for sample in samples]
     windows = [sample.window for sample in samples]
-    size = max(1, BATCH // preprocess.frames)
+    frame, patch = preprocess.frame, backbone.patch
+    size = _size(Grid(frame.height // patch, frame.width // patch, preprocess.frames))
     for batch in image_batches(
         inputs, preprocess, batch_size=size, windows=windows, contents=contents
     ):
@@ -116,7 +120,7 @@ def stored_pieces(
 ) -> Iterator[Piece]:
     """Pieces that go on from stored activations, those of the given rows of their store."""
     device = next(backbone.parameters()).device
-    size = max(1, BATCH // grid.frames)
+    size = _size(grid)
     for start in range(0, len(rows), size):
         chosen = np.asarray(rows[start : start + size])
 
@@ -128,6 +132,11 @@ def stored_pieces(
 
         places = np.arange(start, start + len(chosen))
         yield Piece(rows=places, skipped=(), maps_BMND=maps)
+
+
+def _size(grid: Grid) -> int:
+    """Samples of a batch."""
+    return max(1, min(_BATCH // grid.frames, _PATCHES // (grid.rows * grid.columns * grid.frames)))
 
 
 @torch.inference_mode()

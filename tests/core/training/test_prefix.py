@@ -9,8 +9,10 @@ import torch
 
 from moekit.data.stream import Preprocess
 from moekit.data.views import view
+from moekit.moe.specialists import Grid
 from moekit.runtime.kit import KitModules
 from moekit.testing import refused
+from moekit.training import pieces
 from moekit.training.prefix import open_prefix
 from moekit.training.prefix_plan import PrefixPlan
 from moekit.training.storage import Shelf
@@ -216,3 +218,9 @@ def test_images_that_nobody_asks_for_make_room_and_those_asked_for_stay(tmp_path
     shelf.make_room(["y", "z"])
     assert not shelf.has("x")
     assert shelf.has("y")
+
+
+def test_large_pictures_come_in_small_batches_so_that_progress_shows():
+    small, large = Grid(16, 16), Grid(46, 46)
+    assert [pieces._size(grid) for grid in (small, large, Grid(100, 100))] == [16, 1, 1]
+    assert pieces._size(Grid(16, 16, 4)) == 4
