@@ -107,8 +107,8 @@ def _of_the_kit(name, folder, source, samples):
     run, registry = Run(folder), Registry()
     spec = kit_of_run(registry, "industrial", run.read_finished())
     if not (folder / "export" / "openvino").is_dir():
-        with reporter() as report:
-            run_export("industrial", run_folder=folder, data=f"mvtec={source}", report=report)
+        with reporter() as progress:
+            run_export("industrial", run_folder=folder, data=f"mvtec={source}", progress=progress)
     calls = {}
     for whole_name, backend, precision in (
         (name, "torch", "fp32"),

@@ -6,7 +6,7 @@ import pytest
 
 from moekit.cli.adapt import run_adaptation
 from moekit.cli.evaluate import run_evaluation
-from moekit.cli.output import Reporter
+from moekit.cli.output import ProgressDisplay
 
 pytestmark = pytest.mark.bench
 SEEDS = range(5)
@@ -28,9 +28,11 @@ def test_the_specialist_reaches_its_figures_on_five_seeds(tmp_path, record):
 
 
 def _one_seed(folder, seed):
-    report = Reporter(None)
-    record = run_adaptation("industrial", data="elpv", run_folder=folder, report=report, seed=seed)
-    result = run_evaluation("industrial", data="elpv", run_folder=folder, report=report)
+    progress = ProgressDisplay(None)
+    record = run_adaptation(
+        "industrial", data="elpv", run_folder=folder, progress=progress, seed=seed
+    )
+    result = run_evaluation("industrial", data="elpv", run_folder=folder, progress=progress)
     return {
         "seed": seed,
         "n": result["n"],

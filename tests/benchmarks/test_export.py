@@ -36,11 +36,11 @@ def run(tmp_path_factory):
     """A run, and its exports in float32 and int8, made again."""
     given = os.environ.get("MOEKIT_BENCH_RUN")
     folder = Path(given) if given else tmp_path_factory.mktemp("runs") / "elpv"
-    with reporter() as report:
+    with reporter() as progress:
         if not given:
-            run_adaptation("industrial", data="elpv", run_folder=folder, report=report)
+            run_adaptation("industrial", data="elpv", run_folder=folder, progress=progress)
         for int8 in (False, True):
-            run_export("industrial", run_folder=folder, data="elpv", int8=int8, report=report)
+            run_export("industrial", run_folder=folder, data="elpv", int8=int8, progress=progress)
     return Run(folder)
 
 

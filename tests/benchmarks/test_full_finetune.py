@@ -16,7 +16,7 @@ from moekit.backbone.build import build_dense
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE, find_weights
 from moekit.cli.adapt import run_adaptation
 from moekit.cli.evaluate import run_evaluation
-from moekit.cli.output import Reporter
+from moekit.cli.output import ProgressDisplay
 from moekit.data.stream import Preprocess
 from moekit.data.views import view
 from moekit.moe.specialists import Grid
@@ -48,13 +48,15 @@ class Dense(nn.Module):
 
 def test_the_specialist_is_cheaper_than_full_fine_tuning_and_as_good(tmp_path, record):
     spec = Registry().kit("industrial")
-    report = Reporter(None)
+    progress = ProgressDisplay(None)
     began = time.monotonic()
     run = run_adaptation(
-        "industrial", data="elpv", run_folder=tmp_path / "kit", report=report, seed=SEED
+        "industrial", data="elpv", run_folder=tmp_path / "kit", progress=progress, seed=SEED
     )
     whole_adaptation = time.monotonic() - began
-    result = run_evaluation("industrial", data="elpv", run_folder=tmp_path / "kit", report=report)
+    result = run_evaluation(
+        "industrial", data="elpv", run_folder=tmp_path / "kit", progress=progress
+    )
     full = _fine_tune(spec)
     share = run["parameters"]["trained"] / full["parameters"]
     specialist = {

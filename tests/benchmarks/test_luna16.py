@@ -9,7 +9,7 @@ import pytest
 
 from moekit.cli.adapt import run_adaptation
 from moekit.cli.evaluate import run_evaluation
-from moekit.cli.output import Reporter
+from moekit.cli.output import ProgressDisplay
 
 pytestmark = pytest.mark.bench
 SEEDS = range(5)
@@ -38,13 +38,13 @@ def test_the_lesion_expert_reaches_its_figures_on_five_seeds(shared, tmp_path, r
 
 
 def _one_seed(data, folder, seed):
-    report = Reporter(None)
-    record = run_adaptation("medical", data=data, run_folder=folder, report=report, seed=seed)
+    progress = ProgressDisplay(None)
+    record = run_adaptation("medical", data=data, run_folder=folder, progress=progress, seed=seed)
     result = run_evaluation(
         "medical",
         data=data,
         run_folder=folder,
-        report=report,
+        progress=progress,
         threshold_rule="max-false-alarm=0.05",
     )
     return {

@@ -19,7 +19,7 @@ import pydicom
 import pytest
 
 from moekit.cli.adapt import run_adaptation
-from moekit.cli.output import Reporter
+from moekit.cli.output import ProgressDisplay
 from moekit.testing.child import child_command, child_environment
 from moekit_medical.loaders.candidates import write_example
 
@@ -62,9 +62,9 @@ def adapt(folder):
     """A run with the kit's own image size; how well it was trained changes nothing in the time."""
     (folder / "crops").mkdir()
     example = write_example(folder / "crops")
-    data, report = f"candidates={example}", Reporter(None)
+    data, progress = f"candidates={example}", ProgressDisplay(None)
     run_adaptation(
-        "medical", data=data, run_folder=folder / "run", report=report, epochs=1, views=1
+        "medical", data=data, run_folder=folder / "run", progress=progress, epochs=1, views=1
     )
     return folder / "run"
 

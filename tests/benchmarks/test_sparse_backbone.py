@@ -24,7 +24,7 @@ from moekit import build_backbone
 from moekit.backbone.build import build_dense
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE, find_weights
 from moekit.cli.backbone_carve import run_carving
-from moekit.cli.output import Reporter
+from moekit.cli.output import ProgressDisplay
 from moekit.data.stream import Preprocess, image_batches
 from moekit.plugins.registry import Registry
 from moekit.report.svg import Axis, Line, line_chart, sheet
@@ -160,7 +160,7 @@ def test_the_linear_way_to_carve_keeps_features_nearest(shared, tmp_path, record
     facts = run_carving(
         shared / "data" / "photos_1k",
         tmp_path / "form.safetensors",
-        report=Reporter(None),
+        progress=ProgressDisplay(None),
         compare=True,
     )
     record("sparse_methods", facts)

@@ -256,7 +256,7 @@ def _measure(
             baseline="dense",
             seconds=plan.seconds,
         )
-    tell(_told(setting, timings, "dense"))
+    tell(_in_words(setting, timings, "dense"))
     return [
         {**setting, "name": name, **dataclasses.asdict(timing)} for name, timing in timings.items()
     ]
@@ -267,14 +267,14 @@ def _measure_kits(
 ) -> list[Row]:
     with threads(setting["threads"]):
         timings = compare(calls, baseline=ALONE, seconds=plan.seconds)
-    tell(_told(setting, timings, ALONE))
+    tell(_in_words(setting, timings, ALONE))
     return [
         {**setting, "name": name, "expected": expected[name], **dataclasses.asdict(timing)}
         for name, timing in timings.items()
     ]
 
 
-def _told(setting: Row, timings: Mapping[str, Timing], baseline: str) -> str:
+def _in_words(setting: Row, timings: Mapping[str, Timing], baseline: str) -> str:
     """A comparison in one line."""
     where = ", ".join(f"{key} {value}" for key, value in setting.items())
     found = ", ".join(

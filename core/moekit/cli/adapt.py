@@ -23,7 +23,7 @@ from moekit.cli.options import (
     weights_option,
     with_options,
 )
-from moekit.cli.output import Reporter, print_json, reporter, say
+from moekit.cli.output import ProgressDisplay, print_json, reporter, say
 
 
 @click.command(
@@ -122,8 +122,8 @@ def adapt(kit: str, data: str, run_folder: Path, as_json: bool, **options: Any) 
 
     The same head is trained on the bare backbone too, as the baseline that a report shows.
     """
-    with reporter() as report:
-        record = run_adaptation(kit, data=data, run_folder=run_folder, report=report, **options)
+    with reporter() as progress:
+        record = run_adaptation(kit, data=data, run_folder=run_folder, progress=progress, **options)
     if record is None:
         return
     if as_json:
@@ -172,13 +172,13 @@ _RECIPE = (
 
 
 def run_adaptation(
-    kit: str, *, report: Reporter, recipe: Mapping[str, Any] | None = None, **options: Any
+    kit: str, *, progress: ProgressDisplay, recipe: Mapping[str, Any] | None = None, **options: Any
 ) -> dict[str, Any] | None:
     """Adapts a kit with progress on the terminal; options as of `adapt_kit`.
 
     Args:
         kit: Name of the kit.
-        report: Shows the progress.
+        progress: Shows the progress.
         recipe: Fields of the recipe that are changed, besides those of the command's options.
         options: The command's options.
     """
@@ -193,11 +193,11 @@ def run_adaptation(
             **(recipe or {}),
             **{name: value for name, value in given.items() if value is not None},
         },
-        on_progress=report.update,
-        on_epoch=lambda part, figures: report.line(_told(part, figures)),
-        on_task=lambda task: report.line(f"task: {task.rpartition('/')[2]}"),
-        on_tile=lambda tile: report.line(f"larger pictures are cut: windows of {tile} pixels"),
-        on_note=report.line,
+        on_progress=progress.update,
+        on_epoch=lambda part, figures: progress.line(_in_words(part, figures)),
+        on_task=lambda task: progress.line(f"task: {task.rpartition('/')[2]}"),
+        on_tile=lambda tile: progress.line(f"larger pictures are cut: windows of {tile} pixels"),
+        on_note=progress.line,
         command=command_line(),
         **options,
     )
@@ -212,7 +212,7 @@ _EPOCH = {
 }
 
 
-def _told(part: str, figures: Mapping[str, float]) -> str:
+def _in_words(part: str, figures: Mapping[str, float]) -> str:
     """A line on an epoch; figures of a kit that trains in its own way are printed as they are."""
     told = [
         _EPOCH.get(name, f"{name.replace('val_', 'validation ')} {{:.6g}}").format(value)

@@ -17,7 +17,7 @@ from moekit.cli.options import (
     weights_option,
     with_options,
 )
-from moekit.cli.output import Reporter, print_json, print_table, reporter, say
+from moekit.cli.output import ProgressDisplay, print_json, print_table, reporter, say
 
 images_option = click.option(
     "--images",
@@ -82,8 +82,8 @@ limit_option = click.option(
 )
 def carve_command(images: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Group each FFN's neurons into 16 experts and fit routers and stand-ins to real pictures."""
-    with reporter() as report:
-        facts = run_carving(images, out, report=report, **options)
+    with reporter() as progress:
+        facts = run_carving(images, out, progress=progress, **options)
     if as_json:
         print_json(facts)
         return
@@ -104,7 +104,7 @@ def run_carving(
     images: Path,
     out: Path,
     *,
-    report: Reporter,
+    progress: ProgressDisplay,
     method: str = "linear",
     compare: bool = False,
     top_k: int = 4,
@@ -145,7 +145,7 @@ def run_carving(
     preprocess = Preprocess(size=image_size, mean=dense.mean, std=dense.std)
     pictures = split_pictures(images, seed=seed, limit=limit)
     for note in pictures.notes:
-        report.line(note)
+        progress.line(note)
     tried = sorted({max(1, top_k // 2), top_k, min(15, 2 * top_k)})
     compared: dict[str, Any] = {}
     best = None
@@ -156,7 +156,7 @@ def run_carving(
             method=one,
             top_k=top_k,
             rank=rank,
-            progress=functools.partial(report.update, f"carve ({one.name}), blocks"),
+            progress=functools.partial(progress.update, f"carve ({one.name}), blocks"),
         )
         held_out = batches(pictures.held_out, preprocess, batch_size=8)
         near = nearness_of_form(dense, form, held_out, top_k=tried)

@@ -16,7 +16,7 @@ from moekit.cli.options import (
     weights_option,
     with_options,
 )
-from moekit.cli.output import Reporter, print_json, print_table, reporter, say
+from moekit.cli.output import ProgressDisplay, print_json, print_table, reporter, say
 
 
 @click.command("recover")
@@ -67,8 +67,8 @@ def recover_command(form: Path, images: Path, out: Path, as_json: bool, **option
     First every block is fitted in closed form on the tokens that the sparse model makes, then all
     of them together by gradients. The experts stay the dense model's.
     """
-    with reporter() as report:
-        facts = run_recovery(form, images, out, report=report, **options)
+    with reporter() as progress:
+        facts = run_recovery(form, images, out, progress=progress, **options)
     if as_json:
         print_json(facts)
         return
@@ -85,7 +85,7 @@ def run_recovery(
     images: Path,
     out: Path,
     *,
-    report: Reporter,
+    progress: ProgressDisplay,
     passes: int = 2,
     steps: int = 600,
     batch_size: int = 12,
@@ -137,6 +137,6 @@ def run_recovery(
     return recover(
         recovery,
         dense,
-        on_progress=report.update,
-        on_line=report.line,
+        on_progress=progress.update,
+        on_line=progress.line,
     )

@@ -121,8 +121,8 @@ def measure(
         runs=runs,
         most_kits=most_kits,
     )
-    with reporter() as report:
-        rows = run_benchmarks(names, plan, report.line)
+    with reporter() as progress:
+        rows = run_benchmarks(names, plan, progress.line)
     found = results(rows, plan, command=command_line())
     written = write_results(found, folder)
     if as_json:

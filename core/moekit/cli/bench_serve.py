@@ -95,11 +95,11 @@ def bench_serve(
     if as_json:
         print_json(found)
     else:
-        for line in _told(found):
+        for line in _in_words(found):
             echo(line)
 
 
-def _told(found: dict[str, Any]) -> list[str]:
+def _in_words(found: dict[str, Any]) -> list[str]:
     outcomes = {**found["statuses"], **found["errors"]}
     latency = {name: value for name, value in found["latency_ms"].items() if value is not None}
     told = [

@@ -81,39 +81,39 @@ def demo(
     make_inputs = spec.demo_inputs if data is None else None
     steps = _Steps(3 if make_inputs is None else 4)
     predicted: dict[str, dict[str, Any]] = {}
-    with reporter() as report:
-        report.line(steps.next("learn from the training images"))
+    with reporter() as progress:
+        progress.line(steps.next("learn from the training images"))
         run_adaptation(
             kit,
             data=data or spec.demo_dataset,
             run_folder=run_folder,
-            report=report,
+            progress=progress,
             seed=seed,
             resume=True,
             weights=weights,
             device=device,
             recipe=short,
         )
-        report.line(steps.next("answer images that it has not seen"))
+        progress.line(steps.next("answer images that it has not seen"))
         result = run_evaluation(
             kit,
             data=data or spec.demo_dataset,
             run_folder=run_folder,
-            report=report,
+            progress=progress,
             weights=weights,
             device=device,
         )
-        report.line(steps.next("write the report"))
+        progress.line(steps.next("write the report"))
         path = render_report(run_folder)
         if make_inputs is not None:
-            report.line(steps.next("answer inputs as a user has them"))
+            progress.line(steps.next("answer inputs as a user has them"))
             for name, source in make_inputs(run_folder / "demo_inputs").items():
                 predicted[name] = run_prediction(
                     kit,
                     inputs=(source,),
                     run_folder=run_folder,
                     out=run_folder / "predicted" / name,
-                    report=report,
+                    progress=progress,
                     weights=weights,
                     device=device,
                 )

@@ -62,8 +62,8 @@ def embed(inputs: tuple[Path, ...], out: Path, as_json: bool, **options: Any) ->
         from moekit.jobs.embed import embed_images
 
     options["precision"] = options["precision"] or "auto"
-    with reporter() as report:
-        made = embed_images(inputs, out=out, on_progress=report.update, **options)
+    with reporter() as progress:
+        made = embed_images(inputs, out=out, on_progress=progress.update, **options)
     if as_json:
         print_json({**made, "out": str(out)})
         return

@@ -24,7 +24,7 @@ from moekit.cli.options import (
     weights_option,
     with_options,
 )
-from moekit.cli.output import Reporter, echo, print_json, print_table, reporter, say
+from moekit.cli.output import ProgressDisplay, echo, print_json, print_table, reporter, say
 
 
 @click.command(
@@ -74,8 +74,8 @@ def evaluate(kit: str, as_json: bool, **options: Any) -> None:
 
     Every metric has a 95% interval; thresholds come from the validation split of the run.
     """
-    with reporter() as report:
-        result = run_evaluation(kit, report=report, **options)
+    with reporter() as progress:
+        result = run_evaluation(kit, progress=progress, **options)
     if as_json:
         print_json(result)
     else:
@@ -85,14 +85,14 @@ def evaluate(kit: str, as_json: bool, **options: Any) -> None:
         say(f"kept with the run, for predict, watch and export: {', '.join(kept)}")
 
 
-def run_evaluation(kit: str, *, report: Reporter, **options: Any) -> dict[str, Any]:
+def run_evaluation(kit: str, *, progress: ProgressDisplay, **options: Any) -> dict[str, Any]:
     """Evaluates a run with progress on the terminal; options as of `evaluate_run`."""
     with quick_imports():
         from moekit.jobs.evaluate import evaluate_run
 
     rule = options.pop("threshold_rule", None)
     return evaluate_run(
-        kit, rule=rule, on_progress=report.update, command=command_line(), **options
+        kit, rule=rule, on_progress=progress.update, command=command_line(), **options
     )
 
 

@@ -21,7 +21,7 @@ from moekit.cli.options import (
     weights_option,
     with_options,
 )
-from moekit.cli.output import Reporter, print_json, reporter, say
+from moekit.cli.output import ProgressDisplay, print_json, reporter, say
 
 
 @click.command(
@@ -74,20 +74,22 @@ def export(kit: str, as_json: bool, **options: Any) -> None:
     are those that the run was adapted on: int8 is calibrated on the training split, and thresholds
     come from the graph's own scores of the validation split.
     """
-    with reporter() as report:
-        record, folder = run_export(kit, report=report, **options)
+    with reporter() as progress:
+        record, folder = run_export(kit, progress=progress, **options)
     if as_json:
         print_json(record)
     else:
         show_export(record, folder)
 
 
-def run_export(kit: str, *, report: Reporter, **options: Any) -> tuple[dict[str, Any], Path]:
+def run_export(
+    kit: str, *, progress: ProgressDisplay, **options: Any
+) -> tuple[dict[str, Any], Path]:
     """Exports a run with progress on the terminal; options as of `export_run`."""
     with quick_imports():
         from moekit.jobs.export import export_run
 
-    return export_run(kit, on_progress=report.update, command=command_line(), **options)
+    return export_run(kit, on_progress=progress.update, command=command_line(), **options)
 
 
 def show_export(record: dict[str, Any], folder: Path) -> None:

@@ -7,7 +7,7 @@ import click
 from moekit.cli.imports import quick_imports
 from moekit.cli.options import debug_option, json_option, with_options
 from moekit.cli.output import print_json, print_table, say
-from moekit.contract.kinds import KINDS
+from moekit.contract.record_kinds import RECORD_KINDS
 from moekit.errors import MoekitError
 from moekit.plugins.discovery import State
 from moekit.plugins.registry import Kind, Registry
@@ -25,7 +25,7 @@ _list_options = with_options(
 
 
 def _list_command(*kinds: Kind) -> click.Command:
-    @click.command(name=kinds[0], help=KINDS[kinds[0]].lists)
+    @click.command(name=kinds[0], help=RECORD_KINDS[kinds[0]].lists)
     @_list_options
     def command(summaries: bool, as_json: bool) -> None:
         _show(*kinds, summaries=summaries, as_json=as_json)
@@ -36,7 +36,7 @@ def _list_command(*kinds: Kind) -> click.Command:
 _TOGETHER = {"metrics": ("metrics", "map_metrics"), "gates": ("gates", "token_gates")}
 COMMANDS = {
     kind: _list_command(*_TOGETHER.get(kind, (kind,)))
-    for kind, entry in KINDS.items()
+    for kind, entry in RECORD_KINDS.items()
     if entry.lists and kind not in ("map_metrics", "token_gates")
 }
 """A command for each kind of record that is listed."""

@@ -59,7 +59,7 @@ def echo(text: str) -> None:
     click.echo(printable(text, lines=True))
 
 
-class Reporter:
+class ProgressDisplay:
     """Progress: bars on a terminal, plain lines elsewhere. Made by `reporter`."""
 
     def __init__(self, progress: Progress | None) -> None:
@@ -103,7 +103,7 @@ def _in_words(seconds: float) -> str:
 
 
 @contextmanager
-def reporter() -> Iterator[Reporter]:
+def reporter() -> Iterator[ProgressDisplay]:
     """Yields a reporter for the length of a command.
 
     What libraries and plugins print meanwhile goes to standard error, so that standard output holds
@@ -121,8 +121,8 @@ def reporter() -> Iterator[Reporter]:
     console = Console(stderr=True)
     if not console.is_terminal:
         with redirect_stdout(sys.stderr):
-            yield Reporter(None)
+            yield ProgressDisplay(None)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        yield Reporter(progress)
+        yield ProgressDisplay(progress)

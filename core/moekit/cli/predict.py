@@ -26,7 +26,7 @@ from moekit.cli.options import (
     weights_option,
     with_options,
 )
-from moekit.cli.output import Reporter, print_json, reporter, say
+from moekit.cli.output import ProgressDisplay, print_json, reporter, say
 
 
 @click.command(
@@ -61,8 +61,8 @@ def predict(kit: str, inputs: tuple[Path, ...], out: Path, as_json: bool, **opti
 
     The same command goes on where an interrupted one stopped.
     """
-    with reporter() as report:
-        summary = run_prediction(kit, inputs=inputs, out=out, report=report, **options)
+    with reporter() as progress:
+        summary = run_prediction(kit, inputs=inputs, out=out, progress=progress, **options)
     if as_json:
         print_json(summary)
     else:
@@ -75,7 +75,7 @@ def run_prediction(
     inputs: Sequence[Path],
     run_folder: Path,
     out: Path,
-    report: Reporter,
+    progress: ProgressDisplay,
     batch_size: int = 16,
     threshold_rule: str | None = None,
     **how: Any,
@@ -90,8 +90,8 @@ def run_prediction(
         inputs=inputs,
         run_folder=run_folder,
         out=out,
-        on_progress=report.update,
-        on_note=report.line,
+        on_progress=progress.update,
+        on_note=progress.line,
         how=Opening(rule=threshold_rule, **how),
         batch_size=batch_size,
     )

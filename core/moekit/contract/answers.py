@@ -66,8 +66,8 @@ class Item:
 class Point(Protocol):
     """What is chosen on validation data, such as a threshold.
 
-    A metric that needs a value of it names the attribute. If it has a method
-    `told()`, commands print the texts that it returns: the choice, its interval, what it rests on.
+    A metric that needs a value of it names the attribute. If it has a method `in_words()`, commands
+    print the texts that it returns: the choice, its interval, what it rests on.
     """
 
     def as_json(self) -> dict[str, Any]:

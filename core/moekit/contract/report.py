@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-HEADER, METRICS, WORST = "", "Metrics", "Worst misses"
-JOINED = (HEADER, METRICS, WORST)
+HEADER, METRICS, WORST, NEXT = "", "Metrics", "Worst misses", "What next"
+JOINED = (HEADER, METRICS, WORST, NEXT)
 """Titles by which a task's section adds to the page's own in place of a section of its own.
 
 Of `HEADER` each row of a table makes a tile: what it is, its value, a remark; the rest stands below
 the tiles. Of `METRICS` the paragraphs stand first. Of `WORST` the notes stand below the pictures.
+Of `NEXT` each paragraph is one step that the reader may take.
 """
 
 

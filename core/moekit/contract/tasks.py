@@ -229,6 +229,11 @@ def _no_picture(
     return None
 
 
+def _none_right(tally: Any, point: Any) -> Mapping[str, np.ndarray]:
+    del tally, point
+    return {}
+
+
 def _no_sections(context: ReportContext) -> Sequence[ReportSection]:
     del context
     return ()
@@ -258,8 +263,11 @@ class Show:
             them.
         draw: Called with the reduced picture of an item, its answer, the item and the context;
             returns an overlay, or None for none.
-        sections: The task's sections of a report. They stand before the worst answers; those whose
-            titles are in `moekit.contract.report.JOINED` add to the page's own.
+        right: Called with the kit's tally and the point; returns the positions of items that are
+            answered rightly, the clearest first, by a word for them. A report shows some of them
+            next to the worst.
+        sections: The task's sections of a report. Those whose titles are in
+            `moekit.contract.report.JOINED` add to the page's own.
         names: How the page writes names of figures, such as `mIoU` for `miou`.
         files: Files of an answer next to its overlay: by column, the file's suffix (`.png`) and its
             bytes. They are written to OUT/COLUMN/NAME.SUFFIX, and the row names them.
@@ -272,6 +280,7 @@ class Show:
 
     columns: tuple[str, ...]
     draw: Callable[[Image, Any, Item | None, TaskContext], Image | None] = _no_picture
+    right: Callable[[Any, Any], Mapping[str, np.ndarray]] = _none_right
     sections: Callable[[ReportContext], Sequence[ReportSection]] = _no_sections
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     files: Callable[[Any], Mapping[str, tuple[str, bytes]]] = _no_files

@@ -75,7 +75,7 @@ class Arrays:
         except Exception as error:  # parsers of damaged bytes raise nearly anything
             raise self.refused(
                 "the file is no npz archive, or is cut off", code="data/damaged"
-            ) from self._told(error)
+            ) from self._cause(error)
         try:
             self.names = self._names()
         except DataError:
@@ -109,7 +109,7 @@ class Arrays:
         except Exception as error:
             raise self.refused(
                 f"the data of {name} are damaged", code="data/damaged"
-            ) from self._told(error)
+            ) from self._cause(error)
         return array
 
     def refused(self, what: str, fix: str = "", *, code: str) -> DataError:
@@ -143,7 +143,7 @@ class Arrays:
         except Exception as error:
             raise self.refused(
                 f"the header of {name} is damaged", code="data/damaged"
-            ) from self._told(error)
+            ) from self._cause(error)
         if dtype.hasobject:
             raise self.refused(
                 f"{name} holds Python objects, which could run code", code="data/unsafe-array"
@@ -165,7 +165,7 @@ class Arrays:
             raise self.refused(f"the array {twice} is there twice", code="data/missing-array")
         return tuple(names)
 
-    def _told(self, error: Exception) -> Exception | None:
+    def _cause(self, error: Exception) -> Exception | None:
         """What set an error off, unless it may name a private file."""
         return None if self._is_private else error
 

@@ -138,7 +138,7 @@ class RemarkTally:
             kind = self._kinds[name]
             if name in ("range", "deep"):
                 option = self._option if name == "range" and "bits" not in self._kinds else ""
-                found.append(kind.told_range(option))
+                found.append(kind.range_in_words(option))
             elif name == "bits":
                 found.append(
                     f"{_pictures(kind.count)} of more than 8 bits {_are(kind.count)} read as "
@@ -169,7 +169,7 @@ class _Kind:
             self.low_count += 1
             self.low_highest = max(self.low_highest, value)
 
-    def told_range(self, option: str) -> str:
+    def range_in_words(self, option: str) -> str:
         """Of numbers of more than 8 bits; empty if they fill their range."""
         if self.highest < _FULL_RANGE:
             advice = "If they hold numbers of fewer bits (such as 12 in 16), "

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from moekit.evaluation.split_pass import Passed, pass_over
     from moekit.evaluation.spool import PictureSpool
     from moekit.evaluation.summary import measure, summarise
-    from moekit.evaluation.worst import draw_worst
+    from moekit.evaluation.worst import draw_worst, pictured
 
 _HOMES = {
     "evaluation.bootstrap": (
@@ -58,7 +58,10 @@ _HOMES = {
         "measure",
         "summarise",
     ),
-    "evaluation.worst": ("draw_worst",),
+    "evaluation.worst": (
+        "draw_worst",
+        "pictured",
+    ),
 }
 
 __all__ = [
@@ -74,6 +77,7 @@ __all__ = [
     "paired_interval",
     "pass_over",
     "percentile_interval",
+    "pictured",
     "resampled_difference",
     "resampled_interval",
     "share_of",

@@ -22,7 +22,7 @@ from moekit.evaluation.split_pass import Passed, pass_over
 from moekit.evaluation.spool import PictureSpool
 from moekit.evaluation.summary import BASELINE as BASELINE_NAME
 from moekit.evaluation.summary import summarise
-from moekit.evaluation.token_shots import draw_tokens
+from moekit.evaluation.token_pictures import draw_tokens
 from moekit.evaluation.used import outcome_in_words, used_model, used_point
 from moekit.evaluation.worst import draw_worst
 from moekit.files import check_writable, write_json

@@ -19,7 +19,7 @@ from moekit.contract.metrics import MetricSpec
 from moekit.data.near.coded import Coded
 from moekit.data.near.codes import Coder
 from moekit.data.near.find import find_across
-from moekit.data.near.told import FAULTS, failed, items_of, told_across
+from moekit.data.near.in_words import FAULTS, failed, items_of, pairs_in_words
 from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.evaluation.bootstrap import Resamples
 from moekit.evaluation.summary import Metric, figures, measure, usable_metrics
@@ -143,7 +143,7 @@ class NearSearch:
         others = [name for name in SPLITS if name in present]
         draw_pairs(self._run, "evaluate", found.pairs)
         ids = items_of(found, self._split)
-        told = told_across(found, self._split, others)
+        told = pairs_in_words(found, self._split, others)
         without = _without(ids, answered)
         if without is not None:
             told.append(without["in_words"])

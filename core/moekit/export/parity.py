@@ -102,8 +102,8 @@ def check_parity(
     wrong = [one for one in found if not one.holds]
     if wrong:
         told = "; ".join(
-            f"by {one.greatest:.2g} in {one.field} (allowed {_told(one.tolerance)}), by "
-            f"{one.mean:.2g} on average over an item (allowed {_told(one.mean_tolerance)})"
+            f"by {one.greatest:.2g} in {one.field} (allowed {_in_words(one.tolerance)}), by "
+            f"{one.mean:.2g} on average over an item (allowed {_in_words(one.mean_tolerance)})"
             for one in wrong
         )
         raise MoekitError(
@@ -134,7 +134,7 @@ def _within(value: float, tolerance: float | None) -> bool:
     return value < float("inf") if tolerance is None else value <= tolerance
 
 
-def _told(tolerance: float | None) -> str:
+def _in_words(tolerance: float | None) -> str:
     return "any number" if tolerance is None else f"{tolerance:g}"
 
 

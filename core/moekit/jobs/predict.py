@@ -68,7 +68,7 @@ def predict_inputs(
     images = spec.predict is None and spec.reader is None
     found = collect_inputs(inputs) if images else []
     trained = open_trained(spec, run, registry=registry, how=how)
-    for sentence in trained.told:
+    for sentence in trained.sentences:
         on_note(sentence)
     if spec.predict is not None:
         return spec.predict(_own_way(trained, inputs, out, batch_size, on_progress))
@@ -96,7 +96,7 @@ def predict_inputs(
         gathered |= spec.reader.gather(rows, out)
     return {
         **trained.provenance,
-        "told": list(trained.told),
+        "told": list(trained.sentences),
         "n": len(rows),
         "unreadable": sum(row["verdict"] == UNREADABLE for row in rows),
         "seconds": time.perf_counter() - began,
@@ -133,5 +133,5 @@ def _own_way(
         on_progress=on_progress,
         frames=answerer.preprocess.frames,
         draw=draw,
-        told=trained.told,
+        told=trained.sentences,
     )

@@ -65,14 +65,14 @@ class Trained:
         validation: The run's validation tally; with an export the one that it gave itself.
         made_with: What outputs depend on.
         provenance: What verdicts depend on, `made_with` included, and what readers must know.
-        told: Which model answers and how its point was chosen, in sentences.
+        sentences: Which model answers and how its point was chosen, in sentences.
     """
 
     answerer: Answerer
     validation: Any
     made_with: Mapping[str, Any]
     provenance: dict[str, Any]
-    told: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()
 
 
 def open_trained(spec: KitSpec, run: Run, *, registry: Registry, how: Opening) -> Trained:
@@ -144,7 +144,7 @@ def open_trained(spec: KitSpec, run: Run, *, registry: Registry, how: Opening) -
         validation=opened.validation,
         made_with=made_with,
         provenance=provenance,
-        told=tuple(filter(None, (model_in_words(run, opened.model), *point_in_words(point)))),
+        sentences=tuple(filter(None, (model_in_words(run, opened.model), *point_in_words(point)))),
     )
 
 

@@ -84,7 +84,7 @@ def watch_folder(
         reference=task.judge.reference(trained.validation) if reference != "line" else None,
         **options,
     )
-    for sentence in trained.told:
+    for sentence in trained.sentences:
         tell(sentence)
     tell(f"watching {folder}")
     return watch(job, answerer=trained.answerer, stop=stop, tell=tell)

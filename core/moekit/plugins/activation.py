@@ -16,7 +16,7 @@ from typing import Any, get_args
 import pluggy
 
 from moekit.contract import hookspecs
-from moekit.contract.kinds import KINDS
+from moekit.contract.record_kinds import RECORD_KINDS
 from moekit.errors import PluginError
 from moekit.plugins.discovery import Plugin
 from moekit.plugins.manifest import NAME, Event, Manifest
@@ -58,7 +58,7 @@ def activate(plugin: Plugin) -> Activated:
     if manifest is None:
         raise _fault(plugin, plugin.reason, code="plugin/not-usable")
     activated = collect(plugin, _import_hooks(plugin, manifest))
-    for kind in KINDS:
+    for kind in RECORD_KINDS:
         _check_promise(plugin, kind, tuple(getattr(manifest.provides, kind)), activated.records)
     if set(activated.listens) != set(manifest.listens):
         raise _fault(
@@ -82,7 +82,7 @@ def collect(plugin: Plugin, hooks: object) -> Activated:
     """
     manager = _register_alone(plugin, hooks)
     records: dict[tuple[str, str], Any] = {}
-    for kind, entry in KINDS.items():
+    for kind, entry in RECORD_KINDS.items():
         for record in _collect(plugin, manager, kind, entry.record):
             if (kind, record.name) in records:
                 raise _fault(

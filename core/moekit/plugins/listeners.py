@@ -63,7 +63,7 @@ def tell(
     changes = Changes(restored=(), lost=()) if kept is None else kept.restore()
     if changes:
         raise _fault(
-            f"a listener changed the run: {_told(changes)}",
+            f"a listener changed the run: {_in_words(changes)}",
             plugin,
             code="plugin/listener-changed-run",
         ) from fault
@@ -71,7 +71,7 @@ def tell(
         raise fault
 
 
-def _told(changes: Changes) -> str:
+def _in_words(changes: Changes) -> str:
     parts = [f"it changed {_names(changes.restored)}, which was undone"] * bool(changes.restored)
     parts += [f"it changed {_names(changes.lost)} for good"] * bool(changes.lost)
     return "; ".join(parts)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-from moekit.contract.kinds import KINDS, RecordKind
+from moekit.contract.record_kinds import RECORD_KINDS, RecordKind
 from moekit.plugins.entry_points import TOO_DEEP
 from moekit.text import printable
 
@@ -39,7 +39,7 @@ Provides = pydantic.create_model(
     "Provides",
     __config__=_STRICT,
     __doc__="The short names of what the plugin's hooks return; checked when it is activated.",
-    **{name: _provided(kind) for name, kind in KINDS.items()},
+    **{name: _provided(kind) for name, kind in RECORD_KINDS.items()},
 )
 
 
@@ -126,12 +126,12 @@ class Manifest(BaseModel):
     )
 
     def provided(self, kind: str) -> tuple[str, ...]:
-        """The short names of one kind of record, a key of `KINDS`."""
+        """The short names of one kind of record, a key of `RECORD_KINDS`."""
         return tuple(getattr(self.provides, kind))
 
     @pydantic.model_validator(mode="after")
     def _api_has_what_is_used(self) -> Manifest:
-        for name, kind in KINDS.items():
+        for name, kind in RECORD_KINDS.items():
             if getattr(self.provides, name) and not _is_at_least(self.api, kind.since):
                 version = ".".join(map(str, kind.since))
                 word = name.replace("_", " ")

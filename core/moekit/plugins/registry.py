@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 from moekit.contract.commands import CommandSpec, HealthCheckSpec
 from moekit.contract.datasets import DatasetSpec
 from moekit.contract.experts import ExpertSpec, GateSpec, TokenGateSpec
-from moekit.contract.kinds import KINDS
 from moekit.contract.kits import KitSpec
 from moekit.contract.metrics import MapMetricSpec, MetricSpec
+from moekit.contract.record_kinds import RECORD_KINDS
 from moekit.contract.report import ReportSectionSpec, RunEvent
 from moekit.contract.tasks import TaskSpec
 from moekit.errors import MoekitError, PluginError, UsageError, is_nobodys
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 Kind = str
-"""A kind of record: a key of `moekit.contract.kinds.KINDS`."""
+"""A kind of record: a key of `moekit.contract.record_kinds.RECORD_KINDS`."""
 
 
 def loader_and_path(data: str) -> tuple[str, Path | None]:
@@ -92,7 +92,8 @@ class Registry:
         plugin = Plugin(distribution=distribution, version="0", entry="in-process")
         activated = collect(plugin, hooks)
         provides: dict[str, Any] = {
-            kind: tuple(name for of, name in activated.records if of == kind) for kind in KINDS
+            kind: tuple(name for of, name in activated.records if of == kind)
+            for kind in RECORD_KINDS
         }
         commands = [activated.records["commands", name] for name in provides["commands"]]
         provides["commands"] = {spec.name: spec.summary for spec in commands}
@@ -356,7 +357,7 @@ def _same(name: str, full: str) -> bool:
 
 
 def _singular(kind: Kind) -> str:
-    return KINDS[kind].singular.replace("-", " ")
+    return RECORD_KINDS[kind].singular.replace("-", " ")
 
 
 def refuse_unusable(plugin: Plugin) -> None:

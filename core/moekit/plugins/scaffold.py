@@ -9,7 +9,7 @@ import keyword
 import re
 from pathlib import Path
 
-from moekit.contract.kinds import KINDS
+from moekit.contract.record_kinds import RECORD_KINDS
 from moekit.errors import UsageError
 from moekit.files import atomic_text
 from moekit.plugins.manifest import API_VERSION
@@ -25,7 +25,9 @@ def _has_template(kind: str) -> bool:
     return importlib.resources.files("moekit.plugins").joinpath(template).is_file()
 
 
-PLUGIN_KINDS = tuple(entry.singular for entry in KINDS.values() if _has_template(entry.singular))
+PLUGIN_KINDS = tuple(
+    entry.singular for entry in RECORD_KINDS.values() if _has_template(entry.singular)
+)
 """What a new plugin can provide: every kind of record that has a template."""
 
 

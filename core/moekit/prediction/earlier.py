@@ -77,7 +77,7 @@ class Earlier:
                 on_progress("earlier answers checked", number, len(named))
         return found
 
-    def told(self) -> list[str]:
+    def in_words(self) -> list[str]:
         """Sentences on what is answered again."""
         said = []
         if self.changed:

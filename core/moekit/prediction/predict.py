@@ -66,7 +66,7 @@ def predict(
     """
     earlier, contents = _earlier(answerer, provenance, out), Contents()
     done = earlier.answers(inputs, contents, on_progress)
-    for text in earlier.told():
+    for text in earlier.in_words():
         tell(text)
     waiting = [(name, path) for name, path in inputs if name not in done]
     batches = image_batches(
@@ -144,7 +144,7 @@ def predict_items(
             done |= {row["file"]: row for row in rows}
             answered += len(rows)
             on_progress("items", answered, len(waiting))
-    for text in earlier.told():
+    for text in earlier.in_words():
         tell(text)
     if not names:
         raise DataError(

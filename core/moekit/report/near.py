@@ -9,7 +9,7 @@ from typing import Any
 
 from moekit.contract.report import ReportSection, ReportTable
 from moekit.report.drawing import Drawn, draw
-from moekit.report.run_files import Shot, read_shots
+from moekit.report.run_files import PagePicture, read_pictures
 
 BUDGET = 400_000
 """Bytes that its pictures may take."""
@@ -28,11 +28,11 @@ class NearSection:
 
     Attributes:
         drawn: Its words and tables.
-        shots: Pictures of pairs, by the command that found them.
+        pictures: Pictures of pairs, by the command that found them.
     """
 
     drawn: Drawn
-    shots: Mapping[str, list[Shot]]
+    pictures: Mapping[str, list[PagePicture]]
 
 
 def near_section(
@@ -52,7 +52,10 @@ def near_section(
     grouped = (record.get("request") or {}).get("grouped") or {}
     if not any(parts.values()):
         return None
-    told = [*grouped.get("in_words", ()), *(one for part in parts.values() for one in _told(part))]
+    told = [
+        *grouped.get("in_words", ()),
+        *(one for part in parts.values() for one in _in_words(part)),
+    ]
     rows = [row for part in parts.values() for row in _rows(part)]
     columns = ("likeness", "one", "split", "other", "split", "fit")
     tables = (ReportTable(columns=columns, rows=tuple(rows[:_LISTED])),) if rows else ()
@@ -60,15 +63,15 @@ def near_section(
     section = ReportSection(
         title="Near-duplicates", paragraphs=tuple(told), tables=tables, notes=(*more, _HOW)
     )
-    shots: dict[str, list[Shot]] = {}
+    pictures: dict[str, list[PagePicture]] = {}
     for name, part in parts.items():
-        found = read_shots(run, budget=BUDGET // 2, folder=f"near_duplicates/{name}")
+        found = read_pictures(run, budget=BUDGET // 2, folder=f"near_duplicates/{name}")
         if part.get("pairs") and found is not None and found.shown:
-            shots[" and ".join(part["between"])] = list(found.shown)
-    return NearSection(drawn=draw(section), shots=shots)
+            pictures[" and ".join(part["between"])] = list(found.shown)
+    return NearSection(drawn=draw(section), pictures=pictures)
 
 
-def _told(part: Mapping[str, Any]) -> list[str]:
+def _in_words(part: Mapping[str, Any]) -> list[str]:
     if not part:
         return []
     if not part.get("checked"):

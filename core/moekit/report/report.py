@@ -9,14 +9,15 @@ from typing import Any
 
 import jinja2
 
-from moekit.contract.report import HEADER, JOINED, METRICS, WORST
+from moekit.contract.report import HEADER, JOINED, METRICS, NEXT, WORST
 from moekit.errors import DataError
 from moekit.files import atomic_text, check_writable
 from moekit.licences import NOT_RECORDED, Link, lines_of, read_links, remarks_on
 from moekit.plugins.registry import Registry
 from moekit.report.drawing import STYLES, Drawn
 from moekit.report.near import near_section
-from moekit.report.run_files import Shots, naming, read_history, read_routing, read_shots
+from moekit.report.next_steps import next_steps
+from moekit.report.run_files import PagePictures, naming, read_history, read_pictures, read_routing
 from moekit.report.sections import (
     plugin_sections,
     read_context,
@@ -81,6 +82,7 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
         "header": _joined(of_task, HEADER),
         "on_metrics": _joined(of_task, METRICS),
         "on_worst": _joined(of_task, WORST),
+        "steps": next_steps(run, result, _joined(of_task, NEXT).paragraphs),
         "routing": read_routing(run),
         "history": training_charts(read_history(run), task.show.names if task else {}),
         "added": plugin_sections(about, registry),
@@ -90,14 +92,14 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
         context["near"] = near_section(run, result, about.record)
         context["tokens"] = None
         bare = _render(context, None)
-        shots = read_shots(
+        pictures = read_pictures(
             run,
             budget=LARGEST - _MARGIN - len(bare.encode("utf-8")),
             classes=result.get("classes", ()),
         )
-        room = LARGEST - _MARGIN - len(_render(context, shots).encode("utf-8"))
-        context["tokens"] = read_shots(run, budget=room, folder="tokens")
-        page = _render(context, shots)
+        room = LARGEST - _MARGIN - len(_render(context, pictures).encode("utf-8"))
+        context["tokens"] = read_pictures(run, budget=room, folder="tokens")
+        page = _render(context, pictures)
     path = run / "report.html"
     with atomic_text(path) as file:
         file.write(page)
@@ -109,7 +111,7 @@ def _joined(sections: list[Drawn], title: str) -> Drawn:
     return next((section for section in sections if section.title == title), Drawn(title=title))
 
 
-def _render(context: dict[str, Any], shots: Shots | None) -> str:
+def _render(context: dict[str, Any], pictures: PagePictures | None) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("moekit.report"),
         autoescape=True,
@@ -126,7 +128,7 @@ def _render(context: dict[str, Any], shots: Shots | None) -> str:
         "with_code": with_code,
     }
     environment.filters |= filters
-    return environment.get_template("report.html.j2").render(context, shots=shots)
+    return environment.get_template("report.html.j2").render(context, pictures=pictures)
 
 
 def _counts(result: Mapping[str, Any]) -> dict[str, str]:

@@ -81,6 +81,7 @@ class Overlay(pydantic.BaseModel):
     file: str
     kind: str
     caption: str | None = None
+    right: bool = False
 
     @pydantic.model_validator(mode="after")
     def _says_something(self) -> Overlay:
@@ -94,7 +95,7 @@ class Overlay(pydantic.BaseModel):
     def _figures(self) -> Mapping[str, Any]:
         return self.model_extra or {}
 
-    def told(self, classes: Sequence[str]) -> str:
+    def in_words(self, classes: Sequence[str]) -> str:
         """What stands below the picture."""
         if self.caption is not None:
             return self.caption
@@ -119,7 +120,7 @@ class Epoch(pydantic.BaseModel):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Shot:
+class PagePicture:
     """An overlay with its caption, and its picture as a data address."""
 
     overlay: Overlay
@@ -128,19 +129,28 @@ class Shot:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Shots:
+class PagePictures:
     """The pictures of a page, how many found no room on it, and how many files are gone."""
 
-    shown: tuple[Shot, ...]
+    shown: tuple[PagePicture, ...]
     left_out: int
     missing: int
 
     @property
-    def by_kind(self) -> dict[str, list[Shot]]:
-        """The pictures by their kind, in the order of the index."""
-        kinds: dict[str, list[Shot]] = {}
-        for shot in self.shown:
-            kinds.setdefault(shot.overlay.kind, []).append(shot)
+    def right(self) -> dict[str, list[PagePicture]]:
+        """Those of right answers, by their kind, in the order of the index."""
+        return self._by_kind(right=True)
+
+    @property
+    def wrong(self) -> dict[str, list[PagePicture]]:
+        """Those of mistakes, by their kind, in the order of the index."""
+        return self._by_kind(right=False)
+
+    def _by_kind(self, *, right: bool) -> dict[str, list[PagePicture]]:
+        kinds: dict[str, list[PagePicture]] = {}
+        for picture in self.shown:
+            if picture.overlay.right == right:
+                kinds.setdefault(picture.overlay.kind, []).append(picture)
         return kinds
 
 
@@ -182,9 +192,9 @@ def read_history(run: Path) -> list[Epoch] | None:
         return epochs
 
 
-def read_shots(
+def read_pictures(
     run: Path, *, budget: int, classes: Sequence[str] = (), folder: str = "overlays"
-) -> Shots | None:
+) -> PagePictures | None:
     """The pictures that RUN/overlays/index.json names, in its order, as far as there is room.
 
     Args:
@@ -210,8 +220,8 @@ def read_shots(
             left_out += 1
             continue
         budget -= len(source)
-        shown.append(Shot(overlay=overlay, caption=overlay.told(classes), source=source))
-    return Shots(shown=tuple(shown), left_out=left_out, missing=missing)
+        shown.append(PagePicture(overlay=overlay, caption=overlay.in_words(classes), source=source))
+    return PagePictures(shown=tuple(shown), left_out=left_out, missing=missing)
 
 
 def _said(value: float, classes: Sequence[str]) -> str:

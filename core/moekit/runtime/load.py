@@ -268,6 +268,6 @@ def rule_of(resolved: Resolved, rule: str | None, run: Run | None = None) -> str
 
 
 def point_in_words(point: Any) -> tuple[str, ...]:
-    """A point in sentences, as far as its task has some."""
-    told = getattr(point, "told", None)
-    return tuple(told()) if callable(told) else ()
+    """A point in sentences, as far as its task has some; points of before had `told` for it."""
+    words = getattr(point, "in_words", None) or getattr(point, "told", None)
+    return tuple(words()) if callable(words) else ()

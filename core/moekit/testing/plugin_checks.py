@@ -6,7 +6,7 @@ import dataclasses
 from typing import cast
 
 from moekit.contract.commands import HealthCheckSpec
-from moekit.contract.kinds import KINDS
+from moekit.contract.record_kinds import RECORD_KINDS
 from moekit.contract.report import ReportSection, ReportSectionSpec
 from moekit.errors import PluginError
 from moekit.files import sha256
@@ -123,7 +123,7 @@ def give_the_same_again(subject: Subject, _: str) -> None:
 def takes_its_names_away(subject: Subject, _: str) -> None:
     """Switched off, nothing of it is found, and asking for it says why."""
     registry = Registry(disabled=[subject.plugin.distribution], strict=False)
-    for kind in KINDS:
+    for kind in RECORD_KINDS:
         left = [
             name
             for name, owner in registry.names(kind).items()
@@ -136,7 +136,7 @@ def takes_its_names_away(subject: Subject, _: str) -> None:
 def leaves_the_others_alone(subject: Subject, _: str) -> None:
     """Switched off, everybody else provides what they provided."""
     off = Registry(disabled=[subject.plugin.distribution], strict=False)
-    for kind in KINDS:
+    for kind in RECORD_KINDS:
         before = {
             name
             for name, owner in subject.registry.names(kind).items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from moekit.contract.kinds import KINDS
+from moekit.contract.record_kinds import RECORD_KINDS
 from moekit.plugins.discovery import Plugin
 from moekit.plugins.manifest import Manifest
 
@@ -26,7 +26,7 @@ from moekit.testing.check import CHECKS, Check
 from moekit.testing.subject import Subject, find_plugin
 
 _OF_PLUGIN = ("manifest", "import", "hooks", "disabling")
-_OF_RECORDS = {kind.singular: name for name, kind in KINDS.items()}
+_OF_RECORDS = {kind.singular: name for name, kind in RECORD_KINDS.items()}
 
 
 def checks_of(plugin: str | Plugin) -> Iterator[Check]:

@@ -32,16 +32,16 @@ from moekit.runs.run import VALIDATION, Run, hashes_of, refuse_lost
 from moekit.runtime.device import Arithmetic, pick_arithmetic
 from moekit.runtime.kit import KitModules
 from moekit.runtime.tokens import routing_of
+from moekit.training.activation_cache import DEFAULT_LIMIT
 from moekit.training.counts import image_counts, parameter_count
 from moekit.training.fit import fit
 from moekit.training.learned import Learned, frame_for, plan_for, tiling_for
-from moekit.training.lengths import told_length
+from moekit.training.lengths import length_in_words
 from moekit.training.near import check_learned
 from moekit.training.prefix import PrefixStore, open_prefix
 from moekit.training.prefix_plan import PrefixPlan
 from moekit.training.selection import check_rule, settle
 from moekit.training.start import weights_to_begin_with
-from moekit.training.storage import DEFAULT_LIMIT
 from moekit.training.tally import tally_stored
 from moekit.training.token_gate import Teaching, with_taught_gate
 
@@ -194,7 +194,7 @@ def adapt(
         }
     outcomes: dict[Part, _Outcome] = {}
     if fabric.is_global_zero and job.kit.fit is None:
-        told = told_length(job.recipe, len(stores[KIT]["train"]))
+        told = length_in_words(job.recipe, len(stores[KIT]["train"]))
         notes = (*notes, *told)
         for note in told:
             on_note(note)

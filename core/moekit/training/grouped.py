@@ -18,7 +18,7 @@ from moekit.backbone.sources import cache_folder
 from moekit.contract.kits import KitSpec
 from moekit.contract.recipe import Recipe
 from moekit.data.near.group import joined, refuse_given, regrouped
-from moekit.data.near.told import FAULTS, told_gaps, why_failed
+from moekit.data.near.in_words import FAULTS, gaps_in_words, why_failed
 from moekit.data.samples import Dataset
 from moekit.data.splits import dealt_samples
 from moekit.data.windows import cut_samples
@@ -149,7 +149,7 @@ def _found(job: Grouping) -> tuple[dict[str, str], dict[str, Any]]:
         "least_likeness": round(found.least, 4),
         "candidates": found.candidates,
         "verified": found.verified,
-        "gaps": told_gaps(found),
+        "gaps": gaps_in_words(found),
     }
     return groups, record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from moekit.contract.recipe import Recipe
 
 
-def told_length(recipe: Recipe, samples: int) -> tuple[str, ...]:
+def length_in_words(recipe: Recipe, samples: int) -> tuple[str, ...]:
     """A sentence if a small set makes the trainings longer; none otherwise.
 
     Args:

@@ -15,7 +15,7 @@ from moekit.backbone.model import MoEBackbone
 from moekit.data.near.coded import Coded
 from moekit.data.near.codes import Coder
 from moekit.data.near.find import Found, find_across, find_within
-from moekit.data.near.told import FAULTS, failed, told_across
+from moekit.data.near.in_words import FAULTS, failed, pairs_in_words
 from moekit.data.samples import Sample
 from moekit.runs.near import draw_pairs, write_codes
 from moekit.runs.run import Run
@@ -94,7 +94,7 @@ def _check(
         "between": ["train", "val"],
         **found.as_json(),
         "codes_sha256": write_codes(run, coder, codes, ids),
-        "in_words": told_across(found, "val", ["train"]),
+        "in_words": pairs_in_words(found, "val", ["train"]),
     }
 
 

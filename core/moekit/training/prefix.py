@@ -29,10 +29,15 @@ from moekit.data.samples import Sample, Skipped
 from moekit.data.views import view
 from moekit.errors import DataError, StorageError
 from moekit.moe.specialists import Grid
+from moekit.training.activation_batches import (
+    ActivationBatch,
+    BlockRange,
+    batches_of_images,
+    batches_of_store,
+)
+from moekit.training.activation_cache import ActivationCache
 from moekit.training.inputs import Inputs
-from moekit.training.pieces import Piece, Stretch, image_pieces, stored_pieces
 from moekit.training.prefix_plan import PrefixPlan
-from moekit.training.storage import Shelf
 
 _logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
@@ -45,7 +50,7 @@ class PrefixStore:
         plan: What is stored.
         numbers: The number of each stored view.
         samples: Those whose image could be read, in order.
-        images: The hash of each one's image, which names it on the shelf.
+        images: The hash of each one's image, which names it in the cache.
         skipped: Those whose image could not.
         grid: Rows and columns of the patch tokens, and the frames of a sample.
         made_again: How many samples' activations were damaged or gone, and computed again.
@@ -118,23 +123,23 @@ class PrefixStore:
 
     def _stored(self, row: int, view: int) -> np.ndarray:
         """One view; activations that are damaged or gone are computed again, with a note."""
-        shelf, image = self._maker.shelf, self.images[row]
+        cache, image = self._maker.cache, self.images[row]
         try:
-            return shelf.read(image, view)
+            return cache.read(image, view)
         except StorageError as error:
             told = _logger.info if self.made_again else _logger.warning
             told("%s (%s); they are computed again", error.what, error.whose)
             self.made_again += 1
             for _ in self._maker.make([self._rows[row]]):
                 pass
-            return shelf.read(image, view)
+            return cache.read(image, view)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Maker:
-    """Computes activations of samples and puts them on the shelf."""
+    """Computes activations of samples and puts them in the cache."""
 
-    shelf: Shelf
+    cache: ActivationCache
     plan: PrefixPlan
     backbone: MoEBackbone
     samples: Sequence[Sample]
@@ -143,22 +148,22 @@ class _Maker:
     contents: Contents
     source: PrefixStore | None
 
-    def make(self, rows: Sequence[int]) -> Iterator[Piece]:
-        """Stores the activations of samples; yields each piece once it is stored."""
+    def make(self, rows: Sequence[int]) -> Iterator[ActivationBatch]:
+        """Stores the activations of samples; yields each batch once it is stored."""
         plan = self.plan
-        for piece in self._pieces(rows):
-            if len(piece.rows):
+        for batch in self._batches(rows):
+            if len(batch.rows):
                 # A shorter prefix holds its views by place, pictures are turned by number.
                 numbers = plan.numbers if self.source is None else range(plan.views)
-                views = [piece.maps_BMND(number) for number in numbers]
+                views = [batch.maps_BMND(number) for number in numbers]
                 values = torch.stack(views, dim=1).view(torch.int16).numpy()
-                for row, value in zip(piece.rows, values, strict=True):
-                    self.shelf.write(self.names[rows[row]], value)
-            yield piece
+                for row, value in zip(batch.rows, values, strict=True):
+                    self.cache.write(self.names[rows[row]], value)
+            yield batch
 
-    def _pieces(self, rows: Sequence[int]) -> Iterator[Piece]:
+    def _batches(self, rows: Sequence[int]) -> Iterator[ActivationBatch]:
         plan, source = self.plan, self.source
-        stretch = Stretch(
+        blocks = BlockRange(
             start=source.plan.end if source else 0,
             stop=plan.end,
             keep=plan.keep,
@@ -167,16 +172,16 @@ class _Maker:
             tokens=plan.tokens,
         )
         if source is None:
-            return image_pieces(
+            return batches_of_images(
                 [self.samples[row] for row in rows],
                 backbone=self.backbone,
-                stretch=stretch,
+                blocks=blocks,
                 preprocess=plan.preprocess,
                 contents=self.contents,
                 expected=[self.files[row] for row in rows],
             )
-        return stored_pieces(
-            source.read, rows=rows, grid=source.grid, backbone=self.backbone, stretch=stretch
+        return batches_of_store(
+            source.read, rows=rows, grid=source.grid, backbone=self.backbone, blocks=blocks
         )
 
 
@@ -210,14 +215,14 @@ def open_prefix(
         DataError: No image could be read, or one changed since it was hashed.
         StorageError: The prefix does not fit the limit or the disk.
     """
-    shelf = plan.shelf(folder, backbone, limit=limit, kept=kept)
+    cache = plan.cache(folder, backbone, limit=limit, kept=kept)
     contents = contents or Contents()
     read = functools.lru_cache(1)(contents.of)
     files = [] if source else [read(sample.path) for sample in samples]
     names = source.images if source else _names(samples, files)
-    shelf.make_room(names)
+    cache.make_room(names)
     maker = _Maker(
-        shelf=shelf,
+        cache=cache,
         plan=plan,
         backbone=backbone,
         samples=samples,
@@ -226,12 +231,12 @@ def open_prefix(
         contents=contents,
         source=source,
     )
-    missing = [row for row, name in enumerate(names) if not shelf.has(name)]
+    missing = [row for row, name in enumerate(names) if not cache.has(name)]
     skipped: list[Skipped] = []
     done = len(samples) - len(missing)
-    for piece in maker.make(missing):
-        skipped.extend(piece.skipped)
-        done += len(piece.rows) + len(piece.skipped)
+    for batch in maker.make(missing):
+        skipped.extend(batch.skipped)
+        done += len(batch.rows) + len(batch.skipped)
         progress(done, len(samples))
     left_out = {skip.id for skip in skipped}
     rows = [row for row, sample in enumerate(samples) if sample.id not in left_out]
@@ -246,7 +251,7 @@ def open_prefix(
 
 
 def _names(samples: Sequence[Sample], files: Sequence[str]) -> list[str]:
-    """The name of each sample on the shelf: the hash of its file, and of where in it it lies.
+    """The name of each sample in the cache: the hash of its file, and of where in it it lies.
 
     Of a file that cannot be read, which fails later, it is a hash of its path.
     """

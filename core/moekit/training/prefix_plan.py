@@ -21,7 +21,7 @@ from moekit.moe.specialists import Grid
 from moekit.moe.tokens import TokenRouting
 from moekit.runtime.device import Arithmetic
 from moekit.runtime.kit import KitModules
-from moekit.training.storage import Shelf
+from moekit.training.activation_cache import ActivationCache
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,18 +143,18 @@ class PrefixPlan:
         """The numbers of the views, in their order."""
         return view_numbers(self.views, self.order)
 
-    def shelf(
+    def cache(
         self,
         folder: Path,
         backbone: MoEBackbone,
         *,
         limit: int,
         kept: Iterable[PrefixPlan] = (),
-    ) -> Shelf:
+    ) -> ActivationCache:
         """Where activations of this plan lie, next to those of plans that are needed too."""
         grid = self.grid(backbone)
         tokens = (backbone.prefix_tokens + grid.patches) * grid.frames
-        return Shelf(
+        return ActivationCache(
             folder,
             self.name,
             (self.views, len(self.keep) + 1, tokens, backbone.width),

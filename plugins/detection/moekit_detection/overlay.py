@@ -116,10 +116,10 @@ def caption(answer: Answer, item: Item, context: TaskContext) -> str:
     if not isinstance(answer, DetectAnswer):
         return answer.verdict
     known = None if item.sample is None else verdicts_of(answer.kept, objects_of(item.sample))
-    return told(answer, known)
+    return counts_in_words(answer, known)
 
 
-def told(answer: DetectAnswer, known: Verdicts | None) -> str:
+def counts_in_words(answer: DetectAnswer, known: Verdicts | None) -> str:
     """What `caption` gives."""
     counts = sorted(answer.counts.items(), key=lambda entry: -entry[1])
     found = ", ".join(f"{count} {name}" for name, count in counts[:_NAMED]) or answer.verdict

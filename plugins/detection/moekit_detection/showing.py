@@ -13,6 +13,7 @@ from typing import Any
 from moekit import Show
 from moekit.files import atomic_text, write_json
 from moekit.tables import CsvWriter
+from moekit_detection.judging.tally import DetectTally
 from moekit_detection.overlay import caption, draw
 from moekit_detection.sections import NAMES, sections
 
@@ -118,6 +119,7 @@ def _value(cell: Any) -> Any:
 SHOW = Show(
     columns=COLUMNS,
     draw=draw,
+    right=DetectTally.right,
     sections=sections,
     names=NAMES,
     caption=caption,

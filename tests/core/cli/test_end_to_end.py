@@ -90,7 +90,7 @@ def test_the_report_is_one_small_file_that_loads_nothing(moekit, run, result):
     assert len(page.encode()) < 2_000_000
     assert "<script" not in page
     assert not re.search(r"(src|href)=(?![\"']data:)", page)
-    for words in ("Worst misses", "Routing", "ROC curve", "Provenance", "frozen backbone"):
+    for words in ("What was found", "Routing", "ROC curve", "Provenance", "frozen backbone"):
         assert words in page
 
 

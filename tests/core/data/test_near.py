@@ -12,10 +12,10 @@ from moekit.data.near.coded import Coded
 from moekit.data.near.codes import CELLS, Coder, turned, unit
 from moekit.data.near.find import find_across, find_within
 from moekit.data.near.group import PREFIX, joined, regrouped
+from moekit.data.near.in_words import pairs_in_words
 from moekit.data.near.neighbours import candidates
-from moekit.data.near.register import Plate, register
+from moekit.data.near.register import PreparedPicture, register
 from moekit.data.near.spectrum import spectral_codes, spectrum
-from moekit.data.near.told import told_across
 from moekit.data.splits import complete_splits, deal_again, split_dataset
 from moekit.testing import refused
 
@@ -43,22 +43,22 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", sorted(CHANGES))
 def test_a_changed_copy_fits_its_source_and_no_other_picture(change):
-    first, copy = Plate(texture(0)), Plate(CHANGES[change](texture(0)))
+    first, copy = PreparedPicture(texture(0)), PreparedPicture(CHANGES[change](texture(0)))
     assert register(first, copy).score > 0.7
-    assert register(Plate(texture(1)), copy, whole=True).score < 0.45
+    assert register(PreparedPicture(texture(1)), copy, whole=True).score < 0.45
 
 
 def test_how_a_copy_was_changed_is_told():
-    mirrored = register(Plate(texture(0)), Plate(ImageOps.mirror(texture(0))))
+    mirrored = register(PreparedPicture(texture(0)), PreparedPicture(ImageOps.mirror(texture(0))))
     assert (mirrored.mirrored, mirrored.turns, mirrored.score > 0.99) == (True, 0, True)
-    cut = register(Plate(texture(0)), Plate(texture(0).crop((0, 0, 96, 96))))
+    cut = register(PreparedPicture(texture(0)), PreparedPicture(texture(0).crop((0, 0, 96, 96))))
     assert cut.scale == pytest.approx(0.75, abs=0.03)
     assert cut.moved == 1
 
 
 @pytest.mark.parametrize("picture", [Image.new("L", (8, 90)), Image.new("L", (64, 64), 7)])
 def test_a_tiny_or_flat_picture_is_like_none(picture):
-    assert register(Plate(picture), Plate(texture(0))).score == 0
+    assert register(PreparedPicture(picture), PreparedPicture(texture(0))).score == 0
 
 
 def cells_of_noise(count, seed=0):
@@ -152,7 +152,7 @@ def test_changed_copies_across_splits_are_found_and_nothing_else(textures):
     found = find_across(*coded(textures, textures[:12], textures[12:]))
     assert sorted((pair.first.id, pair.second.id) for pair in found.pairs) == COPIES
     assert all(pair.fit.mirrored for pair in found.pairs)
-    told = told_across(found, "test", ["train"])
+    told = pairs_in_words(found, "test", ["train"])
     assert len(told) == 1
     assert told[0].startswith("3 images of test have a near-duplicate in train")
     assert "--group-near-duplicates" in told[0]
@@ -170,7 +170,9 @@ def test_what_is_left_out_of_a_search_is_told(textures, monkeypatch):
     monkeypatch.setattr(finding, "VERIFIED", 5)
     found = find_across(made, other)
     assert (found.verified, found.candidates > 5) == (5, True)
-    assert any("not compared by pixels" in text for text in told_across(found, "test", ["train"]))
+    assert any(
+        "not compared by pixels" in text for text in pairs_in_words(found, "test", ["train"])
+    )
 
 
 @pytest.mark.parametrize("change", ["mirrored", "turned"])
@@ -196,13 +198,13 @@ def test_many_pictures_are_not_read_for_their_spectra_and_that_is_told(textures,
     found = find_across(*sides)
     assert not found.by_spectra
     assert found.candidates == 3 * 12
-    assert any("by features only" in text for text in told_across(found, "test", ["train"]))
+    assert any("by features only" in text for text in pairs_in_words(found, "test", ["train"]))
 
 
 def test_spectra_stay_as_they_are_when_a_picture_is_moved_and_turn_with_it():
     picture = texture(0)
     spectra = [
-        spectrum(Plate(one))
+        spectrum(PreparedPicture(one))
         for one in (picture, *(change(picture) for change in CHANGES.values()), texture(1))
     ]
     codes, asked = spectral_codes(np.stack(spectra[:1]), np.stack(spectra[1:]))

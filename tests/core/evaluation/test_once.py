@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import json
 import tempfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,8 +17,11 @@ from moekit.data.pictures import LONG_SIDE
 from moekit.evaluation import spool as spools
 from moekit.evaluation.evaluate import EvaluateJob, evaluate
 from moekit.evaluation.spool import PictureSpool
+from moekit.evaluation.worst import pictured
 from moekit.report.report import render_report
 from moekit.runs.run import Run
+from moekit.tasks.score import SCORE
+from moekit.tasks.score.predictions import Predictions
 from moekit.tasks.segment import LinearSegHead
 from moekit.tasks.segment.example import write_example
 from moekit.testing import refused
@@ -113,6 +117,19 @@ def test_the_record_is_read_once_and_each_picture_decoded_once(job, registry, re
     reads.clear()
     render_report(job.run.folder, registry=registry)
     assert reads[job.run.record] == 1
+
+
+def test_right_answers_are_drawn_at_even_distances_next_to_all_of_the_worst():
+    predictions = Predictions(
+        ids=tuple(map(str, range(40))),
+        labels=np.array([1] * 40),
+        scores=np.linspace(0.99, 0.21, 40),
+    )
+    missed, alarms, found = pictured(predictions, SimpleNamespace(threshold=0.6), SCORE)
+    assert (missed.outcome, missed.right, len(missed.rows)) == ("missed", False, 6)
+    assert (alarms.outcome, len(alarms.rows)) == ("false_alarm", 0)
+    assert found.right
+    assert found.rows.tolist() == [0, 4, 8, 11, 15, 19]
 
 
 def test_worst_pictures_are_those_of_their_items(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from moekit.export.program import KitProgram
 from moekit.export.sessions import onnx_session, openvino_model, openvino_session
 from moekit.runtime.predictor import Predictor
 from moekit.tasks.score import SCORE
-from moekit.tasks.score.kinds import kind_names
+from moekit.tasks.score.image_kinds import kind_names
 from moekit.testing import refused
 
 pytest.importorskip("openvino", reason="needs the extra `export`")

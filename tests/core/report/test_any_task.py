@@ -11,7 +11,7 @@ from PIL import Image
 import moekit
 import moekit.report
 from moekit import Registry, ReportSection, ReportTable
-from moekit.contract.report import HEADER, METRICS, WORST, ReportChart, ReportGrid, ReportLine
+from moekit.contract.report import HEADER, METRICS, NEXT, WORST, ReportChart, ReportGrid, ReportLine
 from moekit.contract.tasks import Answering, Judge, Learn, Show, TaskSpec
 from moekit.report.report import render_report
 from moekit.testing import refused
@@ -39,6 +39,7 @@ def sections(context):
             title=HEADER,
             tables=(ReportTable(columns=("", "", ""), rows=(("trees", "12", "of three kinds"),)),),
         ),
+        ReportSection(title=NEXT, paragraphs=("Water the oaks.",)),
         ReportSection(title=WORST, notes=("Red is where the edge was looked for.",)),
         ReportSection(
             title="Confusion",
@@ -172,7 +173,8 @@ def test_the_page_says_what_the_task_says_in_its_places(run):
     page = page_of(run)
     assert TASK_WORDS.search(text_of(page)) is None
     titles = re.findall("<h2>(.*?)</h2>", page)
-    assert titles[:6] == ["Metrics", "By type", "Confusion", "Reliability", WORST, "Routing"]
+    first = ["What was found", "How sure is that", NEXT]
+    assert titles[:8] == [*first, "Metrics", "By type", "Confusion", "Reliability", "Routing"]
     told = text_of(page)
     assert "n = 12 (5 fully grown), seed 0" in told
     assert "trees12of three kinds" in told
@@ -187,6 +189,38 @@ def test_pictures_have_the_headings_and_captions_of_the_task(run):
     assert "wrong tree, the worst first" in told
     assert "oak, told as yew" in told
     assert "Red is where the edge was looked for." in told
+
+
+def test_right_answers_stand_before_mistakes_and_are_not_called_worst(run):
+    index = run / "overlays" / "index.json"
+    wrong = json.loads(index.read_text())
+    right = [{**wrong[0], "kind": "right tree", "caption": "oak", "right": True}]
+    index.write_text(json.dumps(wrong + right))
+    told = text_of(page_of(run))
+    assert "right tree, evenly chosen, from the clearest to the most doubtful" in told
+    assert told.index("right tree, evenly") < told.index("wrong tree, the worst first")
+
+
+def test_the_page_says_what_to_do_next_by_the_task_and_by_the_result(tmp_path):
+    run = write(tmp_path / "run", skipped=[{"id": "leaf 3", "reason": "it is torn"}])
+    told = text_of(page_of(run))
+    assert told.index("Repair the 1 inputs") < told.index("Water the oaks.")
+    assert "that of kappa is 0.200 wide with 12, and about half as wide with 48" in told
+    assert f"moekit predict leaf INPUT --run {run} --out OUT" in told
+
+
+def test_results_of_another_program_have_no_commands_for_a_model(tmp_path):
+    told = text_of(page_of(write(tmp_path / "run", foreign=True)))
+    assert "moekit predict" not in told
+
+
+def test_long_lists_are_folded_and_lose_nothing(tmp_path):
+    skipped = [{"id": f"leaf {number}", "reason": "torn"} for number in range(30)]
+    page = page_of(write(tmp_path / "run", skipped=skipped))
+    shown, _, folded = page.partition("<summary>20 more</summary>")
+    assert "leaf 9<" in shown
+    assert "leaf 10<" not in shown
+    assert "leaf 29<" in folded.partition("</details>")[0]
 
 
 def test_a_comparison_that_names_its_metric_has_a_tile_and_a_sentence(run):

@@ -65,8 +65,10 @@ def test_evaluate_predict_and_watch_take_the_rule_that_adapt_kept(
     assert (result["threshold"]["rule"], result["threshold"]["value"]) == (RULE, threshold)
     trained = opened(tmp_path)
     assert (trained.provenance["rule"], trained.provenance["threshold"]) == (RULE, threshold)
-    assert any(RULE in sentence and f"{threshold:.4f}" in sentence for sentence in trained.told)
-    assert result["point_in_words"] == [one for one in trained.told if RULE in one]
+    assert any(
+        RULE in sentence and f"{threshold:.4f}" in sentence for sentence in trained.sentences
+    )
+    assert result["point_in_words"] == [one for one in trained.sentences if RULE in one]
 
 
 def test_a_rule_that_evaluate_was_given_is_kept_and_one_that_predict_was_given_is_not(
@@ -135,7 +137,7 @@ def test_what_won_on_validation_data_answers_and_the_figures_of_the_specialist_s
     stored = Predictions.read_csv(run / "validation.csv")
     wanted = _answers(Predictions.read_csv(run / "predictions.csv"), model)
     trained = opened(run)
-    assert any(model in sentence for sentence in trained.told)
+    assert any(model in sentence for sentence in trained.sentences)
     assert trained.provenance["model"] == model
     paths = {sample.id: sample.path for sample in cells.samples}
     _, answerer = load_answerer(Run(run), kit, backbone=small_backbone, registry=known)
@@ -150,7 +152,7 @@ def test_what_won_on_validation_data_answers_and_the_figures_of_the_specialist_s
         assert set(second["used"]["metrics"]) == set(second["metrics"])
     asked = opened(run, use="specialist")
     assert "model" not in asked.provenance
-    assert any("although" in sentence for sentence in asked.told)
+    assert any("although" in sentence for sentence in asked.sentences)
 
 
 def _answers(stored, model):

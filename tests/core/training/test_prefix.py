@@ -12,10 +12,10 @@ from moekit.data.views import view
 from moekit.moe.specialists import Grid
 from moekit.runtime.kit import KitModules
 from moekit.testing import refused
-from moekit.training import pieces
+from moekit.training import activation_batches
+from moekit.training.activation_cache import ActivationCache
 from moekit.training.prefix import open_prefix
 from moekit.training.prefix_plan import PrefixPlan
-from moekit.training.storage import Shelf
 
 
 class Killed(Exception):
@@ -31,7 +31,7 @@ def open_store(kit, registry, small_backbone, cells, tmp_path):
             cells.samples if samples is None else samples,
             backbone=small_backbone,
             plan=plan,
-            folder=tmp_path / "shelf",
+            folder=tmp_path / "cache",
             limit=limit,
             source=source,
             progress=progress,
@@ -67,7 +67,7 @@ def test_a_longer_prefix_goes_on_from_a_shorter_one(open_store, kit, tmp_path):
     shorter = open_store()
     chained = open_store(spec=kit.bare, source=shorter)
     tokens, kept = read(chained, range(60), view=1)
-    shutil.rmtree(tmp_path / "shelf")
+    shutil.rmtree(tmp_path / "cache")
     direct_tokens, direct_kept = read(open_store(spec=kit.bare), range(60), view=1)
     torch.testing.assert_close(tokens.float(), direct_tokens.float(), rtol=2e-2, atol=3e-2)
     torch.testing.assert_close(kept[0].float(), direct_kept[0].float(), rtol=2e-2, atol=3e-2)
@@ -102,7 +102,7 @@ def test_an_interrupted_computation_goes_on(open_store):
 
 def test_a_file_that_was_cut_off_is_computed_again(open_store, tmp_path):
     whole = read(open_store(), [0])[0]
-    for path in (tmp_path / "shelf").rglob("*.bf16"):
+    for path in (tmp_path / "cache").rglob("*.bf16"):
         path.write_bytes(path.read_bytes()[:100])
     assert torch.equal(read(open_store(), [0])[0], whole)
 
@@ -113,7 +113,7 @@ def test_activations_that_changed_on_disk_are_made_again_and_this_is_said(
 ):
     store = open_store()
     whole = [read(store, range(60), view=number)[0] for number in (0, 1)]
-    path = tmp_path / "shelf" / store.plan.name / f"{store.images[7]}.bf16"
+    path = tmp_path / "cache" / store.plan.name / f"{store.images[7]}.bf16"
     times = path.stat().st_atime_ns, path.stat().st_mtime_ns
     content = bytearray(path.read_bytes())
     content[place] ^= 1
@@ -140,8 +140,8 @@ def test_activations_that_changed_on_disk_are_made_again_and_this_is_said(
 def test_activations_that_went_while_they_are_used_are_made_again(open_store, tmp_path):
     store = open_store()
     whole = read(store, [3])[0]
-    shutil.rmtree(tmp_path / "shelf" / store.plan.name)
-    (tmp_path / "shelf" / store.plan.name).mkdir()
+    shutil.rmtree(tmp_path / "cache" / store.plan.name)
+    (tmp_path / "cache" / store.plan.name).mkdir()
     torch.testing.assert_close(read(store, [3])[0].float(), whole.float(), rtol=1e-2, atol=1e-2)
 
 
@@ -149,7 +149,7 @@ def test_activations_are_never_made_again_from_another_image(open_store, cells, 
     copy = tmp_path / "cell.png"
     shutil.copy(cells.samples[0].path, copy)
     store = open_store(samples=[type(cells.samples[0])(id="cell", path=copy, label=0)])
-    (path,) = (tmp_path / "shelf").rglob("*.bf16")
+    (path,) = (tmp_path / "cache").rglob("*.bf16")
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     shutil.copy(cells.samples[5].path, copy)
     with refused("data/changed", match=r"cell\.png"):
@@ -189,38 +189,39 @@ def test_a_full_disk_is_told_before_anything_is_computed(open_store, tmp_path, m
     assert calls == []
 
 
-def shelf_with(tmp_path, plan, images, limit=250):
-    shelf = Shelf(tmp_path, plan, (1, 1, 5, 10), limit=limit)
-    shelf.make_room(images)
+def cache_with(tmp_path, plan, images, limit=250):
+    cache = ActivationCache(tmp_path, plan, (1, 1, 5, 10), limit=limit)
+    cache.make_room(images)
     for image in images:
-        shelf.write(image, np.zeros((1, 1, 5, 10), dtype=np.int16))
-    return shelf
+        cache.write(image, np.zeros((1, 1, 5, 10), dtype=np.int16))
+    return cache
 
 
 def test_the_plan_used_least_recently_makes_room(tmp_path):
     for number, plan in enumerate(("a", "b")):
-        shelf_with(tmp_path, plan, ["x"])
+        cache_with(tmp_path, plan, ["x"])
         os.utime(tmp_path / plan, (1_000_000 + number,) * 2)
-    shelf_with(tmp_path, "c", ["x"])
+    cache_with(tmp_path, "c", ["x"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "c"]
 
 
 def test_a_plan_that_is_needed_at_the_same_time_makes_no_room(tmp_path):
-    shelf_with(tmp_path, "a", ["x"])
-    both = Shelf(tmp_path, "b", (1, 1, 5, 10), limit=150, kept=["a", "b"])
+    cache_with(tmp_path, "a", ["x"])
+    both = ActivationCache(tmp_path, "b", (1, 1, 5, 10), limit=150, kept=["a", "b"])
     with refused("storage/no-space"):
         both.make_room(["x"])
     assert (tmp_path / "a" / "x.bf16").exists()
 
 
 def test_images_that_nobody_asks_for_make_room_and_those_asked_for_stay(tmp_path):
-    shelf = shelf_with(tmp_path, "a", ["x", "y"])
-    shelf.make_room(["y", "z"])
-    assert not shelf.has("x")
-    assert shelf.has("y")
+    cache = cache_with(tmp_path, "a", ["x", "y"])
+    cache.make_room(["y", "z"])
+    assert not cache.has("x")
+    assert cache.has("y")
 
 
 def test_large_pictures_come_in_small_batches_so_that_progress_shows():
+    size = activation_batches._size
     small, large = Grid(16, 16), Grid(46, 46)
-    assert [pieces._size(grid) for grid in (small, large, Grid(100, 100))] == [16, 1, 1]
-    assert pieces._size(Grid(16, 16, 4)) == 4
+    assert [size(grid) for grid in (small, large, Grid(100, 100))] == [16, 1, 1]
+    assert size(Grid(16, 16, 4)) == 4

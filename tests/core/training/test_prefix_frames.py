@@ -34,7 +34,7 @@ def open_store(tiny_backbone, cells, tmp_path):
             cells.samples[:20],
             backbone=tiny_backbone,
             plan=plan,
-            folder=tmp_path / "shelf",
+            folder=tmp_path / "cache",
             limit=2**30,
             source=source,
             progress=lambda *_: None,
@@ -139,10 +139,10 @@ def test_a_rectangle_is_stored_as_the_backbone_sees_it(open_store, tiny_backbone
 def test_a_stored_file_grows_with_the_number_of_patches(open_store, tmp_path):
     for rows, columns in ((1, 2), (2, 4), (4, 8)):
         open_store(frame=Frame(height=8 * rows, width=8 * columns))
-        sizes = {path.stat().st_size for path in (tmp_path / "shelf").rglob("*.bf16")}
+        sizes = {path.stat().st_size for path in (tmp_path / "cache").rglob("*.bf16")}
         # Views, maps, tokens, D, bytes; and a checksum a view.
         assert sizes == {2 * 1 * (1 + rows * columns) * 32 * 2 + 2 * 4}
-        shutil.rmtree(tmp_path / "shelf")
+        shutil.rmtree(tmp_path / "cache")
 
 
 def test_what_is_stored_is_computed_at_the_top_k_of_the_plan(open_store, tiny_backbone):

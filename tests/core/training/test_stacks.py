@@ -103,7 +103,7 @@ def test_stored_stacks_are_those_of_the_backbone(kit, registry, small_backbone, 
         stacks.samples,
         backbone=small_backbone,
         plan=plan,
-        folder=tmp_path / "shelf",
+        folder=tmp_path / "cache",
         limit=2**30,
         progress=lambda *_: None,
     )

@@ -149,7 +149,7 @@ def test_the_rule_f1_chooses_each_class_its_own_threshold():
     assert value("precision", two_pictures(), point) == pytest.approx(3 / 4)
     assert value("recall", two_pictures(), point) == 1
     assert value("false_alarms", two_pictures(), point) == 0.5
-    json.dumps([point.as_json(), point.brief(), point.told()], allow_nan=False)
+    json.dumps([point.as_json(), point.brief(), point.in_words()], allow_nan=False)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +197,16 @@ def test_the_worst_pictures_have_the_most_of_a_mistake():
     assert (
         tally.take(found[MISSES]).mistakes_N(point)[0].tolist() == missed_N[found[MISSES]].tolist()
     )
+
+
+def test_found_pictures_hold_a_found_object_and_those_without_mistakes_come_first():
+    tally = drawn_tally(4)
+    point = choose_point(tally, "f1")
+    missed_N, alarms_N = tally.mistakes_N(point)
+    found = tally.right(point)["found"]
+    mistakes = (missed_N + alarms_N)[found]
+    assert len(found)
+    assert not mistakes[: (mistakes == 0).sum()].any()
 
 
 def test_a_score_that_is_none_and_other_truth_are_refused():

@@ -38,7 +38,7 @@ class ClassLayout:
     notes: tuple[str, ...]
 
     @property
-    def told(self) -> str:
+    def in_words(self) -> str:
         """Which folders were taken for splits, for messages; empty if none was."""
         if not self.splits:
             return ""

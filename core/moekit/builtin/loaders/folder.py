@@ -96,13 +96,13 @@ def _read_folders(folder: Path) -> Dataset:
             placed.append((image, place))
     if not placed:
         raise DataError(
-            f"there is no image in a class sub-folder{layout.told}; {none_usable(skipped)}",
+            f"there is no image in a class sub-folder{layout.in_words}; {none_usable(skipped)}",
             whose=str(folder),
             fix="put the images into PATH/good and PATH/OTHER, or add a labels.csv",
             code="data/no-image",
         )
     found = {place.name for _, place in placed}
-    classes, has_negative = order_classes(found, whose=str(folder), told=layout.told)
+    classes, has_negative = order_classes(found, whose=str(folder), told=layout.in_words)
     numbers = {name: number for number, name in enumerate(classes)}
     samples: list[Sample] = []
     for image, place in placed:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from moekit.data.images import read_frames
-from moekit.data.near.register import Plate
+from moekit.data.near.register import PreparedPicture
 from moekit.data.near.spectrum import SIDE, spectrum
 from moekit.data.samples import Sample
 from moekit.errors import MoekitError
@@ -60,7 +60,7 @@ class Coded:
         return pictures[len(pictures) // 2]
 
 
-class Plates:
+class PreparedPictures:
     """The pictures of two lists, prepared when they are first asked for; the last ones are held."""
 
     def __init__(self, first: Coded, second: Coded) -> None:
@@ -72,7 +72,7 @@ class Plates:
         """Whether all pictures are read for their spectra."""
         return sum(len(one.samples) for one in self.lists) <= SPECTRA
 
-    def of(self, side: int, row: int) -> Plate | None:
+    def of(self, side: int, row: int) -> PreparedPicture | None:
         """A picture; None if it cannot be read now."""
         return self._held(side, row)
 
@@ -80,9 +80,9 @@ class Plates:
         """(N, S, S) spectra of a list, without a number where a picture cannot be compared."""
 
         def of(row: int) -> np.ndarray:
-            plate = self._read(side, row)
-            usable = plate is not None and plate.is_usable
-            return spectrum(plate) if plate is not None and usable else _NO_SPECTRUM
+            picture = self._read(side, row)
+            usable = picture is not None and picture.is_usable
+            return spectrum(picture) if picture is not None and usable else _NO_SPECTRUM
 
         rows = range(len(self.lists[side].samples))
         found = []
@@ -92,8 +92,8 @@ class Plates:
                 on_read()
         return np.stack(found) if found else _NO_SPECTRUM[None][:0]
 
-    def _read(self, side: int, row: int) -> Plate | None:
+    def _read(self, side: int, row: int) -> PreparedPicture | None:
         try:
-            return Plate(self.lists[side].picture(row))
+            return PreparedPicture(self.lists[side].picture(row))
         except (MoekitError, OSError):
             return None

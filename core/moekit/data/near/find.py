@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from moekit.data.near.coded import THREADS, Coded, Picture, Plates
+from moekit.data.near.coded import THREADS, Coded, Picture, PreparedPictures
 from moekit.data.near.codes import turned
 from moekit.data.near.neighbours import Candidate, candidates
 from moekit.data.near.register import Registered, register
@@ -142,9 +142,9 @@ def find_across(
     """
     began = time.perf_counter()
     kin_N, kin_K = _kin(first.samples, second.samples)
-    plates = Plates(first, second)
-    found = _candidates(plates, (kin_N, kin_K), device, on_progress)
-    return _verified(plates, found, (kin_N, kin_K), began, on_progress, most=most)
+    pictures = PreparedPictures(first, second)
+    found = _candidates(pictures, (kin_N, kin_K), device, on_progress)
+    return _verified(pictures, found, (kin_N, kin_K), began, on_progress, most=most)
 
 
 def find_within(
@@ -157,8 +157,8 @@ def find_within(
     """Near-duplicates of one list; arguments as of `find_across`."""
     began = time.perf_counter()
     kin, _ = _kin(coded.samples, ())
-    plates = Plates(coded, coded)
-    found = _candidates(plates, (kin, kin), device, on_progress)
+    pictures = PreparedPictures(coded, coded)
+    found = _candidates(pictures, (kin, kin), device, on_progress)
     seen: set[tuple[int, int]] = set()
     once = []
     for one in found:
@@ -166,26 +166,26 @@ def find_within(
         if key not in seen:
             seen.add(key)
             once.append(one)
-    return _verified(plates, once, (kin, kin), began, on_progress, most=most)
+    return _verified(pictures, once, (kin, kin), began, on_progress, most=most)
 
 
 def _candidates(
-    plates: Plates, kin: Kin, device: torch.device | str, on_progress: Progress
+    pictures: PreparedPictures, kin: Kin, device: torch.device | str, on_progress: Progress
 ) -> list[Candidate]:
     """The most alike by features and by spectra, in turn, each pair once."""
-    first, second = plates.lists
+    first, second = pictures.lists
     named = functools.partial(candidates, kin_N=kin[0], kin_K=kin[1], device=device)
     lists = [named(_variants(first.codes_NVW), second.codes_NVW[:, 0])]
-    if plates.by_spectra and len(first.samples) and len(second.samples):
+    if pictures.by_spectra and len(first.samples) and len(second.samples):
         sides = (0,) if first is second else (0, 1)
-        total, done = sum(len(plates.lists[side].samples) for side in sides), 0
+        total, done = sum(len(pictures.lists[side].samples) for side in sides), 0
 
         def read() -> None:
             nonlocal done
             done += 1
             on_progress(done, total)
 
-        spectra = [plates.spectra(side, read) for side in sides]
+        spectra = [pictures.spectra(side, read) for side in sides]
         # A copy that was only turned is the nearest of all; of others spectra say little.
         lists.append(named(*spectral_codes(spectra[0], spectra[-1]), nearest=1))
     found: dict[tuple[int, int], Candidate] = {}
@@ -212,7 +212,7 @@ def _kin(*lists: Sequence[Sample]) -> list[np.ndarray]:
 
 
 def _verified(
-    plates: Plates,
+    pictures: PreparedPictures,
     found: Sequence[Candidate],
     kin: Kin,
     began: float,
@@ -220,7 +220,7 @@ def _verified(
     *,
     most: int,
 ) -> Found:
-    first, second = plates.lists
+    first, second = pictures.lists
     chosen = found[: min(most, VERIFIED)]
     drawn = _drawn(kin)
     compared = 0
@@ -233,7 +233,7 @@ def _verified(
             yield fit
 
     def compare(rows: tuple[int, int], whole: bool) -> Registered | None:
-        one, other = plates.of(0, rows[0]), plates.of(1, rows[1])
+        one, other = pictures.of(0, rows[0]), pictures.of(1, rows[1])
         return None if one is None or other is None else register(one, other, whole=whole)
 
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
@@ -276,7 +276,7 @@ def _verified(
         usual=usual,
         candidates=len(found),
         verified=len(chosen),
-        by_spectra=plates.by_spectra,
+        by_spectra=pictures.by_spectra,
         unread=sum(fit is None for fit in fits),
         seconds=time.perf_counter() - began,
     )

@@ -58,7 +58,7 @@ class Registered:
     moved: int = 1
 
 
-class Plate:
+class PreparedPicture:
     """A picture prepared for comparisons.
 
     Args:
@@ -100,7 +100,7 @@ class Plate:
         )
 
 
-def register(first: Plate, second: Plate, *, whole: bool = False) -> Registered:
+def register(first: PreparedPicture, second: PreparedPicture, *, whole: bool = False) -> Registered:
     """How two pictures fit best.
 
     Args:
@@ -115,17 +115,17 @@ def register(first: Plate, second: Plate, *, whole: bool = False) -> Registered:
     """
     if not (first.is_usable and second.is_usable):
         return Registered(score=0.0)
-    plates = (first, second)
-    found = sorted(_coarse(plates), key=lambda one: -one.score)
+    pictures = (first, second)
+    found = sorted(_coarse(pictures), key=lambda one: -one.score)
     if found[0].score < _HOPELESS and not whole:
         return dataclasses.replace(found[0], score=found[0].score / 2)
     best = Registered(score=-1.0)
     for start in found[:_TRIED]:
-        tried = _fine(plates, start, (0.0, *_REFINED[:1]), _OUTLINE)
+        tried = _fine(pictures, start, (0.0, *_REFINED[:1]), _OUTLINE)
         best = max(best, tried, key=lambda one: one.score)
     for step in _REFINED[1:]:
-        best = max(best, _fine(plates, best, (step,), _OUTLINE), key=lambda one: one.score)
-    grain = _fine(plates, best, _GRAIN_STEPS, _GRAIN)
+        best = max(best, _fine(pictures, best, (step,), _OUTLINE), key=lambda one: one.score)
+    grain = _fine(pictures, best, _GRAIN_STEPS, _GRAIN)
     return dataclasses.replace(grain, score=(best.score + grain.score) / 2)
 
 
@@ -142,10 +142,10 @@ def _turned(details: np.ndarray, number: int) -> np.ndarray:
     return turned[:, ::-1] if number >= _TURNS // 2 else turned
 
 
-def _coarse(plates: tuple[Plate, Plate]) -> Iterator[Registered]:
+def _coarse(pictures: tuple[PreparedPicture, PreparedPicture]) -> Iterator[Registered]:
     """The best shift of each turn and scale, whichever picture is moved."""
     for moved in (1, 0):
-        stays, moves = plates[1 - moved].coarse[0], plates[moved].coarse
+        stays, moves = pictures[1 - moved].coarse[0], pictures[moved].coarse
         first = 0 if moved else 1  # of one size it does not matter which one is moved
         tried = [
             (scale, number, _turned(details, number))
@@ -158,16 +158,16 @@ def _coarse(plates: tuple[Plate, Plate]) -> Iterator[Registered]:
 
 
 def _fine(
-    plates: tuple[Plate, Plate],
+    pictures: tuple[PreparedPicture, PreparedPicture],
     start: Registered,
     steps: Sequence[float],
     level: tuple[int, float],
 ) -> Registered:
     """The best shift and scale near those that are known."""
-    side = min(level[0], *(plate.side for plate in plates))
+    side = min(level[0], *(picture.side for picture in pictures))
     sigma = max(1.0, level[1] * side / level[0])
     number = start.turns + _TURNS // 2 * start.mirrored
-    stays, moves = plates[1 - start.moved], plates[start.moved]
+    stays, moves = pictures[1 - start.moved], pictures[start.moved]
     scales = sorted({start.scale * (1 + sign * step) for step in steps for sign in (-1, 1)})
     details = [_turned(moves.at(side / moves.side * scale, sigma), number) for scale in scales]
     scores = _scores(stays.at(side / stays.side, sigma), details)

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import fft  # type: ignore[import-untyped]
 
 from moekit.data.near.codes import unit
-from moekit.data.near.register import Plate
+from moekit.data.near.register import PreparedPicture
 
 SIDE = 33
 """Odd, so that a turn by 90 degrees leaves the middle in its place."""
@@ -22,9 +22,9 @@ _FLOOR = 0.05
 """What is added to magnitudes, as a share of their mean, before their logarithm is taken."""
 
 
-def spectrum(plate: Plate) -> np.ndarray:
+def spectrum(picture: PreparedPicture) -> np.ndarray:
     """(S, S) logarithms of the magnitudes, the lowest frequency in the middle."""
-    details_PQ = plate.coarse[0][:SIDE, :SIDE]
+    details_PQ = picture.coarse[0][:SIDE, :SIDE]
     magnitude_SS = np.abs(fft.fftshift(fft.fft2(details_PQ - details_PQ.mean(), (SIDE, SIDE))))
     floor = _FLOOR * float(magnitude_SS.mean()) + 1e-6
     logarithms: np.ndarray = np.log(magnitude_SS + floor).astype(np.float32)

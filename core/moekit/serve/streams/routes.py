@@ -88,11 +88,11 @@ def _known(asked: Sequence[str], names: Sequence[str]) -> frozenset[str]:
 def _events(streams: Streams, names: frozenset[str], overlays: bool, entry: Entry) -> Response:
     if streams.listening >= _MOST_LISTENERS:
         raise refusals.full(10.0)
-    told = _told(streams, names, overlays, entry)
-    return StreamingResponse(told, media_type="text/event-stream", headers=_HEADERS)
+    events = _event_lines(streams, names, overlays, entry)
+    return StreamingResponse(events, media_type="text/event-stream", headers=_HEADERS)
 
 
-async def _told(
+async def _event_lines(
     streams: Streams, names: frozenset[str], overlays: bool, entry: Entry
 ) -> AsyncGenerator[str]:
     mailbox = _Mailbox(asyncio.get_running_loop())

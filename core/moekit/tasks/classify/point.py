@@ -59,7 +59,7 @@ class ClassPoint:
             "warning": self.warning,
         }
 
-    def told(self) -> tuple[str, ...]:
+    def in_words(self) -> tuple[str, ...]:
         """The point in sentences."""
         if self.refuse_above is None:
             return (f"the most probable class is answered, by the rule {self.rule}",)
@@ -115,7 +115,7 @@ class LabelPoint:
             "warning": self.warning,
         }
 
-    def told(self) -> tuple[str, ...]:
+    def in_words(self) -> tuple[str, ...]:
         """The point in sentences."""
         least, most = min(self.thresholds), max(self.thresholds)
         widths = [high - low for low, high in filter(None, self.ci95)]

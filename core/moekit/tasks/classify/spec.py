@@ -117,6 +117,7 @@ CLASSIFY = TaskSpec(
     show=Show(
         columns=COLUMNS,
         draw=draw_strip,
+        right=ClassTally.right,
         sections=class_sections,
         caption=caption,
         names=NAMES,

@@ -116,6 +116,23 @@ class ClassTally:
             "not_refused": _ordered(unseen_N & ~refused_N, top_N),
         }
 
+    def right(self, point: Any) -> Mapping[str, np.ndarray]:
+        """Positions of items with the right answer, the most probable first.
+
+        Of several labels these are the items that get all of theirs and no other.
+        """
+        if self.labels_NC is not None:
+            given_NC = self.probability_NC >= point.thresholds_C
+            there_NC = self.labels_NC == 1
+            whole_N = there_NC.any(1) & (given_NC == there_NC).all(1)
+            sure_N = np.where(there_NC, self.probability_NC, 1.0).min(1, initial=1.0)
+        else:
+            whole_N = self.probability_NC.argmax(1) == self.labels_N
+            whole_N &= ~refused_rows(point, self.unlike_N, len(self))
+            sure_N = self.probability_NC.max(1, initial=0.0)
+        rows = np.flatnonzero(whole_N)
+        return {"right": rows[np.argsort(-sure_N[rows], kind="stable")]}
+
     def _worst_of_several(self, point: Any) -> Mapping[str, np.ndarray]:
         over_NC = self.probability_NC - point.thresholds_C
         truth_NC = self.labels_NC == 1

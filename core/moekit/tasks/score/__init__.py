@@ -12,7 +12,7 @@ from moekit.lazy import getter
 
 if TYPE_CHECKING:
     from moekit.tasks.score.delong import PairedTest, delong_ci, delong_test
-    from moekit.tasks.score.kinds import UNKNOWN
+    from moekit.tasks.score.image_kinds import UNKNOWN
     from moekit.tasks.score.metrics import METRICS, auroc
     from moekit.tasks.score.predictions import RECOGNISED, Places, Predictions
     from moekit.tasks.score.spec import SCORE
@@ -24,7 +24,7 @@ _HOMES = {
         "delong_ci",
         "delong_test",
     ),
-    "tasks.score.kinds": ("UNKNOWN",),
+    "tasks.score.image_kinds": ("UNKNOWN",),
     "tasks.score.metrics": (
         "METRICS",
         "auroc",

@@ -15,7 +15,7 @@ import torch
 from moekit.contract.answers import Item, TaskContext
 from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import Answering, Level
-from moekit.tasks.score.kinds import kind_names
+from moekit.tasks.score.image_kinds import kind_names
 from moekit.tasks.score.regions import Region, find_regions
 from moekit.tasks.score.threshold import UNREADABLE, OperatingPoint, verdict
 

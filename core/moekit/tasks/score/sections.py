@@ -15,6 +15,7 @@ from moekit.contract.report import (
     ReportTable,
 )
 from moekit.evaluation.bootstrap import Resamples
+from moekit.evaluation.shares import Share, share_of
 from moekit.tasks.score.curves import (
     counts_at,
     precision_recall_band,
@@ -24,7 +25,10 @@ from moekit.tasks.score.curves import (
     threshold_table,
 )
 from moekit.tasks.score.predictions import Predictions
+from moekit.tasks.score.threshold import choose_threshold
 
+ALARM_SHARES = (0.005, 0.01, 0.02, 0.05, 0.10)
+"""Shares of false alarms that the report has a threshold for."""
 _BAND_RESAMPLES = 300
 _CHOSEN = "the chosen threshold"
 
@@ -98,6 +102,74 @@ def threshold_section(context: ReportContext, predictions: Predictions) -> Repor
             ),
         ),
     )
+
+
+def alarm_section(context: ReportContext, predictions: Predictions) -> ReportSection:
+    """What is found and missed if validation data may have a given share of false alarms.
+
+    The thresholds are those of the rule `max-false-alarm` on the validation split; the counts are
+    those of the evaluated split.
+
+    Args:
+        context: The run.
+        predictions: Its scores, with both classes.
+    """
+    title, validation = "By share of false alarms", context.validation
+    if validation is None or not (validation.labels == 0).any():
+        said = "The scores of the validation split are gone, so no threshold can be chosen."
+        return ReportSection(title=title, paragraphs=(said,))
+    names, rows, notes = context.result["outcome_names"], [], []
+    for share in ALARM_SHARES:
+        rule = f"max-false-alarm={share:g}"
+        point = choose_threshold(
+            validation.scores, validation.labels, rule=rule, groups=validation.groups
+        )
+        rows.append(_alarm_row(share, point.threshold, predictions))
+        notes += [point.warning] if point.warning else []
+    return ReportSection(
+        title=title,
+        paragraphs=(
+            "Each threshold is the lowest that keeps false alarms to the share on the validation "
+            f"split ({len(validation)} images). The counts are of the {context.result['split']} "
+            "split, with 95% intervals. "
+            "Choose one with `moekit evaluate --threshold-rule max-false-alarm=SHARE`.",
+        ),
+        tables=(
+            ReportTable(
+                columns=(
+                    "allowed",
+                    "threshold",
+                    "found",
+                    "95%",
+                    f"missed: {names['missed']}",
+                    f"false alarm: {names['false_alarm']}",
+                    "95%",
+                ),
+                rows=tuple(rows),
+            ),
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _alarm_row(share: float, threshold: float, predictions: Predictions) -> tuple[str, ...]:
+    called, there = predictions.scores >= threshold, predictions.labels == 1
+    found = share_of(called & there, there, predictions.groups)
+    alarms = share_of(called & ~there, ~there, predictions.groups)
+    return (
+        f"{share:.1%}",
+        f"{threshold:.4f}",
+        f"{found.hits:.0f} of {found.of:.0f}",
+        _range(found),
+        f"{found.of - found.hits:.0f}",
+        f"{alarms.hits:.0f} of {alarms.of:.0f}",
+        _range(alarms),
+    )
+
+
+def _range(share: Share) -> str:
+    interval = share.ci95
+    return "" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}"
 
 
 def both_classes(context: ReportContext) -> Predictions | None:

@@ -6,19 +6,43 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from moekit.contract.report import (
     HEADER,
     METRICS,
+    NEXT,
     WORST,
     ReportContext,
     ReportSection,
     ReportTable,
 )
 from moekit.tasks.score.certified import Guarantee
-from moekit.tasks.score.sections import both_classes, curve_section, threshold_section
+from moekit.tasks.score.predictions import Predictions
+from moekit.tasks.score.sections import (
+    alarm_section,
+    both_classes,
+    curve_section,
+    threshold_section,
+)
+from moekit.tasks.score.threshold import OperatingPoint
 
 NAMES = {"auroc": "AUROC"}
 """How the page writes names of figures."""
+
+_NEXT = (
+    "Look at the misses. A wrong label is corrected in the data. What no person sees in the "
+    "picture needs another light or more pixels. What is plain needs more such images to learn "
+    "from.",
+    "To miss less or to reject less, choose another threshold: "
+    "`moekit evaluate --threshold-rule max-miss=0.02` or `max-false-alarm=0.05`.",
+)
+
+
+def right(tally: Predictions, point: OperatingPoint) -> dict[str, np.ndarray]:
+    """Rows of the positive images that are found, the highest score first."""
+    found = np.flatnonzero((tally.labels == 1) & (tally.scores >= point.threshold))
+    return {"found": found[np.argsort(-tally.scores[found], kind="stable")]}
 
 
 def sections(context: ReportContext) -> list[ReportSection]:
@@ -40,6 +64,8 @@ def sections(context: ReportContext) -> list[ReportSection]:
                 "strongest have.",
             ),
         ),
+        ReportSection(title=NEXT, paragraphs=_NEXT),
+        *([] if predictions is None else [alarm_section(context, predictions)]),
         curve_section(context),
         *([] if predictions is None else [threshold_section(context, predictions)]),
     ]

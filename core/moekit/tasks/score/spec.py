@@ -9,7 +9,7 @@ from moekit.tasks.score.drawing import COLUMNS, caption, draw
 from moekit.tasks.score.example import ScoreExampleHead, write_example
 from moekit.tasks.score.judge import JUDGE
 from moekit.tasks.score.learn import LEARN
-from moekit.tasks.score.show import NAMES, sections
+from moekit.tasks.score.show import NAMES, right, sections
 from moekit.tasks.score.threshold import PASS
 
 SCORE = TaskSpec(
@@ -55,6 +55,7 @@ SCORE = TaskSpec(
     show=Show(
         columns=COLUMNS,
         draw=draw,
+        right=right,
         sections=sections,
         names=NAMES,
         caption=caption,

@@ -13,7 +13,7 @@ import numpy as np
 from moekit.contract.answers import Item, TaskContext
 from moekit.contract.outputs import Outputs
 from moekit.data.samples import Sample
-from moekit.tasks.score.kinds import kind_names
+from moekit.tasks.score.image_kinds import kind_names
 from moekit.tasks.score.predictions import RECOGNISED, Places, Predictions
 
 

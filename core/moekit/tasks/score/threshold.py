@@ -15,7 +15,7 @@ from moekit.errors import DataError, UsageError
 from moekit.tasks.parts.support import unsupported
 from moekit.tasks.score.candidates import MEASURES, Counts, candidates_of, count_at, middle_of_best
 from moekit.tasks.score.certified import Guarantee, Rate, certify
-from moekit.tasks.score.kinds import UNKNOWN
+from moekit.tasks.score.image_kinds import UNKNOWN
 from moekit.tasks.score.tail import LARGEST_TAIL, counted_interval, tail_threshold
 
 PASS, REVIEW, UNREADABLE = "pass", "review", "unreadable"
@@ -90,7 +90,7 @@ class OperatingPoint:
             "warning": self.warning,
         }
 
-    def told(self) -> tuple[str, ...]:
+    def in_words(self) -> tuple[str, ...]:
         """The point in sentences."""
         between = ""
         if self.threshold_ci95 is not None:
@@ -142,8 +142,8 @@ def choose_threshold(
             certify a share.
         UsageError: The rule is unknown.
     """
-    kind = rule if rule in MEASURES else _promise(rule)[0]
-    if not (labels == 0).any() or (kind not in _ONE_CLASS and not (labels == 1).any()):
+    name = rule if rule in MEASURES else _promise(rule)[0]
+    if not (labels == 0).any() or (name not in _ONE_CLASS and not (labels == 1).any()):
         raise DataError(
             f"the rule {rule} needs scores of both classes",
             whose=f"the {split} split",
@@ -151,11 +151,11 @@ def choose_threshold(
             "max-false-alarm=SHARE, certified-false-alarm=SHARE,RISK and tail=SHARE",
             code="data/one-class",
         )
-    if kind == "tail":
+    if name == "tail":
         return _from_tail(scores[labels == 0], rule, split)
     candidates = candidates_of(scores)
     counts = count_at(scores, labels, candidates)
-    if kind.startswith("certified"):
+    if name.startswith("certified"):
         return _certified(scores, labels, candidates, rule=rule, split=split, groups=groups)
     values, best = _judge(counts, rule)
     point = OperatingPoint(
@@ -165,13 +165,13 @@ def choose_threshold(
         n=len(scores),
         value=float(values[best]),
     )
-    if kind not in _PROMISED:
+    if name not in _PROMISED:
         return point
-    errors, total = _errors(counts, best, _PROMISED[kind])
+    errors, total = _errors(counts, best, _PROMISED[name])
     return dataclasses.replace(
         point,
         ci95=counted_interval(errors, total),
-        warning=_warning(rule, labels, groups, _PROMISED[kind]),
+        warning=_warning(rule, labels, groups, _PROMISED[name]),
     )
 
 
@@ -203,8 +203,8 @@ def _certified(
     split: str,
     groups: Sequence[str] | None,
 ) -> OperatingPoint:
-    kind, share = _promise(rule)
-    rate = _PROMISED[kind]
+    name, share = _promise(rule)
+    rate = _PROMISED[name]
     rows = np.flatnonzero(labels == (rate == "missed"))
     threshold, promise = certify(
         scores[rows],
@@ -313,9 +313,9 @@ def _judge(counts: Counts, rule: str) -> tuple[np.ndarray, int]:
     if rule in MEASURES:
         values = MEASURES[rule](counts)
         return values, middle_of_best(values)
-    kind, share = _promise(rule)
+    name, share = _promise(rule)
     # Divided like the share was written, so that 2 of 100 is exactly 0.02.
-    if kind == "max-miss":
+    if name == "max-miss":
         missed = (counts.positives - counts.true_positives) / counts.positives
         return missed, int(np.flatnonzero(missed <= share)[-1])
     alarmed = np.asarray(counts.false_positives / counts.negatives)
@@ -323,14 +323,14 @@ def _judge(counts: Counts, rule: str) -> tuple[np.ndarray, int]:
 
 
 def _promise(rule: str) -> tuple[str, float]:
-    """The kind of a rule and its share."""
-    kind, _, text = rule.partition("=")
+    """The name of a rule and its share."""
+    name, _, text = rule.partition("=")
     first, comma, second = text.partition(",")
-    certified = kind.startswith("certified")
+    certified = name.startswith("certified")
     share, risk = _float(first), _float(second) if certified else 0.5
     known = dict.fromkeys(_PROMISED, 1.0) | {"tail": LARGEST_TAIL}
-    least = np.nextafter(0.0, 1.0) if certified or kind == "tail" else 0.0
-    right = kind in known and least <= share < known[kind] and 0 < risk < 1
+    least = np.nextafter(0.0, 1.0) if certified or name == "tail" else 0.0
+    right = name in known and least <= share < known[name] and 0 < risk < 1
     if not right or bool(comma) != certified:
         raise UsageError(
             f"there is no threshold rule {rule!r}",
@@ -338,7 +338,7 @@ def _promise(rule: str) -> tuple[str, float]:
             fix=f"use one of: {', '.join(RULES)}",
             code="usage/unknown-rule",
         )
-    return kind, share
+    return name, share
 
 
 def _float(text: str) -> float:

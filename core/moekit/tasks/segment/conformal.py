@@ -80,7 +80,7 @@ class SegmentPoint:
             "assumption": self.assumption,
         }
 
-    def told(self) -> tuple[str, ...]:
+    def in_words(self) -> tuple[str, ...]:
         """The point in sentences."""
         between = "" if self.ci95 is None else f" [{self.ci95[0]:.2f}, {self.ci95[1]:.2f}]"
         return (

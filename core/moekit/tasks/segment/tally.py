@@ -25,7 +25,7 @@ from moekit.tasks.segment.head import LOGIT
 from moekit.tasks.segment.metrics import foreground_confusion, image_iou
 from moekit.tasks.segment.truth import read_truth
 
-WORST = "lowest-iou"
+WORST, FOUND = "lowest-iou", "found"
 MISSED = "missed-foreground"
 FALSE = "false-foreground"
 _DRAWN = 10
@@ -103,6 +103,13 @@ class SegmentTally:
             subtypes=names_at(self.subtypes, rows),
             facts={name: tuple(values[row] for row in rows) for name, values in self.facts.items()},
         )
+
+    def right(self, point: Any) -> Mapping[str, np.ndarray]:
+        """Positions of the pictures whose foreground is found in part or whole, by IoU."""
+        del point
+        value_N = self.image_iou_N
+        found = np.flatnonzero(np.nan_to_num(value_N) > 0)
+        return {FOUND: found[np.argsort(-value_N[found], kind="stable")]}
 
     def worst(self, point: Any) -> Mapping[str, np.ndarray]:
         """Positions of the pictures with the lowest IoU and, if there is background, most errors.

@@ -85,6 +85,7 @@ SEGMENT = TaskSpec(
     show=Show(
         columns=COLUMNS,
         draw=draw,
+        right=SegmentTally.right,
         sections=sections,
         names=NAMES,
         files=files,

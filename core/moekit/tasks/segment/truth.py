@@ -126,7 +126,7 @@ def _sources(
     return np.clip(row, 0, given - 1), (centre >= 0) & (centre < length)
 
 
-class _Shelf:
+class _PlaneCache:
     """Planes by key, the latest used ones, up to a number of bytes."""
 
     def __init__(self, most: int) -> None:
@@ -151,4 +151,4 @@ class _Shelf:
         return plane
 
 
-_kept = _Shelf(_MOST_BYTES)
+_kept = _PlaneCache(_MOST_BYTES)

@@ -103,7 +103,7 @@ def split_pictures(
         train=tuple(good[kept:]),
         held_out=tuple(good[:kept]),
         unreadable=len(order) - len(good),
-        notes=(*_told(left_out), *remarks.sentences()),
+        notes=(*_in_words(left_out), *remarks.sentences()),
     )
 
 
@@ -166,7 +166,7 @@ def _crop(picture: Image.Image, generator: np.random.Generator) -> Image.Image:
     return square.convert("L").convert("RGB") if generator.random() < 0.25 else square
 
 
-def _told(left_out: Sequence[Skipped]) -> tuple[str, ...]:
+def _in_words(left_out: Sequence[Skipped]) -> tuple[str, ...]:
     if not left_out:
         return ()
     first = left_out[0]

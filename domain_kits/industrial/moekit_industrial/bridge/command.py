@@ -87,8 +87,8 @@ def anomalib(model: str, as_json: bool, **options: Any) -> None:
     from good parts only, and is judged by moekit's metrics on its raw scores. Nothing is
     downloaded. `moekit report` reads the folder.
     """
-    with reporter() as report:
-        result = run_baseline(model, on_progress=report.update, **options)
+    with reporter() as progress:
+        result = run_baseline(model, on_progress=progress.update, **options)
     if as_json:
         print_json(result)
     else:

@@ -33,7 +33,7 @@ from moekit import (
 )
 from moekit.backbone import WeightFile
 from moekit.data import Preprocess
-from moekit.evaluation import Passed, PictureSpool, draw_worst, summarise
+from moekit.evaluation import Passed, PictureSpool, draw_worst, pictured, summarise
 from moekit.files import atomic_text, check_writable, sha256, write_json
 from moekit.runs import licences_of_run, machine, now, plugin_facts, versions
 from moekit.runtime import resolve
@@ -180,7 +180,7 @@ def _evaluate(
         "threshold": {**point.as_json(), "raw": score_map.inverse(point.threshold)},
         **summary,
         "notes": [*job.dataset.notes, *passes["test"].remarks, *summary["notes"]],
-        "point_in_words": list(point.told()),
+        "point_in_words": list(point.in_words()),
         "auroc_delong_ci95": None if np.isnan(low) else [float(low), float(high)],
         "model": {
             "class": f"{kind.__module__}.{kind.__qualname__}",
@@ -315,9 +315,9 @@ def _draw_worst(
     point: OperatingPoint,
     context: TaskContext,
 ) -> None:
-    """Draws the worst misses."""
+    """Draws the worst misses, and some of what was found."""
     outputs: list[Outputs] = [{}] * len(scored)
-    for row in np.concatenate(list(scored.worst(point).values())):
+    for row in np.concatenate([one.rows for one in pictured(scored, point, SCORE)]):
         given = {"logit_B": torch.logit(torch.tensor([scored.scores[row]]))}
         evidence = _places(scored).maps[row]
         if evidence is not None:

@@ -36,8 +36,8 @@ def deidentify(path: Path, out: Path, salt_file: Path | None, as_json: bool) -> 
     salt = read_or_make_salt(salt_file, out=out)
     if salt.is_new and salt_file is not None:
         say("a new salt was written to the salt file; keep it secret, and keep it")
-    with reporter() as report:
-        summary = deidentify_files(path, out=out, salt=salt.data, on_progress=report.update)
+    with reporter() as progress:
+        summary = deidentify_files(path, out=out, salt=salt.data, on_progress=progress.update)
     if as_json:
         print_json(summary.as_json())
     else:

@@ -62,7 +62,7 @@ def with_regions(dataset: Dataset, seed: int, *, fact: str = "") -> Dataset:
         skipped=tuple(dataclasses.replace(one, label=None) for one in (*dataset.skipped, *skipped)),
         positive="",
         has_negative=False,
-        notes=(*dataset.notes, _told(samples)),
+        notes=(*dataset.notes, _in_words(samples)),
     )
     shown = {sample.split for sample in samples if sample.labels}
     if {"train", "val"} <= shown:
@@ -149,7 +149,7 @@ def _with(sample: Sample, objects: Objects, kind: str = "") -> Sample:
     )
 
 
-def _told(samples: Sequence[Sample]) -> str:
+def _in_words(samples: Sequence[Sample]) -> str:
     counts = [len((one.truth or {})[OBJECTS]["label"]) for one in samples]
     return (
         f"{sum(counts)} connected regions of {sum(map(bool, counts))} masks are taken for objects"

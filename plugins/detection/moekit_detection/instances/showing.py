@@ -20,7 +20,7 @@ from moekit_detection.instances.answers import InstanceAnswer
 from moekit_detection.instances.metrics import BOX, INSTANCE_METRICS, MASK
 from moekit_detection.instances.truth import instances_of
 from moekit_detection.masks.runs import Masks, overlaps
-from moekit_detection.overlay import Colour, Verdicts, drawn, told, verdicts_of
+from moekit_detection.overlay import Colour, Verdicts, counts_in_words, drawn, verdicts_of
 from moekit_detection.sections import NAMES, sections
 from moekit_detection.showing import COLUMNS, SHOW, write_objects
 
@@ -53,7 +53,7 @@ def caption(answer: Answer, item: Item, context: TaskContext) -> str:
     del context
     if not isinstance(answer, InstanceAnswer):
         return answer.verdict
-    return told(answer, _known(answer, item))
+    return counts_in_words(answer, _known(answer, item))
 
 
 def _known(answer: InstanceAnswer, item: Item) -> Verdicts | None:

@@ -62,7 +62,7 @@ class DetectPoint:
         """The point for result.json."""
         return {**dataclasses.asdict(self), "thresholds": list(self.thresholds)}
 
-    def told(self) -> tuple[str, ...]:
+    def in_words(self) -> tuple[str, ...]:
         """The point in sentences."""
         least, most = min(self.thresholds), max(self.thresholds)
         said = (

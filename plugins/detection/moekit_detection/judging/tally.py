@@ -83,6 +83,15 @@ class DetectTally:
         right_N, wrong_N, true_N = counts(self.rows_N, self.matches, thresholds_C)
         return true_N - right_N, wrong_N
 
+    def right(self, point: Any) -> Mapping[str, np.ndarray]:
+        """Positions of the pictures with a found object, by the share found, less false alarms."""
+        right_N, wrong_N, true_N = counts(
+            self.rows_N, self.matches, thresholds_of(point, len(self.classes))
+        )
+        rows = np.flatnonzero(right_N > 0)
+        degree_N = right_N[rows] / (true_N[rows] + wrong_N[rows])
+        return {"found": rows[np.argsort(-degree_N, kind="stable")]}
+
     def worst(self, point: Any) -> Mapping[str, np.ndarray]:
         """Positions of the pictures with most missed objects, and with most false alarms.
 

@@ -125,7 +125,7 @@ def dataset_of(
         source=about.source,
         skipped=tuple(skipped),
         has_negative=False,
-        notes=(*about.notes, *repairs.notes(), *_told(samples, about.classes)),
+        notes=(*about.notes, *repairs.notes(), *_in_words(samples, about.classes)),
     )
     done = complete_splits(dataset, seed=seed, every_class=False)
     shots = shots_of(options)
@@ -240,7 +240,7 @@ def _renamed(samples: Sequence[Sample], options: Mapping[str, str]) -> list[Samp
     ]
 
 
-def _told(samples: Sequence[Sample], classes: Sequence[str]) -> tuple[str, ...]:
+def _in_words(samples: Sequence[Sample], classes: Sequence[str]) -> tuple[str, ...]:
     """Sentences on pictures without objects, crowded ones, and classes that nobody has drawn."""
     held = {one.id: (one.truth or {})[OBJECTS] for one in samples}
     counts = {name: len(objects["label"]) for name, objects in held.items()}

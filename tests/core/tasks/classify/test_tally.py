@@ -124,6 +124,27 @@ def test_the_worst_of_several_labels_are_missed_or_false(tally, monkeypatch):
     assert len(worst["missed"]) > 0
 
 
+def test_right_answers_are_all_that_are_no_mistake_the_most_probable_first(tally, monkeypatch):
+    monkeypatch.setattr(module, "SHOWN", 100)
+    made = tally(80, 4, unseen=20, skill=1.0)
+    point = choose_point(made, "refuse=0.3")
+    right, worst = made.right(point)["right"], made.worst(point)
+    mistakes = set().union(*map(set, worst.values()))
+    assert not mistakes & set(right)
+    assert mistakes | set(right) | set(np.flatnonzero(made.labels_N < 0)) == set(range(80))
+    assert np.all(np.diff(made.probability_NC.max(1)[right]) <= 0)
+
+
+def test_of_several_labels_right_means_all_of_them_and_no_other(tally, monkeypatch):
+    monkeypatch.setattr(module, "SHOWN", 100)
+    made = tally(40, 3, several=True, skill=1.0)
+    point = choose_point(made, "f1")
+    right, worst = set(made.right(point)["right"]), made.worst(point)
+    labelled = set(np.flatnonzero(made.labels_NC.any(1)))
+    assert right == labelled - set(worst["missed"]) - set(worst["false_alarm"])
+    assert right
+
+
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("models", [1, 2])
 def test_what_is_read_again_is_what_was_written_to_the_bit(tmp_path, tally, several, models):

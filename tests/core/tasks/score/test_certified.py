@@ -141,7 +141,7 @@ def test_the_point_states_its_promise_and_its_assumption():
     assert (made["guarantee"]["unit"], made["guarantee"]["n"]) == ("group", 75)
     assert "exchangeable" in made["guarantee"]["assumption"]
     assert made["missed"]["ci95"][0] <= made["missed"]["value"] <= made["missed"]["ci95"][1]
-    assert any("Learn then Test" in sentence for sentence in told.told())
+    assert any("Learn then Test" in sentence for sentence in told.in_words())
     low, high = made["ci95"]
     assert low <= made["value"] <= high
 
@@ -176,7 +176,7 @@ def test_a_share_that_the_data_cannot_tell_is_warned_of_with_the_number_that_wou
     point = choose(given, rule)
     for number in needs:
         assert number in point.warning.split(" of the validation split", 1)[1]
-    assert point.as_json()["warning"] == point.warning == point.told()[-1]
+    assert point.as_json()["warning"] == point.warning == point.in_words()[-1]
     enough = scored(0, 30, int(needs[0]))
     assert choose(enough, rule).warning == ""
     names = tuple(str(row // 10) for row in range(30 + int(needs[0])))

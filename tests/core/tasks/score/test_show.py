@@ -1,16 +1,19 @@
 """What scores add to a report."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from moekit import ReportContext
-from moekit.contract.report import HEADER, METRICS, WORST
+from moekit.contract.report import HEADER, METRICS, NEXT, WORST
 from moekit.tasks.score.predictions import Predictions
-from moekit.tasks.score.show import sections
+from moekit.tasks.score.show import right, sections
 
 RESULT = {
     "kit": "parts",
     "bootstrap_seed": 0,
+    "split": "test",
     "classes": ["good", "bad"],
     "positive": "bad",
     "outcome_names": {"missed": "escape", "false_alarm": "overkill"},
@@ -28,15 +31,49 @@ def scored(labels=(0, 0, 0, 1, 1), bare=True):
     )
 
 
-def made(predictions, **changes):
+def made(predictions, validation=None, **changes):
     context = ReportContext(
-        result={**RESULT, **changes}, record={}, predictions=predictions, validation=None
+        result={**RESULT, **changes}, record={}, predictions=predictions, validation=validation
     )
     return {section.title: section for section in sections(context)}
 
 
 def test_the_sections_come_in_the_order_of_the_page():
-    assert list(made(scored())) == [HEADER, METRICS, WORST, "Curves", "Thresholds"]
+    assert list(made(scored())) == [
+        *(HEADER, METRICS, WORST, NEXT),
+        *("By share of false alarms", "Curves", "Thresholds"),
+    ]
+
+
+def test_found_rows_are_the_positives_at_the_threshold_the_surest_first():
+    predictions = scored(labels=(1, 0, 1, 1, 1))
+    assert right(predictions, SimpleNamespace(threshold=0.4))["found"].tolist() == [4, 2, 3]
+
+
+def test_thresholds_by_false_alarms_come_from_validation_and_counts_from_the_split():
+    negatives = np.linspace(0.0, 0.7, 200)
+    validation = Predictions(
+        ids=tuple(map(str, range(201))),
+        labels=np.array([0] * 200 + [1]),
+        scores=np.append(negatives, 0.99),
+    )
+    section = made(scored(), validation)["By share of false alarms"]
+    (table,) = section.tables
+    assert [row[0] for row in table.rows] == ["0.5%", "1.0%", "2.0%", "5.0%", "10.0%"]
+    for share, row in zip((0.005, 0.01, 0.02, 0.05, 0.1), table.rows, strict=True):
+        assert (negatives >= float(row[1])).mean() <= share
+        assert (row[2], row[4], row[5]) == ("1 of 2", "1", "0 of 3")
+    assert table.rows[0][3] == "9.5% to 90.5%"  # Wilson's interval of 1 of 2
+    assert section.notes == ()
+
+
+def test_a_share_that_validation_data_cannot_resolve_has_a_warning():
+    section = made(scored(), scored())["By share of false alarms"]
+    assert "max-false-alarm=0.005 rests on 3 negative images" in section.notes[0]
+
+
+def test_without_validation_scores_there_is_no_table_by_false_alarms():
+    assert made(scored())["By share of false alarms"].tables == ()
 
 
 def test_the_tile_holds_the_paired_test():

@@ -71,7 +71,7 @@ def test_the_point_states_its_promise_and_has_an_interval():
     made = point.as_json()
     assert (made["at_most"], made["n"], made["unit"]) == (0.1, 60, "picture")
     assert "exchangeable" in made["assumption"]
-    assert any("conformal risk control" in sentence for sentence in point.told())
+    assert any("conformal risk control" in sentence for sentence in point.in_words())
     assert choose_bias(tally(0, 60), "") is None
 
 

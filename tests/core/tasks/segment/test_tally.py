@@ -104,6 +104,13 @@ def test_the_worst_come_first(tallies):
     assert len(front) == 10
 
 
+def test_found_pictures_have_some_foreground_right_and_the_best_come_first(tallies):
+    kit, _ = tallies
+    found = kit.right(None)["found"]
+    assert set(found) == set(np.flatnonzero(np.nan_to_num(kit.image_iou_N) > 0))
+    assert (np.diff(kit.image_iou_N[found]) <= 0).all()
+
+
 def test_what_is_saved_is_read_again(tallies, tmp_path):
     names = save_tallies(tmp_path, "test", tallies)
     assert sorted(names) == sorted(path.name for path in tmp_path.iterdir() if path.is_file())

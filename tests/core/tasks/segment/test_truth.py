@@ -97,12 +97,12 @@ def test_a_mask_is_decoded_once_until_it_changes(example, monkeypatch):
 
 
 def test_memory_for_masks_is_bounded():
-    shelf = truth._Shelf(1000)
+    cache = truth._PlaneCache(1000)
     for number in range(50):
-        shelf(number, lambda: np.zeros(100, np.uint8))
-    assert shelf.held <= 1000
+        cache(number, lambda: np.zeros(100, np.uint8))
+    assert cache.held <= 1000
     made = []
-    shelf(49, lambda: made.append(1))
+    cache(49, lambda: made.append(1))
     assert not made
 
 

@@ -13,7 +13,7 @@ FAULTS = (MoekitError, ArithmeticError, LookupError, OSError, RuntimeError, Valu
 """Failures of a search, which are recorded and stop nothing."""
 
 
-def told_across(found: Found, split: str, others: Sequence[str]) -> list[str]:
+def pairs_in_words(found: Found, split: str, others: Sequence[str]) -> list[str]:
     """Sentences on near-duplicates between splits.
 
     Args:
@@ -30,7 +30,7 @@ def told_across(found: Found, split: str, others: Sequence[str]) -> list[str]:
             f"such as {items[0]}: figures may be too good; see the report; "
             f"`moekit adapt {FLAG}` makes them groups"
         )
-    return told + told_gaps(found)
+    return told + gaps_in_words(found)
 
 
 def items_of(found: Found, split: str) -> list[str]:
@@ -44,7 +44,7 @@ def items_of(found: Found, split: str) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-def told_gaps(found: Found) -> list[str]:
+def gaps_in_words(found: Found) -> list[str]:
     """What the search left out."""
     told = []
     if found.candidates > found.verified:

@@ -31,12 +31,12 @@ ReadStored = Callable[[np.ndarray, np.ndarray], tuple[Tensor, Mapping[int, Tenso
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Piece:
+class ActivationBatch:
     """A batch of samples whose activations can be computed view by view.
 
     Attributes:
         rows: (B,) positions among the samples asked for.
-        skipped: Samples of this stretch whose image could not be read.
+        skipped: Samples before it whose image could not be read.
         maps_BMND: Given the number of a view, the activations, in bfloat16 on the CPU.
     """
 
@@ -46,7 +46,7 @@ class Piece:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Stretch:
+class BlockRange:
     """The blocks to run.
 
     Attributes:
@@ -66,16 +66,16 @@ class Stretch:
     tokens: TokenRouting | None = None
 
 
-def image_pieces(
+def batches_of_images(
     samples: Sequence[Sample],
     *,
     backbone: MoEBackbone,
-    stretch: Stretch,
+    blocks: BlockRange,
     preprocess: Preprocess,
     contents: Contents,
     expected: Sequence[str],
-) -> Iterator[Piece]:
-    """Pieces that are computed from the images of the samples.
+) -> Iterator[ActivationBatch]:
+    """Batches that are computed from the images of the samples.
 
     Raises:
         DataError: The content of an image is not the one that is expected.
@@ -99,26 +99,26 @@ def image_pieces(
 
         def maps(number: int, images: Tensor = batch.images) -> Tensor:
             seen = view(images, number).to(device)
-            with autocast(device, stretch.arithmetic):
+            with autocast(device, blocks.arithmetic):
                 x_BND, grid = backbone.embed(seen)
-            return _run(x_BND, {}, grid, backbone, stretch, seen)
+            return _run(x_BND, {}, grid, backbone, blocks, seen)
 
-        yield Piece(
+        yield ActivationBatch(
             rows=np.asarray(batch.rows, dtype=np.int64),
             skipped=batch.skipped,
             maps_BMND=maps,
         )
 
 
-def stored_pieces(
+def batches_of_store(
     read: ReadStored,
     *,
     rows: Sequence[int],
     grid: Grid,
     backbone: MoEBackbone,
-    stretch: Stretch,
-) -> Iterator[Piece]:
-    """Pieces that go on from stored activations, those of the given rows of their store."""
+    blocks: BlockRange,
+) -> Iterator[ActivationBatch]:
+    """Batches that go on from stored activations, those of the given rows of their store."""
     device = next(backbone.parameters()).device
     size = _size(grid)
     for start in range(0, len(rows), size):
@@ -126,12 +126,12 @@ def stored_pieces(
 
         def maps(number: int, chosen: np.ndarray = chosen) -> Tensor:
             x_BND, kept = read(chosen, np.full_like(chosen, number))
-            outputs = {**kept, stretch.start - 1: x_BND}
+            outputs = {**kept, blocks.start - 1: x_BND}
             moved = {block: value.to(device).float() for block, value in outputs.items()}
-            return _run(moved[stretch.start - 1], moved, grid, backbone, stretch)
+            return _run(moved[blocks.start - 1], moved, grid, backbone, blocks)
 
         places = np.arange(start, start + len(chosen))
-        yield Piece(rows=places, skipped=(), maps_BMND=maps)
+        yield ActivationBatch(rows=places, skipped=(), maps_BMND=maps)
 
 
 def _size(grid: Grid) -> int:
@@ -145,31 +145,31 @@ def _run(
     known: Mapping[int, Tensor],
     grid: Grid,
     backbone: MoEBackbone,
-    stretch: Stretch,
+    blocks: BlockRange,
     images: Tensor | None = None,
 ) -> Tensor:
-    with autocast(x_BND.device, stretch.arithmetic):
+    with autocast(x_BND.device, blocks.arithmetic):
         if images is None:
             x_BND, later = backbone.run_blocks(
                 x_BND,
                 grid,
-                start=stretch.start,
-                stop=stretch.stop,
-                keep=stretch.keep,
-                top_k=stretch.top_k,
+                start=blocks.start,
+                stop=blocks.stop,
+                keep=blocks.keep,
+                top_k=blocks.top_k,
             )
         else:
             x_BND, later, _ = backbone.run_routed(
                 x_BND,
                 grid,
                 images,
-                tokens=stretch.tokens,
-                stop=stretch.stop,
-                keep=stretch.keep,
-                top_k=stretch.top_k,
+                tokens=blocks.tokens,
+                stop=blocks.stop,
+                keep=blocks.keep,
+                top_k=blocks.top_k,
             )
     outputs = {**known, **later}
-    maps_BMND = torch.stack([*(outputs[block] for block in stretch.keep), x_BND], dim=1)
+    maps_BMND = torch.stack([*(outputs[block] for block in blocks.keep), x_BND], dim=1)
     if grid.frames > 1:
         # From the frames of all stacks to stacks, the tokens of whose frames follow each other.
         maps_BTMND = maps_BMND.reshape(-1, grid.frames, *maps_BMND.shape[1:])

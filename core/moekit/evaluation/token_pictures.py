@@ -26,7 +26,7 @@ from moekit.moe.tokens import TokenChoice, TokenRouting
 from moekit.runtime.device import autocast
 from moekit.runtime.predictor import Predictor
 
-SHOTS = 4
+PICTURES = 4
 _DIM = 0.35
 """Brightness of what is merged or skips."""
 
@@ -49,7 +49,7 @@ def draw_tokens(
     shutil.rmtree(folder, ignore_errors=True)
     if predictor.tokens is None or not samples:
         return
-    places = np.unique(np.linspace(0, len(samples) - 1, SHOTS).round().astype(int))
+    places = np.unique(np.linspace(0, len(samples) - 1, PICTURES).round().astype(int))
     windows = [cut_samples([samples[place]], preprocess.tiling) for place in places]
     chosen = [parts[len(parts) // 2] for parts in windows]
     batches = image_batches(

@@ -22,7 +22,7 @@ DEFAULT_LIMIT = 16 * 2**30
 _BYTES, _CHECK = 2, 4
 
 
-class Shelf:
+class ActivationCache:
     """The stored activations of one plan. Other plans in the same folder make room for it.
 
     Args:

@@ -42,7 +42,7 @@ class RecordKind:
         return found
 
 
-KINDS: Mapping[str, RecordKind] = {
+RECORD_KINDS: Mapping[str, RecordKind] = {
     "kits": RecordKind(
         home="kits",
         type_name="KitSpec",
