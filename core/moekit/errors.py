@@ -17,6 +17,9 @@ docs/ERRORS.md lists all of them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from moekit.text import printable
 
 
@@ -29,16 +32,26 @@ class MoekitError(Exception):
         fix: What the reader can do about it.
         code: Which failure it is, as `PREFIX/some-words` with the prefix of the class. Without one
             it is `PREFIX/other`.
+        details: What a program may want to know besides, ready for JSON; --json prints it.
     """
 
     exit_code = 1
     prefix = "error"
 
-    def __init__(self, what: str, *, whose: str, fix: str, code: str = "") -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        whose: str,
+        fix: str,
+        code: str = "",
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(what)
         self.what = what
         self.whose = whose
         self.fix = fix
+        self.details = details
         self.code = code or f"{self.prefix}/other"
 
     def __str__(self) -> str:

@@ -81,11 +81,12 @@ def test_the_compiler_of_torch_comes_when_it_is_asked_for():
 FLAGS = {
     "demo": "--data --debug --device --full --json --out --seed --weights",
     "adapt": "--architecture --bits --cache-gib --data --data-licence --debug --device --devices "
-    "--epochs --expert --form --from --gate --group-near-duplicates --image-size --json --out "
+    "--duplicates --epochs --expert --form --from --gate --group-near-duplicates --image-size "
+    "--json --metric --out "
     "--precision --resume --seed --task --threshold-rule --tile --token-gate "
     "--token-share --top-k --views --weights",
-    "evaluate": "--batch-size --data --data-licence --debug --device --form --from --json "
-    "--precision --run --seed --split --threshold-rule --use --weights",
+    "evaluate": "--batch-size --data --data-licence --debug --device --duplicates --form --from "
+    "--json --metric --precision --run --seed --split --threshold-rule --use --weights",
     "export": "--allow-slower --batch-size --data --debug --form --format --int8 --json "
     "--max-loss --out --run --use --weights",
     "predict": "--backend --batch-size --debug --device --form --json --out --precision --review "

@@ -239,6 +239,10 @@ def _fail(arguments: Sequence[str], error: BaseException, code: int, text: str) 
     if "--debug" in arguments:
         traceback.print_exception(error)
     click.echo(printable(text, lines=True, most=_LONGEST), err=True)
+    if "--json" in arguments and isinstance(error, MoekitError) and error.details is not None:
+        from moekit.cli.output import print_json
+
+        print_json({"error": {"code": error.code, "what": error.what, **error.details}})
     return code
 
 

@@ -120,6 +120,21 @@ def command_line() -> str:
     return " ".join(["moekit", *sys.argv[1:]])
 
 
+metric_option = click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="Report a registered metric after the kit's own, see `moekit metrics`; may be given "
+    "several times.",
+)
+duplicates_option = click.option(
+    "--duplicates",
+    type=click.Choice(["keep", "drop", "refuse"]),
+    help="What happens to equal files in two splits: keep them, drop those of training (and of "
+    "validation what is in test), or refuse the data and name all pairs. As the loader does if "
+    "not given: most refuse them.",
+)
 rule_option = click.option(
     "--threshold-rule",
     metavar="RULE",

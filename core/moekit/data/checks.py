@@ -5,8 +5,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterable
 
-from moekit.data.content import find_twins
-from moekit.data.samples import Dataset, Sample
+from moekit.data.samples import Dataset
 from moekit.errors import DataError
 
 
@@ -55,30 +54,6 @@ def check_groups(dataset: Dataset, *, whose: str = "") -> None:
             fix="put all images of a group into one split",
             code="data/leaking-group",
         )
-
-
-def check_content(samples: Iterable[Sample], *, whose: str) -> None:
-    """Checks that no file lies in two splits or in two classes under two names.
-
-    Raises:
-        DataError: The same bytes are in two splits or two classes, or a file cannot be read.
-    """
-    listed = list(samples)
-    twins = find_twins(listed, whose=whose)
-    pairs = [(twins[sample.id], sample) for sample in listed if sample.id in twins]
-    wrong = [(a, b) for a, b in pairs if (a.split, a.label) != (b.split, b.label)]
-    if not wrong:
-        return
-    twin, sample = wrong[0]
-    what = "in two splits" if twin.split != sample.split else "of two classes"
-    more = f", as {len(wrong) - 1} other pairs of files {what} are" if len(wrong) > 1 else ""
-    raise DataError(
-        f"{twin.id} ({twin.split}) and {sample.id} ({sample.split}) are the same file{more}; "
-        f"{len(pairs)} of {len(listed)} files are copies of others",
-        whose=whose,
-        fix="keep one file of each, or give all the same class, split and group",
-        code="data/same-image",
-    )
 
 
 def check_named(dataset: Dataset, named: Iterable[int]) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from moekit.data.checks import check_content, check_groups, check_ids
+from moekit.data.checks import check_groups, check_ids
+from moekit.data.duplicates import check_content
 from moekit.data.many_classes import (
     check_many_classes,
     missing_classes,

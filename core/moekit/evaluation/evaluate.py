@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from moekit.backbone.model import MoEBackbone
@@ -58,6 +58,7 @@ class EvaluateJob:
         batch_size: Images a forward pass.
         seed: Of the bootstrap.
         precision: fp32, bf16, or that of the adaptation if None.
+        metrics: Names of metrics that are reported after the kit's and the run's own.
         use: Which model answers from now on, see `kept_model`; the kept one if None.
         command: The command line, for the record.
     """
@@ -70,6 +71,7 @@ class EvaluateJob:
     batch_size: int = 16
     seed: int = 0
     precision: str | None = None
+    metrics: Sequence[str] = ()
     use: str | None = None
     command: str = ""
 
@@ -104,7 +106,8 @@ def _evaluate(
 ) -> dict[str, Any]:
     record = job.run.read_finished()
     _check_frames(job)
-    resolved = resolve(job.kit, registry, frames=job.dataset.frames)
+    added = (*record["request"].get("metrics", ()), *job.metrics)
+    resolved = resolve(job.kit, registry, frames=job.dataset.frames, added=added)
     task = resolved.task
     _check_classes(job)
     model = kept_model(job.run, job.use)
@@ -164,7 +167,7 @@ def _evaluate(
         resolved.metrics,
         task=task,
         seed=job.seed,
-        optional=not resolved.kit.metrics,
+        optional=not resolved.kit.metrics and not added,
         baseline=resolved.kit.baseline_name or BASELINE_NAME,
     )
     used = used_model(

@@ -37,7 +37,8 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
         DataError: The answers cannot be read, or do not belong to the split.
         UsageError: The task reads no answers of others.
     """
-    resolved = resolve(job.kit, registry, frames=job.dataset.frames)
+    added = (*job.run.read()["request"].get("metrics", ()), *job.metrics)
+    resolved = resolve(job.kit, registry, frames=job.dataset.frames, added=added)
     judge = resolved.task.judge
     if judge.read is None:
         raise UsageError(

@@ -10,6 +10,8 @@ from lightning.fabric import Fabric
 
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE
 from moekit.contract.recipe import Recipe
+from moekit.data.duplicates import duplicates as deciding
+from moekit.data.duplicates import settle_duplicates
 from moekit.errors import UsageError
 from moekit.files import check_writable
 from moekit.jobs.recorded import recorded_command
@@ -17,7 +19,7 @@ from moekit.jobs.session import load_licensed, open_backbone, quiet_libraries
 from moekit.plugins.changes import KitChanges
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
-from moekit.plugins.resolve import kit_for_data
+from moekit.plugins.resolve import kit_for_data, resolve
 from moekit.runs.run import Run
 from moekit.runtime.device import pick_arithmetic, pick_device
 from moekit.training.adapt import AdaptJob, adapt
@@ -44,6 +46,7 @@ def adapt_kit(
     resume: bool = False,
     experts: Sequence[str] = (),
     gate: str | None = None,
+    metrics: Sequence[str] = (),
     recipe: Mapping[str, Any] | None = None,
     top_k: int | None = None,
     architecture: str | None = None,
@@ -54,6 +57,7 @@ def adapt_kit(
     cache_gib: float = 16.0,
     rule: str | None = None,
     data_licence: str | None = None,
+    duplicates: str | None = None,
     group_near_duplicates: bool = False,
     command: str = "",
 ) -> dict[str, Any] | None:
@@ -74,6 +78,7 @@ def adapt_kit(
         resume: Whether to go on with an interrupted run.
         experts: Registered experts that are added to the kit's own.
         gate: A registered gate in place of the kit's.
+        metrics: Names of metrics that evaluations report after the kit's own.
         recipe: Fields of the kit's recipe that are changed. A number of epochs is taken as it is:
             `least_steps` does not raise it.
         top_k: Generic experts a token has.
@@ -85,6 +90,8 @@ def adapt_kit(
         cache_gib: Most disk space for frozen activations.
         rule: How the point is chosen on validation data, now and later; the kit's own if None.
         data_licence: The licence of the data, in place of what loader and folder say.
+        duplicates: What happens to equal files in two splits: `keep`, `drop` or `refuse`; as the
+            loader does if None.
         group_near_duplicates: Whether near-duplicates become groups before the split is dealt, see
             `moekit.training.grouped`. Where the data bring their split nothing is moved.
         command: The command line, for the record.
@@ -96,8 +103,12 @@ def adapt_kit(
     check_writable(run_folder, run_folder / "checkpoints")
     registry = Registry()
     changes = KitChanges(experts=experts, gate=gate).full(registry)
-    dataset = load_licensed(registry, data, seed=seed, licence=data_licence)
-    spec, dataset = kit_for_data(registry, kit, dataset, task=task, changes=changes, seed=seed)
+    with deciding(duplicates):
+        dataset = load_licensed(registry, data, seed=seed, licence=data_licence)
+        spec, dataset = kit_for_data(registry, kit, dataset, task=task, changes=changes, seed=seed)
+    dataset = settle_duplicates(dataset, duplicates)
+    metrics = tuple(map(registry.metric_name, metrics))
+    resolve(spec, registry, frames=dataset.frames, added=metrics)
     on_task(spec.task)
     chosen = chosen_recipe(spec.recipe, recipe or {}, registry)
     if chosen.tile is not None:
@@ -137,6 +148,8 @@ def adapt_kit(
             resume=resume,
             start=None if start is None else Run(start),
             changes=changes,
+            metrics=metrics,
+            duplicates=duplicates,
             kit_name=registry.full_name("kits", kit),
             cache_limit=int(cache_gib * _GIB),
             top_k=top_k,

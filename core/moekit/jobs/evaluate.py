@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,10 @@ def evaluate_run(
     form: str = "auto",
     device: str = "auto",
     given: Path | None = None,
+    metrics: Sequence[str] = (),
     use: str | None = None,
     data_licence: str | None = None,
+    duplicates: str | None = None,
     command: str = "",
 ) -> dict[str, Any]:
     """Evaluates a run; returns the content of result.json.
@@ -55,8 +57,11 @@ def evaluate_run(
         form: Sparse form of the backbone.
         device: auto, cpu, cuda or cuda:N.
         given: Answers of a peer, in the task's own format, which are judged in place of the run's.
+        metrics: Names of metrics that are reported after the kit's and the run's own.
         use: Which model answers from now on: specialist, baseline or best; the kept one if None.
         data_licence: The licence of the data, in place of what loader and folder say.
+        duplicates: What happens to equal files in two splits: `keep`, `drop` or `refuse`; as the
+            run was made if None.
         command: The command line, for the record.
 
     Raises:
@@ -69,13 +74,14 @@ def evaluate_run(
     spec = kit_of_run(registry, kit, record)
     job = EvaluateJob(
         kit=spec,
-        dataset=data_of_run(registry, spec, data, run, licence=data_licence),
+        dataset=data_of_run(registry, spec, data, run, licence=data_licence, duplicates=duplicates),
         run=run,
         split=split,
         rule=rule or "",
         batch_size=batch_size,
         seed=seed,
         precision=precision,
+        metrics=metrics,
         use=use,
         command=recorded_command(
             command, spec, data=data, paths=(run_folder, weights, form, given)

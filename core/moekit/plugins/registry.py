@@ -182,6 +182,12 @@ class Registry:
         """The map metric of that name."""
         return cast(MapMetricSpec, self._get("map_metrics", name))
 
+    def metric_name(self, name: str) -> str:
+        """The qualified name of a metric, of scores or of maps, by its short or qualified one."""
+        full = self.full_name("metrics", name)
+        of_maps = self.full_name("map_metrics", name)
+        return of_maps if full not in self.names("metrics") and of_maps != name else full
+
     def task(self, name: str) -> TaskSpec:
         """The task of that name."""
         return cast(TaskSpec, self._get("tasks", name))

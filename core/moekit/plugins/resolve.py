@@ -60,8 +60,16 @@ class Resolved:
         )
 
 
-def resolve(kit: KitSpec, registry: Registry, *, frames: int = 1) -> Resolved:
+def resolve(
+    kit: KitSpec, registry: Registry, *, frames: int = 1, added: Sequence[str] = ()
+) -> Resolved:
     """A variant of a kit with its task and metrics.
+
+    Args:
+        kit: The variant.
+        registry: The installed plugins.
+        frames: Of each item.
+        added: Names of metrics that are reported after the kit's own.
 
     Raises:
         UsageError: The task or a metric is unknown, two metrics share a short name, or a metric is
@@ -71,19 +79,23 @@ def resolve(kit: KitSpec, registry: Registry, *, frames: int = 1) -> Resolved:
     task = registry.task(kit.task)
     home = registry.owner("tasks", kit.task).distribution
     named = kit.metrics or tuple(registry.full_name("metrics", name, home) for name in task.metrics)
-    shorts = [name.rpartition("/")[2] for name in (*named, *kit.map_metrics)]
+    reported = {registry.full_name("metrics", name) for name in (*named, *kit.map_metrics)}
+    reported |= {registry.full_name("map_metrics", name) for name in kit.map_metrics}
+    more = [one for one in map(registry.metric_name, dict.fromkeys(added)) if one not in reported]
+    shorts = [name.rpartition("/")[2] for name in (*named, *kit.map_metrics, *more)]
     twice = sorted({name for name in shorts if shorts.count(name) > 1})
     if twice:
         raise UsageError(
             f"the kit reports two metrics of the name {', '.join(twice)}",
             whose=f"kit {kit.name}",
-            fix="leave one of them out",
+            fix="leave one of them out, of the kit or of --metric",
             code="usage/metric-conflict",
         )
     metrics: list[MetricSpec | MapMetricSpec] = [
         *(registry.metric(name) for name in named),
         *(registry.map_metric(name) for name in kit.map_metrics),
     ]
+    metrics += [_added(name, task, registry) for name in more]
     for metric in metrics:
         if isinstance(metric, MetricSpec) and metric.task.rpartition("/")[2] != task.name:
             raise UsageError(
@@ -93,6 +105,25 @@ def resolve(kit: KitSpec, registry: Registry, *, frames: int = 1) -> Resolved:
                 code="usage/metric-conflict",
             )
     return Resolved(kit=kit_of_frames(kit, frames), task=task, metrics=tuple(metrics))
+
+
+def _added(name: str, task: TaskSpec, registry: Registry) -> MetricSpec | MapMetricSpec:
+    """A metric that a user names; one of maps is of the first task."""
+    metric: MetricSpec | MapMetricSpec
+    if name in registry.names("map_metrics"):
+        metric, of = registry.map_metric(name), FIRST_TASK
+    else:
+        metric = registry.metric(name)
+        of = metric.task
+    if of.rpartition("/")[2] != task.name:
+        raise UsageError(
+            f"the metric {name} is of the task {of.rpartition('/')[2]}, and the kit answers "
+            f"{task.name}",
+            whose="--metric",
+            fix=f"name a metric of the task {task.name}; `moekit metrics --long` lists them",
+            code="usage/metric-conflict",
+        )
+    return metric
 
 
 def variant(kit: KitSpec, task: str | None, *, whose: str) -> KitSpec:

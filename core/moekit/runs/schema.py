@@ -57,6 +57,8 @@ class _Request(_Part):
     frame: _Frame | None = None
     tiling: _Tiling | None = None
     changes: _Changes = _Changes()
+    metrics: list[str] = []
+    duplicates: Literal["keep", "drop", "refuse"] | None = None
     dataset: str = ""
     frames: int = Field(default=1, ge=1)
     negatives_only: bool = False

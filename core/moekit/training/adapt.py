@@ -64,6 +64,8 @@ class AdaptJob:
         recipe: How to train.
         resume: Whether to go on with a run that is there.
         changes: What was changed in the kit; `kit` has the changes already.
+        metrics: Names of metrics that evaluations report after the kit's own.
+        duplicates: What was done about equal files in two splits; None if the loader decided.
         kit_name: The kit's full name; its short one if None.
         start: A finished run of the same kit whose weights are begun with; None if there is none.
         cache_limit: Greatest size of the stored prefixes, in bytes.
@@ -80,6 +82,8 @@ class AdaptJob:
     recipe: Recipe
     resume: bool = False
     changes: KitChanges = dataclasses.field(default_factory=KitChanges)
+    metrics: Sequence[str] = ()
+    duplicates: str | None = None
     kit_name: str | None = None
     start: Run | None = None
     cache_limit: int = DEFAULT_LIMIT
@@ -312,6 +316,10 @@ def _request(
         "computes": backbone.computes_at(top_k),
         "top_k": top_k,
     }
+    if job.metrics:
+        request["metrics"] = list(job.metrics)
+    if job.duplicates is not None:
+        request["duplicates"] = job.duplicates
     if job.grouped is not None:
         request["grouped"] = dict(job.grouped)
     if job.start is None:

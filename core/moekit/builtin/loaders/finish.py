@@ -13,7 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from moekit.builtin.loaders.labels import order_classes
-from moekit.data.checks import check_content, check_groups
+from moekit.data.checks import check_groups
+from moekit.data.duplicates import check_content
 from moekit.data.options import whole_number
 from moekit.data.samples import UNSEEN, Dataset, Sample
 from moekit.data.splits import complete_splits
