@@ -138,6 +138,7 @@ def adapt_kit(
         )
         for note in grouped["in_words"]:
             on_note(note)
+    further = {"grouped": grouped, "metrics": list(metrics), "duplicates": duplicates}
     record = adapt(
         AdaptJob(
             kit=spec,
@@ -148,13 +149,11 @@ def adapt_kit(
             resume=resume,
             start=None if start is None else Run(start),
             changes=changes,
-            metrics=metrics,
-            duplicates=duplicates,
             kit_name=registry.full_name("kits", kit),
             cache_limit=int(cache_gib * _GIB),
             top_k=top_k,
             rule=rule or "",
-            grouped=grouped,
+            further={name: value for name, value in further.items() if value},
             command=recorded_command(
                 command, spec, data=data, paths=(run_folder, start, weights, form)
             ),

@@ -64,15 +64,14 @@ class AdaptJob:
         recipe: How to train.
         resume: Whether to go on with a run that is there.
         changes: What was changed in the kit; `kit` has the changes already.
-        metrics: Names of metrics that evaluations report after the kit's own.
-        duplicates: What was done about equal files in two splits; None if the loader decided.
         kit_name: The kit's full name; its short one if None.
         start: A finished run of the same kit whose weights are begun with; None if there is none.
         cache_limit: Greatest size of the stored prefixes, in bytes.
         top_k: Generic experts a token has; as the backbone says if None.
         rule: How the point is chosen on validation data, now and later; the kit's own if empty.
         command: The command line, for the record.
-        grouped: What is recorded of near-duplicates that were made groups; None if not asked for.
+        further: What else the run records of the request, by name: `grouped` near-duplicates,
+            `metrics` that evaluations add, what happens to `duplicates`.
     """
 
     kit: KitSpec
@@ -82,15 +81,13 @@ class AdaptJob:
     recipe: Recipe
     resume: bool = False
     changes: KitChanges = dataclasses.field(default_factory=KitChanges)
-    metrics: Sequence[str] = ()
-    duplicates: str | None = None
     kit_name: str | None = None
     start: Run | None = None
     cache_limit: int = DEFAULT_LIMIT
     top_k: int | None = None
     rule: str = ""
     command: str = ""
-    grouped: Mapping[str, Any] | None = None
+    further: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def adapt(
@@ -315,13 +312,8 @@ def _request(
         "backbone_sha256": backbone.provenance.sha256,
         "computes": backbone.computes_at(top_k),
         "top_k": top_k,
+        **job.further,
     }
-    if job.metrics:
-        request["metrics"] = list(job.metrics)
-    if job.duplicates is not None:
-        request["duplicates"] = job.duplicates
-    if job.grouped is not None:
-        request["grouped"] = dict(job.grouped)
     if job.start is None:
         return request
     return {**request, "started_from": weights_to_begin_with(job.start, request)}

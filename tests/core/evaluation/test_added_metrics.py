@@ -88,7 +88,7 @@ def test_metrics_named_for_the_run_and_for_the_evaluation_are_reported(
             run=run,
             seed=0,
             recipe=Recipe.model_validate(QUICK),
-            metrics=("ours/mean_score",),
+            further={"metrics": ["ours/mean_score"]},
         ),
         backbone=small_backbone(),
         registry=registry,

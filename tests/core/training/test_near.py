@@ -127,7 +127,7 @@ def test_near_duplicates_that_are_groups_lie_on_one_side_and_the_run_says_so(
     assert (record["groups"] >= 2, record["items"] >= 4) == (True, True)  # real cells add some
     groups = {sample.id: sample.group for sample in after.samples if sample.group}
     assert all(groups[one] == groups[other] for one, other in planted(before))
-    run = run_adapt(tmp_path / "grouped", dataset=after, grouped=record)
+    run = run_adapt(tmp_path / "grouped", dataset=after, further={"grouped": record})
     assert run["request"]["grouped"]["sha256"] == record["sha256"]
     assert run["near_duplicates"]["pairs"] == []
     # Whoever goes on with the run, or evaluates it, gets the same split.
@@ -182,7 +182,7 @@ def test_numbers_of_stated_bits_are_looked_at_as_they_are_learned_from(
     run_adapt(
         tmp_path / "grouped",
         dataset=after,
-        grouped=record,
+        further={"grouped": record},
         recipe=recipe,
         on_progress=lambda stage, *_: stages.add(stage),
     )
