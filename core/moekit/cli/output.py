@@ -6,6 +6,7 @@ The drawing library is imported when it draws, so that quick commands stay quick
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 _STEPS = 4
 _QUIET_SECONDS = 8.0
-"""Where lines are printed, one comes at each quarter, and at least so often."""
+"""If lines are printed, one comes at each quarter, and at least that often."""
+_BEAT_SECONDS = 1.0
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -65,12 +67,13 @@ class ProgressDisplay:
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
         self._tasks: dict[str, Any] = {}
-        self._told: dict[str, int] = {}
+        self._quarters: dict[str, int] = {}
         self._began: dict[str, tuple[float, int]] = {}
-        self._last = time.monotonic()
+        self._last = self._moved = time.monotonic()
+        self._at = ("", 0, 0)
 
     def update(self, what: str, done: int, total: int) -> None:
-        """Tells that `done` of `total` are done."""
+        """Shows that `done` of `total` are done. A single step has a line only if it takes long."""
         if self._progress is not None:
             if what not in self._tasks:
                 self._tasks[what] = self._progress.add_task(printable(what), total=total)
@@ -78,20 +81,55 @@ class ProgressDisplay:
             return
         now = time.monotonic()
         began, first = self._began.setdefault(what, (now, done))
-        quarter = _STEPS * done // max(total, 1)
-        if quarter > self._told.get(what, 0) or now - self._last > _QUIET_SECONDS:
-            self._told[what], self._last = quarter, now
+        self._at, self._moved = (what, done, total), now
+        quarter = _STEPS * done // total if total > 1 else 0
+        if quarter > self._quarters.get(what, 0) or now - self._last > _QUIET_SECONDS:
+            self._quarters[what], self._last = quarter, now
             left = (now - began) / (done - first) * (total - done) if done > first else 0.0
             say(f"{what}: {done} of {total}{_in_words(left)}")
 
     def line(self, text: str) -> None:
         """A line of text, above the bars."""
-        self._last = time.monotonic()
+        self._last = self._moved = time.monotonic()
+        self._at = ("", 0, 0)
         if self._progress is not None:
             clean = printable(text, lines=True)
             self._progress.console.print(clean, markup=False, highlight=False)
         else:
             say(text)
+
+    def beat(self) -> None:
+        """Says what is going on if nothing was shown for `_QUIET_SECONDS`."""
+        now = time.monotonic()
+        if self._progress is not None or now - self._last < _QUIET_SECONDS:
+            return
+        self._last = now
+        what, done, total = self._at
+        waited = f"for {now - self._moved:.0f} s"
+        if not what or done >= total:
+            say(f"{what}{' is done; ' * bool(what)}the next step runs {waited}")
+        elif total == 1:
+            say(f"{what}: runs {waited}")
+        else:
+            say(f"{what}: {done} of {total} {waited}")
+
+
+@contextmanager
+def _beating(display: ProgressDisplay) -> Iterator[ProgressDisplay]:
+    """Calls `beat` from a thread of its own, so that no step is silent, whoever wrote it."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(_BEAT_SECONDS):
+            display.beat()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield display
+    finally:
+        over.set()
+        thread.join()
 
 
 def _in_words(seconds: float) -> str:
@@ -114,15 +152,23 @@ def reporter() -> Iterator[ProgressDisplay]:
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        SpinnerColumn,
         TextColumn,
+        TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        with redirect_stdout(sys.stderr):
-            yield ProgressDisplay(None)
+        with redirect_stdout(sys.stderr), _beating(ProgressDisplay(None)) as display:
+            yield display
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         yield ProgressDisplay(progress)

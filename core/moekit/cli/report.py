@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
 
 from moekit.cli.options import debug_option, examples, json_option, with_options
-from moekit.cli.output import print_json, say
+from moekit.cli.output import print_json, reporter, say
 
 
 @click.command(
@@ -23,7 +21,7 @@ def report(run: Path, as_json: bool) -> None:
     """Write RUN/report.html, which needs nothing next to itself."""
     from moekit.report.report import render_report
 
-    with redirect_stdout(sys.stderr):
+    with reporter():
         path = render_report(run)
     if as_json:
         print_json({"report": str(path)})

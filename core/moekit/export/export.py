@@ -155,9 +155,9 @@ def export(
         )
         tally = tally_of(in_fp32, "fp32")
         if job.int8:
-            calibration = _calibration(job, preprocess, on_progress)
+            calibration = _calibration(job, preprocess)
             sparse = predictor.top_k < predictor.backbone.experts
-            model = quantise(model, calibration, sparse=sparse)
+            model = quantise(model, calibration, sparse=sparse, on_progress=on_progress)
             in_int8 = predictor_of(model, precision="int8")
             speed = check_faster(
                 images,
@@ -257,10 +257,7 @@ def _images(samples: Sequence[Sample], preprocess: Preprocess, count: int) -> Te
     return images
 
 
-def _calibration(
-    job: ExportJob, preprocess: Preprocess, on_progress: OnProgress
-) -> list[np.ndarray]:
-    on_progress("quantising", 0, 1)
+def _calibration(job: ExportJob, preprocess: Preprocess) -> list[np.ndarray]:
     images = _images(job.dataset.split("train"), preprocess, CALIBRATION_IMAGES)
     return [image[None].numpy() for image in images]
 

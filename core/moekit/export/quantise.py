@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,23 +37,38 @@ def kept_in_float(*, sparse: bool) -> list[str]:
     return [_KIT, _ROUTERS, *([_EXPERTS] if sparse else [])]
 
 
-def quantise(model: Any, images: Sequence[np.ndarray], *, sparse: bool) -> Any:
+def quantise(
+    model: Any,
+    images: Sequence[np.ndarray],
+    *,
+    sparse: bool,
+    on_progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> Any:
     """A quantised copy of a graph.
 
     Args:
         model: An `openvino.Model`, its nodes named by `write_onnx`.
         images: Calibration samples, each (1, 3, H, W) or (1, T, 3, H, W) float32.
         sparse: See `kept_in_float`.
+        on_progress: Called with the pass over the images, the images done and their number. NNCF
+            decides how many passes there are.
 
     Raises:
         UsageError: NNCF is not installed.
     """
     nncf = need("nncf")
     nncf.set_log_level(logging.ERROR)
+    served = itertools.count()
+
+    def counted(image: np.ndarray) -> np.ndarray:
+        number, done = divmod(next(served), len(images))
+        on_progress(f"quantising, pass {number + 1} over the images", done + 1, len(images))
+        return image
+
     with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
         return nncf.quantize(
             model,
-            nncf.Dataset(list(images)),
+            nncf.Dataset(list(images), counted),
             model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(images),

@@ -103,10 +103,12 @@ def adapt_kit(
     check_writable(run_folder, run_folder / "checkpoints")
     registry = Registry()
     changes = KitChanges(experts=experts, gate=gate).full(registry)
+    on_progress("reading the data", 0, 1)
     with deciding(duplicates):
         dataset = load_licensed(registry, data, seed=seed, licence=data_licence)
         spec, dataset = kit_for_data(registry, kit, dataset, task=task, changes=changes, seed=seed)
     dataset = settle_duplicates(dataset, duplicates)
+    on_progress("reading the data", 1, 1)
     metrics = tuple(map(registry.metric_name, metrics))
     resolve(spec, registry, frames=dataset.frames, added=metrics)
     on_task(spec.task)

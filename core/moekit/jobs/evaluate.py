@@ -72,6 +72,7 @@ def evaluate_run(
     check_writable(run.folder, run.folder / ("overlays" if given is None else "given"))
     registry = Registry()
     spec = kit_of_run(registry, kit, record)
+    on_progress("reading the data", 0, 1)
     job = EvaluateJob(
         kit=spec,
         dataset=data_of_run(registry, spec, data, run, licence=data_licence, duplicates=duplicates),
@@ -87,6 +88,7 @@ def evaluate_run(
             command, spec, data=data, paths=(run_folder, weights, form, given)
         ),
     )
+    on_progress("reading the data", 1, 1)
     if given is not None:
         return evaluate_given(job, given, registry=registry)
     backbone = open_backbone(

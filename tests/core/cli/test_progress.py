@@ -1,5 +1,7 @@
 """Progress where no terminal draws bars: lines that come often enough, with the time left."""
 
+import time
+
 import pytest
 
 from moekit.cli import output
@@ -38,3 +40,47 @@ def test_a_line_is_a_sign_of_life_too(capsys, clock):
     clock[0] += 7.0
     progress.update("images", 1, 100)
     assert capsys.readouterr().err.splitlines() == ["step 2 of 3: answer images"]
+
+
+def test_a_step_that_shows_nothing_says_what_it_is_and_for_how_long(capsys, clock):
+    progress = output.ProgressDisplay(None)
+    progress.beat()
+    clock[0] += 9.0
+    progress.beat()
+    progress.update("quantising", 1, 300)
+    for _ in range(10):
+        clock[0] += 2.0
+        progress.beat()
+    progress.update("quantising", 300, 300)
+    clock[0] += 9.0
+    progress.beat()
+    assert capsys.readouterr().err.splitlines() == [
+        "the next step runs for 9 s",
+        "quantising: 1 of 300 for 8 s",
+        "quantising: 1 of 300 for 16 s",
+        "quantising: 300 of 300",
+        "quantising is done; the next step runs for 9 s",
+    ]
+
+
+def test_a_single_step_has_a_line_only_if_it_takes_long(capsys, clock):
+    progress = output.ProgressDisplay(None)
+    progress.update("reading the data", 0, 1)
+    progress.update("reading the data", 1, 1)
+    progress.update("recording the graph", 0, 1)
+    clock[0] += 9.0
+    progress.beat()
+    assert capsys.readouterr().err.splitlines() == ["recording the graph: runs for 9 s"]
+
+
+def test_a_command_beats_while_its_steps_are_silent(monkeypatch, capsys):
+    beats = []
+    monkeypatch.setattr(output, "_BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(output.ProgressDisplay, "beat", lambda self: beats.append(self))
+    with output.reporter() as progress:
+        while len(beats) < 3:
+            time.sleep(0.01)
+    count = len(beats)
+    time.sleep(0.05)
+    assert len(beats) == count
+    assert beats[0] is progress
