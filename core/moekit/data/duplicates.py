@@ -70,6 +70,8 @@ def settle_duplicates(dataset: Dataset, policy: str | None) -> Dataset:
         return dataset
     across = [pair for pair in _pairs(groups) if pair[0].split != pair[1].split]
     if not across:
+        if policy == DROP:
+            _refuse(groups, len(dataset.samples), whose=whose)
         return dataset
     first = f"such as {' and '.join(map(_named, across[0]))}"
     if policy == KEEP:

@@ -81,7 +81,7 @@ def resolve(
     named = kit.metrics or tuple(registry.full_name("metrics", name, home) for name in task.metrics)
     reported = {registry.full_name("metrics", name) for name in (*named, *kit.map_metrics)}
     reported |= {registry.full_name("map_metrics", name) for name in kit.map_metrics}
-    more = [one for one in map(registry.metric_name, dict.fromkeys(added)) if one not in reported]
+    more = [one for one in dict.fromkeys(map(registry.metric_name, added)) if one not in reported]
     shorts = [name.rpartition("/")[2] for name in (*named, *kit.map_metrics, *more)]
     twice = sorted({name for name in shorts if shorts.count(name) > 1})
     if twice:
