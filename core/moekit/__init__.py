@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from moekit.contract.tasks import (
         Answering,
+        Correcting,
         ItemReader,
         Judge,
         Learn,
@@ -149,6 +150,7 @@ _HOMES = {
     ),
     "contract.tasks": (
         "Answering",
+        "Correcting",
         "ItemReader",
         "Judge",
         "Learn",
@@ -218,6 +220,7 @@ __all__ = [
     "Answers",
     "BlockRouting",
     "CommandSpec",
+    "Correcting",
     "DataError",
     "Dataset",
     "DatasetSpec",

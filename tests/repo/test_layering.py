@@ -16,6 +16,7 @@ LAYERS = [
     "report",
     "prediction",
     "training",
+    "corrections",
     "tasks",
     "evaluation",
     "runtime",

@@ -10,6 +10,7 @@ PUBLIC = [
     "Answers",
     "BlockRouting",
     "CommandSpec",
+    "Correcting",
     "DataError",
     "Dataset",
     "DatasetSpec",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from moekit.builtin.health import HEALTH_CHECKS
+from moekit.builtin.loaders.corrections import CORRECTIONS
 from moekit.builtin.loaders.folder import FOLDER
 from moekit.builtin.loaders.masks import MASK_FOLDER
 from moekit.builtin.loaders.npz import NPZ
@@ -91,8 +92,8 @@ def moekit_token_gates() -> list[TokenGateSpec]:
 
 @hookimpl
 def moekit_datasets() -> list[DatasetSpec]:
-    """The loaders of labelled images: folders, tables, arrays and masks."""
-    return [FOLDER, NPZ, MASK_FOLDER]
+    """The loaders of labelled images: folders, tables, arrays, masks and corrections."""
+    return [FOLDER, NPZ, MASK_FOLDER, CORRECTIONS]
 
 
 @hookimpl

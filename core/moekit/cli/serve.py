@@ -129,12 +129,31 @@ _camera_options = with_options(
 )
 
 
+_correction_options = with_options(
+    click.option(
+        "--corrections",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="FOLDER",
+        help="Take corrections of answers, and keep them there as labels, with their images.",
+    ),
+    click.option(
+        "--review-list",
+        "review_lists",
+        multiple=True,
+        type=_file,
+        metavar="FILE",
+        help="Show the images of a list of `moekit next`; may be given several times.",
+    ),
+)
+
+
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="[NAME=]RUN...")
 @with_options(
     _network_options,
     _bounds_options,
     _camera_options,
+    _correction_options,
     backend_option,
     weights_option,
     form_option,
@@ -150,6 +169,8 @@ def serve(
     device: str,
     most_kits: int | None,
     cameras: tuple[str, ...],
+    corrections: Path | None,
+    review_lists: tuple[Path, ...],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -195,5 +216,7 @@ def serve(
             form=form,
             most_kits=most_kits,
             cameras=sources,
+            corrections=corrections,
+            review_lists=review_lists,
         )
     say("ended")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from moekit.contract.answers import Answer, Item, Tallier, TaskContext
 from moekit.contract.outputs import Field, HeadSite, Outputs
@@ -290,6 +290,32 @@ class Show:
     gather: Callable[[Path, Sequence[Mapping[str, Any]]], Mapping[str, Any]] = _nothing_gathered
 
 
+def _one_class(point: Any) -> bool:
+    del point
+    return False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Correcting:
+    """How people confirm and correct answers of a task.
+
+    Attributes:
+        form: What a correction says of an image: its `class`, the `objects` in it, or the class of
+            each pixel (`mask`). `moekit.corrections.labels` describes each form.
+        loader: Name of the loader that reads such labels: of tables, of COCO files, or of masks.
+        draft: Called with an answer, its item and the context; returns the answer in the form of a
+            correction, which confirms it. None if it says nothing that could be confirmed.
+        outlined: Whether objects need outlines.
+        several: Called with the point; returns whether an image may have several classes.
+    """
+
+    form: Literal["class", "objects", "mask"]
+    loader: str
+    draft: Callable[[Any, Item, TaskContext], Mapping[str, Any] | None]
+    outlined: bool = False
+    several: Callable[[Any], bool] = _one_class
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskSpec:
     """A kind of answer.
@@ -309,6 +335,7 @@ class TaskSpec:
         example: Writes a small split set with truth into an empty folder, for conformance checks.
         example_head: A small head, for the same.
         labelled: Whether `Sample.label` is the class of an item, by which routing is then shown.
+        correcting: How answers are corrected; None if they cannot be.
     """
 
     name: str
@@ -324,6 +351,7 @@ class TaskSpec:
     example_head: Callable[[HeadSite], nn.Module]
     derived: tuple[Field, ...] = ()
     labelled: bool = True
+    correcting: Correcting | None = None
 
 
 class ItemReader(Protocol):

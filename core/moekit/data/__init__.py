@@ -21,7 +21,14 @@ if TYPE_CHECKING:
         read_size,
         relative_id,
     )
-    from moekit.data.options import composed, parse_source, path_as_stored, whole_number
+    from moekit.data.options import (
+        PARTIAL,
+        composed,
+        is_partial,
+        parse_source,
+        path_as_stored,
+        whole_number,
+    )
     from moekit.data.plain_files import check_file
     from moekit.data.samples import MASK_OF, SPLITS, split_name, split_notes
     from moekit.data.splits import check_classes, check_splits, complete_splits
@@ -46,7 +53,9 @@ _HOMES = {
         "relative_id",
     ),
     "data.options": (
+        "PARTIAL",
         "composed",
+        "is_partial",
         "parse_source",
         "path_as_stored",
         "whole_number",
@@ -88,6 +97,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "JPEG_SUFFIXES",
     "MASK_OF",
+    "PARTIAL",
     "SPLITS",
     "ArrayHeader",
     "Arrays",
@@ -102,6 +112,7 @@ __all__ = [
     "find_images",
     "image_batches",
     "is_image_name",
+    "is_partial",
     "none_usable",
     "parse_source",
     "path_as_stored",

@@ -77,6 +77,16 @@ def read_values(path: Path, *, max_pixels: int = 100_000_000) -> np.ndarray:
     return np.asarray(image)
 
 
+def values_of(content: bytes, path: Path, *, max_pixels: int) -> np.ndarray:
+    """As `read_values`, of the bytes of a PNG; `path` is what an error names.
+
+    Raises:
+        ImageError: As of `read_values`; or it is no PNG.
+    """
+    (image,) = read_converted(path, 1, max_pixels, _stored_png, content)
+    return np.asarray(image)
+
+
 def look_up(raw: np.ndarray, table: MaskTable, path: Path) -> np.ndarray:
     """(H, W) int16 class numbers of what `read_values` gives.
 
@@ -144,6 +154,19 @@ def _stored(image: Image.Image, path: Path) -> Image.Image:
         fix="save it as gray, palette or RGB",
         code="image/mask-values",
     )
+
+
+def _stored_png(image: Image.Image, path: Path) -> Image.Image:
+    if not isinstance(image, PngImagePlugin.PngImageFile):
+        raise ImageError(
+            "the mask is no PNG",
+            whose=str(path),
+            fix="save it as a PNG of 8 or 16 bits",
+            code="image/mask-values",
+        )
+    if image.mode in ("L", "LA"):
+        return Image.fromarray(np.asarray(image.getchannel(0)))
+    return _stored(image, path)
 
 
 def _gray_scale(image: Image.Image, path: Path) -> int:

@@ -13,6 +13,8 @@ from typing import Literal
 
 from moekit.errors import DataError
 
+PARTIAL = "partial"
+"""The option of loaders whose value `yes` says that a set is part of a larger one."""
 _FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 
 
@@ -48,6 +50,23 @@ def parse_source(
     if not is_there(path):
         raise _missing(path.name, missing)
     return path, options
+
+
+def is_partial(options: Mapping[str, str]) -> bool:
+    """Whether options say that the set is part of a larger one; see `complete_splits`.
+
+    Raises:
+        DataError: The option has another value than `yes`.
+    """
+    given = options.get(PARTIAL)
+    if given not in (None, "yes"):
+        raise DataError(
+            f"the option cannot be used: {given!r} is not yes",
+            whose=f"the option {PARTIAL!r}",
+            fix=f"write ?{PARTIAL}=yes, or leave it out",
+            code="data/bad-option",
+        )
+    return given is not None
 
 
 def path_as_stored(folder: Path, name: PurePosixPath) -> Path:

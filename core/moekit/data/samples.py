@@ -165,6 +165,8 @@ class Dataset:
             results record them.
         licence_by: Who states the licence, if it is not the loader.
         dealt: How a seed dealt the samples; None if the data bring their splits.
+        ready: Whether labels stand in the terms of a trained run already, so that no kit prepares
+            them (`KitSpec.prepare`).
     """
 
     name: str
@@ -181,6 +183,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     licence_by: str = ""
     dealt: Dealt | None = None
+    ready: bool = False
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split, in order.

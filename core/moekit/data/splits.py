@@ -204,6 +204,7 @@ def complete_splits(
     note: str | None = None,
     keep: int | None = None,
     every_class: bool = True,
+    partial: bool = False,
 ) -> Dataset:
     """Splits a set that brings no splits; makes val from train where it brings train and test.
 
@@ -218,12 +219,19 @@ def complete_splits(
         keep: Training images to keep of a train split of negatives only; all if None.
         every_class: Whether each split must hold samples of each class. False for truth that one
             label cannot tell, such as masks; negatives then have no part of their own.
+        partial: Whether the set is part of a larger one, so that splits and classes may be missing
+            from it; a set that brings no splits is split all the same.
 
     Raises:
         DataError: A class is missing, a group or an image lies in two splits, or the splits that
             the set brings are not enough.
     """
     names = dataset.split_names()
+    if partial and names:
+        check_ids(dataset)
+        check_groups(dataset)
+        check_content(dataset.samples, whose=dataset.name)
+        return dataclasses.replace(dataset, split_note=note or "as given", dealt=None)
     labels = {sample.label for sample in dataset.samples}
     if every_class and not names and labels == {0} and dataset.may_lack_positives:
         dataset = dataset.with_samples(

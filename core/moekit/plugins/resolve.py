@@ -158,7 +158,7 @@ def prepared(kit: KitSpec, dataset: Dataset, *, seed: int) -> Dataset:
         DataError: The set lacks what the variant learns from.
         PluginError: The kit's own function fails.
     """
-    if kit.prepare is None:
+    if kit.prepare is None or dataset.ready:
         return dataset
     try:
         ready = kit.prepare(dataset, seed)

@@ -32,7 +32,14 @@ from moekit.runtime.load import load_answerer
 from moekit.runtime.pictures import Picture, pictures_of
 from moekit.runtime.plan import RequestPlan, plan_of
 from moekit.runtime.predictor import Predictor
-from moekit.runtime.shown import RoutedPicture, Shown, routed_picture, shown
+from moekit.runtime.shown import (
+    Draft,
+    RoutedPicture,
+    Shown,
+    draft_of,
+    routed_picture,
+    shown,
+)
 from moekit.runtime.together import Answers, Trained, answer_together
 
 Kits = Sequence[str | Path | Run]
@@ -279,6 +286,21 @@ class Runtime:
         """
         (name,) = self._names([kit])
         return shown(self._trained.get(name).answerer, picture, answer, kit=name)
+
+    def draft(self, picture: Image.Image, answer: Answer, *, kit: str) -> Draft:
+        """An answer of `answer` in the form of a correction; see `Correcting`.
+
+        Args:
+            picture: The RGB picture that was answered.
+            answer: The kit's answer to it.
+            kit: Name of a kit that `load` attached.
+
+        Raises:
+            UsageError: The kit is not attached, or has no trained run.
+            PluginError: The task cannot make it.
+        """
+        (name,) = self._names([kit])
+        return draft_of(self._trained.get(name).answerer, picture, answer, kit=name)
 
     def routing(self, picture: Image.Image, *, kit: str) -> RoutedPicture:
         """Which experts compute which part of a picture, in one more forward pass.

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 from PIL import Image
 
@@ -37,6 +39,19 @@ class Shown:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Draft:
+    """An answer in the form of a correction, which confirms it.
+
+    Attributes:
+        size: (H, W) of the picture, upright.
+        label: As of `Correcting.draft`; None if the answer says nothing that could be confirmed.
+    """
+
+    size: tuple[int, int]
+    label: Mapping[str, Any] | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RoutedPicture:
     """Which experts compute which part of a picture.
 
@@ -60,9 +75,7 @@ class RoutedPicture:
 
 def shown(answerer: Answerer, picture: Image.Image, answer: Answer, *, kit: str) -> Shown:
     """See `Runtime.shown`."""
-    size = (picture.height, picture.width)
-    is_cut = answerer.preprocess.cuts(size)
-    item = Item(id="", size=size, frame=whole_frame(size) if is_cut else None)
+    item = _item(answerer, picture)
     show, context = answerer.task.show, answerer.context
     small = reduced(picture, LONG_SIDE)
     draw = functools.partial(show.draw, small, answer, item, context)
@@ -70,6 +83,21 @@ def shown(answerer: Answerer, picture: Image.Image, answer: Answer, *, kit: str)
     return Shown(
         caption=owned(f"kit {kit}", caption), overlay=owned(f"kit {kit}", draw, part="drawing")
     )
+
+
+def draft_of(answerer: Answerer, picture: Image.Image, answer: Answer, *, kit: str) -> Draft:
+    """See `Runtime.draft`."""
+    item, how = _item(answerer, picture), answerer.task.correcting
+    if how is None:
+        return Draft(size=item.size, label=None)
+    make = functools.partial(how.draft, answer, item, answerer.context)
+    return Draft(size=item.size, label=owned(f"kit {kit}", make, part="draft"))
+
+
+def _item(answerer: Answerer, picture: Image.Image) -> Item:
+    size = (picture.height, picture.width)
+    is_cut = answerer.preprocess.cuts(size)
+    return Item(id="", size=size, frame=whole_frame(size) if is_cut else None)
 
 
 def routed_picture(trained: Trained, picture: Image.Image) -> RoutedPicture:

@@ -20,6 +20,9 @@ from moekit.errors import MoekitError, UsageError
 from moekit.json_text import to_json
 from moekit.serve import refusals
 from moekit.serve.batching import Batcher, Ticket
+from moekit.serve.corrections.keeper import Keeper
+from moekit.serve.corrections.review import ReviewList
+from moekit.serve.corrections.routes import add_corrections, add_review
 from moekit.serve.counting import Counting
 from moekit.serve.facts import KitFacts
 from moekit.serve.guard import Guard
@@ -66,6 +69,8 @@ def build_app(
     metrics: ServeMetrics,
     tokens: Tokens | None = None,
     streams: Streams | None = None,
+    keeper: Keeper | None = None,
+    review: ReviewList | None = None,
 ) -> FastAPI:
     """The application. The threads of the batcher and of the cameras start and end with it.
 
@@ -76,6 +81,8 @@ def build_app(
         metrics: Figures; the batcher's observer too.
         tokens: What clients must show; None for nothing.
         streams: The cameras; None for none.
+        keeper: Keeps corrections; None for no corrections.
+        review: Images to look at; None for none.
     """
     known = {one.name: one for one in facts}
     cameras = streams or Streams({}, batcher=batcher, kits=(), within_s=0.0)
@@ -154,7 +161,8 @@ def build_app(
     @app.get("/v1/kits", response_model=KitsReply, responses=_ERRORS, dependencies=protected)
     async def kits() -> Response:
         """The kits that are served, and what their answers rest on."""
-        return _json({"kits": [_as_json(one) for one in facts]})
+        taken = {one.name for one in facts if keeper is not None and keeper.takes(one.name)}
+        return _json({"kits": [_as_json(one, corrected=one.name in taken) for one in facts]})
 
     @app.get("/healthz", response_model=StateReply, responses=_NOT_NOW)
     async def healthz() -> Response:
@@ -184,6 +192,17 @@ def build_app(
         responses=_ERRORS,
     )
     metrics.add(CameraFigures(cameras.cameras))
+    if keeper is not None:
+        add_corrections(
+            app,
+            keeper,
+            intake=intake,
+            timeout_s=options.deadline_s,
+            protected=protected,
+            responses=_ERRORS,
+        )
+    listed = review or ReviewList([], most_bytes=options.most_bytes)
+    add_review(app, listed, keeper, protected=protected, responses=_ERRORS)
     add_page(app)
     _handle_errors(app)
     if options.cors:
@@ -313,7 +332,8 @@ def _handle_errors(app: FastAPI) -> None:
         return _json({"error": fault_of(told)}, 500)
 
 
-def _as_json(facts: KitFacts) -> dict[str, Any]:
+def _as_json(facts: KitFacts, *, corrected: bool) -> dict[str, Any]:
+    terms = facts.corrects if corrected else None
     return {
         "name": facts.name,
         "kit": facts.kit,
@@ -326,6 +346,15 @@ def _as_json(facts: KitFacts) -> dict[str, Any]:
         "disclaimer": facts.disclaimer,
         "caution": facts.caution,
         "level": facts.level,
+        "corrects": None
+        if terms is None
+        else {
+            "form": terms.form,
+            "classes": list(terms.classes),
+            "several": terms.several,
+            "outlined": terms.outlined,
+            "ignored": terms.ignored,
+        },
     }
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from moekit.contract.answers import Answer
 from moekit.plugins.registry import Registry
-from moekit.runtime.shown import RoutedPicture, Shown
+from moekit.runtime.shown import Draft, RoutedPicture, Shown
 from moekit.runtime.together import Answers
 
 
@@ -40,6 +40,10 @@ class AsksKits(Protocol):
 
     def shown(self, picture: Image.Image, answer: Answer, *, kit: str) -> Shown:
         """An answer as its task shows it; see `Runtime.shown`."""
+        ...
+
+    def draft(self, picture: Image.Image, answer: Answer, *, kit: str) -> Draft:
+        """An answer in the form of a correction; see `Runtime.draft`."""
         ...
 
     def routing(self, picture: Image.Image, *, kit: str) -> RoutedPicture:

@@ -13,7 +13,7 @@ from moekit.errors import MoekitError, UsageError
 from moekit.moe.owned import owned
 from moekit.plugins.registry import Registry
 from moekit.runtime.answerer import Answerer
-from moekit.runtime.shown import RoutedPicture, Shown, shown
+from moekit.runtime.shown import Draft, RoutedPicture, Shown, draft_of, shown
 from moekit.runtime.together import Answers
 
 
@@ -69,6 +69,10 @@ class ExportedKits:
     def shown(self, picture: Image.Image, answer: Answer, *, kit: str) -> Shown:
         """An answer as its task shows it; see `Runtime.shown`."""
         return shown(self._answerers[kit], picture, answer, kit=kit)
+
+    def draft(self, picture: Image.Image, answer: Answer, *, kit: str) -> Draft:
+        """An answer in the form of a correction; see `Runtime.draft`."""
+        return draft_of(self._answerers[kit], picture, answer, kit=kit)
 
     def routing(self, picture: Image.Image, *, kit: str) -> RoutedPicture:
         """Refuses, since a graph tells of no routing.

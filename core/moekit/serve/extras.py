@@ -33,17 +33,19 @@ class Extras:
     Attributes:
         overlays: Whether pictures are wanted: of each image, and of each answer its overlay.
         routing: Whether it is wanted which experts computed which part.
+        drafts: Whether answers are wanted in the form of corrections too.
         levels: Of kits the number that takes the place of the run's own; see `Answering.level`.
     """
 
     overlays: bool = False
     routing: bool = False
+    drafts: bool = False
     levels: tuple[tuple[str, float], ...] = ()
 
     @property
     def wants_pictures(self) -> bool:
         """Whether anything is to be shown."""
-        return self.overlays or self.routing
+        return self.overlays or self.routing or self.drafts
 
 
 NOTHING = Extras()
@@ -69,13 +71,17 @@ def shown_json(
         answer: The kit's answer to it.
         extras: What is asked for.
     """
-    found: dict[str, Any] = {"caption": "", "overlay": None, "routing": None, "failed": None}
+    found: dict[str, Any] = dict.fromkeys(("overlay", "routing", "draft", "failed"))
+    found["caption"] = ""
     try:
         if extras.overlays:
             shown = runtime.shown(picture, answer, kit=kit)
             overlay = shown.overlay
             found["caption"] = str(shown.caption)
             found["overlay"] = None if overlay is None else _encoded(overlay.convert("RGB"))
+        if extras.drafts:
+            draft = runtime.draft(picture, answer, kit=kit)
+            found["draft"] = {"size": list(draft.size), "label": draft.label}
         if extras.routing:
             found["routing"] = routing_json(runtime.routing(picture, kit=kit))
     except Exception as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from moekit.backbone.model import MoEBackbone
 from moekit.contract.kits import KitSpec
+from moekit.corrections.terms import Terms, terms_of
 from moekit.data.views import view_numbers
 from moekit.errors import UsageError
 from moekit.jobs.trained import Trained
@@ -41,6 +42,7 @@ class KitFacts:
         disclaimer: What readers of answers must know; empty if nothing.
         caution: What is said of the data that it was trained on; empty if nothing.
         level: The number in [0, 1] that a request may move (`Answering.level`); None if none.
+        corrects: What corrections of its answers are; None if its task takes none.
     """
 
     name: str
@@ -55,6 +57,7 @@ class KitFacts:
     disclaimer: str
     caution: str
     level: float | None = None
+    corrects: Terms | None = None
 
     @property
     def settings_sha256(self) -> str:
@@ -143,6 +146,7 @@ def facts_of(
         disclaimer=spec.disclaimer,
         caution=record.get("caution") or "",
         level=None if level is None or point is None else level.of(point),
+        corrects=terms_of(resolved.task, kit=request["kit"], classes=run.classes(), point=point),
     )
 
 

@@ -8,10 +8,10 @@ import binascii
 import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from moekit.errors import MoekitError
@@ -20,6 +20,8 @@ from moekit.serve import refusals
 from moekit.serve.extras import NOTHING, Extras
 from moekit.serve.forms import FormError, FormReader, Part
 from moekit.serve.schema import AnswerRequest
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,27 @@ class Intake:
                 raise refusals.too_many(len(asked.images), self._most_images)
             yield asked
 
+    @contextlib.asynccontextmanager
+    async def read_json(self, request: Request, *, timeout_s: float) -> AsyncGenerator[bytes]:
+        """Yields a body of JSON as it came, within the same bounds.
+
+        Args:
+            request: Its body is not read yet.
+            timeout_s: Seconds within which the body must arrive.
+
+        Raises:
+            RefusedError: As of `read`.
+        """
+        with self._holding() as hold:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    if self._media(request) != "application/json":
+                        raise refusals.not_media(request.headers.get("content-type", ""))
+                    body = await self._body(request, hold)
+            except TimeoutError as error:
+                raise refusals.too_slow(timeout_s) from error
+            yield body
+
     @contextlib.contextmanager
     def _holding(self) -> Iterator[_Hold]:
         hold = _Hold(self)
@@ -100,6 +123,17 @@ class Intake:
         self._held += count
 
     async def _asked(self, request: Request, hold: _Hold) -> Asked:
+        media = self._media(request)
+        if media == "application/json":
+            return await run_in_threadpool(_from_json, await self._body(request, hold))
+        return await self._from_form(request, hold)
+
+    def _media(self, request: Request) -> str:
+        """The type of a body that is announced to be of a known type and of a size that is taken.
+
+        Raises:
+            RefusedError: It is not.
+        """
         kind = request.headers.get("content-type", "")
         media = kind.partition(";")[0].strip().lower()
         if media not in ("application/json", "multipart/form-data"):
@@ -108,12 +142,13 @@ class Intake:
             announced = int(request.headers.get("content-length", "0"))
             if announced > self._most_bytes:
                 raise refusals.too_large(self._most_bytes)
-        if media == "application/json":
-            body = bytearray()
-            async for chunk in self._stream(request, hold):
-                body += chunk
-            return await run_in_threadpool(_from_json, bytes(body))
-        return await self._from_form(request, hold)
+        return media
+
+    async def _body(self, request: Request, hold: _Hold) -> bytes:
+        body = bytearray()
+        async for chunk in self._stream(request, hold):
+            body += chunk
+        return bytes(body)
 
     async def _stream(self, request: Request, hold: _Hold) -> AsyncGenerator[bytes]:
         async for chunk in request.stream():
@@ -154,7 +189,7 @@ def _from_parts(parts: Sequence[Part]) -> Asked:
             if deadline_s is not None:
                 raise refusals.malformed("the form has two fields 'deadline_s'")
             deadline_s = _seconds(part.content)
-        elif part.name in ("overlays", "routing") and not part.is_file:
+        elif part.name in ("overlays", "routing", "drafts") and not part.is_file:
             extras[part.name] = _truth(part)
         elif part.name == "levels" and not part.is_file:
             levels |= _level(part)
@@ -162,7 +197,7 @@ def _from_parts(parts: Sequence[Part]) -> Asked:
             kind = "file" if part.is_file else "field"
             raise refusals.malformed(
                 f"the form has the {kind} {part.name[:80]!r}; it takes files called 'images', and "
-                "fields called 'kits', 'deadline_s', 'overlays', 'routing' and 'levels'"
+                "fields called 'kits', 'deadline_s', 'overlays', 'routing', 'drafts' and 'levels'"
             )
     return Asked(
         images=tuple(images),
@@ -200,24 +235,41 @@ def _seconds(text: bytes | bytearray) -> float:
     return seconds
 
 
-def _from_json(body: bytes) -> Asked:
+def parsed(body: bytes, model: type[Model]) -> Model:
+    """A body of JSON as a model of the interface.
+
+    Raises:
+        RefusedError: It is no JSON, or not as the model says.
+    """
     try:
-        asked = AnswerRequest.model_validate(parse_json(body.decode("utf-8")))
+        return model.model_validate(parse_json(body.decode("utf-8")))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part)[:80] for part in first["loc"]) or "the body"
         raise refusals.malformed(f"{where}: {first['msg']}") from error
     except (ValueError, MoekitError) as error:  # a UnicodeDecodeError is a ValueError
         raise refusals.malformed("the body is not JSON in UTF-8") from error
-    images = []
-    for place, text in enumerate(asked.images):
-        try:
-            images.append(base64.b64decode(text, validate=True))
-        except (binascii.Error, ValueError) as error:
-            raise refusals.malformed(f"images.{place} is no base64") from error
+
+
+def from_base64(text: str, where: str) -> bytes:
+    """The bytes of a field.
+
+    Raises:
+        RefusedError: It is no base64.
+    """
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise refusals.malformed(f"{where} is no base64") from error
+
+
+def _from_json(body: bytes) -> Asked:
+    asked = parsed(body, AnswerRequest)
+    images = [from_base64(text, f"images.{place}") for place, text in enumerate(asked.images)]
     extras = Extras(
         overlays=asked.overlays,
         routing=asked.routing,
+        drafts=asked.drafts,
         levels=tuple(sorted(asked.levels.items())),
     )
     return Asked(

@@ -138,6 +138,38 @@ def no_level(names: Sequence[str]) -> RefusedError:
     return RefusedError(422, error)
 
 
+def not_corrected(kit: str, task: str) -> RefusedError:
+    """The kit's answers cannot be corrected."""
+    error = UsageError(
+        f"the kit {kit[:80]!r} takes no corrections: its task is {task}",
+        whose=_REQUEST,
+        fix="name a kit whose 'corrects' in /v1/kits is not null",
+        code="usage/not-for-task",
+    )
+    return RefusedError(422, error)
+
+
+def unusable(error: MoekitError) -> RefusedError:
+    """What the request holds cannot be used."""
+    return RefusedError(422, error)
+
+
+def no_space(error: MoekitError) -> RefusedError:
+    """What the request holds cannot be written."""
+    return RefusedError(507, error)
+
+
+def unknown_image() -> RefusedError:
+    """No listed image has this hash, or its file is gone or was changed."""
+    error = UsageError(
+        "no image of the list has this hash, or its file is gone or was changed",
+        whose=_REQUEST,
+        fix="ask for one that /v1/review lists; or make the list again by `moekit next`",
+        code="usage/unknown-name",
+    )
+    return RefusedError(404, error)
+
+
 def full(wait_s: float) -> RefusedError:
     """There is no room for the request.
 

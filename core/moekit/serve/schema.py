@@ -13,6 +13,7 @@ _LONGEST_NAME = 200
 _MOST = 4096
 _OVERLAYS = "Whether the image and each answer drawn on it are wanted as pictures."
 _ROUTING = "Whether it is wanted which experts computed which part, by one more pass a kit."
+_DRAFTS = "Whether each answer is wanted in the form of a correction too, which confirms it."
 _LEVELS = "Numbers from 0 to 1 that take the place of what a kit's run chose, by kit."
 _HASH = "^[0-9a-f]{64}$"
 
@@ -42,6 +43,7 @@ class AnswerRequest(Strict):
     )
     overlays: bool = Field(default=False, description=_OVERLAYS)
     routing: bool = Field(default=False, description=_ROUTING)
+    drafts: bool = Field(default=False, description=_DRAFTS)
     levels: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default={}, max_length=_MOST, description=_LEVELS
     )
@@ -130,12 +132,22 @@ class Routing(Strict):
     blocks: list[RoutedBlock]
 
 
+class Draft(Strict):
+    """An answer in the form of a correction."""
+
+    size: list[int] = Field(description="Rows and columns of the upright image.")
+    label: dict[str, Any] | None = Field(
+        description="A label as /v1/corrections takes it; null if there is nothing to confirm."
+    )
+
+
 class ShownAnswer(Strict):
     """An answer as its task shows it, if that was asked for."""
 
     caption: str = Field(description="A line for the overlay.")
     overlay: Picture | None = Field(description="The image with the answer drawn on it.")
     routing: Routing | None
+    draft: Draft | None = None
     failed: Fault | None = Field(description="Why it cannot be shown.")
 
 
@@ -170,6 +182,16 @@ class AnswerReply(Strict):
     images: list[ImageAnswers]
 
 
+class Corrects(Strict):
+    """How answers of a kit are corrected."""
+
+    form: str = Field(description="The form of labels: class, objects, or one for each pixel.")
+    classes: list[str]
+    several: bool = Field(description="Whether an image may have several classes.")
+    outlined: bool = Field(description="Whether objects need outlines.")
+    ignored: int = Field(description="The value of pixels that count for nothing.")
+
+
 class ServedKit(Strict):
     """A kit that is served, and what its answers rest on."""
 
@@ -185,6 +207,9 @@ class ServedKit(Strict):
     caution: str
     level: float | None = Field(
         description="The number from 0 to 1 that `levels` of a request may move; null if none."
+    )
+    corrects: Corrects | None = Field(
+        description="What /v1/corrections takes for it; null if it takes nothing."
     )
 
 
@@ -236,6 +261,7 @@ def body_schema() -> Mapping[str, Any]:
             "deadline_s": {"type": "number", "exclusiveMinimum": 0},
             "overlays": {"type": "boolean", "default": False, "description": _OVERLAYS},
             "routing": {"type": "boolean", "default": False, "description": _ROUTING},
+            "drafts": {"type": "boolean", "default": False, "description": _DRAFTS},
             "levels": {
                 "type": "array",
                 "items": {"type": "string", "maxLength": _LONGEST_NAME},

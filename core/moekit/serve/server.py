@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from moekit.errors import UsageError
 from moekit.plugins.faults import names_owner
 from moekit.serve.app import build_app
 from moekit.serve.batching import Batcher
+from moekit.serve.corrections.keeper import Keeper
+from moekit.serve.corrections.review import ReviewList
 from moekit.serve.metrics import ServeMetrics
 from moekit.serve.opening import TORCH, open_runs
 from moekit.serve.options import ServeOptions
@@ -41,6 +43,8 @@ def serve_runs(
     form: str = "auto",
     most_kits: int | None = None,
     cameras: Mapping[str, Source] | None = None,
+    corrections: Path | None = None,
+    review_lists: Sequence[Path] = (),
 ) -> None:
     """Serves runs until SIGTERM or Ctrl-C; requests in flight are answered first.
 
@@ -55,9 +59,12 @@ def serve_runs(
         form: Sparse form of the backbone.
         most_kits: Most kits that lie in memory; None for all.
         cameras: Sources of frames that all kits answer as they come, by name.
+        corrections: Folder that keeps what people say of answers; None to take no corrections.
+        review_lists: Lists of `moekit next` whose images people are asked to look at.
 
     Raises:
-        DataError: A run is not finished, or has no such export.
+        DataError: A run is not finished, or has no such export; or a folder of corrections or a
+            list cannot be used.
         UsageError: An option cannot be followed, or a kit answers no single images.
         WeightsError: The runs were trained on other weights than the backbone's.
     """
@@ -81,6 +88,8 @@ def serve_runs(
                 on_ready=on_ready,
                 stop=stop,
                 cameras=cameras,
+                corrections=corrections,
+                review_lists=review_lists,
             )
 
 
@@ -93,6 +102,8 @@ def run_service(
     on_ready: Ready,
     stop: threading.Event,
     cameras: Mapping[str, Source] | None = None,
+    corrections: Path | None = None,
+    review_lists: Sequence[Path] = (),
 ) -> None:
     """Serves until a signal; see `serve_runs`."""
     metrics = ServeMetrics()
@@ -110,6 +121,12 @@ def run_service(
         kits=[one.name for one in facts],
         within_s=options.deadline_s,
     )
+    keeper = None
+    if corrections is not None:
+        keeper = Keeper(corrections, facts, most_pixels=options.most_pixels)
+    review = None
+    if review_lists:
+        review = ReviewList.read(review_lists, most_bytes=options.most_bytes)
     app = build_app(
         facts,
         batcher=batcher,
@@ -117,6 +134,8 @@ def run_service(
         metrics=metrics,
         tokens=tokens,
         streams=streams,
+        keeper=keeper,
+        review=review,
     )
 
     def on_end() -> None:

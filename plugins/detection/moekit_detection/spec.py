@@ -7,6 +7,7 @@ from torch import nn
 from moekit import Field, HeadSite, TaskSpec
 from moekit.data import unview_boxes
 from moekit_detection.answers import ANSWERING, SCORE
+from moekit_detection.correcting import CORRECTING
 from moekit_detection.example import write_example
 from moekit_detection.head import AnchorHead
 from moekit_detection.judging.judge import JUDGE
@@ -62,5 +63,6 @@ DETECT = TaskSpec(
     example=write_example,
     example_head=small_head,
     labelled=False,
+    correcting=CORRECTING,
 )
 """Objects and their boxes, from a kit whose head returns `logit_BQC` and `box_BQ4`."""

@@ -28,6 +28,7 @@ from moekit.plugins.registry import Registry
 from moekit.runtime.runtime import Runtime
 from moekit.serve.app import build_app
 from moekit.serve.batching import Batcher
+from moekit.serve.corrections.keeper import Keeper
 from moekit.serve.facts import KitFacts
 from moekit.serve.metrics import ServeMetrics
 from moekit.serve.opening import open_service
@@ -234,11 +235,23 @@ def serve():
     """Starts a server in this process: `serve(service)`, with the options of `ServeOptions`."""
     with contextlib.ExitStack() as stack:
 
-        def start(answer, *, kits=None, token=None, raise_server_exceptions=True, **options):
-            facts = [fact(name) for name in kits or ("slow",)]
+        def start(
+            answer,
+            *,
+            kits=None,
+            token=None,
+            raise_server_exceptions=True,
+            corrections=None,
+            review=None,
+            facts=None,
+            **options,
+        ):
+            if facts is None:
+                facts = [fact(name) for name in kits or ("slow",)]
             if hasattr(answer, "facts"):
                 facts = list(answer.facts.values())
             chosen = ServeOptions(**{"gather_ms": 0.0, **options})
+            keeper = corrections and Keeper(corrections, facts, most_pixels=chosen.most_pixels)
             metrics = ServeMetrics()
             batcher = Batcher(
                 answer,
@@ -253,6 +266,8 @@ def serve():
                 options=chosen,
                 metrics=metrics,
                 tokens=None if token is None else Tokens([token]),
+                keeper=keeper,
+                review=review,
             )
             client = TestClient(
                 app,
@@ -282,7 +297,7 @@ def listening():
     """Runs a server: `with listening(service, facts, sources=...) as server`."""
 
     @contextlib.contextmanager
-    def run(answer, facts, *, sources=None, first_wait_s=0.05, **options):
+    def run(answer, facts, *, sources=None, first_wait_s=0.05, keeper=None, review=None, **options):
         chosen = ServeOptions(**{"port": 0, "gather_ms": 0.0, **options})
         metrics = ServeMetrics()
         batcher = Batcher(
@@ -292,7 +307,15 @@ def listening():
         streams = Streams(
             sources or {}, batcher=batcher, kits=names, within_s=30, first_wait_s=first_wait_s
         )
-        app = build_app(facts, batcher=batcher, options=chosen, metrics=metrics, streams=streams)
+        app = build_app(
+            facts,
+            batcher=batcher,
+            options=chosen,
+            metrics=metrics,
+            streams=streams,
+            keeper=keeper,
+            review=review,
+        )
         with contextlib.closing(bound_socket("127.0.0.1", 0)) as socket:
             server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})

@@ -1,8 +1,8 @@
 """What loaders of classes do at the end: unseen classes, splits, and a number of shots.
 
-Two options behind a path are read here: `?shots=K` keeps K training images of each class, and
+Three options behind a path are read here: `?shots=K` keeps K training images of each class,
 `?unseen=NAME,NAME` takes classes out of training, whose images then judge what is said of things
-that are of no class.
+that are of no class, and `?partial=yes` takes a part of a larger set as it is.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from moekit.builtin.loaders.labels import order_classes
 from moekit.data.checks import check_groups
 from moekit.data.duplicates import check_content
-from moekit.data.options import whole_number
+from moekit.data.options import PARTIAL, is_partial, whole_number
 from moekit.data.samples import UNSEEN, Dataset, Sample
 from moekit.data.splits import complete_splits
 from moekit.errors import DataError
 
-FINISH_OPTIONS = ("shots", "unseen")
+FINISH_OPTIONS = ("shots", "unseen", PARTIAL)
 """Names of the options, for `parse_source`."""
 
 
@@ -40,7 +40,8 @@ def finish_dataset(
     """
     shots = shots_of(options)
     known, unseen, left_out = _without_unseen(dataset, options.get("unseen", ""))
-    done = complete_splits(known, seed=seed, note=note, keep=shots)
+    partial = is_partial(options)
+    done = complete_splits(known, seed=seed, note=note, keep=shots, partial=partial)
     if shots is not None and not done.negatives_only:
         done = keep_shots(done, shots, seed=seed)
     if "unseen" not in options:

@@ -29,7 +29,7 @@ from moekit.contract.datasets import DatasetSpec
 from moekit.data.checks import check_ids
 from moekit.data.class_masks import read_classes
 from moekit.data.images import find_images, read_size, relative_id
-from moekit.data.options import composed, parse_source, whole_number
+from moekit.data.options import PARTIAL, composed, is_partial, parse_source, whole_number
 from moekit.data.samples import Dataset, Sample, Skipped, split_notes
 from moekit.data.splits import complete_splits
 from moekit.data.suffixes import JPEG_SUFFIXES
@@ -39,7 +39,7 @@ from moekit.errors import DataError, ImageError
 from moekit.tasks.segment.example import CLASSES, draw_example
 
 IMAGES, MASKS, INDEX = "images", "masks", "index.csv"
-OPTIONS = ("classes", "ignore", "group", "subtype", "split", "where")
+OPTIONS = ("classes", "ignore", "group", "subtype", "split", "where", PARTIAL)
 _THREADS = 4
 _EXAMPLES = 16
 _LARGEST = 10**9 - 1
@@ -56,7 +56,7 @@ def load_masks(path: Path | None, seed: int) -> Dataset:
 
     Options: `classes=FILE` or `classes=NAME,NAME,...`; `ignore=NUMBER`, a number that does not
     count; `group=COLUMN`, `subtype=COLUMN` and `split=COLUMN` of a table; `where=COLUMN:VALUE` for
-    some of its lines.
+    some of its lines; `partial=yes` for a part of a larger set, whose splits stay as they are.
 
     Every mask is decoded once. An image without a mask, a mask without an image, one of another
     size and one with a number or colour that is not listed are left out, each with its reason.
@@ -106,7 +106,8 @@ def load_masks(path: Path | None, seed: int) -> Dataset:
             fix="correct the masks or the list of classes",
             code="data/no-mask",
         )
-    return complete_splits(dataset, seed=seed, every_class=False)
+    partial = is_partial(options)
+    return complete_splits(dataset, seed=seed, every_class=False, partial=partial)
 
 
 def write_example(folder: Path) -> Path:

@@ -24,7 +24,8 @@ NONE_OF_THESE, UNREADABLE = "none of these", "unreadable"
 """Verdicts that are no class."""
 MOST = 5
 """Classes that a row names."""
-_BETWEEN = "|"
+BETWEEN = "|"
+"""What stands between the labels of a verdict."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,7 @@ def class_answers(
 def _labels(probability_C: np.ndarray, point: LabelPoint, classes: Sequence[str]) -> str:
     over = np.flatnonzero(probability_C >= point.thresholds_C)
     order = over[np.argsort(-probability_C[over], kind="stable")]
-    return _BETWEEN.join(classes[place] for place in order) or NONE_OF_THESE
+    return BETWEEN.join(classes[place] for place in order) or NONE_OF_THESE
 
 
 def unreadable_row(point: Any) -> dict[str, Any]:

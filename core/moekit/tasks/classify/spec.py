@@ -17,6 +17,7 @@ from moekit.tasks.classify.answers import (
     unreadable_row,
 )
 from moekit.tasks.classify.compare import compare_models
+from moekit.tasks.classify.correcting import CORRECTING
 from moekit.tasks.classify.example import small_head, write_example
 from moekit.tasks.classify.learn import LEARN
 from moekit.tasks.classify.outcome import outcome
@@ -125,4 +126,5 @@ CLASSIFY = TaskSpec(
     ),
     example=write_example,
     example_head=small_head,
+    correcting=CORRECTING,
 )

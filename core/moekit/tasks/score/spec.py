@@ -5,6 +5,7 @@ from __future__ import annotations
 from moekit.contract.outputs import Field
 from moekit.contract.tasks import Show, TaskSpec
 from moekit.tasks.score.answers import ANSWERING
+from moekit.tasks.score.correcting import CORRECTING
 from moekit.tasks.score.drawing import COLUMNS, caption, draw
 from moekit.tasks.score.example import ScoreExampleHead, write_example
 from moekit.tasks.score.judge import JUDGE
@@ -64,4 +65,5 @@ SCORE = TaskSpec(
     ),
     example=write_example,
     example_head=ScoreExampleHead,
+    correcting=CORRECTING,
 )

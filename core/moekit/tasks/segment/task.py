@@ -14,6 +14,7 @@ from moekit.errors import DataError
 from moekit.tasks.segment.answers import ANSWERING
 from moekit.tasks.segment.classes import background_of
 from moekit.tasks.segment.conformal import RULES, choose_bias, share_of_rule
+from moekit.tasks.segment.correcting import CORRECTING
 from moekit.tasks.segment.example import write_example
 from moekit.tasks.segment.head import LOGIT, LinearSegHead
 from moekit.tasks.segment.intervals import compare, complete, facts
@@ -95,6 +96,7 @@ SEGMENT = TaskSpec(
     ),
     example=write_example,
     example_head=LinearSegHead,
+    correcting=CORRECTING,
     labelled=False,
 )
 """A class for each pixel, from a kit whose head returns `logit_BChw`."""

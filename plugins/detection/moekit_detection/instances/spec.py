@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from moekit import Field
+from moekit_detection.correcting import OUTLINED
 from moekit_detection.instances.answers import CENTRE, INSTANCE_ANSWERING
 from moekit_detection.instances.example import small_mask_head, write_masked_example
 from moekit_detection.instances.judge import INSTANCE_JUDGE
@@ -58,5 +59,6 @@ INSTANCES = dataclasses.replace(
     show=INSTANCE_SHOW,
     example=write_masked_example,
     example_head=small_mask_head,
+    correcting=OUTLINED,
 )
 """Objects and their pixels, from a kit whose head returns also `feature_BFhw` and `kernel_BQF`."""

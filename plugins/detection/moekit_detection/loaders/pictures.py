@@ -14,7 +14,7 @@ from typing import Any
 
 from moekit import DataError, Dataset, Sample, Skipped
 from moekit.builtin.loaders import keep_shots, shots_of
-from moekit.data import complete_splits
+from moekit.data import PARTIAL, complete_splits, is_partial
 from moekit_detection.loaders.masks import with_masks
 from moekit_detection.loaders.repairs import Repairs, Shape, once, sound
 from moekit_detection.loaders.upright import Header, all_upright, read_header
@@ -24,7 +24,7 @@ from moekit_detection.records import OBJECTS, Objects
 _THREADS = 4
 _COUNTED = 100
 """Objects of a picture beyond which COCO's figures cannot find all."""
-OPTIONS = ("test", "shots")
+OPTIONS = ("test", "shots", PARTIAL)
 """Options that all loaders share, for `parse_source`."""
 
 
@@ -100,7 +100,8 @@ def dataset_of(
         repairs: What was repaired already, which goes on here.
         seed: Of the splits that are not given.
         options: `test=val` takes the given split val for test, and makes val from train; `shots=K`
-            keeps K training pictures of each class, and K of none.
+            keeps K training pictures of each class, and K of none; `partial=yes` takes a part of a
+            larger set as it is.
 
     Raises:
         DataError: No picture is left, there is no object at all, or the splits cannot be used.
@@ -116,7 +117,8 @@ def dataset_of(
             samples.append(made)
         else:
             skipped.append(made)
-    _check(samples, skipped, about)
+    partial = is_partial(options)
+    _check(samples, skipped, about, partial=partial)
     dataset = Dataset(
         name=about.name,
         samples=tuple(_renamed(samples, options)),
@@ -127,7 +129,7 @@ def dataset_of(
         has_negative=False,
         notes=(*about.notes, *repairs.notes(), *_in_words(samples, about.classes)),
     )
-    done = complete_splits(dataset, seed=seed, every_class=False)
+    done = complete_splits(dataset, seed=seed, every_class=False, partial=partial)
     shots = shots_of(options)
     return done if shots is None else keep_shots(done, shots, seed=seed)
 
@@ -202,7 +204,9 @@ def _commonest(objects: Objects) -> int:
     return max(sorted(counts), key=lambda label: counts[label], default=0)
 
 
-def _check(samples: Sequence[Sample], skipped: Sequence[Skipped], about: About) -> None:
+def _check(
+    samples: Sequence[Sample], skipped: Sequence[Skipped], about: About, *, partial: bool
+) -> None:
     if not samples:
         first = f"; the first: {skipped[0].id}: {skipped[0].reason}" if skipped else ""
         raise DataError(
@@ -211,7 +215,7 @@ def _check(samples: Sequence[Sample], skipped: Sequence[Skipped], about: About) 
             fix="check where the pictures lie, and that they are those that were annotated",
             code="data/no-pictures",
         )
-    if not any(sample.labels for sample in samples):
+    if not partial and not any(sample.labels for sample in samples):
         raise DataError(
             f"none of {len(samples)} pictures has an object",
             whose=about.name,

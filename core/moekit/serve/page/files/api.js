@@ -20,12 +20,13 @@ export async function getJson(path, signal) {
 }
 
 // The entry of one image; it is sent without its name.
-export async function askImage(blob, { kits, overlays = false, routing = false, levels = {}, signal, onWait }) {
+export async function askImage(blob, { kits, overlays = false, routing = false, drafts = false, levels = {}, signal, onWait }) {
   const form = new FormData();
   form.append("images", new Blob([blob]), "image");
   for (const kit of kits) form.append("kits", kit);
   form.append("overlays", String(overlays));
   form.append("routing", String(routing));
+  form.append("drafts", String(drafts));
   for (const [kit, level] of Object.entries(levels)) form.append("levels", `${kit}=${level}`);
   for (let number = 1; ; number += 1) {
     const response = await send("v1/answer", { method: "POST", body: form, signal });
@@ -40,6 +41,35 @@ export async function askImage(blob, { kits, overlays = false, routing = false, 
     if (entry) return entry;
     throw new Fault(response.status, reply.error ?? odd(response));
   }
+}
+
+// Keeps what is said of an image. The key makes it safe to send again what may have arrived.
+export async function sendCorrection(blob, said) {
+  const body = JSON.stringify({ ...said, image: await base64Of(blob), key: randomKey() });
+  for (let number = 1; ; number += 1) {
+    try {
+      return await parsed(await send("v1/corrections", { method: "POST", body, headers: { "Content-Type": "application/json" } }));
+    } catch (error) {
+      if (number === TRIES || (error.status !== 0 && error.status !== 429)) throw error;
+      await pause(number * 1000);
+    }
+  }
+}
+
+export async function getBlob(path) {
+  const response = await send(path, {});
+  return response.ok ? response.blob() : parsed(response);
+}
+
+export async function base64Of(blob) {
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 0x8000) text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
+  return btoa(text);
+}
+
+function randomKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((one) => one.toString(16).padStart(2, "0")).join("");
 }
 
 // Events of a server-sent stream, with the token that an EventSource could not show.

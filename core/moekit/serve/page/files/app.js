@@ -4,11 +4,13 @@ import { Fault, askImage, getJson, useToken } from "./api.js";
 import { Cameras } from "./cameras.js";
 import { Card } from "./card.js";
 import { byId, el, faultBox, own, say, uniqueId } from "./dom.js";
+import { Review } from "./review.js";
 
 const MOST_IMAGES = 32;
 let kits = [];
 let images = [];
 let working = Promise.resolve();
+const review = new Review((file) => addFiles([file]));
 const cameras = new Cameras((name) => kits.some((kit) => kit.name === name && kit.on));
 
 class Shown {
@@ -34,7 +36,7 @@ class Shown {
   async update() {
     const wanted = kits.filter((kit) => kit.on);
     for (const kit of wanted) {
-      if (!this.cards.has(kit.name)) this.cards.set(kit.name, new Card(kit, this.file, { onRefused: askForToken }));
+      if (!this.cards.has(kit.name)) this.cards.set(kit.name, new Card(kit, this.file, { onRefused: askForToken, onCorrected: () => review.start() }));
     }
     const missing = wanted.filter((kit) => !this.cards.get(kit.name).entry);
     this.grid.replaceChildren(...wanted.map((kit) => this.cards.get(kit.name).element));
@@ -42,7 +44,7 @@ class Shown {
     say(`${this.file.name || "The image"} is asked…`);
     try {
       const onWait = (seconds) => say(`The server is busy; it is asked again in ${seconds} s.`);
-      const entry = await askImage(this.file, { kits: missing.map((kit) => kit.name), overlays: true, onWait });
+      const entry = await askImage(this.file, { kits: missing.map((kit) => kit.name), overlays: true, drafts: missing.some((kit) => kit.corrects), onWait });
       this.take(entry, missing);
     } catch (error) {
       this.fail(error, missing);
@@ -135,6 +137,7 @@ async function connect() {
   say(`${kits.length} ${kits.length === 1 ? "kit is" : "kits are"} served.`);
   for (const one of images) inTurn(() => one.update());
   cameras.start();
+  review.start();
   return true;
 }
 

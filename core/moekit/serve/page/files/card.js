@@ -1,6 +1,7 @@
 // The card of one kit for one image: its answer, what can be moved, and its routing.
 
 import { askImage } from "./api.js";
+import { Corrector } from "./correct.js";
 import { el, faultBox, own, pictureSource, uniqueId } from "./dom.js";
 import { routingView } from "./routing.js";
 import { valuesList } from "./values.js";
@@ -8,7 +9,7 @@ import { valuesList } from "./values.js";
 const PATIENCE = 250;
 
 export class Card {
-  constructor(kit, file, { onRefused }) {
+  constructor(kit, file, { onRefused, onCorrected }) {
     this.kit = kit;
     this.file = file;
     this.picture = null;
@@ -23,7 +24,9 @@ export class Card {
     this.controls = kit.level === null ? null : this.levelControls();
     this.routing = el("div");
     this.details = el("details", { hidden: true, ontoggle: () => this.details.open && this.askRouting() }, el("summary", {}, "Which experts fired where"), this.routing);
-    this.element = el("article", { className: "card", "aria-labelledby": title }, el("h3", { id: title }, kit.name), this.body, this.controls, this.values, this.details);
+    this.corrector = kit.corrects ? new Corrector(kit, file, { onSaved: onCorrected }) : null;
+    if (this.corrector) this.corrector.element.hidden = true;
+    this.element = el("article", { className: "card", "aria-labelledby": title }, el("h3", { id: title }, kit.name), this.body, this.controls, this.values, this.corrector?.element, this.details);
     if (this.controls) this.controls.hidden = true;
     this.body.append(el("p", { className: "quiet" }, "is asked…"));
   }
@@ -37,12 +40,14 @@ export class Card {
     this.body.replaceChildren();
     this.values.replaceChildren();
     this.details.hidden = !answer;
+    if (this.corrector) this.corrector.element.hidden = true;
     if (this.controls) this.controls.hidden = !answer;
     if (!answer) {
       this.body.append(faultBox(fault ?? { what: "there is no answer" }));
       return;
     }
     const shown = answer.shown;
+    this.corrector?.take(answer, this.picture);
     this.body.append(el("p", { className: "verdict" }, answer.verdict));
     if (shown?.caption && shown.caption !== answer.verdict) this.body.append(el("p", { className: "quiet small" }, shown.caption));
     if (shown?.failed) this.body.append(faultBox(shown.failed));
@@ -91,7 +96,7 @@ export class Card {
 
   askSoon() {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.ask({ overlays: true }).then((entry) => entry && this.take(entry, entry.picture)), PATIENCE);
+    this.timer = setTimeout(() => this.ask({ overlays: true, drafts: Boolean(this.kit.corrects) }).then((entry) => entry && this.take(entry, entry.picture)), PATIENCE);
   }
 
   async askRouting() {

@@ -1,8 +1,8 @@
 // Elements are made here and nowhere else. Texts of answers, kits and errors become text nodes.
 
 const PROPERTIES = new Set([
-  "alt", "checked", "className", "colSpan", "disabled", "height", "hidden", "htmlFor", "id", "max", "min", "open",
-  "scope", "src", "step", "tabIndex", "type", "value", "width",
+  "alt", "autocomplete", "checked", "className", "colSpan", "disabled", "height", "hidden", "htmlFor", "id", "max",
+  "maxLength", "min", "name", "open", "scope", "selected", "src", "step", "tabIndex", "type", "value", "width",
 ]);
 
 export function el(tag, properties = {}, ...children) {

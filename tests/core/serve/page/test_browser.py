@@ -1,8 +1,6 @@
 """The page in a headless Chromium: what people and screen readers find there, and attacks on it."""
 
-import contextlib
 import re
-import shutil
 import time
 
 import pytest
@@ -14,13 +12,6 @@ from moekit.serve.reading import content_of
 from moekit.serve.service import Outcome
 from moekit.serve.streams.sources import Grabbed
 
-pytest.importorskip("selenium", reason="selenium is not installed")
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    BROWSER is None or DRIVER is None, reason="chromium and chromium-driver are not installed"
-)
-
 HOSTILE = (
     '<img src=x onerror="window.hacked=1">',
     '"><script>window.hacked=2</script>',
@@ -29,87 +20,6 @@ HOSTILE = (
     "</article></main><h1>owned</h1>",
     "__proto__",
 )
-FOCUSABLE = {"button", "checkbox", "slider", "spinbutton", "combobox", "textbox", "link"}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for one in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(one)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    made = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield made
-    made.quit()
-
-
-@pytest.fixture
-def sized(browser):
-    """Sets the size of the window, and whether it is dark."""
-
-    def size(width, height, *, dark=False):
-        browser.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
-        )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-
-    size(1280, 900)
-    return size
-
-
-class Page:
-    def __init__(self, browser, url):
-        self.browser = browser
-        browser.get_log("browser")
-        browser.get_log("performance")
-        browser.get(url)
-
-    def find(self, selector):
-        return self.browser.find_element("css selector", selector)
-
-    def all(self, selector):
-        return self.browser.find_elements("css selector", selector)
-
-    def waits(self, true):
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            with contextlib.suppress(Exception):
-                found = true()
-                if found:
-                    return found
-            time.sleep(0.05)
-        raise AssertionError(f"it does not come; the page says: {self.find('body').text}")
-
-    def choose(self, *paths):
-        self.waits(lambda: self.find("#asking").is_displayed())
-        self.find("#file").send_keys("\n".join(map(str, paths)))
-
-    @property
-    def status(self):
-        return self.find("#status").text
-
-    def check_quiet(self):
-        """Nothing was refused by the policy, and nobody else was asked."""
-        told = [one for one in self.browser.get_log("browser") if one["source"] != "network"]
-        assert told == []
-        asked = re.findall(r'"url":"(https?://[^"/]+)', str(self.browser.get_log("performance")))
-        assert {one.rpartition(":")[0] for one in asked} <= {"http://127.0.0.1"}
-
-    def unnamed(self):
-        """What can be used and has no name for a screen reader."""
-        self.browser.execute_cdp_cmd("Accessibility.enable", {})
-        nodes = self.browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-        seen = [
-            n for n in nodes if not n["ignored"] and n.get("role", {}).get("value") in FOCUSABLE
-        ]
-        assert seen
-        return [n["role"] for n in seen if not n.get("name", {}).get("value", "").strip()]
 
 
 @pytest.fixture
@@ -121,8 +31,10 @@ def images(tmp_path, picture):
     return good, odd, broken
 
 
-def test_images_are_answered_by_every_kit_and_broken_ones_say_why(browser, sized, process, images):
-    page = Page(browser, process.url)
+def test_images_are_answered_by_every_kit_and_broken_ones_say_why(
+    browser, sized, open_page, process, images
+):
+    page = open_page(process.url)
     good, odd, broken = images
     page.choose(good, broken, odd)
     page.waits(lambda: len(page.all(".card .stage img")) == 4)
@@ -139,8 +51,8 @@ def test_images_are_answered_by_every_kit_and_broken_ones_say_why(browser, sized
     page.check_quiet()
 
 
-def test_kits_are_switched_by_the_keyboard(browser, sized, process, images):
-    page = Page(browser, process.url)
+def test_kits_are_switched_by_the_keyboard(browser, sized, open_page, process, images):
+    page = open_page(process.url)
     page.choose(images[0])
     page.waits(lambda: len(page.all(".card .verdict")) == 2)
     box = page.find("#kits input")
@@ -150,8 +62,8 @@ def test_kits_are_switched_by_the_keyboard(browser, sized, process, images):
     page.waits(lambda: [one.text for one in page.all(".card h3")] == ["all", "other"])
 
 
-def test_a_moved_threshold_asks_again_and_comes_back(browser, sized, process, images):
-    page = Page(browser, process.url)
+def test_a_moved_threshold_asks_again_and_comes_back(browser, sized, open_page, process, images):
+    page = open_page(process.url)
     page.choose(images[1])
     page.waits(lambda: len(page.all(".card .verdict")) == 2)
     number = page.find(".card input[type=number]")
@@ -167,8 +79,10 @@ def test_a_moved_threshold_asks_again_and_comes_back(browser, sized, process, im
     assert not reset.is_displayed()
 
 
-def test_the_routing_is_asked_for_only_when_it_is_opened(browser, sized, start_process, images):
-    page = Page(browser, start_process("few").url)
+def test_the_routing_is_asked_for_only_when_it_is_opened(
+    browser, sized, open_page, start_process, images
+):
+    page = open_page(start_process("few").url)
     page.choose(images[0])
     page.waits(lambda: page.all(".card .verdict"))
     assert not page.all("canvas")
@@ -193,9 +107,9 @@ def test_the_routing_is_asked_for_only_when_it_is_opened(browser, sized, start_p
 
 
 def test_a_token_is_asked_for_and_kept_in_memory_only(
-    browser, sized, start_process, images, token_file
+    browser, sized, open_page, start_process, images, token_file
 ):
-    page = Page(browser, start_process("all", options=("--token-file", token_file)).url)
+    page = open_page(start_process("all", options=("--token-file", token_file)).url)
     page.waits(lambda: page.find("#token-form").is_displayed())
     assert browser.switch_to.active_element.get_attribute("id") == "token"
     page.find("#token").send_keys("wrong-token-wrong-token\n")
@@ -213,9 +127,9 @@ def test_a_token_is_asked_for_and_kept_in_memory_only(
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_it_fits_a_phone_in_light_and_dark(browser, sized, process, images, dark):
+def test_it_fits_a_phone_in_light_and_dark(browser, sized, open_page, process, images, dark):
     sized(360, 740, dark=dark)
-    page = Page(browser, process.url)
+    page = open_page(process.url)
     page.choose(images[0])
     page.waits(lambda: len(page.all(".card .verdict")) == 2)
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
@@ -290,12 +204,14 @@ def hostile_fact(name):
     )
 
 
-def test_no_text_of_a_plugin_or_a_file_becomes_code(browser, sized, tmp_path, picture, listening):
+def test_no_text_of_a_plugin_or_a_file_becomes_code(
+    browser, sized, open_page, tmp_path, picture, listening
+):
     image = tmp_path / "<img src=x onerror=window.hacked=5>.png"
     image.write_bytes(picture(1))
     with listening(Hostile(), [hostile_fact(name) for name in HOSTILE]) as server:
         url = server.url
-        page = Page(browser, url)
+        page = open_page(url)
         elements = len(page.all("script, h1"))
         page.choose(image)
         page.waits(lambda: page.all(".card .verdict"))
@@ -313,7 +229,7 @@ def test_no_text_of_a_plugin_or_a_file_becomes_code(browser, sized, tmp_path, pi
         page.check_quiet()
 
 
-def test_cameras_are_watched_live(browser, sized, listening, picture):
+def test_cameras_are_watched_live(browser, sized, open_page, listening, picture):
     attacked = "<img src=x onerror=window.hacked=6>"
 
     class Line:
@@ -331,7 +247,7 @@ def test_cameras_are_watched_live(browser, sized, listening, picture):
 
     sources = {"line": Line(), "gone": Gone()}
     with listening(Hostile(), [hostile_fact(HOSTILE[0])], sources=sources) as server:
-        page = Page(browser, server.url)
+        page = open_page(server.url)
         page.waits(lambda: len(page.all("#camera-list .card")) == 2)
         assert attacked in page.waits(lambda: page.find("#cameras .fault:not([hidden])").text)
         page.waits(lambda: "p95" in page.find("#camera-list dl").text)
@@ -347,9 +263,9 @@ def test_cameras_are_watched_live(browser, sized, listening, picture):
         page.check_quiet()
 
 
-def test_a_server_that_is_gone_is_told(browser, sized, images, listening):
+def test_a_server_that_is_gone_is_told(browser, sized, open_page, images, listening):
     with listening(Hostile(), [hostile_fact("a")]) as server:
-        page = Page(browser, server.url)
+        page = open_page(server.url)
         page.waits(lambda: page.find("#asking").is_displayed())
     page.choose(images[0])
     fault = page.waits(lambda: page.find(".image .fault"))

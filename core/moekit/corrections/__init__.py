@@ -1,0 +1,1 @@
+"""Corrections of answers: how they are checked, kept as labels, and read from annotation tools."""

@@ -1,0 +1,1 @@
+"""Corrections over HTTP, and the images that people are asked to look at."""
