@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from moekit import Registry
@@ -45,6 +46,19 @@ def _background(kit):
 CHANGES = {"linear": _linear, "concatenation": _concatenation, "background": _background}
 
 
+def with_fewer_labels(dataset, share, *, seed):
+    """The set with a share of the samples of train and of val, of each class at least two."""
+    generator = np.random.default_rng([seed, 10])
+    kept = {sample.id for sample in dataset.split("test")}
+    for split in ("train", "val"):
+        samples = dataset.split(split)
+        for label in range(len(dataset.classes)):
+            ids = sorted(sample.id for sample in samples if sample.label == label)
+            kept |= set(generator.permutation(ids)[: max(2, round(share * len(ids)))].tolist())
+    chosen = tuple(sample for sample in dataset.samples if sample.id in kept)
+    return dataclasses.replace(dataset, samples=chosen)
+
+
 class Stopwatch:
     """Tells the seconds in which activations of the frozen backbone were computed."""
 
@@ -75,6 +89,8 @@ def main(asked, folder):
     )
     for name in asked["changes"]:
         spec = CHANGES[name](spec)
+    if "labels" in asked:
+        dataset = with_fewer_labels(dataset, asked["labels"], seed=seed)
     recipe = spec.recipe.changed(asked["recipe"])
     fabric = open_fabric("cpu", 1, recipe.precision)
     backbone = open_backbone(device="cpu", weights="auto")
@@ -107,6 +123,8 @@ def main(asked, folder):
         "n": result["n"],
         "metrics": result["metrics"],
         "baseline": result["baseline"]["metrics"],
+        "comparison": result.get("comparison"),
+        "threshold": result.get("threshold"),
     }
     if isinstance(result["per_class"], dict):
         facts["class_iou"] = {

@@ -58,7 +58,7 @@ _ROOT = Path(__file__).parents[2]
 _TINY = {"epochs": 1, "baseline_epochs": 1, "views": 1, "image_size": 112}
 
 
-def run(folder, kit, data, *, seed, task=None, split="val", changes=(), **recipe):
+def run(folder, kit, data, *, seed, task=None, split="val", changes=(), labels=1.0, **recipe):
     """Adapts and evaluates; returns the tallies of kit and baseline, and facts of the run.
 
     Args:
@@ -69,6 +69,7 @@ def run(folder, kit, data, *, seed, task=None, split="val", changes=(), **recipe
         task: As of `moekit adapt`.
         split: The split to answer.
         changes: Names in `task_child.CHANGES`, such as another head.
+        labels: Share of the samples of train and of val that are kept, of each class.
         recipe: Fields of the recipe that are changed.
     """
     asked = {
@@ -79,6 +80,7 @@ def run(folder, kit, data, *, seed, task=None, split="val", changes=(), **recipe
         "split": split,
         "changes": list(changes),
         "recipe": {**recipe, **_TINY} if TINY else recipe,
+        **({"labels": labels} if labels < 1 else {}),
     }
     cache = folder.parent / "cache"
     facts = child("task_child", asked, folder, MOEKIT_CACHE_DIR=str(cache))
@@ -201,6 +203,29 @@ def mean_of(tallies, measure, *, by_group=False):
     return _over_seeds(tallies, tallies, measure, by_group=by_group)
 
 
+def pooled_p(pairs, measure, *, by_group=False):
+    """Two-sided p-value of no gain over all seeds, by the bootstrap of `gain`.
+
+    An image that several seeds test is drawn for all of them at once, so five seeds are not five
+    sets. The least value is 2 / (resamples + 1), as of Davison and Hinkley 1997, chapter 4.
+
+    Args:
+        pairs: As of `gain`.
+        measure: As of `gain`.
+        by_group: As of `gain`.
+    """
+
+    def mean(all_rows):
+        drawn = zip(pairs, all_rows, strict=True)
+        return np.mean(
+            [measure(ours, rows) - measure(theirs, rows) for (ours, theirs), rows in drawn]
+        )
+
+    _, drawn = _draws([ours for ours, _ in pairs], mean, by_group=by_group)
+    beyond = min((drawn <= 0).sum(), (drawn >= 0).sum())
+    return float(min(1.0, 2 * (beyond + 1) / (len(drawn) + 1)))
+
+
 def _over_seeds(models, tallies, measure, *, by_group):
     """The mean of `measure(model, rows)`, with its interval; the tallies say what is drawn."""
 
@@ -213,6 +238,12 @@ def _over_seeds(models, tallies, measure, *, by_group):
 
 def _resampled(tallies, value, *, by_group):
     """The value of the rows of all tallies, with its interval over what is drawn."""
+    whole, drawn = _draws(tallies, value, by_group=by_group)
+    return whole, percentile_interval(drawn)
+
+
+def _draws(tallies, value, *, by_group):
+    """The value of the rows of all tallies, and (R,) its values on what is drawn."""
     names = [_units(tally) if by_group else tally.ids for tally in tallies]
     units = sorted({name for own in names for name in own})
     place = {name: number for number, name in enumerate(units)}
@@ -223,7 +254,7 @@ def _resampled(tallies, value, *, by_group):
         times = np.bincount(generator.integers(0, len(units), len(units)), minlength=len(units))
         drawn.append(float(value([np.repeat(np.arange(len(own)), times[own]) for own in unit_of])))
     whole = value([np.arange(len(own)) for own in unit_of])
-    return float(whole), percentile_interval(np.array(drawn))
+    return float(whole), np.array(drawn)
 
 
 def _units(tally):
@@ -231,11 +262,11 @@ def _units(tally):
     return [group or name for group, name in zip(groups, tally.ids, strict=True)]
 
 
-def keep(record_figure, key, figure, *, command):
-    """Records a value with its interval, if all seeds ran in full."""
+def keep(record_figure, key, figure, *, command, seeds=SEEDS, wanted=ALL):
+    """Records a value with its interval, if all seeds that are wanted ran in full."""
     value, interval = figure
-    if set(SEEDS) == set(ALL) and not TINY:
-        record_figure(key, value, ci95=interval, seeds=SEEDS, command=command)
+    if set(seeds) == set(wanted) and not TINY:
+        record_figure(key, value, ci95=interval, seeds=seeds, command=command)
 
 
 def share(figure):
