@@ -27,8 +27,13 @@ ROOT = Path(__file__).parents[2]
 FOUND = ROOT / "build" / "fuzz"
 SECONDS = float(os.environ.get("MOEKIT_FUZZ_SECONDS", "2" if TINY else "60"))
 SEED = int(os.environ.get("MOEKIT_FUZZ_SEED", "0"))
-LONGEST_INPUT = 120.0
-"""Seconds after which a process that has written no new input is ended."""
+MOST_PROCESSOR = 60.0
+"""Seconds of processor time on one input after which a process is ended; four times at first."""
+MOST_WAIT = 1800.0
+"""Seconds by the clock on one input: the process waits for what never comes.
+
+Other programs make a process slow by the clock; they change its processor time hardly.
+"""
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -68,18 +73,32 @@ def fuzz(group, names, work):
 
 def watched(process, inputs):
     """Waits for the end of a process; how it went wrong, or None."""
-    began = time.time()
+    last, since, used = 0.0, time.monotonic(), 0.0
     while True:
         try:
             code = process.wait(timeout=2)
         except subprocess.TimeoutExpired:
-            times = [path.stat().st_mtime for path in inputs if path.exists()]
-            if time.time() - max(times, default=began + 4 * LONGEST_INPUT) > LONGEST_INPUT:
+            newest = max((path.stat().st_mtime for path in inputs if path.exists()), default=0.0)
+            spent = processor_seconds(process.pid)
+            if newest > last:
+                last, since, used = newest, time.monotonic(), spent
+            most = MOST_PROCESSOR if last else 4 * MOST_PROCESSOR
+            if spent - used > most or time.monotonic() - since > MOST_WAIT:
                 process.kill()
                 process.wait()
                 return "hung"
         else:
             return None if code == 0 else f"died with {code}"
+
+
+def processor_seconds(process_id):
+    """What a process used so far; 0 on a system that does not tell."""
+    try:
+        facts = Path(f"/proc/{process_id}/stat").read_text(encoding="latin-1")
+    except OSError:
+        return 0.0
+    ticks = facts.rpartition(")")[2].split()[11:13]  # after the name, which may hold anything
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 def counted(name):

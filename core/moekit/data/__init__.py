@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         whole_number,
     )
     from moekit.data.plain_files import check_file
-    from moekit.data.samples import MASK_OF, SPLITS, split_name, split_notes
+    from moekit.data.samples import MASK_OF, SPLITS, UNSEEN, split_name, split_notes
     from moekit.data.splits import check_classes, check_splits, complete_splits
     from moekit.data.stream import Preprocess, image_batches
     from moekit.data.suffixes import IMAGE_SUFFIXES, JPEG_SUFFIXES, is_image_name
@@ -64,6 +64,7 @@ _HOMES = {
     "data.samples": (
         "MASK_OF",
         "SPLITS",
+        "UNSEEN",
         "split_name",
         "split_notes",
     ),
@@ -99,6 +100,7 @@ __all__ = [
     "MASK_OF",
     "PARTIAL",
     "SPLITS",
+    "UNSEEN",
     "ArrayHeader",
     "Arrays",
     "Box",

@@ -12,6 +12,7 @@ from moekit_detection.variants import object_variants
 from moekit_industrial.anomaly import MemoryHead, fit_memory
 from moekit_industrial.report import DEFECT
 from moekit_industrial.truth import defect_masks, defect_types
+from moekit_industrial.types import good_or_defective, of_regions
 
 
 def _slots(*blocks: int) -> tuple[SpecialistSlot, ...]:
@@ -52,6 +53,7 @@ _BOTH_CLASSES = KitSpec(
     map_metrics=("pixel_auroc", "aupro", "aupro_5"),
     positive="defective",
     outcome_names={"missed": "escape", "false_alarm": "overkill"},
+    prepare=good_or_defective,
     demo_dataset="elpv",
     # A result within three minutes on two cores. Validation AUROC 0.946 (baseline 0.944); with
     # batches of 32 and average 0.99 the two epochs are too short (0.926 and 0.942).
@@ -126,7 +128,7 @@ DEFECT_MASKS = _BOTH_CLASSES.variant(
 )
 
 DEFECT_BOXES, DEFECT_OUTLINES = object_variants(
-    _BOTH_CLASSES, things="defects", experts=("defect",), fact=DEFECT
+    _BOTH_CLASSES, things="defects", experts=("defect",), fact=DEFECT, prepare=of_regions
 )
 
 INDUSTRIAL = dataclasses.replace(

@@ -1,6 +1,7 @@
 """What an inspection set says beyond good and defective: types of defects, and where they lie.
 
-Loaders name the type of a defect in the fact `defect`. Layouts such as MVTec's keep all defects for
+Loaders name the type of a defect in the fact `defect`, or the classes of a set do
+(`moekit_industrial.types`). Layouts such as MVTec's keep all defects for
 the test, since they are made for learning from good images only. A variant that learns defects
 needs some in training, so such a set is dealt again, whole groups together.
 """
@@ -11,9 +12,16 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from moekit import DataError, Dataset, ImageError, MaskTable, Sample, Skipped
-from moekit.data import complete_splits, read_mask, read_size
+from moekit.data import UNSEEN, complete_splits, read_mask, read_size
 from moekit_industrial.loaders.rows import GOOD
 from moekit_industrial.report import DEFECT
+from moekit_industrial.types import (
+    good_classes,
+    notes_on_types,
+    says_types,
+    types_of,
+    with_types,
+)
 
 _DEALT = "good and defective images are dealt again, since the set keeps all defects for its test"
 _ANY = MaskTable(values={0: 0}, others=1)
@@ -23,6 +31,10 @@ _ANY = MaskTable(values={0: 0}, others=1)
 def defect_types(dataset: Dataset, seed: int) -> Dataset:
     """The set with the type of its defect as the class of each image, good images first.
 
+    The loader says the types, or else the classes of the set are types (see `with_types`). Where
+    images have several labels each, they keep those that are types of defects; one without any is
+    good.
+
     Args:
         dataset: As a loader gives it.
         seed: Of the splits, if they are dealt again.
@@ -30,35 +42,38 @@ def defect_types(dataset: Dataset, seed: int) -> Dataset:
     Raises:
         DataError: The set does not name at least two classes, or a class is too rare to be split.
     """
-    known = [sample for sample in dataset.samples if not sample.label or sample.facts.get(DEFECT)]
+    if any(sample.labels is not None for sample in dataset.samples):
+        return _several_types(dataset)
+    ready = with_types(dataset)
+    types: dict[str, str | None] = {
+        sample.id: _type_of(sample, ready, says_types(ready)) for sample in ready.samples
+    }
     skipped = [
         Skipped.of(sample, "the set does not say of which type its defect is")
-        for sample in dataset.samples
-        if sample.label and not sample.facts.get(DEFECT)
+        for sample in ready.samples
+        if types[sample.id] is None
     ]
-    types = sorted({sample.facts[DEFECT] for sample in known if sample.label})
-    if not types:
-        raise DataError(
-            "the set does not say of which type a defect is",
-            whose=dataset.name,
-            fix="use a layout with one folder a type (TYPE/IMAGE), or --task score",
-            code="data/no-defect-types",
-        )
-    classes = (GOOD, *types)
+    found = sorted({name for name in types.values() if name and name != GOOD})
+    has_good = GOOD in types.values()
+    classes = (*([GOOD] if has_good else []), *found)
+    if not found or len(classes) < 2:
+        raise _no_types(dataset, found)
     samples = [
-        dataclasses.replace(
-            sample, label=classes.index(sample.facts[DEFECT]) if sample.label else 0
-        )
-        for sample in known
+        dataclasses.replace(sample, label=classes.index(name) if name else UNSEEN)
+        for sample in ready.samples
+        if (name := types[sample.id]) is not None
     ]
-    return _dealt(dataset, samples, classes, skipped, seed=seed, every_class=True)
+    if not says_types(dataset) and dataset.may_lack_positives:
+        ready = dataclasses.replace(ready, notes=(*ready.notes, *notes_on_types(dataset)))
+    ready = dataclasses.replace(ready, has_negative=has_good)
+    return _dealt(ready, samples, classes, skipped, seed=seed, every_class=True)
 
 
 def defect_masks(dataset: Dataset, seed: int) -> Dataset:
     """The set with masks of two classes: what is good, and what is a defect.
 
-    A defective image whose mask is missing or cannot be used is left out and named. A good one
-    needs none.
+    Where masks tell several classes apart, all but the first are defects. A defective image whose
+    mask is missing or cannot be used is left out and named. A good one needs none.
 
     Args:
         dataset: As a loader gives it.
@@ -67,6 +82,7 @@ def defect_masks(dataset: Dataset, seed: int) -> Dataset:
     Raises:
         DataError: No defective image has a mask.
     """
+    dataset = with_types(dataset)
     faults = {
         sample.id: fault for sample in dataset.samples if (fault := _mask_fault(sample)) is not None
     }
@@ -88,11 +104,55 @@ def defect_masks(dataset: Dataset, seed: int) -> Dataset:
             label=0,
             labels=(0, 1) if sample.label else None,
             subtype=sample.subtype or sample.facts.get(DEFECT),
-            mask_table=_ANY if sample.mask else None,
+            mask_table=(sample.mask_table or _ANY) if sample.mask else None,
         )
         for sample in usable
     ]
     return _dealt(dataset, samples, (GOOD, "defect"), skipped, seed=seed, every_class=False)
+
+
+def _type_of(sample: Sample, dataset: Dataset, told: bool) -> str | None:
+    """The type of a sample's defect, `GOOD`, empty if it is of no class; None if not known.
+
+    Args:
+        sample: Of the set.
+        dataset: With one label an image.
+        told: Whether facts say the types; else the class of a defective image is its type.
+    """
+    if sample.label in (0, UNSEEN):
+        return GOOD if sample.label == 0 else ""
+    return sample.facts.get(DEFECT) or (None if told else dataset.classes[sample.label])
+
+
+def _several_types(dataset: Dataset) -> Dataset:
+    """The set with the types of defects as classes, any number of them an image."""
+    good = good_classes(dataset)
+    classes = tuple(name for number, name in enumerate(dataset.classes) if number not in good)
+    if len(classes) < 2:
+        raise _no_types(dataset, classes)
+    samples = []
+    for sample in dataset.samples:
+        labels = tuple(classes.index(name) for name in types_of(sample, dataset, good))
+        samples.append(dataclasses.replace(sample, label=labels[0] if labels else 0, labels=labels))
+    return dataclasses.replace(
+        dataset,
+        samples=tuple(samples),
+        classes=classes,
+        # Their classes are numbered in another way.
+        skipped=tuple(dataclasses.replace(one, label=None) for one in dataset.skipped),
+        notes=(*dataset.notes, *notes_on_types(dataset)),
+    )
+
+
+def _no_types(dataset: Dataset, found: Sequence[str]) -> DataError:
+    told = f"only one is named: {found[0]}" if found else "none is named"
+    return DataError(
+        f"there are no types of defects to tell apart; {told}",
+        whose=dataset.name,
+        fix="use a folder a type (good/IMAGE, TYPE/IMAGE), the layout of MVTec AD, a labels.csv "
+        "with the type as label, or the task score",
+        code="data/no-defect-types",
+    )
 
 
 def _mask_fault(sample: Sample) -> str | None:
@@ -140,7 +200,7 @@ def _dealt(
         if sample.split == "train"
         for label in (sample.labels or (sample.label,))
     }
-    if len(seen) == len(classes):
+    if len(seen) == len(classes) or any(sample.label == UNSEEN for sample in samples):
         return made
     loose = made.with_samples(dataclasses.replace(sample, split=None) for sample in samples)
     again = complete_splits(loose, seed=seed, every_class=every_class)
