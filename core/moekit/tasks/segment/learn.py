@@ -17,7 +17,7 @@ from moekit.contract.recipe import Recipe
 from moekit.contract.tasks import Learn
 from moekit.data.geometry import Frame
 from moekit.data.mask_table import IGNORED
-from moekit.data.samples import Dataset, Sample
+from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.data.views import view
 from moekit.errors import DataError
 from moekit.tasks.segment.head import LOGIT
@@ -127,7 +127,8 @@ def check(dataset: Dataset) -> None:
 
     Raises:
         DataError: There are fewer than two classes, a table leads beyond them, or a sample for
-            training or validation has no mask.
+            training or validation has no mask. A sample of class 0 needs none if that class is the
+            negative one (`Dataset.has_negative`).
     """
     if len(dataset.classes) < 2:
         raise DataError(
@@ -137,13 +138,16 @@ def check(dataset: Dataset) -> None:
             code="data/class-count",
         )
     _check_tables(dataset)
-    for split in ("train", "val"):
+    if not any(sample.mask is not None for sample in dataset.samples if sample.split == "train"):
+        raise DataError(
+            "no image of the split 'train' has a mask",
+            whose=dataset.name,
+            fix="add masks, or use another task",
+            code="data/missing-mask",
+        )
+    for split in SPLITS:
         samples = [sample for sample in dataset.samples if sample.split == split]
-        missing = [
-            sample.id
-            for sample in samples
-            if not has_truth(sample) or (sample.mask is not None and not sample.mask.is_file())
-        ]
+        missing = [sample.id for sample in samples if _lacks_mask(sample, dataset)]
         if missing:
             raise DataError(
                 f"{len(missing)} of {len(samples)} images of the split {split!r} have no mask, "
@@ -152,13 +156,16 @@ def check(dataset: Dataset) -> None:
                 fix="add their masks, leave them out, or use another task",
                 code="data/missing-mask",
             )
-    if not any(sample.mask is not None for sample in dataset.samples if sample.split == "train"):
-        raise DataError(
-            "no image of the split 'train' has a mask",
-            whose=dataset.name,
-            fix="add masks, or use another task",
-            code="data/missing-mask",
-        )
+
+
+def _lacks_mask(sample: Sample, dataset: Dataset) -> bool:
+    """Whether a sample cannot be learned from, or would be taken for class 0 without a reason.
+
+    A missing mask of the split test is the affair of the evaluation, which names the sample.
+    """
+    if sample.mask is None and has_truth(sample):
+        return not dataset.has_negative
+    return sample.split != "test" and (sample.mask is None or not sample.mask.is_file())
 
 
 def _check_tables(dataset: Dataset) -> None:

@@ -29,7 +29,7 @@ def has_truth(sample: Sample) -> bool:
     """Whether each pixel's class is known: it has a mask, or it is negative and needs none.
 
     A sample of class 0 that lists no classes of its own is class 0 in every pixel, as pictures of
-    good parts are.
+    good parts are; `check` refuses sets in which class 0 is not the negative one.
     """
     return sample.mask is not None or (sample.label == 0 and sample.labels is None)
 

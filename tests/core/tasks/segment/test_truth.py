@@ -147,3 +147,24 @@ def test_real_masks_keep_their_shares(shared):
         share = (whole == number).mean()
         assert (small == number).sum() / (112 * 84) == pytest.approx(share, abs=0.01)
     assert inside.max() <= 10
+
+
+def test_a_class_is_not_taken_for_the_background_since_it_comes_first(example):
+    samples = tuple(
+        dataclasses.replace(sample, mask=None, labels=None, label=number % 3)
+        for number, sample in enumerate(example.samples)
+    )
+    folders = dataclasses.replace(
+        example, samples=samples, classes=("c0", "c1", "c2"), has_negative=False
+    )
+    with refused("data/missing-mask", match="no image of the split 'train' has a mask"):
+        LEARN.check(folders)
+    some = [
+        dataclasses.replace(sample, mask=old.mask) if sample.label else sample
+        for sample, old in zip(samples, example.samples, strict=True)
+    ]
+    train = [sample for sample in some if sample.split == "train"]
+    lacking = sum(sample.mask is None for sample in train)
+    with refused("data/missing-mask", match=f"{lacking} of {len(train)} images"):
+        LEARN.check(folders.with_samples(some))
+    LEARN.check(dataclasses.replace(folders.with_samples(some), has_negative=True))
