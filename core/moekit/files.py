@@ -102,7 +102,8 @@ def atomic_folder(path: Path, *, mark: str) -> Iterator[Path]:
     """Yields a temporary folder next to `path`, which becomes `path` once the block succeeded.
 
     Args:
-        path: The folder to make. One that holds a file named `mark`, or nothing, is replaced.
+        path: The folder to make. One that holds a file named `mark`, or nothing, is replaced;
+            hidden files in it, such as those of a system, stay there.
         mark: The file by which such a folder is known.
 
     Raises:
@@ -128,6 +129,7 @@ def atomic_folder(path: Path, *, mark: str) -> Iterator[Path]:
             _flush_to_disk(file)
         temporary.chmod(mode)
         if path.exists():
+            _keep_hidden(path, temporary)
             shutil.rmtree(path)
         temporary.replace(path)
     except OSError as error:
@@ -313,7 +315,15 @@ def _cannot_write(what: str, path: Path, error: OSError) -> StorageError:
 
 
 def _is_replaceable(path: Path, mark: str) -> bool:
-    return path.is_dir() and ((path / mark).is_file() or not any(path.iterdir()))
+    return path.is_dir() and (
+        (path / mark).is_file() or all(found.name.startswith(".") for found in path.iterdir())
+    )
+
+
+def _keep_hidden(old: Path, new: Path) -> None:
+    for found in old.iterdir():
+        if found.name.startswith(".") and not os.path.lexists(new / found.name):
+            found.rename(new / found.name)
 
 
 def _flush_to_disk(path: Path) -> None:

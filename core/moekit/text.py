@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-__all__ = ["first_line", "plain_cell", "printable", "raw_name", "safe_cell", "visible_name"]
+__all__ = [
+    "first_line",
+    "many",
+    "plain_cell",
+    "printable",
+    "raw_name",
+    "safe_cell",
+    "visible_name",
+]
 
 LONGEST_LINE = 2000
 """Characters of a line that `printable` keeps where nothing else is asked for."""
@@ -39,6 +47,11 @@ def printable(text: str, *, most: int = LONGEST_LINE, lines: bool = False) -> st
 def first_line(error: BaseException) -> str:
     """The first line of what an exception says; its type if it says nothing."""
     return next(filter(str.strip, str(error).splitlines()), type(error).__name__).strip()
+
+
+def many(count: int, one: str, more: str) -> str:
+    """A number with the words for one or for several: `many(n, "class is", "classes are")`."""
+    return f"{count} {one if count == 1 else more}"
 
 
 def visible_name(name: str) -> str:

@@ -316,6 +316,27 @@ def test_a_sharded_checkpoint_with_another_header_is_refused(tmp_path, header):
         load_sharded(tmp_path / "a", module)
 
 
+@pytest.mark.parametrize("hashed", [True, False])
+def test_a_pipe_in_a_sharded_checkpoint_is_not_waited_for(tmp_path, hashed):
+    module = nn.Linear(2, 1)
+    save_sharded(tmp_path / "a", module)
+    (part,) = (tmp_path / "a").glob("*.safetensors")
+    part.unlink()
+    pipe(part)
+    if not hashed:
+        (tmp_path / "a/hashes.json").write_text("{}")
+    with refused("weights/damaged", match=part.name):
+        load_sharded(tmp_path / "a", module)
+
+
+def test_a_file_of_a_sharded_checkpoint_without_a_hash_is_refused(tmp_path):
+    module = nn.Linear(2, 1)
+    save_sharded(tmp_path / "a", module)
+    (tmp_path / "a/hashes.json").write_text("{}")
+    with refused("weights/damaged", match="not the file that was written"):
+        load_sharded(tmp_path / "a", module)
+
+
 def test_answers_without_a_line_are_refused(tmp_path):
     (tmp_path / "a.csv").write_text("")
     context = TaskContext(classes=("a", "b"), vocabulary={}, frame=Frame(height=8, width=8))

@@ -16,6 +16,7 @@ PUBLIC = {
     "moekit.evaluation",
     "moekit.files",
     "moekit.jobs",
+    "moekit.outputs",
     "moekit.runs",
     "moekit.runtime",
     "moekit.tables",
@@ -26,7 +27,7 @@ PUBLIC = {
     "moekit.testing",
 }
 """Packages and modules whose `__all__` is public."""
-LAZY = sorted(PUBLIC - {"moekit.files", "moekit.tables", "moekit.testing"})
+LAZY = sorted(PUBLIC - {"moekit.files", "moekit.outputs", "moekit.tables", "moekit.testing"})
 
 
 def users(root):

@@ -26,6 +26,7 @@ from moekit.cli.options import (
     with_options,
 )
 from moekit.cli.output import ProgressDisplay, print_json, reporter, say
+from moekit.text import many
 
 
 @click.command(
@@ -77,7 +78,11 @@ from moekit.cli.output import ProgressDisplay, print_json, reporter, say
         help="Add a registered expert next to the kit's own; may be given several times.",
     ),
     click.option("--gate", metavar="NAME", help="Use a registered gate instead of the kit's."),
-    click.option("--epochs", type=click.IntRange(1), help="Epochs, instead of the kit's recipe."),
+    click.option(
+        "--epochs",
+        type=click.IntRange(1),
+        help="Epochs of the kit and of its baseline, instead of the recipe's.",
+    ),
     click.option("--views", type=click.IntRange(1, 8), help="Views of each training image kept."),
     click.option("--image-size", type=click.IntRange(14), help="Side of the input, in pixels."),
     click.option(
@@ -150,7 +155,7 @@ def adapt(kit: str, data: str, run_folder: Path, as_json: bool, **options: Any) 
         if (record.get("licences") or {}).get("remarks"):
             say(record["licences"]["remarks"])
         if record["skipped"]:
-            say(f"{len(record['skipped'])} inputs skipped; run.json names them")
+            say(f"{many(len(record['skipped']), 'input', 'inputs')} skipped; run.json says which")
 
 
 def kept_in_words(record: Mapping[str, Any]) -> list[str]:
@@ -191,6 +196,7 @@ def run_adaptation(
 
     options["rule"] = options.pop("threshold_rule", None)
     given = {name: options.pop(name, None) for name in _RECIPE}
+    given["baseline_epochs"] = given["epochs"]  # neither is compared after a longer training
     return adapt_kit(
         kit,
         recipe={

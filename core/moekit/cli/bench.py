@@ -109,8 +109,10 @@ def measure(
     from moekit.bench.suite import Plan, run_benchmarks
     from moekit.files import check_writable
     from moekit.jobs.session import quiet_libraries
+    from moekit.outputs import BENCHMARK, check_vacant
 
     quiet_libraries()
+    check_vacant(folder, BENCHMARK)
     check_writable(folder)
     plan = Plan(
         dtypes=dtypes or ("fp32", "bf16"),

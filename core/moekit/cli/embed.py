@@ -68,5 +68,7 @@ def embed(inputs: tuple[Path, ...], out: Path, as_json: bool, **options: Any) ->
         print_json({**made, "out": str(out)})
         return
     echo(f"{out}: {made['n']} images, {made['width']} numbers each")
+    for note in made["notes"]:
+        echo(note)
     for one in made["skipped"]:
         echo(f"skipped {one['id']}: {one['reason']}")

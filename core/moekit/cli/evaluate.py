@@ -27,6 +27,7 @@ from moekit.cli.options import (
     with_options,
 )
 from moekit.cli.output import ProgressDisplay, echo, print_json, print_table, reporter, say
+from moekit.text import many
 
 
 @click.command(
@@ -130,7 +131,9 @@ def show_result(result: dict[str, Any]) -> None:
         (result.get("used") or {}).get("in_words", ""),
     ]
     if result["skipped"]:
-        told.append(f"{len(result['skipped'])} inputs skipped; result.json names them")
+        told.append(
+            f"{many(len(result['skipped']), 'input', 'inputs')} skipped; result.json says which"
+        )
     told.append((result.get("licences") or {}).get("remarks", ""))
     for sentence in (*told, *result["notes"], result["data"]["caution"], result["disclaimer"]):
         if sentence:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -191,7 +193,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MoekitError as error:
         code = _fail(given, error, error.exit_code, f"moekit: {error}")
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(_in_our_words(shown.getvalue()), err=True, nl=False)
         code = 2
     except (KeyboardInterrupt, click.Abort):
         code = 130
@@ -226,6 +230,12 @@ class _Clean(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record), lines=True, most=_LONGEST)
+
+
+def _in_our_words(message: str) -> str:
+    """A message of click without its self-contradicting kinds of path."""
+    told = re.sub(r"\bDirectory ('.*') is a file\b", r"\1 is a file, not a folder", message)
+    return re.sub(r"\bFile ('.*') is a directory\b", r"\1 is a folder, not a file", told)
 
 
 def _owned(error: BaseException) -> MoekitError | None:

@@ -11,6 +11,7 @@ from moekit.cli.output import print_json, print_table, say
 from moekit.errors import MoekitError, UsageError
 from moekit.plugins.discovery import Plugin, State, discover, named
 from moekit.plugins.settings import canonical, is_strict, switch
+from moekit.text import many
 
 LOCK_FILE = "moekit-plugins.json"
 
@@ -103,7 +104,7 @@ def lock_plugins(out: Path, as_json: bool) -> None:
     if as_json:
         print_json(content)
     else:
-        say(f"{len(content['plugins'])} plugins are locked in {out}")
+        say(f"{many(len(content['plugins']), 'plugin is', 'plugins are')} locked in {out}")
 
 
 @plugins.command("verify")

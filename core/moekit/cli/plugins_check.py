@@ -9,6 +9,7 @@ import click
 from moekit.cli.options import debug_option, json_option, with_options
 from moekit.cli.output import echo, print_json, say
 from moekit.errors import PluginError, UsageError
+from moekit.text import many
 
 
 @click.command()
@@ -62,7 +63,7 @@ def check(name: str, expected: tuple[str, ...], as_json: bool) -> None:
     if not report.conforms:
         ids = [outcome.id for outcome in report.failures]
         raise PluginError(
-            f"the plugin does not conform: {len(ids)} checks failed"
+            f"the plugin does not conform: {many(len(ids), 'check', 'checks')} failed"
             f"{' (' + ', '.join(ids[:5]) + ')' if ids else ''}, "
             f"{report.expected - report.ran} did not run",
             whose=report.plugin,

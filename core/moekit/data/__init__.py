@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from moekit.data.survey import Survey, none_usable, survey_folder
     from moekit.data.unlisted import unlisted_notes
     from moekit.data.views import unview_boxes, view_boxes
+    from moekit.data.walk import walk_files
 
 _HOMES = {
     "data.arrays": (
@@ -92,6 +93,7 @@ _HOMES = {
         "unview_boxes",
         "view_boxes",
     ),
+    "data.walk": ("walk_files",),
 }
 
 __all__ = [
@@ -129,6 +131,7 @@ __all__ = [
     "unlisted_notes",
     "unview_boxes",
     "view_boxes",
+    "walk_files",
     "whole_number",
 ]
 

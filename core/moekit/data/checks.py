@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from moekit.data.samples import Dataset
 from moekit.errors import DataError
+from moekit.text import many
 
 
 def check_ids(dataset: Dataset, *, whose: str = "") -> None:
@@ -23,7 +24,7 @@ def check_ids(dataset: Dataset, *, whose: str = "") -> None:
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
         raise DataError(
-            f"{len(twice)} images are listed twice, such as {twice[0]}",
+            f"{many(len(twice), 'image is', 'images are')} listed twice, such as {twice[0]}",
             whose=whose or dataset.name,
             fix="list each image once",
             code="data/duplicate-id",

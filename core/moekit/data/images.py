@@ -44,8 +44,9 @@ from moekit.data.conversion import (
 from moekit.data.pillow_rules import FORMAT_WORDS, FORMATS, opened_header, strict_pillow
 from moekit.data.plain_files import check_file, plain
 from moekit.data.remarks import Remark, mark_unread, remarks_of
-from moekit.data.suffixes import is_image_name, why_unread
-from moekit.errors import DataError, ImageError
+from moekit.data.suffixes import why_unread
+from moekit.data.walk import refuse_folder, walk_images
+from moekit.errors import ImageError
 from moekit.text import visible_name
 
 Convert = Callable[[Image.Image, Path], Image.Image]
@@ -236,8 +237,8 @@ def _named_errors(path: Path) -> Iterator[None]:
 def find_images(folder: Path) -> list[Path]:
     """Finds the image files below a folder by their names (see `moekit.data.suffixes`).
 
-    Hidden files and folders (a leading dot) are ignored. Links to folders are followed, each real
-    folder once, so a loop of links ends.
+    Hidden files and folders (a leading dot) and folders that moekit wrote are ignored. Links to
+    folders are followed, each real folder once, so a loop of links ends.
 
     Returns:
         The paths, in the order of their `relative_id`, whatever the file system's own order is.
@@ -246,7 +247,7 @@ def find_images(folder: Path) -> list[Path]:
     Raises:
         DataError: The folder, or one below it, is missing or cannot be listed.
     """
-    walked = walk_images(folder, onerror=_refuse_folder)
+    walked = walk_images(folder, onerror=refuse_folder)
     found = [os.path.join(here, name) for here, name in walked]  # noqa: PTH118
     return [Path(path) for path in sort_below(folder, found)]
 
@@ -260,55 +261,6 @@ def sort_below(folder: Path, paths: Sequence[str]) -> list[str]:
     return sorted(paths, key=lambda path: (relative_id(Path(path), folder), path))
 
 
-def walk_images(
-    folder: Path,
-    *,
-    onerror: Callable[[OSError], None],
-    is_wanted: Callable[[str], bool] = is_image_name,
-) -> Iterator[tuple[str, str]]:
-    """Yields what `find_images` finds, unsorted: the folder of each image file, and its name.
-
-    Args:
-        folder: Where to begin.
-        onerror: Called for each folder that cannot be listed.
-        is_wanted: Tells by its name whether a file is yielded.
-    """
-    for here, name in walk_files(folder, onerror=onerror):
-        if is_wanted(name):
-            yield here, name
-
-
-def walk_files(
-    folder: Path,
-    *,
-    onerror: Callable[[OSError], None] | None = None,
-    again: Callable[[str, str], None] | None = None,
-) -> Iterator[tuple[str, str]]:
-    """Yields each file below a folder that is not hidden, unsorted: its folder and its name.
-
-    Args:
-        folder: Where to begin.
-        onerror: Called for each folder that cannot be listed; an error if None.
-        again: Called with a folder that was met before by another name, which is not looked
-            through again, and that name; not for a link to a folder around it.
-    """
-    seen: dict[str, str] = {}
-    walked = os.walk(folder, onerror=onerror or _refuse_folder, followlinks=True)
-    for here, folders, files in walked:
-        real = os.path.realpath(here)
-        if real in seen:
-            folders.clear()
-            around = os.path.realpath(os.path.dirname(here))  # noqa: PTH120
-            if again is not None and not f"{around}{os.sep}".startswith(f"{real}{os.sep}"):
-                again(here, seen[real])
-            continue
-        seen[real] = here
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if not name.startswith("."):
-                yield here, name
-
-
 def relative_id(path: Path, folder: Path) -> str:
     """A sample id that is the same on every machine: the path below `folder`.
 
@@ -317,15 +269,6 @@ def relative_id(path: Path, folder: Path) -> str:
     stored as UTF-8.
     """
     return visible_name(unicodedata.normalize("NFC", path.relative_to(folder).as_posix()))
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise DataError(
-        f"the folder cannot be listed ({error.strerror or error})",
-        whose=str(error.filename),
-        fix="check that it exists, is a folder and may be read",
-        code="data/unreadable",
-    ) from error
 
 
 def _decode(file: BinaryIO, path: Path, frames: int, max_pixels: int, convert: Convert) -> Pages:

@@ -7,10 +7,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from moekit.data.images import relative_id, sort_below, walk_files
+from moekit.data.images import relative_id, sort_below
 from moekit.data.samples import Skipped
 from moekit.data.suffixes import is_image_name, why_unread
+from moekit.data.walk import walk_files
 from moekit.errors import DataError
+from moekit.outputs import outputs_note
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,12 +25,15 @@ class Survey:
         unread: The picture files that are not read, each with the reason, in the same order.
         linked: Folders that were met again by another name, with the name by which their files are
             read. Paths below the folder. A link to a folder around it is none of them.
+        outputs: Folders that moekit wrote, which are passed over, by their paths below the folder,
+            with what each is.
     """
 
     folder: Path
     images: tuple[Path, ...]
     unread: Mapping[Path, str]
     linked: tuple[tuple[str, str], ...]
+    outputs: tuple[tuple[str, str], ...] = ()
 
     @property
     def pictures(self) -> list[Path]:
@@ -55,12 +60,13 @@ class Survey:
             whose: What an error names.
 
         Returns:
-            A sentence on each of the others, whose files are read once.
+            A sentence on each of the others, whose files are read once, and one on the folders that
+            moekit wrote.
 
         Raises:
             DataError: One folder stands in two places.
         """
-        notes = []
+        notes = list(outputs_note(self.outputs))
         for again, first in self.linked:
             if place(PurePosixPath(again)) != place(PurePosixPath(first)):
                 raise DataError(
@@ -82,11 +88,15 @@ def survey_folder(folder: Path) -> Survey:
     images: list[str] = []
     unread: dict[str, str] = {}
     linked: list[tuple[str, str]] = []
+    outputs: list[tuple[str, str]] = []
+
+    def output(here: str, kind: str) -> None:
+        outputs.append((_below(here, folder), kind))
 
     def again(here: str, first: str) -> None:
         linked.append((_below(here, folder), _below(first, folder)))
 
-    for path, reason in _pictures(folder, again):
+    for path, reason in _pictures(folder, again, output):
         if reason is None:
             images.append(path)
         else:
@@ -96,23 +106,35 @@ def survey_folder(folder: Path) -> Survey:
         images=tuple(map(Path, sort_below(folder, images))),
         unread={Path(path): unread[path] for path in sort_below(folder, list(unread))},
         linked=tuple(sorted(linked)),
+        outputs=tuple(sorted(outputs)),
     )
 
 
-def picture_paths(folder: Path) -> list[str]:
+def picture_paths(folder: Path, *, outputs: list[tuple[str, str]] | None = None) -> list[str]:
     """The paths of `Survey.pictures` as text, at a small part of its cost.
+
+    Args:
+        folder: The folder.
+        outputs: Takes what `Survey.outputs` holds, but with whole paths.
 
     Raises:
         DataError: The folder, or one below it, is missing or cannot be listed.
     """
-    return sort_below(folder, [path for path, _ in _pictures(folder)])
+    found = [] if outputs is None else outputs
+
+    def output(here: str, kind: str) -> None:
+        found.append((here, kind))
+
+    return sort_below(folder, [path for path, _ in _pictures(folder, output=output)])
 
 
 def _pictures(
-    folder: Path, again: Callable[[str, str], None] | None = None
+    folder: Path,
+    again: Callable[[str, str], None] | None = None,
+    output: Callable[[str, str], None] | None = None,
 ) -> Iterator[tuple[str, str | None]]:
     """Each picture file, unsorted, and why it is not read; None if it is read."""
-    for here, name in walk_files(folder, again=again):
+    for here, name in walk_files(folder, again=again, output=output):
         path = os.path.join(here, name)  # noqa: PTH118
         if is_image_name(name):
             yield path, None

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from moekit.data.suffixes import is_picture_name
+from moekit.text import many
 
 
 def unlisted_notes(listed: Iterable[Path], *, named: bool = True) -> tuple[str, ...]:
@@ -27,9 +28,12 @@ def unlisted_notes(listed: Iterable[Path], *, named: bool = True) -> tuple[str, 
         return ()
     first = min(others)
     example = f", such as {first.parent.name}/{first.name}" if named else ""
-    return (
-        f"{len(others)} pictures lie next to listed ones, are not listed and are left out{example}",
+    told = many(
+        len(others),
+        "picture lies next to listed ones, is not listed and is",
+        "pictures lie next to listed ones, are not listed and are",
     )
+    return (f"{told} left out{example}",)
 
 
 def _others(folder: Path, names: set[str]) -> list[str]:

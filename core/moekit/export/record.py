@@ -20,14 +20,15 @@ import pydantic
 from moekit.data.geometry import Frame
 from moekit.data.stream import Preprocess
 from moekit.data.windows import Tiling
-from moekit.errors import DataError, WeightsError
+from moekit.errors import DataError, UsageError, WeightsError
 from moekit.export.predictor import ExportPrecision
 from moekit.export.sessions import Format
 from moekit.files import atomic_text, read_json, sha256
 from moekit.licences import Licences, lines_of, read_links, remarks_on
+from moekit.outputs import EXPORT, check_vacant
 from moekit.runs.choices import SPECIALIST, Model
 from moekit.runs.run import Run
-from moekit.text import first_line
+from moekit.text import first_line, visible_name
 
 SCHEMA = 1
 RECORD = "export.json"
@@ -120,6 +121,30 @@ def write_card(folder: Path, licences: Mapping[str, Any]) -> str:
     with atomic_text(folder / CARD) as file:
         file.write(text + "\n")
     return text
+
+
+def check_replaceable(folder: Path) -> None:
+    """Refuses a folder for an export that holds anything but nothing or an export.
+
+    Raises:
+        UsageError: It holds other things, next to an export or without one.
+    """
+    check_vacant(folder, EXPORT)
+    if not (folder / RECORD).is_file():
+        return
+    try:
+        own = {RECORD, *_read(folder).files}
+    except DataError:
+        own = {RECORD}
+    others = sorted({path.name for path in folder.iterdir()} - own)
+    if others := [name for name in others if not name.startswith(".")]:
+        raise UsageError(
+            f"the folder holds {len(others)} files that are not of the export in it, such as "
+            f"{visible_name(others[0])}",
+            whose=str(folder),
+            fix="choose a new or an empty folder: that of an export is replaced as a whole",
+            code="usage/foreign-folder",
+        )
 
 
 def weights_of(record: Mapping[str, Any]) -> dict[str, str | None]:

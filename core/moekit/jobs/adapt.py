@@ -16,6 +16,7 @@ from moekit.errors import UsageError
 from moekit.files import check_writable
 from moekit.jobs.recorded import recorded_command
 from moekit.jobs.session import load_licensed, open_backbone, quiet_libraries
+from moekit.outputs import RUN, check_vacant
 from moekit.plugins.changes import KitChanges
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
@@ -100,6 +101,7 @@ def adapt_kit(
         MoekitError: See `moekit.training.adapt.adapt`.
     """
     quiet_libraries()
+    check_vacant(run_folder, RUN)
     check_writable(run_folder, run_folder / "checkpoints")
     registry = Registry()
     changes = KitChanges(experts=experts, gate=gate).full(registry)

@@ -56,15 +56,16 @@ def embed_images(
         top_k: Generic experts a token; as the backbone says if None.
 
     Returns:
-        `n`, the number of images, `width` D, and `skipped`: id and reason of each image that could
-        not be read.
+        `n`, the number of images, `width` D, `skipped`: id and reason of each image that could not
+        be read, and `notes` on what was left out.
 
     Raises:
         DataError: There is no image, or none can be read.
         StorageError: The file cannot be written.
         UsageError: The size does not suit the backbone, or the output is no `.npz` or an input.
     """
-    found = collect_inputs(inputs)
+    notes: list[str] = []
+    found = collect_inputs(inputs, tell=notes.append)
     _check_output(out, [path for _, path in found])
     check_writable(out.parent)
     backbone = open_backbone(device=device, weights=weights, top_k=top_k)
@@ -101,6 +102,7 @@ def embed_images(
         "input": {"height": frame.height, "width": frame.width, "fit": frame.fit},
         "precision": arithmetic,
         "skipped": skipped,
+        "notes": notes,
         "versions": versions(),
     }
     whole = {name: np.concatenate(parts) for name, parts in arrays.items()}
@@ -108,7 +110,8 @@ def embed_images(
     kept: dict[str, Any] = {**{key: np.array(text) for key, text in texts.items()}, **whole}
     with atomic_path(out) as temporary, temporary.open("wb") as file:
         np.savez(file, **kept)
-    return {"n": len(names), "width": whole["class_ND"].shape[1], "skipped": skipped}
+    width = whole["class_ND"].shape[1]
+    return {"n": len(names), "width": width, "skipped": skipped, "notes": notes}
 
 
 def _check_output(out: Path, inputs: Sequence[Path]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from moekit.errors import UsageError
 from moekit.export.export import ExportJob, export
+from moekit.export.record import check_replaceable
 from moekit.files import check_writable
 from moekit.jobs.data import data_of_run
 from moekit.jobs.recorded import recorded_command
@@ -77,6 +78,7 @@ def export_run(
     record = run.read_finished()
     model = kept_model(run, use)
     folder = out or run_folder / "export" / (f"{format_}-int8" if int8 else format_)
+    check_replaceable(folder)
     check_writable(folder.parent)
     registry = Registry()
     spec = kit_of_run(registry, kit, record)

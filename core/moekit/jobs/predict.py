@@ -14,6 +14,7 @@ from moekit.contract.jobs import PredictJob
 from moekit.errors import UsageError
 from moekit.files import check_writable
 from moekit.jobs.trained import Opening, Trained, open_trained
+from moekit.outputs import ANSWERS, check_vacant
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run
@@ -45,7 +46,8 @@ def predict_inputs(
         on_progress: Called with a description, what is done and the total.
         how: How the run is opened.
         batch_size: Images a forward pass.
-        on_note: Called with sentences: which model answers, its point, and what is answered again.
+        on_note: Called with sentences: which model answers, its point, what is answered again, and
+            what is left out.
 
     Raises:
         MoekitError: See `moekit.prediction.predict.predict`.
@@ -54,6 +56,7 @@ def predict_inputs(
     registry = Registry()
     if registry.kit(kit).predict is None:
         check_paths(inputs)  # a kit that predicts in its own way says it in its own words
+    check_vacant(out, ANSWERS)
     run = Run(run_folder)
     record = run.read_finished()
     check_writable(out, out / "overlays")
@@ -66,19 +69,19 @@ def predict_inputs(
             code="usage/not-for-task",
         )
     images = spec.predict is None and spec.reader is None
-    found = collect_inputs(inputs) if images else []
-    trained = open_trained(spec, run, registry=registry, how=how)
-    for sentence in trained.sentences:
-        on_note(sentence)
-    if spec.predict is not None:
-        return spec.predict(_own_way(trained, inputs, out, batch_size, on_progress))
-    began = time.perf_counter()
     notes: list[str] = []
 
     def tell(text: str) -> None:
         notes.append(text)
         on_note(text)
 
+    found = collect_inputs(inputs, tell=tell) if images else []
+    trained = open_trained(spec, run, registry=registry, how=how)
+    for sentence in trained.sentences:
+        on_note(sentence)
+    if spec.predict is not None:
+        return spec.predict(_own_way(trained, inputs, out, batch_size, on_progress))
+    began = time.perf_counter()
     how_to: dict[str, Any] = {
         "answerer": trained.answerer,
         "provenance": trained.provenance,

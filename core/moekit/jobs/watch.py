@@ -10,6 +10,7 @@ from typing import Any
 from moekit.errors import UsageError
 from moekit.files import check_writable
 from moekit.jobs.trained import Opening, open_trained
+from moekit.outputs import WATCH, check_vacant
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run
@@ -49,6 +50,7 @@ def watch_folder(
     Raises:
         UsageError: The kit predicts in its own way, or its task cannot be watched.
     """
+    check_vacant(out, WATCH)
     registry = Registry()
     run = Run(run_folder)
     record = run.read_finished()

@@ -9,6 +9,7 @@ from pathlib import Path
 from moekit.data.content import Contents
 from moekit.names import fitting_name
 from moekit.runtime.answerer import Row
+from moekit.text import many
 
 CONTENT = "content"
 """The field of a row that holds the SHA-256 of what was answered."""
@@ -81,14 +82,16 @@ class Earlier:
         """Sentences on what is answered again."""
         said = []
         if self.changed:
+            what = many(len(self.changed), "input has", "inputs have")
             said.append(
-                f"{len(self.changed)} inputs have another content than when their names were "
-                f"answered in this folder ({_few(self.changed)}); they are answered again"
+                f"{what} another content than when their names were answered in this folder "
+                f"({_few(self.changed)}); they are answered again"
             )
         if self.unknown:
+            what = many(len(self.unknown), "answer", "answers")
             said.append(
-                f"{len(self.unknown)} answers of an earlier version in this folder do not say of "
-                f"what content they are ({_few(self.unknown)}); they are made again"
+                f"{what} of an earlier version in this folder do not say of what content they are "
+                f"({_few(self.unknown)}); they are made again"
             )
         return said
 

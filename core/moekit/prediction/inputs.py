@@ -5,12 +5,13 @@ from __future__ import annotations
 import collections
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from moekit.data.pillow_rules import FORMAT_WORDS
 from moekit.data.survey import picture_paths
 from moekit.errors import DataError
+from moekit.outputs import outputs_note
 from moekit.text import visible_name
 
 
@@ -30,23 +31,32 @@ def check_paths(paths: Sequence[Path]) -> None:
             )
 
 
-def collect_inputs(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+def collect_inputs(
+    paths: Sequence[Path], *, tell: Callable[[str], None] = lambda _: None
+) -> list[tuple[str, Path]]:
     """Images named one by one or by folder, each once, with a name that is unique.
+
+    Args:
+        paths: Files and folders. Folders below them that moekit wrote are left out.
+        tell: Called with a sentence on what is left out.
 
     Raises:
         DataError: A path does not exist, or there is no image at all.
     """
     check_paths(paths)
     found: dict[str, str] = {}
+    outputs: list[tuple[str, str]] = []
     real = _Real()
     for path in paths:
         if path.is_dir():
             # Pictures of kinds that are not read are inputs too: they get a row that says so.
             begin = len(os.path.join(path, ""))  # noqa: PTH118
-            for image in picture_paths(path):
+            for image in picture_paths(path, outputs=outputs):
                 found.setdefault(real(image), visible_name(image[begin:].replace(os.sep, "/")))
         else:
             found.setdefault(os.path.realpath(path), visible_name(path.name))
+    for note in outputs_note(sorted(set(outputs))):
+        tell(note)
     if not found:
         raise DataError(
             "there is no image to answer",

@@ -33,6 +33,7 @@ from moekit.data.geometry import Frame
 from moekit.data.windows import Tiling
 from moekit.errors import DataError, UsageError, WeightsError
 from moekit.files import atomic_text, finite, sha256, to_json, write_json, write_tensors
+from moekit.outputs import RUN, check_vacant
 from moekit.runs.schema import SCHEMA, Record, read_record
 from moekit.text import first_line
 
@@ -90,7 +91,8 @@ class Run:
             resume: Whether to go on with what is there.
 
         Raises:
-            UsageError: The folder holds a run and `resume` is off, or the request differs.
+            UsageError: The folder holds a run and `resume` is off, or the request differs; or the
+                folder holds other things.
             DataError: There is nothing to resume, or the data have changed since.
         """
         exists = self.record.exists()
@@ -113,9 +115,9 @@ class Run:
             changed = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
             if changed:
                 raise UsageError(
-                    f"the run was begun with another {', '.join(changed)}",
+                    f"the run was begun with other values of: {', '.join(changed)}",
                     whose=str(self.folder),
-                    fix="resume it with the options it was begun with, or start a new run",
+                    fix="give the data and options that it was begun with, or choose another --out",
                     code="usage/other-run",
                 )
             if was is None:
@@ -132,6 +134,7 @@ class Run:
                 fix="restore the data that it was begun with, or choose another --out",
             )
         else:
+            check_vacant(self.folder, RUN)
             self._write({"schema": SCHEMA, "request": dict(request), "done": False})
 
     def read(self, *, again: bool = False) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from moekit.errors import DataError, StorageError, WeightsError
-from moekit.files import read_json, sha256, write_json
+from moekit.files import check_plain, read_json, sha256, write_json
 
 _logger = logging.getLogger(__name__)
 _HASHES = "hashes.json"
@@ -128,18 +128,30 @@ def load_sharded(
 
 
 def _check_hashes(folder: Path) -> None:
-    """Compares the files with their hashes; a checkpoint of an earlier version has none."""
+    """Compares the files with their hashes; a checkpoint of an earlier version has none.
+
+    Each file that is read must have one, and be a plain file: a pipe would be waited for for ever.
+    """
+    parts = {path.name for path in folder.glob("*.safetensors")}
+    try:
+        for name in parts:
+            check_plain(folder / name)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise _unusable(folder, f"{name}: {why}", code="weights/damaged") from error
     if not (folder / _HASHES).is_file():
         _logger.warning("%s holds no hashes: whether its files have changed is not known", folder)
         return
     try:
         known = dict(read_json(folder / _HASHES))
-        changed = [name for name, value in known.items() if sha256(folder / name) != value]
+        changed = sorted(parts - set(known))
+        changed += [name for name, value in known.items() if sha256(folder / name) != value]
     except (DataError, OSError, TypeError, ValueError) as error:
         why = f"a file of it is gone ({error})"
         raise _unusable(folder, why, code="weights/damaged") from error
     if changed:
-        raise _unusable(folder, f"{changed[0]} has changed", code="weights/damaged")
+        why = f"{changed[0]} is not the file that was written"
+        raise _unusable(folder, why, code="weights/damaged")
 
 
 def _tensors(

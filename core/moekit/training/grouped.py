@@ -30,6 +30,7 @@ from moekit.runs.run import Run
 from moekit.runtime.device import pick_arithmetic
 from moekit.runtime.kit import KitModules
 from moekit.runtime.tokens import learned_part, routing_of
+from moekit.text import many
 from moekit.training.learned import frame_for, plan_for, tiling_for
 from moekit.training.near import find_in_store
 from moekit.training.prefix import open_prefix
@@ -86,7 +87,7 @@ def group_near_duplicates(job: Grouping) -> tuple[Dataset, dict[str, Any]]:
         record["sha256"] = _written(job, groups)
     told = (
         f"{record['items']} near-duplicates were made {record['groups']} groups before the split "
-        f"was dealt; {moved} images changed sides by it"
+        f"was dealt; {many(moved, 'image', 'images')} changed sides by it"
         if groups
         else "no near-duplicates were found, so the split is dealt as it would be without them"
     )

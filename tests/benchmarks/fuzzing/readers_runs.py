@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -323,7 +324,9 @@ def _read_sharded(checked: bool, folder: Path, model: nn.Module) -> None:
     place = folder / "sharded"
     if not checked and place.is_dir():  # as if somebody had made the hashes again
         parts = {path.name: sha256(path) for path in place.glob("*.safetensors") if path.is_file()}
-        (place / "hashes.json").write_text(json.dumps(parts))
+        hashes = place / "hashes.json"
+        if hashes.is_file() or not os.path.lexists(hashes):
+            hashes.write_text(json.dumps(parts))
     load_sharded(place, model)
 
 

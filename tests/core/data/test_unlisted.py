@@ -28,7 +28,7 @@ def test_all_listed_gives_no_note(folder):
 def test_a_picture_of_a_kind_that_is_not_read_counts_too(folder):
     (folder / "images" / "8.JXL").write_bytes(b"whatever")
     (note,) = unlisted_notes(folder / "images" / f"{number}.png" for number in range(8))
-    assert note.startswith("1 pictures lie next to listed ones")
+    assert note.startswith("1 picture lies next to listed ones")
     assert note.endswith("such as images/8.JXL")
 
 

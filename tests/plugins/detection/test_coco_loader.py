@@ -142,7 +142,7 @@ def test_pictures_without_annotations_and_annotations_without_pictures_are_count
 
     dataset = data(change)
     assert noted(dataset, "1 annotations are of no picture")
-    assert noted(dataset, "1 pictures have no object, such as 1.jpg")
+    assert noted(dataset, "1 picture has no object, such as 1.jpg")
     assert dataset.samples[0].labels == ()
 
 
@@ -203,7 +203,7 @@ def test_a_name_with_an_umlaut_is_found_in_either_form(data, tmp_path):
 def test_a_picture_that_no_file_lists_is_counted(data, tmp_path):
     assert not noted(data(), "not listed")
     (tmp_path / "13.jpg").write_bytes((tmp_path / "1.jpg").read_bytes())
-    assert noted(data(), "1 pictures lie next to listed ones")
+    assert noted(data(), "1 picture lies next to listed ones")
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])

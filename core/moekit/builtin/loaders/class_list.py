@@ -11,6 +11,7 @@ from moekit.data.mask_table import IGNORED, Colour, MaskTable
 from moekit.data.options import whole_number
 from moekit.errors import DataError
 from moekit.files import read_text
+from moekit.text import many
 
 IGNORE = "ignore"
 """The name of lines whose pixels do not count."""
@@ -117,7 +118,7 @@ def _listed(entries: Iterable[_Entry], ignore: int | None, whose: str) -> ClassL
     if ignore is not None:
         values[ignore] = IGNORED
     if len(names) < 2:
-        raise _fault(f"it names {len(names)} classes; there must be two", whose)
+        raise _fault(f"it names {many(len(names), 'class', 'classes')}; there must be two", whose)
     return ClassList(names=tuple(names), table=MaskTable(values=values, colours=colours))
 
 

@@ -19,6 +19,7 @@ from moekit.data.options import PARTIAL, is_partial, whole_number
 from moekit.data.samples import UNSEEN, Dataset, Sample
 from moekit.data.splits import complete_splits
 from moekit.errors import DataError
+from moekit.text import many
 
 FINISH_OPTIONS = ("shots", "unseen", PARTIAL)
 """Names of the options, for `parse_source`."""
@@ -47,7 +48,8 @@ def finish_dataset(
     if "unseen" not in options:
         return done
     samples = (*done.samples, *unseen)
-    words = f"{len(unseen)} images of the classes {options['unseen']} are of no class"
+    images = many(len(unseen), "image of the classes", "images of the classes")
+    words = f"{images} {options['unseen']} {'is' if len(unseen) == 1 else 'are'} of no class"
     lost = f", {left_out} of their training images are left out" if left_out else ""
     done = done.with_samples(samples, split_note=f"{done.split_note}; {words}{lost}")
     check_groups(done)

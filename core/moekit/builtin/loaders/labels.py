@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from moekit.errors import DataError
+from moekit.text import many
 
 NEGATIVE_NAMES = ("good", "normal", "ok", "negative", "0", "false")
 
@@ -59,7 +60,8 @@ def order_classes(names: Iterable[str], *, whose: str, told: str = "") -> ClassN
         return ClassNames((found[0], f"not {found[0]}"), True)
     if len(found) < 2:
         raise DataError(
-            f"{len(found)} classes were found ({', '.join(found) or 'none'}), not two{told}",
+            f"{many(len(found), 'class was', 'classes were')} found "
+            f"({', '.join(found) or 'none'}), not two{told}",
             whose=whose,
             fix="give two classes: one named good, normal, ok or negative, and one other; or more "
             "of any name",

@@ -16,6 +16,7 @@ from moekit.data.options import path_as_stored
 from moekit.data.samples import SPLITS, Sample, split_name
 from moekit.errors import DataError
 from moekit.files import check_plain, read_text
+from moekit.text import many
 
 _LARGEST = 200 * 2**20
 _DELIMITERS = (",", ";", "\t")
@@ -229,7 +230,8 @@ def check_filled(samples: Sequence[Sample], table: Path) -> None:
         empty = [sample for sample in samples if getattr(sample, name) is None]
         if empty and len(empty) < len(samples):
             raise DataError(
-                f"{len(empty)} images have no {name}, such as {empty[0].id}; the others have one",
+                f"{many(len(empty), 'image has', 'images have')} no {name}, such as "
+                f"{empty[0].id}; the others have one",
                 whose=str(table),
                 fix=f"fill the column {name} in each line, or remove it",
                 code="data/half-filled",

@@ -28,6 +28,7 @@ from moekit.data.survey import none_usable
 from moekit.data.unlisted import unlisted_notes
 from moekit.errors import DataError, ImageError
 from moekit.files import read_text
+from moekit.text import many
 
 _KNOWN = ("path", "label", "labels", "split", "group", "target", "subtype", "mask")
 _BETWEEN = "|"
@@ -131,8 +132,8 @@ def _notes(
     lost = [skip for skip in skipped if skip.id.startswith(MASK_OF)]
     if lost:
         notes.append(
-            f"{len(lost)} masks that the table names cannot be used, such as the {lost[0].id} "
-            f"({lost[0].reason}); their images are in no figure that needs masks"
+            f"{many(len(lost), 'mask', 'masks')} that the table names cannot be used, such as the "
+            f"{lost[0].id} ({lost[0].reason}); such images are in no figure that needs masks"
         )
     return tuple(notes)
 
@@ -182,7 +183,8 @@ def _classes(
         return order_classes(found, whose=str(table))
     if len(found) < 2:
         raise DataError(
-            f"{len(found)} classes were found ({', '.join(found) or 'none'}), not two or more",
+            f"{many(len(found), 'class was', 'classes were')} found "
+            f"({', '.join(found) or 'none'}), not two or more",
             whose=str(table),
             fix=f"name the classes of each image in the column labels, with {_BETWEEN} between",
             code="data/class-count",

@@ -119,6 +119,11 @@ class Feed:
         return self._arrivals.trouble
 
     @property
+    def outputs(self) -> tuple[tuple[str, str], ...]:
+        """Folders that moekit wrote and that are passed over, and what each is."""
+        return self._arrivals.outputs
+
+    @property
     def empty(self) -> bool:
         """Whether nothing is in the queue."""
         return self._queue.empty()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from moekit.errors import UsageError
+from moekit.outputs import WATCH, check_vacant
 from moekit.prediction.watch.drift import WINDOW
 from moekit.prediction.watch.golden import TOLERANCE
 from moekit.prediction.watch.overlays import FOLDER, Which
@@ -72,8 +73,9 @@ def check_folders(folder: Path, out: Path, golden: Path | None) -> None:
         golden: The folder of golden images, or None.
 
     Raises:
-        UsageError: One lies in another.
+        UsageError: One lies in another, or the output folder holds other things.
     """
+    check_vacant(out, WATCH)
     folder, overlays = folder.resolve(), (out / FOLDER).resolve()
     inner = [("--out", out.resolve()), ("--out", overlays)]
     inner += [] if golden is None else [("--golden", golden.resolve())]

@@ -26,6 +26,7 @@ from moekit.data.pictures import LONG_SIDE
 from moekit.data.stream import ReadSample, batch_of, read_sample
 from moekit.errors import MoekitError
 from moekit.files import write_json
+from moekit.outputs import outputs_note
 from moekit.prediction.earlier import CONTENT
 from moekit.prediction.predict import read_rows
 from moekit.prediction.watch.drift import ProcessDrift
@@ -107,6 +108,7 @@ class _Line:
         self._drift_told = self._lag_told = self._again_told = False
         self._trouble_told = ""
         self._remarks_told: tuple[str, ...] = ()
+        self._outputs_told: tuple[tuple[str, str], ...] = ()
 
     def run(self, stop: threading.Event) -> dict[str, Any]:
         """Scores until the end; returns the summary, which is written whatever happens."""
@@ -127,6 +129,7 @@ class _Line:
                 with self._feed:
                     ended = self._consume(journal, stop)
         finally:
+            self._tell_outputs()
             self._tell_drift()
             summary = self._write_summary(ended)
         return summary
@@ -270,6 +273,7 @@ class _Line:
         if late < every or not (self._feed.empty or late >= _PATIENCE * every):
             return
         self._tell_lag()
+        self._tell_outputs()
         if self._feed.trouble != self._trouble_told:
             self._trouble_told = self._feed.trouble
             self._tell(self._trouble_told or "the folder can be listed again")
@@ -283,6 +287,13 @@ class _Line:
         if self._tally.remarks.kinds != self._remarks_told:
             self._remarks_told = self._tally.remarks.kinds
             for sentence in self._tally.remarks.sentences():
+                self._tell(sentence)
+
+    def _tell_outputs(self) -> None:
+        """Prints which folders are passed over, once there is another one."""
+        if self._feed.outputs != self._outputs_told:
+            self._outputs_told = self._feed.outputs
+            for sentence in outputs_note(self._outputs_told):
                 self._tell(sentence)
 
     def _tell_lag(self) -> None:
@@ -323,6 +334,7 @@ class _Line:
                 "full": feed.full,
                 "full_seconds": feed.full_seconds,
             },
+            "left_out": list(outputs_note(feed.outputs)),
             "golden": self._golden_facts,
             "machine": machine(),
             "versions": versions(),

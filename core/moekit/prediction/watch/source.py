@@ -14,8 +14,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from moekit.data.content import Stamp, stamp_of
-from moekit.data.images import relative_id, walk_images
+from moekit.data.images import relative_id
 from moekit.data.suffixes import is_picture_name
+from moekit.data.walk import walk_images
 from moekit.errors import DataError
 
 
@@ -84,6 +85,8 @@ class Arrivals:
         self.clock = clock
         self.trouble = ""
         """Why the folder, or one below it, could not be listed in the last scan."""
+        self.outputs: tuple[tuple[str, str], ...] = ()
+        """Folders that moekit wrote, which the last scan passed over, and what each is."""
         self._folder = folder
         self._prefix = len(os.path.join(folder, ""))  # noqa: PTH118
         self._seen = seen
@@ -107,11 +110,19 @@ class Arrivals:
         self.trouble = ""
         there: set[str] = set()
         found: set[str] = set()
-        for here, base in walk_images(self._folder, onerror=self._note, is_wanted=is_picture_name):
+        outputs: list[tuple[str, str]] = []
+
+        def output(here: str, kind: str) -> None:
+            outputs.append((here[self._prefix :], kind))
+
+        for here, base in walk_images(
+            self._folder, onerror=self._note, is_wanted=is_picture_name, output=output
+        ):
             raw = f"{here}/{base}"[self._prefix :]
             found.add(raw)
             if self._look(raw):
                 there.add(raw)
+        self.outputs = tuple(sorted(outputs))
         whole = [
             raw
             for raw, one in self._waiting.items()

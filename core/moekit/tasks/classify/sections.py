@@ -17,6 +17,7 @@ from moekit.tasks.classify.per_class import ClassRow, Interval, class_rows, conf
 from moekit.tasks.classify.point import TOP, Chosen, choose_point
 from moekit.tasks.classify.refusal import refused_rows
 from moekit.tasks.classify.tally import ClassTally
+from moekit.text import many
 
 MOST_SHOWN = 25
 """Classes of a confusion matrix; of more the most confused are shown."""
@@ -122,7 +123,7 @@ def _classes_section(tally: ClassTally, point: Any) -> ReportSection:
     ]
     absent = [row.name for row in rows if not row.n]
     if absent:
-        notes.append(f"{len(absent)} classes have no item in this split.")
+        notes.append(f"{many(len(absent), 'class has', 'classes have')} no item in this split.")
     if len(rows) > _ROWS:
         notes.append(f"The first {_ROWS} of {len(rows)} classes are shown.")
     table = ReportTable(

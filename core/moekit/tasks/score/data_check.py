@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from moekit.data.samples import Dataset
 from moekit.errors import DataError
+from moekit.text import many
 
 
 def two_classes_check(dataset: Dataset) -> None:
@@ -16,7 +17,8 @@ def two_classes_check(dataset: Dataset) -> None:
     found = dataset.classes
     if len(found) != 2:
         raise DataError(
-            f"{len(found)} classes were found ({', '.join(found[:5]) or 'none'}), not two",
+            f"{many(len(found), 'class was', 'classes were')} found "
+            f"({', '.join(found[:5]) or 'none'}), not two",
             whose=dataset.name,
             fix="give two classes: one named good, normal, ok or negative, and one other",
             code="data/class-count",

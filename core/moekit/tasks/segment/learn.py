@@ -132,7 +132,7 @@ def check(dataset: Dataset) -> None:
     """
     if len(dataset.classes) < 2:
         raise DataError(
-            f"there are {len(dataset.classes)} classes; a pixel needs two to choose from",
+            f"a pixel needs two classes to choose from, the data have {len(dataset.classes)}",
             whose=dataset.name,
             fix="list the background as a class too",
             code="data/class-count",

@@ -23,6 +23,8 @@ from moekit.data.stream import Preprocess
 from moekit.data.survey import none_usable, survey_folder
 from moekit.data.views import view
 from moekit.errors import DataError, ImageError
+from moekit.outputs import outputs_note
+from moekit.text import many
 
 _LEAST_AREA = 0.35
 
@@ -92,7 +94,7 @@ def split_pictures(
             progress(done, len(order))
     if len(good) < 8:
         raise DataError(
-            f"only {len(good)} pictures can be read, 8 are needed"
+            f"only {many(len(good), 'picture', 'pictures')} can be read, 8 are needed"
             + (f"; {none_usable(left_out, of='others')}" if left_out else ""),
             whose=str(folder),
             fix="name a folder with more pictures; a thousand make a good sparse backbone",
@@ -103,7 +105,7 @@ def split_pictures(
         train=tuple(good[kept:]),
         held_out=tuple(good[:kept]),
         unreadable=len(order) - len(good),
-        notes=(*_in_words(left_out), *remarks.sentences()),
+        notes=(*outputs_note(survey.outputs), *_in_words(left_out), *remarks.sentences()),
     )
 
 
@@ -170,4 +172,5 @@ def _in_words(left_out: Sequence[Skipped]) -> tuple[str, ...]:
     if not left_out:
         return ()
     first = left_out[0]
-    return (f"{len(left_out)} pictures are left out, such as {first.id}: {first.reason}",)
+    told = many(len(left_out), "picture is", "pictures are")
+    return (f"{told} left out, such as {first.id}: {first.reason}",)

@@ -29,12 +29,12 @@ from moekit import (
     Registry,
     Sample,
     TaskContext,
-    UsageError,
 )
 from moekit.backbone import WeightFile
 from moekit.data import Preprocess
 from moekit.evaluation import Passed, PictureSpool, draw_worst, pictured, summarise
 from moekit.files import atomic_text, check_writable, sha256, write_json
+from moekit.outputs import check_vacant
 from moekit.runs import licences_of_run, machine, now, plugin_facts, versions
 from moekit.runtime import resolve
 from moekit.tables import CsvWriter
@@ -108,13 +108,7 @@ def evaluate_baseline(
         WeightsError: The model wants weights that are not there.
         PluginError: The model fails.
     """
-    if job.out.exists() and any(job.out.iterdir()):
-        raise UsageError(
-            "the folder is not empty",
-            whose=str(job.out),
-            fix="choose another --out",
-            code="usage/exists",
-        )
+    check_vacant(job.out)
     check_writable(job.out)
     with PictureSpool(job.out) as spool:
         return _evaluate(job, registry, on_progress, spool)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from moekit import DataError, Skipped
 from moekit.data import find_images, split_name
+from moekit.outputs import kind_of_output
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,9 @@ def _without_links(found: list[Found]) -> tuple[list[Found], list[Skipped]]:
 def _folders(root: Path) -> list[Path]:
     try:
         return sorted(
-            path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
+            path
+            for path in root.iterdir()
+            if path.is_dir() and not path.name.startswith(".") and not kind_of_output(path)
         )
     except OSError as error:
         raise DataError(

@@ -169,9 +169,8 @@ def _read(out: Path) -> Any:
 
 
 def _is_of_a_summary(path: Path) -> bool:
-    return path.name == SUMMARY or (
-        path.name.startswith(f".{SUMMARY}.") and path.name.endswith(".tmp")
-    )
+    """Whether a file is the summary, or a hidden one: one begun of it, or the system's."""
+    return path.name == SUMMARY or path.name.startswith(".")
 
 
 def _unfit(what: str, *, code: str) -> UsageError:

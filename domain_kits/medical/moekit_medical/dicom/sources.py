@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from moekit import DataError
+from moekit.outputs import kind_of_output
 from moekit_medical.dicom.verdict import Ignored, SetAsideError
 from moekit_medical.privacy import token
 
@@ -25,6 +26,14 @@ RATIO_FREE_BYTES = 2**24
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _SAFE_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+OUTPUT = "a folder that moekit wrote"
+
+
+def output_words(kind: str) -> str:
+    """Why a folder is left out, by what moekit wrote there."""
+    return f"{OUTPUT} ({kind})"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,7 +77,8 @@ def find_sources(
     """All files at or below `path`, sorted by path, and what cannot be looked into.
 
     Folders that are symbolic links are not followed (one that leads back would have no end, one
-    that leads away would read what nobody named); they are recorded.
+    that leads away would read what nobody named); they are recorded. So are folders that moekit
+    wrote, whose segmentations are answers.
 
     Args:
         path: A file, a zip archive or a folder.
@@ -114,6 +124,10 @@ def _walk(root: Path) -> Iterator[tuple[Path, str]]:
         return
     failures: list[OSError] = []
     for folder, folders, files in os.walk(root, onerror=failures.append):
+        if Path(folder) != root and (kind := kind_of_output(folder, files)):
+            folders.clear()
+            yield Path(folder), output_words(kind)
+            continue
         for name in folders:
             if Path(folder, name).is_symlink():
                 yield Path(folder, name), "a link to a folder, which is not followed"

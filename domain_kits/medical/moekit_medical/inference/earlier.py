@@ -7,14 +7,27 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from moekit import DataError
-from moekit.files import read_json
+from moekit.files import read_json, write_json
+from moekit_medical.findings.record import DISCLAIMER
 from moekit_medical.inference.outputs import FILES, clear
 
 _TOKEN = re.compile(r"[0-9a-f]+(-\d+)?")
+
+
+def begin_summary(path: Path, provenance: Mapping[str, Any]) -> None:
+    """Marks an output folder before its first file is written, so that a cut call is known again.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    if not path.exists():
+        begun = {"disclaimer": DISCLAIMER, "settings": {}, "provenance": dict(provenance)}
+        write_json(path, {**begun, "series": []})
 
 
 def series_of(record: Path) -> set[str]:

@@ -19,6 +19,7 @@ from moekit.files import write_json
 from moekit_medical.dicom.verdict import Ignored, Refusal
 from moekit_medical.findings.record import DISCLAIMER
 from moekit_medical.hounsfield import WINDOW_WORDS, slice_picture
+from moekit_medical.inference.earlier import begin_summary
 from moekit_medical.inference.failures import (
     ANSWERING,
     BadAnswersError,
@@ -162,6 +163,7 @@ def run_lesions(
     assembly, found = read_inputs(
         inputs, salt=salt, progress=lambda done, total: progress("read", done, total)
     )
+    begin_summary(out / "summary.json", provenance)
     run = _Run(outliner=outliner, out=out, batch_size=batch_size)
     with Headers(inputs, salt=salt) as headers:
         records = tuple(run.outline(series, headers, progress) for series in found)

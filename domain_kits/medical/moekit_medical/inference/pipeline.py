@@ -31,6 +31,7 @@ from moekit_medical.inference.crops import (
     field_mm,
     stack_form,
 )
+from moekit_medical.inference.earlier import begin_summary
 from moekit_medical.inference.failures import BadAnswersError, check_places, reason_of
 from moekit_medical.inference.grids import upright
 from moekit_medical.inference.inputs import Headers, Series, read_inputs
@@ -119,6 +120,7 @@ def run_inference(
     assembly, found = read_inputs(
         inputs, salt=salt, progress=lambda done, total: progress("read", done, total)
     )
+    begin_summary(out / "series.json", provenance)
     run = _Run(
         scorer=scorer,
         painter=painter,

@@ -109,7 +109,9 @@ def load_lesions(path: Path | None, seed: int) -> Dataset:
     dataset, places = _dataset(cases, scans, patient_groups(cases, found), salt)
     skipped = [Skipped(id=token(one.digest, salt=salt), reason=why) for one, why in loose]
     dataset = dataclasses.replace(
-        dataset, skipped=(*dataset.skipped, *skipped), notes=(*dataset.notes, *notes)
+        dataset,
+        skipped=(*dataset.skipped, *skipped),
+        notes=(*dataset.notes, *found.notes, *notes),
     )
     return _split(dataset, places, table=table, seed=seed, in_blocks=in_blocks)
 

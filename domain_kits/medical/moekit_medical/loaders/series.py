@@ -106,7 +106,7 @@ def load_dicom(path: Path | None, seed: int) -> Dataset:
         "DICOM series",
         columns=("series", "sop", *_POINT, *_PIXEL),
     )
-    dataset = dataclasses.replace(dataset, notes=(*notes, *dataset.notes))
+    dataset = dataclasses.replace(dataset, notes=(*found.notes, *notes, *dataset.notes))
     return complete_splits(dataset, seed=seed, note="column split, as given")
 
 

@@ -13,10 +13,11 @@ from typing import cast
 from pydicom.dataset import FileDataset
 
 from moekit import DataError
+from moekit.outputs import kind_of_output
 from moekit_medical.dicom.persons import Stated, find_doubts
 from moekit_medical.dicom.reading import quiet, read
 from moekit_medical.dicom.slices import Slice, slices_of
-from moekit_medical.dicom.sources import Archives, Source, find_sources
+from moekit_medical.dicom.sources import OUTPUT, Archives, Source, find_sources, output_words
 from moekit_medical.dicom.verdict import SetAsideError
 from moekit_medical.loaders.labels import TABLE
 
@@ -47,6 +48,7 @@ class Found:
         stated: What each series says of whom it shows, each once; never shown.
         slices: The slices of each SOPInstanceUID that was asked for.
         facts: What the slices of each series state, each set of facts once.
+        outputs: What each folder is that moekit wrote, in words; they are left out.
     """
 
     units: tuple[Unit, ...]
@@ -55,6 +57,15 @@ class Found:
     stated: dict[str, list[Stated]]
     slices: dict[str, list[Slice]]
     facts: dict[str, set[tuple[tuple[str, str], ...]]]
+    outputs: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence on folders that moekit wrote; their names may be private."""
+        if not self.outputs:
+            return ()
+        kinds = ", ".join(sorted(set(self.outputs)))
+        return (f"{len(self.outputs)} of the folders below are left out: {kinds}",)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +111,12 @@ def look_through(
         DataError: The folder cannot be listed.
     """
     found = Found(units=(), studies={}, patients={}, stated={}, slices={}, facts={})
-    units = [_look(entry, salt, sops, found, visit) for entry in _entries(folder)]
+    units = []
+    for entry in _entries(folder):
+        if kind := kind_of_output(entry):
+            found.outputs.append(output_words(kind))
+        else:
+            units.append(_look(entry, salt, sops, found, visit))
     names = [name for unit in units for name in unit.series]
     if len(set(names)) < len(names):
         hashes = tuple(sorted(digest for unit in units for digest in unit.hashes))
@@ -136,7 +152,8 @@ def _look(
     hashes: list[str] = []
     series: set[str] = set()
     with contextlib.closing(Archives()) as archives, quiet():
-        sources, _ = find_sources(entry, salt=salt, archives=archives)
+        sources, ignored = find_sources(entry, salt=salt, archives=archives)
+        found.outputs.extend(one.reason for one in ignored if one.reason.startswith(OUTPUT))
         for source in sources:
             digest = ""
             # What cannot be read takes no part.

@@ -257,11 +257,14 @@ def _in_words(samples: Sequence[Sample], classes: Sequence[str]) -> tuple[str, .
         f"{max(counts.values())}"
     ]
     if empty:
-        notes.append(f"{len(empty)} pictures have no object, such as {empty[0]}")
+        notes.append(
+            f"{'1 picture has' if len(empty) == 1 else f'{len(empty)} pictures have'} no object, "
+            f"such as {empty[0]}"
+        )
     if crowded:
         notes.append(
-            f"{len(crowded)} pictures have more than {_COUNTED} objects, of which no more are "
-            f"found, such as {crowded[0]}"
+            f"{'1 picture has' if len(crowded) == 1 else f'{len(crowded)} pictures have'} more "
+            f"than {_COUNTED} objects, of which no more are found, such as {crowded[0]}"
         )
     masked = {name: sum(map(bool, one.get("mask", ()))) for name, one in held.items()}
     bare = {name: count - masked[name] for name, count in counts.items() if count > masked[name]}

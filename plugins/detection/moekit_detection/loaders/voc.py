@@ -15,7 +15,14 @@ from typing import NamedTuple
 from PIL import Image
 
 from moekit import DataError, Dataset, DatasetSpec, Skipped
-from moekit.data import composed, parse_source, relative_id, split_name, survey_folder
+from moekit.data import (
+    composed,
+    parse_source,
+    relative_id,
+    split_name,
+    survey_folder,
+    walk_files,
+)
 from moekit.files import read_plain
 from moekit_detection.example import drawn_splits
 from moekit_detection.loaders.pictures import OPTIONS, About, Picture, dataset_of
@@ -72,7 +79,9 @@ def load_voc(path: Path | None, seed: int) -> Dataset:
     )
     difficult = _choice(options, "difficult", ("crowd", "keep", "drop"))
     folder = root / ANNOTATIONS if (root / ANNOTATIONS).is_dir() else root
-    files = sorted(folder.rglob("*.xml"))
+    files = sorted(
+        Path(here, name) for here, name in walk_files(folder) if name.lower().endswith(".xml")
+    )
     if not files:
         raise DataError(
             "there is no XML file of annotations",

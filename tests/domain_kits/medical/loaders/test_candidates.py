@@ -172,7 +172,7 @@ def test_crops_that_no_line_names_are_counted_without_a_name(crops):
     assert load_candidates(crops, 0).notes == ()
     write_image(crops / "images" / f"{SECRET}99.png", 99)
     (note,) = load_candidates(crops, 0).notes
-    assert note.startswith("1 pictures lie next to listed ones")
+    assert note.startswith("1 picture lies next to listed ones")
     assert SECRET not in note
 
 
