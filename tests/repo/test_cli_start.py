@@ -80,9 +80,9 @@ def test_the_compiler_of_torch_comes_when_it_is_asked_for():
 
 FLAGS = {
     "demo": "--data --debug --device --full --json --out --seed --weights",
-    "adapt": "--architecture --bits --cache-gib --data --data-licence --debug --device --devices "
-    "--duplicates --epochs --expert --form --from --gate --group-near-duplicates --image-size "
-    "--json --metric --out "
+    "adapt": "--also-data --architecture --bits --cache-gib --data --data-licence --debug --device "
+    "--devices --duplicates --epochs --expert --form --from --gate --group-near-duplicates "
+    "--image-size --json --metric --out "
     "--precision --resume --seed --task --threshold-rule --tile --token-gate "
     "--token-share --top-k --views --weights",
     "evaluate": "--batch-size --data --data-licence --debug --device --duplicates --form --from "
@@ -103,7 +103,10 @@ FLAGS = {
     "embed": "--batch-size --debug --device --fit --image-size --json --out --precision --top-k "
     "--weights",
     "verify": "--backend --debug --device --form --json --kit --run --tolerance --weights",
+    "next": "--batch-size --corrections --data --debug --device --form --json --most --out "
+    "--weights",
     "report": "--debug --json",
+    "import": "--by --corrections --debug --images --json --kit --run --unmarked",
     "kits": "--debug --json --long",
     "datasets": "--debug --json --long",
     "metrics": "--debug --json --long",

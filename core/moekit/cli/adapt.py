@@ -34,12 +34,20 @@ from moekit.text import many
         "moekit adapt KIT --data folder=parts --out runs/parts",
         "moekit adapt KIT --task segment --data folder=tiles --out runs/outlines",
         "moekit adapt KIT --data folder=parts --out runs/parts --resume",
+        "moekit adapt KIT --from runs/parts --data corrections=corrections \\\n"
+        "      --also-data folder=parts --out runs/parts-2",
     )
 )
 @click.argument("kit")
 @with_options(
     data_option,
     data_licence_option,
+    click.option(
+        "--also-data",
+        multiple=True,
+        metavar="LOADER[=PATH]",
+        help="Further data, such as what a run was trained on; may be given several times.",
+    ),
     click.option(
         "--out",
         "run_folder",
@@ -152,10 +160,16 @@ def adapt(kit: str, data: str, run_folder: Path, as_json: bool, **options: Any) 
             )
         for sentence in kept_in_words(record):
             say(sentence)
+        for sentence in (record.get(AGAINST) or {}).get("in_words", ()):
+            say(sentence)
         if (record.get("licences") or {}).get("remarks"):
             say(record["licences"]["remarks"])
         if record["skipped"]:
             say(f"{many(len(record['skipped']), 'input', 'inputs')} skipped; run.json says which")
+
+
+AGAINST = "against_start"
+"""Where run.json says whether the run replaces the one that it began with."""
 
 
 def kept_in_words(record: Mapping[str, Any]) -> list[str]:

@@ -34,6 +34,8 @@ _COMMANDS = {
     "serve": "moekit.cli.serve:serve",
     "client": "moekit.cli.client:client",
     "verify": "moekit.cli.verify:verify",
+    "next": "moekit.cli.next_images:next_images",
+    "import": "moekit.cli.import_labels:import_labels",
     "export": "moekit.cli.export:export",
     "report": "moekit.cli.report:report",
     "kits": "moekit.cli.lists:kits",
@@ -57,6 +59,8 @@ _SUMMARIES = {
     "serve": "Answer over HTTP by several kits on one backbone.",
     "client": "Ask such a server for answers to images.",
     "verify": "Check the receipt of a served answer, and compute it again.",
+    "next": "List which images to look at next.",
+    "import": "Keep labels of CVAT, Label Studio or COCO as corrections.",
     "export": "Write a trained kit as a graph for ONNX Runtime or OpenVINO.",
     "report": "Write a run's report as one HTML file.",
     "kits": "List the installed kits.",
@@ -74,7 +78,7 @@ _SUMMARIES = {
 _SECTIONS = {
     "Start": ("demo", "doctor"),
     "Train and answer": ("adapt", "evaluate", "report", "predict", "watch", "export"),
-    "Serve": ("serve", "client", "verify"),
+    "Serve and correct": ("serve", "client", "verify", "next", "import"),
     "What is installed": ("kits", "tasks", "datasets", "metrics", "experts", "gates", "plugins"),
     "The backbone": ("backbone", "embed", "bench"),
 }

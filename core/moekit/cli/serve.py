@@ -200,6 +200,8 @@ def serve(
             say(f"{one['name']}: the kit {one['kit']}, task {one['task']}")
             for sentence in filter(None, (one.get("caution"), one["disclaimer"])):
                 say(f"  {sentence}")
+            if "replaced_by" in one:
+                say(f"  the run {one['replaced_by']} was found to be better, and replaces it")
         say(f"listening on {url}")
 
     chosen = ServeOptions(**options)

@@ -295,6 +295,10 @@ def _one_class(point: Any) -> bool:
     return False
 
 
+def _no_margin(answer: Any, point: Any) -> None:
+    del answer, point
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Correcting:
     """How people confirm and correct answers of a task.
@@ -307,6 +311,8 @@ class Correcting:
             correction, which confirms it. None if it says nothing that could be confirmed.
         outlined: Whether objects need outlines.
         several: Called with the point; returns whether an image may have several classes.
+        margin: Called with an answer and the point; returns how far it is from being another one,
+            from 0 on. None if it cannot be told.
     """
 
     form: Literal["class", "objects", "mask"]
@@ -314,6 +320,7 @@ class Correcting:
     draft: Callable[[Any, Item, TaskContext], Mapping[str, Any] | None]
     outlined: bool = False
     several: Callable[[Any], bool] = _one_class
+    margin: Callable[[Any, Any], float | None] = _no_margin
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -146,3 +146,20 @@ class Log:
             fix="restore the file from a backup, or name another folder",
             code="data/damaged-corrections",
         )
+
+
+def corrected_images(folder: Path) -> set[str]:
+    """SHA-256 of the images that a folder holds corrections of, of one kit or of several.
+
+    Raises:
+        DataError: A journal is damaged, or there is none.
+    """
+    journals = [one for one in (folder / JOURNAL, *folder.glob(f"*/{JOURNAL}")) if one.is_file()]
+    if not journals:
+        raise DataError(
+            "there is no correction yet",
+            whose=str(folder),
+            fix="name the folder that `moekit serve --corrections` was given",
+            code="data/no-corrections",
+        )
+    return {one.image for path in journals for one in Log(path).news()}

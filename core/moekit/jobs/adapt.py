@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning.fabric import Fabric
 
@@ -14,7 +14,9 @@ from moekit.data.duplicates import duplicates as deciding
 from moekit.data.duplicates import settle_duplicates
 from moekit.errors import UsageError
 from moekit.files import check_writable
+from moekit.jobs.begun import Begun, with_more
 from moekit.jobs.recorded import recorded_command
+from moekit.jobs.replacing import AGAINST, ReplaceJob, replaces
 from moekit.jobs.session import load_licensed, open_backbone, quiet_libraries
 from moekit.outputs import RUN, check_vacant
 from moekit.plugins.changes import KitChanges
@@ -60,6 +62,7 @@ def adapt_kit(
     data_licence: str | None = None,
     duplicates: str | None = None,
     group_near_duplicates: bool = False,
+    also_data: Sequence[str] = (),
     command: str = "",
 ) -> dict[str, Any] | None:
     """Adapts a kit; returns the run's record, or None in all processes but the first.
@@ -95,7 +98,13 @@ def adapt_kit(
             loader does if None.
         group_near_duplicates: Whether near-duplicates become groups before the split is dealt, see
             `moekit.training.grouped`. Where the data bring their split nothing is moved.
+        also_data: Further data, each as `LOADER` or `LOADER=PATH`. What `data` says of an image
+            counts, in the split that these have it in.
         command: The command line, for the record.
+
+    If corrections are learned from, beginning with a run, what is not asked for is as that run was
+    made, and a paired test on what is held out decides whether the new run replaces it; see
+    `moekit.jobs.replacing`.
 
     Raises:
         MoekitError: See `moekit.training.adapt.adapt`.
@@ -108,13 +117,24 @@ def adapt_kit(
     on_progress("reading the data", 0, 1)
     with deciding(duplicates):
         dataset = load_licensed(registry, data, seed=seed, licence=data_licence)
+        corrected = frozenset(one.id for one in dataset.samples) if dataset.ready else frozenset()
+        begun = None
+        if start is not None and dataset.ready:
+            begun = Begun.of(Run(start))
+            task, top_k, rule = task or begun.task, top_k or begun.top_k, rule or begun.rule
+            architecture = architecture or begun.architecture
+            if not experts and gate is None:
+                changes = begun.changes
+        if also_data:
+            dataset = with_more(registry, dataset, also_data, kit=kit, task=task, seed=seed)
         spec, dataset = kit_for_data(registry, kit, dataset, task=task, changes=changes, seed=seed)
     dataset = settle_duplicates(dataset, duplicates)
     on_progress("reading the data", 1, 1)
     metrics = tuple(map(registry.metric_name, metrics))
     resolve(spec, registry, frames=dataset.frames, added=metrics)
     on_task(spec.task)
-    chosen = chosen_recipe(spec.recipe, recipe or {}, registry)
+    known = spec.recipe if begun is None else begun.recipe
+    chosen = chosen_recipe(known, recipe or {}, registry)
     if chosen.tile is not None:
         on_tile(chosen.tile)
     fabric = open_fabric(device, devices, chosen.precision)
@@ -142,7 +162,12 @@ def adapt_kit(
         )
         for note in grouped["in_words"]:
             on_note(note)
-    further = {"grouped": grouped, "metrics": list(metrics), "duplicates": duplicates}
+    further = {
+        "grouped": grouped,
+        "metrics": list(metrics),
+        "duplicates": duplicates,
+        "also_data": len(also_data),
+    }
     record = adapt(
         AdaptJob(
             kit=spec,
@@ -169,7 +194,15 @@ def adapt_kit(
         on_epoch=on_epoch,
         on_note=on_note,
     )
-    return record if fabric.is_global_zero else None
+    if not fabric.is_global_zero:
+        return None
+    if begun is None or AGAINST in record:
+        return record
+    tested = ReplaceJob(
+        old=Run(cast(Path, start)), new=run, dataset=dataset, corrected=corrected, seed=seed
+    )
+    replaces(tested, backbone=backbone, registry=registry, on_progress=on_progress)
+    return run.read()
 
 
 def chosen_recipe(recipe: Recipe, fields: Mapping[str, Any], registry: Registry) -> Recipe:

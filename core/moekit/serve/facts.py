@@ -12,6 +12,7 @@ from moekit.contract.kits import KitSpec
 from moekit.corrections.terms import Terms, terms_of
 from moekit.data.views import view_numbers
 from moekit.errors import UsageError
+from moekit.jobs.replacing import REPLACED
 from moekit.jobs.trained import Trained
 from moekit.json_text import finite, to_json
 from moekit.plugins.registry import Registry
@@ -43,6 +44,7 @@ class KitFacts:
         caution: What is said of the data that it was trained on; empty if nothing.
         level: The number in [0, 1] that a request may move (`Answering.level`); None if none.
         corrects: What corrections of its answers are; None if its task takes none.
+        replaced_by: Folder of the run that was proven to be better; empty if there is none.
     """
 
     name: str
@@ -58,6 +60,7 @@ class KitFacts:
     caution: str
     level: float | None = None
     corrects: Terms | None = None
+    replaced_by: str = ""
 
     @property
     def settings_sha256(self) -> str:
@@ -146,6 +149,7 @@ def facts_of(
         disclaimer=spec.disclaimer,
         caution=record.get("caution") or "",
         level=None if level is None or point is None else level.of(point),
+        replaced_by=str((record.get(REPLACED) or {}).get("folder", "")),
         corrects=terms_of(resolved.task, kit=request["kit"], classes=run.classes(), point=point),
     )
 

@@ -158,6 +158,7 @@ def run_service(
     told = [
         {"name": one.name, "kit": one.kit, "task": one.task, "disclaimer": one.disclaimer}
         | ({"caution": one.caution} if one.caution else {})
+        | ({"replaced_by": one.replaced_by} if one.replaced_by else {})
         for one in facts
     ]
     address = address_of(listening, tls=options.tls_cert is not None)

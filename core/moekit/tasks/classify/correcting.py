@@ -18,9 +18,18 @@ def draft(answer: Answer, item: Item, context: TaskContext) -> dict[str, Any] | 
     return {"form": "class", "classes": named} if known.issuperset(named) else None
 
 
+def margin(answer: Any, point: Any) -> float | None:
+    """By how much the most probable class is ahead; None of several labels, or without numbers."""
+    if isinstance(point, LabelPoint) or len(answer.top) < 2:
+        return None
+    (_, first), (_, second), *_ = answer.top
+    return float(first - second)
+
+
 CORRECTING = Correcting(
     form="class",
     loader="moekit/folder",
     draft=draft,
     several=lambda point: isinstance(point, LabelPoint),
+    margin=margin,
 )

@@ -18,4 +18,9 @@ def draft(answer: Answer, item: Item, context: TaskContext) -> dict[str, Any] | 
     return {"form": "class", "classes": [context.classes[meant[answer.verdict]]]}
 
 
-CORRECTING = Correcting(form="class", loader="moekit/folder", draft=draft)
+def margin(answer: Any, point: Any) -> float:
+    """How far the score is from the threshold."""
+    return abs(float(answer.score) - float(point.threshold))
+
+
+CORRECTING = Correcting(form="class", loader="moekit/folder", draft=draft, margin=margin)

@@ -1,0 +1,1 @@
+"""Labels from annotation tools: exports of CVAT and Label Studio, and COCO files."""
