@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     )
     from moekit.moe.gates import ExpertChoice, Gate, TopKSigmoid, TopKSoftmax, UnitTopK
     from moekit.moe.routing import Routing
-    from moekit.moe.specialists import Grid, SpecialistExpert
+    from moekit.moe.specialists import BottleneckExpert, Grid, SpecialistExpert
     from moekit.moe.stats import BlockRouting, RoutingTrace
     from moekit.moe.token_gates import (
         ForegroundTokenGate,
@@ -186,6 +186,7 @@ _HOMES = {
     ),
     "moe.routing": ("Routing",),
     "moe.specialists": (
+        "BottleneckExpert",
         "Grid",
         "SpecialistExpert",
     ),
@@ -219,6 +220,7 @@ __all__ = [
     "Answering",
     "Answers",
     "BlockRouting",
+    "BottleneckExpert",
     "CommandSpec",
     "Correcting",
     "DataError",

@@ -82,7 +82,7 @@ FLAGS = {
     "demo": "--data --debug --device --full --json --out --seed --weights",
     "adapt": "--also-data --architecture --bits --cache-gib --data --data-licence --debug --device "
     "--devices --duplicates --epochs --expert --form --from --gate --group-near-duplicates "
-    "--image-size --json --metric --out "
+    "--image-size --json --metric --out --placement "
     "--precision --resume --seed --task --threshold-rule --tile --token-gate "
     "--token-share --top-k --views --weights",
     "evaluate": "--batch-size --data --data-licence --debug --device --duplicates --form --from "

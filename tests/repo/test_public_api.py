@@ -9,6 +9,7 @@ PUBLIC = [
     "Answering",
     "Answers",
     "BlockRouting",
+    "BottleneckExpert",
     "CommandSpec",
     "Correcting",
     "DataError",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from moekit.backbone.model import MoEBackbone
 from moekit.bench.timing import Call
+from moekit.contract.experts import Placement
 from moekit.contract.kits import KitSpec
 from moekit.data.geometry import Frame
 from moekit.data.stream import Preprocess
@@ -29,26 +30,32 @@ from moekit.runtime.predictor import Predictor
 from moekit.runtime.runtime import Runtime
 from moekit.runtime.together import compute_together
 
-PLACEMENTS: Mapping[str, int] = {"last3": 3, "last2": 2, "frozen": 0}
-"""In how many of the last blocks a kit has specialists, by the name of the placement."""
+PLACEMENTS: Mapping[str, tuple[int, Placement]] = {
+    "last3": (3, "trunk"),
+    "last2": (2, "trunk"),
+    "side": (3, "side"),
+    "frozen": (0, "trunk"),
+}
+"""In how many of the last blocks a kit has specialists, and where they act, by a name."""
 ALONE = "one kit"
 """The candidate that others are compared to: one kit by itself, without the shared code."""
 
 
-def placed(spec: KitSpec, *, depth: int, own: int) -> KitSpec:
+def placed(spec: KitSpec, *, depth: int, own: int, placement: Placement = "trunk") -> KitSpec:
     """A kit with its first slot in each of the last `own` blocks, its head's blocks moved along.
 
     Args:
         spec: A kit with specialists.
         depth: Blocks of the backbone.
         own: Blocks with specialists; 0 for a head on frozen features.
+        placement: Where the specialists act.
     """
     blocks = [block % depth for block in spec.head_blocks]
     moved = tuple(sorted({max(0, block + depth - 1 - max(blocks)) for block in blocks}))
     slots = tuple(
         dataclasses.replace(spec.slots[0], block=block) for block in range(depth - own, depth)
     )
-    return dataclasses.replace(spec, slots=slots, head_blocks=moved)
+    return dataclasses.replace(spec, slots=slots, head_blocks=moved, placement=placement)
 
 
 def seeded_kits(

@@ -141,8 +141,9 @@ def backbone(plan: Plan, tell: Tell) -> list[Row]:
 def kits(plan: Plan, tell: Tell) -> list[Row]:
     """Several kits that answer together next to one kit by itself, by where their specialists lie.
 
-    In the placement `last3` a kit has specialists in the last three blocks, and so on; `frozen`
-    has a head only. The ratios are to one kit, and `expected` is the ratio by arithmetic.
+    In the placement `last3` a kit has specialists in the last three blocks, and so on; in `side`
+    they act next to the trunk; `frozen` has a head only. The ratios are to one kit, and `expected`
+    is the ratio by arithmetic.
     """
     registry = Registry()
     carved = build_backbone(plan.architecture, weights=plan.weights)
@@ -162,9 +163,9 @@ def kits(plan: Plan, tell: Tell) -> list[Row]:
             rows += _measure_kits(*made, {**setting, "placement": "as trained"}, plan, tell)
             continue
         assert spec is not None
-        for placement, own in PLACEMENTS.items():
+        for placement, (own, where) in PLACEMENTS.items():
             predictors = seeded_kits(
-                placed(spec, depth=len(carved.blocks), own=own),
+                placed(spec, depth=len(carved.blocks), own=own, placement=where),
                 max(plan.kits),
                 backbone=carved,
                 registry=registry,

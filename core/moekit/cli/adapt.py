@@ -87,6 +87,12 @@ from moekit.text import many
     ),
     click.option("--gate", metavar="NAME", help="Use a registered gate instead of the kit's."),
     click.option(
+        "--placement",
+        type=click.Choice(["trunk", "side", "none"]),
+        help="Where the specialists act, instead of the kit's place: trunk, in the backbone's "
+        "tokens; side, next to them, so that kits share all blocks; none, a head only.",
+    ),
+    click.option(
         "--epochs",
         type=click.IntRange(1),
         help="Epochs of the kit and of its baseline, instead of the recipe's.",

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
+Placement = Literal["trunk", "side"]
+"""Where specialists act; see `KitSpec.placement`."""
+
 if TYPE_CHECKING:
     from moekit.moe.gates import Gate
     from moekit.moe.specialists import SpecialistExpert

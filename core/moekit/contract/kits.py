@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moekit.contract.experts import SpecialistSlot
+from moekit.contract.experts import Placement, SpecialistSlot
 from moekit.contract.jobs import FitJob, FitResult, PredictJob
 from moekit.contract.outputs import HeadSite
 from moekit.contract.recipe import Recipe
@@ -70,6 +70,11 @@ class KitSpec:
             with a `fit` of its own names what that gives for the part `baseline`.
         baseline_head: Makes the head of the baseline if it is another one, as `build_head` does;
             None for the same head. Its outputs have the same names, and it reads the same blocks.
+        placement: `trunk`: what specialists give is added to the tokens, which the later blocks
+            read. `side`: it is added to a stream of the kit's own that starts at zero; a
+            specialist reads the sum of the bare block's output and that stream, and so does the
+            head. The bare blocks then stay the same for all kits, which share them all (ladder
+            side-tuning, Sung et al. 2022, arXiv:2206.06522).
         hides_paths: Whether runs and results are recorded without the paths of the command line,
             since names of files and folders may be private.
     """
@@ -102,6 +107,7 @@ class KitSpec:
     baseline_name: str = ""
     baseline_head: Callable[[HeadSite], nn.Module] | None = None
     hides_paths: bool = False
+    placement: Placement = "trunk"
 
     @property
     def words(self) -> dict[str, Any]:
@@ -111,9 +117,9 @@ class KitSpec:
     def variant(self, *, task: str, summary: str, **changes: Any) -> KitSpec:
         """This kit for another task, with nothing of its own task left.
 
-        Name, disclaimer, slots, head blocks, stack experts and whether paths are hidden stay if
-        `changes` does not name them; the task's metrics, words, options, demonstration, rule,
-        `fit`, `predict`, `prepare`, reader and variants go.
+        Name, disclaimer, slots and their placement, head blocks, stack experts and whether paths
+        are hidden stay if `changes` does not name them; the task's metrics, words, options,
+        demonstration, rule, `fit`, `predict`, `prepare`, reader and variants go.
 
         Args:
             task: The other task.
@@ -132,6 +138,6 @@ class KitSpec:
 
 _KEPT = (
     *("name", "slots", "head_blocks", "build_head", "recipe", "disclaimer", "stack_experts"),
-    "hides_paths",
+    *("hides_paths", "placement"),
 )
 """What the variants of a kit have in common unless they say otherwise."""

@@ -214,6 +214,7 @@ def _evaluate(
             "top_k": predictor.top_k,
             "tokens": None if predictor.tokens is None else predictor.tokens.as_json(),
         },
+        **({} if job.run.placement() == "trunk" else {"placement": job.run.placement()}),
         "weights": record["weights"],
         "parameters": record["parameters"],
         "training": record["training"],

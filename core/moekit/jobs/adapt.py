@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from lightning.fabric import Fabric
 
@@ -49,6 +49,7 @@ def adapt_kit(
     resume: bool = False,
     experts: Sequence[str] = (),
     gate: str | None = None,
+    placement: Literal["trunk", "side", "none"] | None = None,
     metrics: Sequence[str] = (),
     recipe: Mapping[str, Any] | None = None,
     top_k: int | None = None,
@@ -82,6 +83,8 @@ def adapt_kit(
         resume: Whether to go on with an interrupted run.
         experts: Registered experts that are added to the kit's own.
         gate: A registered gate in place of the kit's.
+        placement: Where the specialists act, see `KitSpec.placement`; none leaves them out. That of
+            the kit if None.
         metrics: Names of metrics that evaluations report after the kit's own.
         recipe: Fields of the kit's recipe that are changed. A number of epochs is taken as it is:
             `least_steps` does not raise it.
@@ -113,7 +116,7 @@ def adapt_kit(
     check_vacant(run_folder, RUN)
     check_writable(run_folder, run_folder / "checkpoints")
     registry = Registry()
-    changes = KitChanges(experts=experts, gate=gate).full(registry)
+    changes = KitChanges(experts=experts, gate=gate, placement=placement).full(registry)
     on_progress("reading the data", 0, 1)
     with deciding(duplicates):
         dataset = load_licensed(registry, data, seed=seed, licence=data_licence)

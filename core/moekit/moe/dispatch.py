@@ -19,7 +19,7 @@ Shapes: T tokens, D width, E experts, H hidden, F = E * H, P token-expert pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +44,7 @@ def run_bank(x_TD: Tensor, routing: Routing, bank: Bank) -> Tensor:
         y_TD = dispatch_masked(x_TD, routing, bank)
     elif x_TD.device.type == "cpu" and not _differentiated(x_TD, routing, bank):
         return _without_gradients(x_TD, routing, bank)
-    elif _suits_grouped(x_TD, bank):
+    elif _suits_grouped(x_TD, bank.hidden):
         y_TD = dispatch_grouped(x_TD, routing, bank)
     else:
         y_TD = dispatch_loop(x_TD, routing, bank.one_expert)
@@ -124,6 +124,26 @@ def dispatch_gathered(x_TD: Tensor, routing: Routing, bank: Bank) -> Tensor:
     return y_TD
 
 
+def grouped_linear(x_GTD: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """(G, T, F): the rows of each group times its own (F, D) weights, as one grouped product.
+
+    What a group gets does not depend on the others, to the bit, as tests hold on a CPU.
+
+    Args:
+        x_GTD: (G, T, D) in the dtype of the result, or what autocast changes to it.
+        weights: G of them, of one shape.
+    """
+    groups, rows, width = x_GTD.shape
+    if is_traced() or not _suits_grouped(x_GTD[0], len(weights[0])):
+        pairs = zip(x_GTD, weights, strict=True)
+        return torch.stack([nn.functional.linear(x, weight) for x, weight in pairs])
+    dtype = _arithmetic(x_GTD)
+    w_GDF = torch.stack(list(weights)).to(dtype).transpose(1, 2)
+    ends_G = torch.arange(1, groups + 1, dtype=torch.int32, device=x_GTD.device) * rows
+    x_PD = x_GTD.to(dtype).reshape(groups * rows, width)
+    return nn.functional.grouped_mm(x_PD, w_GDF, offs=ends_G).view(groups, rows, -1)
+
+
 def _without_gradients(x_TD: Tensor, routing: Routing, bank: Bank) -> Tensor:
     dtype = _arithmetic(x_TD)
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
@@ -136,11 +156,11 @@ def _arithmetic(x_TD: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x_TD.dtype
 
 
-def _suits_grouped(x_TD: Tensor, bank: Bank) -> bool:
+def _suits_grouped(x_TD: Tensor, hidden: int) -> bool:
     """Whether `grouped_mm` is the fastest and takes these sizes."""
     dtype = _arithmetic(x_TD)
     fast = {"cuda": (torch.bfloat16,), "cpu": (torch.bfloat16, torch.float32)}
-    aligned = is_aligned(x_TD.shape[1], bank.hidden, dtype)
+    aligned = is_aligned(x_TD.shape[1], hidden, dtype)
     return aligned and dtype in fast.get(x_TD.device.type, ())
 
 

@@ -108,6 +108,26 @@ class SpecialistExpert(Protocol):
         ...
 
 
+@runtime_checkable
+class BottleneckExpert(Protocol):
+    """A specialist that is two linear maps with something between them.
+
+    In the side stream of kits the maps of many such experts run as grouped products. Any other
+    expert may act there too, by itself. The expert's own `forward` gives the same to rounding.
+
+    Attributes:
+        down: (D) to (R), applied to each token.
+        up: (F) to (D), applied to each token; zero before training.
+    """
+
+    down: nn.Linear
+    up: nn.Linear
+
+    def between(self, hidden: Tensor, *grid: Grid) -> Tensor:
+        """(T, R) to (T, F), or (B, N, R) and the grid to (B, N, F) if the expert reads maps."""
+        ...
+
+
 class SpecialistSet(nn.Module):
     """The specialists of one kit in one block.
 
@@ -155,6 +175,20 @@ class SpecialistSet(nn.Module):
         Raises:
             PluginError: The gate or an expert raises, or returns something else than it must.
         """
+        routing = self.route(x_BND, trace=trace, block=block)
+        whole = [index for index in range(len(self.experts)) if self._sees_all_tokens(index)]
+        # What a gate chose wrongly fails if it is followed.
+        output_BND: Tensor = owned(
+            self._gate_owner, lambda: self._sparse(x_BND, routing, skip=whole)
+        )
+        weight_BNE = self.weights_of(routing, x_BND)
+        for index in whole:
+            y_BND = self.on_all(index, x_BND, grid)
+            output_BND = output_BND + y_BND * weight_BNE[..., index, None].to(y_BND.dtype)
+        return output_BND
+
+    def route(self, x_BND: Tensor, *, trace: RoutingTrace | None = None, block: int = 0) -> Routing:
+        """What the gate chooses for (B, N, D) tokens; see `forward`."""
         scores_BNE = self.router(x_BND)
         routing = gate_output(
             self._gate_owner,
@@ -165,21 +199,29 @@ class SpecialistSet(nn.Module):
         )
         if trace is not None:
             trace.add(block=block, kit=self.kit, routing=routing, scores_BNE=scores_BNE)
-        whole = [index for index in range(len(self.experts)) if self._sees_all_tokens(index)]
-        # What a gate chose wrongly fails if it is followed.
-        output_BND: Tensor = owned(
-            self._gate_owner, lambda: self._sparse(x_BND, routing, skip=whole)
-        )
-        weight_BNE = owned(self._gate_owner, lambda: routing.weight_TE().view_as(scores_BNE))
-        for index in whole:
-            reads_map = cast(SpecialistExpert, self.experts[index]).reads_map
-            y_BND = (
-                self._expert(index, x_BND, grid)
-                if reads_map
-                else self._expert(index, x_BND.flatten(0, 1)).view_as(x_BND)
-            )
-            output_BND = output_BND + y_BND * weight_BNE[..., index, None].to(y_BND.dtype)
-        return output_BND
+        return routing
+
+    def weights_of(self, routing: Routing, x_BND: Tensor) -> Tensor:
+        """(B, N, E) the weights of a routing of `x_BND`, zero for options that are not chosen."""
+        shape = (*x_BND.shape[:2], -1)
+        weight_BNE: Tensor = owned(self._gate_owner, lambda: routing.weight_TE().view(shape))
+        return weight_BNE
+
+    def on_all(self, index: int, x_BND: Tensor, grid: Grid) -> Tensor:
+        """(B, N, D) an expert's output for all tokens, whatever was chosen."""
+        if cast(SpecialistExpert, self.experts[index]).reads_map:
+            return self._expert(index, x_BND, grid)
+        return self._expert(index, x_BND.flatten(0, 1)).view_as(x_BND)
+
+    def between(self, index: int, hidden_BNR: Tensor, grid: Grid) -> Tensor:
+        """(B, N, F) what a `BottleneckExpert` does between its linear maps."""
+        expert, whose = cast(BottleneckExpert, self.experts[index]), self._owners[index]
+        reads_map = cast(SpecialistExpert, expert).reads_map
+        hidden = hidden_BNR if reads_map else hidden_BNR.flatten(0, 1)
+        given = (grid,) if reads_map else ()
+        found = owned(whose, lambda: expert.between(hidden, *given), part=f"{whose}, between")
+        like = hidden[..., :1].expand(*hidden.shape[:-1], expert.up.in_features)
+        return expert_output(whose, found, like).view(*hidden_BNR.shape[:2], -1)
 
     def _expert(self, index: int, x: Tensor, *grid: Grid) -> Tensor:
         """An expert's output; x is (T, D), or (B, N, D) with the grid."""

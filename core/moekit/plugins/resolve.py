@@ -220,7 +220,7 @@ def kit_of_run(registry: Registry, name: str, record: Mapping[str, Any]) -> KitS
             )
         chosen = variant(registry.kit(name), request.get("task", FIRST_TASK), whose=made_by)
         kit = kit_of_data(chosen, negatives_only=request.get("negatives_only", False))
-        return changed(kit, KitChanges(**request.get("changes", {})), registry)
+        return changed(kit, KitChanges.recorded(request.get("changes", {})), registry)
     except UsageError as error:
         used = [f"{one['distribution']} {one['version']}" for one in record.get("plugins", [])]
         raise DataError(

@@ -255,6 +255,8 @@ def _facts(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
         ("versions", _words(result["versions"])),
         ("made", f"{result['created']} by {result['command']}"),
     ]
+    if result.get("placement") in _PLACEMENTS:
+        rows.insert(6, ("specialists", _PLACEMENTS[result["placement"]]))
     rows += [
         (
             f"plugin {plugin['name']}",
@@ -266,6 +268,13 @@ def _facts(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
     if known is None:
         return [*rows, ("licences", NOT_RECORDED)]
     return [*rows, *(("licence", line) for line in lines_of(known)), *_remarks(known)]
+
+
+_PLACEMENTS = {
+    "side": "in the side stream: they read the backbone's tokens and change none of them",
+    "none": "left out: a head on the frozen backbone",
+}
+"""What is told of a placement that is not that of the trunk."""
 
 
 def _remarks(known: Sequence[Link]) -> list[tuple[str, str]]:

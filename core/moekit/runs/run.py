@@ -176,6 +176,11 @@ class Run:
             )
         return record
 
+    def placement(self) -> str:
+        """Where the kit's specialists act: trunk, side, or none if there are none."""
+        changes = self.read()["request"].get("changes", {})
+        return str(changes.get("placement", "trunk"))
+
     def frames(self) -> int:
         """How many frames the samples have that the adaptation saw; 1 for images.
 

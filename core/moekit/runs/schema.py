@@ -48,6 +48,7 @@ class _Changes(pydantic.BaseModel):
 
     experts: list[str] = []
     gate: str | None = None
+    placement: Literal["trunk", "side", "none"] = "trunk"
 
 
 class _Request(_Part):

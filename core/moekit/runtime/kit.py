@@ -24,13 +24,15 @@ from moekit.moe.specialists import Grid, SpecialistSet
 from moekit.moe.stats import RoutingTrace
 from moekit.plugins.faults import owner_in_words
 from moekit.plugins.registry import Registry
+from moekit.runtime.side import SideKit, run_sides
 
 
 class KitModules(nn.Module):
     """What a kit trains: specialist sets with their routers, and a head.
 
     Before training the specialists put out zero. The blocks before the first specialist are the
-    kit's frozen prefix: their activations depend on the backbone only and can be kept.
+    kit's frozen prefix: their activations depend on the backbone only and can be kept. Of a kit
+    whose specialists act in the side stream these are all blocks that its head reads.
 
     Args:
         spec: The kit.
@@ -58,6 +60,7 @@ class KitModules(nn.Module):
         depth = len(backbone.blocks)
         self.name = spec.name
         self.slots = tuple(spec.slots)
+        self.is_side = spec.placement == "side" and bool(spec.slots)
         if not spec.head_blocks:
             raise _fault("its head reads no block", f"kit {spec.name}", code="plugin/bad-head")
         self.head_blocks = sorted(_resolve(block, depth, spec.name) for block in spec.head_blocks)
@@ -94,14 +97,26 @@ class KitModules(nn.Module):
         return bool(getattr(self.head, "reads_picture", False))
 
     @property
+    def reads(self) -> list[int]:
+        """The blocks whose output the head or the side stream reads."""
+        last = self.head_blocks[-1]
+        sides = [block for block in self.branches if block < last] if self.is_side else []
+        return sorted({*self.head_blocks, *sides})
+
+    @property
+    def in_trunk(self) -> dict[int, SpecialistSet]:
+        """The specialist sets by block that act in the trunk."""
+        return {} if self.is_side else self.branches
+
+    @property
     def prefix_end(self) -> int:
         """Number of blocks in the frozen prefix."""
-        return min(self.branches, default=self.head_blocks[-1] + 1)
+        return min(self.in_trunk, default=self.head_blocks[-1] + 1)
 
     @property
     def prefix_keep(self) -> list[int]:
-        """The head's blocks inside the prefix, less its last one, which ends it anyway."""
-        return [block for block in self.head_blocks if block < self.prefix_end - 1]
+        """What is read inside the prefix, less its last block, which ends it anyway."""
+        return [block for block in self.reads if block < self.prefix_end - 1]
 
     @property
     def start(self) -> int:
@@ -124,8 +139,13 @@ class KitModules(nn.Module):
 
     @property
     def reads_of_trunk(self) -> list[int]:
-        """The head's blocks before `start`, less the last one, after which the tokens are given."""
-        return [block for block in self.head_blocks if block < self.start - 1]
+        """What is read before `start`, less the last block, after which the tokens are given."""
+        return [block for block in self.reads if block < self.start - 1]
+
+    @property
+    def side(self) -> SideKit:
+        """What the kit has in the side stream."""
+        return SideKit(self.branches if self.is_side else {}, self.head_blocks)
 
     def forward(
         self,
@@ -140,13 +160,14 @@ class KitModules(nn.Module):
         trace: RoutingTrace | None = None,
         picture: Tensor | None = None,
         targets: Outputs | None = None,
+        read: Mapping[int, Tensor] | None = None,
     ) -> Outputs:
         """Runs the blocks after the prefix, with the specialists, and the head.
 
         Args:
             backbone: The shared backbone.
             x_BND: Tokens before block `start`.
-            kept: The outputs of the head's blocks before that, less the last.
+            kept: The outputs of the blocks of `reads` before that, less the last.
             grid: Rows and columns of the patch tokens, and the frames of a stack.
             start: First block to run; the end of the prefix if None. An earlier start than the
                 prefix's end gives the same result.
@@ -155,34 +176,20 @@ class KitModules(nn.Module):
             trace: Collects the routing if one is given.
             picture: The normalised input, (B, 3, H, W) or (B, T, 3, H, W), for heads that read it.
             targets: In training what the task's `Learn.targets` returned, for heads that read them.
+            read: What the head reads, by block, if that is known: then no block is run.
 
         Raises:
             PluginError: The head returns something other than named tensors, or not one row for
                 each image or stack.
         """
-        first = self.prefix_end if start is None else start
-        tokens = {**kept, first - 1: x_BND}
-        if bare is not None:
-            block = cast(MoEBlock, backbone.blocks[first])
-            x_BND = tokens[first] = block.add(bare, self.branches[first], grid, trace)
-            first += 1
-        _, later = backbone.run_blocks(
-            x_BND,
-            grid,
-            start=first,
-            stop=self.head_blocks[-1] + 1,
-            branches=self.branches,
-            keep=self.head_blocks,
-            top_k=top_k,
-            trace=trace,
-        )
-        tokens.update(later)
+        if read is None:
+            read = self._read(backbone, x_BND, kept, grid, start, bare, top_k, trace)
         given: dict[str, Any] = {}
         if self.reads_picture:
             given["picture"] = picture
         if self.training and targets is not None and getattr(self.head, "reads_targets", False):
             given["targets"] = targets
-        output = self._answer([tokens[block] for block in self.head_blocks], grid, given)
+        output = self._answer([read[block] for block in self.head_blocks], grid, given)
         outputs: Outputs = output.as_outputs() if isinstance(output, HeadOutput) else output
         if is_traced():  # in a graph the comparison would fix the number of items
             return outputs
@@ -196,6 +203,42 @@ class KitModules(nn.Module):
                 code="plugin/bad-head",
             )
         return outputs
+
+    def _read(
+        self,
+        backbone: MoEBackbone,
+        x_BND: Tensor,
+        kept: Mapping[int, Tensor],
+        grid: Grid,
+        start: int | None,
+        bare: BareBlock | None,
+        top_k: int | None,
+        trace: RoutingTrace | None,
+    ) -> dict[int, Tensor]:
+        """What the head reads, by block; arguments as of `forward`."""
+        first = self.prefix_end if start is None else start
+        tokens = {**kept, first - 1: x_BND}
+        if bare is not None:
+            block = cast(MoEBlock, backbone.blocks[first])
+            x_BND = tokens[first] = block.add(bare, self.in_trunk[first], grid, trace)
+            first += 1
+        _, later = backbone.run_blocks(
+            x_BND,
+            grid,
+            start=first,
+            stop=self.head_blocks[-1] + 1,
+            branches=self.in_trunk,
+            keep=self.reads,
+            top_k=top_k,
+            trace=trace,
+        )
+        tokens.update(later)
+        if not self.is_side:
+            return tokens
+        (found,) = run_sides([self.side], tokens, backbone, grid, trace=trace)
+        if found.failed is not None:
+            raise found.failed
+        return found.tokens
 
     def _answer(self, tokens: list[Tensor], grid: Grid, given: Mapping[str, Any]) -> Any:
         """What the head returns; an error names the kit and the plugin of the head."""

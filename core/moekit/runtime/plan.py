@@ -32,13 +32,15 @@ class PlannedModel:
         is_baseline: Whether it is the kit's baseline, whose outputs are averaged with the kit's.
         start: The first block that it runs by itself; its specialists may begin one before.
         blocks: How many blocks it runs by itself.
-        operations: Of these blocks, its specialists and its head, one image.
+        side_blocks: In how many blocks of the trunk its specialists run in the side stream.
+        operations: Of its own blocks, its specialists and its head, one image.
     """
 
     kit: str
     is_baseline: bool
     start: int
     blocks: int
+    side_blocks: int
     operations: float
 
 
@@ -114,7 +116,8 @@ class RequestPlan:
             for model in one.models:
                 name = model.kit + (" (baseline)" if model.is_baseline else "")
                 share = f"{model.operations / whole:.0%}"
-                rows.append((f"  {name}", "", "", "", "", "", str(model.blocks), share))
+                own = f"{model.blocks}, {model.side_blocks} side" * (model.side_blocks > 0)
+                rows.append((f"  {name}", *[""] * 5, own or str(model.blocks), share))
         return rows
 
     def __str__(self) -> str:
@@ -184,6 +187,7 @@ def plan_passes(predictors: Mapping[str, Predictor], reading: Preprocess) -> lis
                 is_baseline=place > 0,
                 start=model.trunk_end,
                 blocks=model.own_blocks,
+                side_blocks=len(_running_sets(model)) if model.is_side else 0,
                 operations=reading.frames
                 * (model.own_blocks * block + 2.0 * tokens * _weights(model)),
             )
@@ -219,9 +223,14 @@ def block_operations(backbone: MoEBackbone, tokens: int, top_k: int) -> float:
     return float(attention + router + 4 * tokens * top_k * width * bank.hidden)
 
 
+def _running_sets(modules: KitModules) -> list[nn.Module]:
+    """A kit's specialist sets, less those behind the last block that its head reads."""
+    last = modules.head_blocks[-1]
+    return [one for block, one in modules.branches.items() if block <= last]
+
+
 def _weights(modules: KitModules) -> int:
     """How many numbers a kit keeps in its specialists that run and in its head."""
-    last = modules.head_blocks[-1]
-    running: list[nn.Module] = [one for block, one in modules.branches.items() if block <= last]
-    kept = [value for part in (*running, modules.head) for value in part.state_dict().values()]
+    parts: list[nn.Module] = [*_running_sets(modules), modules.head]
+    kept = [value for part in parts for value in part.state_dict().values()]
     return sum(value.numel() for value in kept)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moekit.backbone.features import Features
 from moekit.backbone.model import MoEBackbone
 from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import TaskSpec
@@ -23,6 +24,7 @@ from moekit.moe.tokens import TokenRouting
 from moekit.runtime.cells import cells_of
 from moekit.runtime.device import Arithmetic, autocast
 from moekit.runtime.kit import KitModules
+from moekit.runtime.side import SideKit, run_sides
 from moekit.runtime.trunk import Stop, walk
 
 _DTYPES = {"float64": torch.float64, "float32": torch.float32, "int64": torch.int64}
@@ -163,6 +165,24 @@ class Predictor:
         self._view(images.to(self.device, non_blocking=True), self.views[0], trace, models=1)
         return trace
 
+    @torch.inference_mode()
+    def features(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Features:
+        """The backbone's features with the kit's specialists; see `Runtime.features`."""
+        model, backbone = self.kit, self.backbone
+        last = len(backbone.blocks) - 1
+        keep = (*model.branches, last) if model.is_side else ()
+        features: Features = backbone(
+            images, branches=model.in_trunk, keep=keep, trace=trace, top_k=self.top_k
+        )
+        if not model.is_side:
+            return features
+        whole = SideKit(model.branches, (last,))
+        (side,) = run_sides([whole], features.blocks, backbone, features.grid, trace=trace)
+        if side.failed is not None:
+            raise side.failed
+        final_BND = backbone.stem.norm(side.tokens[last])
+        return dataclasses.replace(features, final_BND=final_BND, blocks={})
+
     def outputs_at(
         self, stop: Stop, model: int, number: int, *, trace: RoutingTrace | None = None
     ) -> Outputs:
@@ -177,6 +197,8 @@ class Predictor:
         Raises:
             PluginError: A part of a plugin fails, or the head returns what it must not.
         """
+        if stop.failed is not None:
+            raise stop.failed
         output = self.models[model](
             self.backbone,
             stop.x_BND,
@@ -187,6 +209,7 @@ class Predictor:
             top_k=self.top_k,
             trace=trace,
             picture=stop.picture,
+            read=stop.read,
         )
         return turned_back(converted(output, self.task), self.task, number)
 

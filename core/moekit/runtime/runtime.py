@@ -176,17 +176,17 @@ class Runtime:
     ) -> Features:
         """The backbone's features, with the specialists of `kit` or, if None, bare.
 
+        Specialists that act in the side stream are added to what the last block gives.
+
         Args:
             images: (B, 3, H, W) normalised, or (B, T, 3, H, W).
             kit: Name of an attached kit.
             trace: Collects the routing if one is given.
         """
-        branches, top_k = None, None
-        if kit is not None:
-            predictor = self._predictor(kit)
-            branches, top_k = predictor.kit.branches, predictor.top_k
-        features: Features = self.backbone(images, branches=branches, trace=trace, top_k=top_k)
-        return features
+        if kit is None:
+            bare: Features = self.backbone(images, trace=trace)
+            return bare
+        return self._predictor(kit).features(images, trace=trace)
 
     def predict(self, images: Tensor, *, kit: str, trace: RoutingTrace | None = None) -> Outputs:
         """A kit's outputs for normalised images (B, 3, H, W), or stacks (B, T, 3, H, W).

@@ -119,7 +119,8 @@ def compute_together(
 
     Returns:
         What each of the others gives by itself, bitwise. The time of a kit is that of its own
-        blocks and of the trunk before them, as if no other used the trunk.
+        blocks and of the trunk before them, as if no other used the trunk; side streams that run
+        together count as part of the trunk.
 
     Raises:
         UsageError: The images have another shape.

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from moekit.backbone.block import BareBlock, MoEBlock
 from moekit.backbone.model import MoEBackbone
+from moekit.errors import MoekitError
 from moekit.moe.specialists import Grid
 from moekit.moe.stats import RoutingTrace
 from moekit.moe.tokens import TokenRouting
 from moekit.runtime.kit import KitModules
+from moekit.runtime.side import run_sides
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,9 @@ class Stop:
         grid: Rows and columns of the patch tokens, and the frames of a stack.
         picture: The pass's input, (B, 3, H, W) or (B, T, 3, H, W); None if the model's head does
             not read it.
+        read: (B, N, D) what the head of a model reads whose specialists act in the side stream, by
+            block; None for other models.
+        failed: The error of these specialists.
     """
 
     model: int
@@ -41,6 +46,8 @@ class Stop:
     kept: Mapping[int, Tensor]
     grid: Grid
     picture: Tensor | None
+    read: Mapping[int, Tensor] | None = None
+    failed: MoekitError | None = None
 
     def copied(self) -> Stop:
         """The same with tensors of its own, as far as plugins see them."""
@@ -72,6 +79,8 @@ def walk(
 
     A model gets tensors of its own as long as others wait, so that nothing that it does to them
     changes what those others see. Features are dropped as soon as no waiting model reads them.
+    Models with a side stream wait for each other and run theirs together: none has blocks of its
+    own.
 
     Args:
         backbone: The shared backbone.
@@ -87,21 +96,52 @@ def walk(
     x_BND, grid = backbone.embed(images)
     kept: dict[int, Tensor] = {}
     at, bare = 0, None  # the next block, and what it computes if that is known
-    waiting = sorted(range(len(models)), key=lambda place: models[place].start)
+    joint = max((model.start for model in models if model.is_side), default=0)
+
+    def order(place: int) -> tuple[int, bool]:
+        model = models[place]
+        return joint if model.is_side else model.start, not model.is_side
+
+    waiting = sorted(range(len(models)), key=order)
     while waiting:
         place = waiting[0]
-        model = models[place]
-        read = {block for one in waiting for block in models[one].reads_of_trunk}
-        if bare is not None and at < model.start:
+        model, start = models[place], order(place)[0]
+        read = {block for one in waiting for block in _reads(models[one])}
+        if bare is not None and at < start:
             x_BND, bare, at = bare.output_BND, None, at + 1
             kept[at - 1] = x_BND
-        how: dict[str, Any] = {"stop": model.start, "keep": read, "top_k": top_k, "trace": trace}
+        how: dict[str, Any] = {"stop": start, "keep": read, "top_k": top_k, "trace": trace}
         if at == 0:
             x_BND, new, _ = backbone.run_routed(x_BND, grid, images, tokens=tokens, **how)
         else:
             x_BND, new = backbone.run_blocks(x_BND, grid, start=at, **how)
         kept = {block: value for block, value in {**kept, **new}.items() if block in read}
-        at = model.start
+        at = start
+        if model.is_side:
+            sides = [one for one in waiting if models[one].is_side]
+            waiting = waiting[len(sides) :]
+            found = run_sides(
+                [models[one].side for one in sides],
+                {**kept, at - 1: x_BND},
+                backbone,
+                grid,
+                shared=bool(waiting),
+                trace=trace,
+            )
+            trace = None
+            for side in found:
+                yield Stop(
+                    model=sides[side.place],
+                    start=at,
+                    x_BND=x_BND,
+                    bare=None,
+                    kept={},
+                    grid=grid,
+                    picture=images.clone() if models[sides[side.place]].reads_picture else None,
+                    read=side.tokens,
+                    failed=side.failed,
+                )
+            continue
         if bare is None and model.trunk_end > at:
             block = cast(MoEBlock, backbone.blocks[at])
             bare = block.bare(x_BND, top_k=top_k, trace=trace)
@@ -116,3 +156,8 @@ def walk(
             picture=images if model.reads_picture else None,
         )
         yield stop.copied() if waiting else stop
+
+
+def _reads(model: KitModules) -> list[int]:
+    """The blocks whose output must be kept for a model that waits."""
+    return model.reads if model.is_side else model.reads_of_trunk

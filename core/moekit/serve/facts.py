@@ -133,6 +133,7 @@ def facts_of(
         "views": view_numbers(recipe.scoring_views, recipe.scoring_order),
         "top_k": request["top_k"],
         **{name: value for name, value in recipe if name.startswith("token_")},
+        **({} if run.placement() == "trunk" else {"placement": run.placement()}),
         **how,
         **weights,
     }

@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from moekit.contract.experts import ExpertSpec
+from moekit.moe.side import is_bottleneck
 from moekit.moe.specialists import Grid, SpecialistExpert
 from moekit.testing.check import check
 from moekit.testing.inputs import GRID, STACK, WIDTH, awaken, tokens
 from moekit.testing.subject import Subject
-from moekit.testing.verdicts import ConformanceError, require
+from moekit.testing.verdicts import ConformanceError, NotApplicable, require
 
 _TOLERANCE = 1e-5
 
@@ -204,3 +205,20 @@ def runs_in_mixed_precision(subject: Subject, name: str) -> None:
     require(bool(rough.isfinite().all()), "not finite")
     error = float((rough - exact).norm() / exact.norm().clamp_min(1e-12))
     require(error < 0.05, f"the relative error is {error:.3f}")
+
+
+@check("expert")
+def is_the_same_in_the_side_stream(subject: Subject, name: str) -> None:
+    """Its linear maps, grouped with those of other experts, give what it gives by itself."""
+    expert = _build(subject, name)
+    if not is_bottleneck(expert):
+        raise NotApplicable("it has not all of `down`, `between` and `up`, so it runs by itself")
+    for grid in (GRID, STACK):
+        x_BND = tokens(2, grid)
+        hidden_BNR = expert.down(x_BND)
+        if cast(SpecialistExpert, expert).reads_map:
+            found = expert.up(expert.between(hidden_BNR, grid))
+        else:
+            found = expert.up(expert.between(hidden_BNR.flatten(0, 1))).view_as(x_BND)
+        off = (found - _apply(cast(nn.Module, expert), x_BND, grid)).abs().max()
+        require(off <= _TOLERANCE, f"up(between(down(x))) is off by {off:.3g}")

@@ -172,18 +172,16 @@ def adapt(
         fabric=fabric,
         on_progress=functools.partial(on_progress, "the token gate: what merging loses"),
     )
+    how: dict[str, Any] = {"arithmetic": arithmetic, "frame": frame, "tokens": tokens}
     plans: dict[tuple[str, str], PrefixPlan] = {
         (part, split): plan_for(
-            *(job.recipe, job.dataset, kit, backbone),
-            split=split,
-            arithmetic=arithmetic,
-            frame=frame,
-            top_k=job.top_k,
-            tokens=tokens,
+            *(job.recipe, job.dataset, kit, backbone), split=split, top_k=job.top_k, **how
         )
         for part, kit in parts.items()
         for split in ("train", "val")
     }
+    for at in samples:
+        plans[BASELINE, at] = plans[KIT, at].in_place_of(plans[BASELINE, at])
     stores: dict[Part, dict[str, PrefixStore]] = {}
     for part in parts:
         stores[part] = {
@@ -301,7 +299,7 @@ def _request(
         "classes": list(job.dataset.classes),
         "frame": dataclasses.asdict(frame),
         "tiling": None if tiling is None else dataclasses.asdict(tiling),
-        "changes": job.changes.as_json(),
+        "changes": job.changes.as_json(job.kit),
         "dataset": job.dataset.name,
         "samples": len(job.dataset.samples),
         "frames": job.dataset.frames,

@@ -138,6 +138,11 @@ class PrefixPlan:
         text = to_json(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
+    def in_place_of(self, other: PrefixPlan) -> PrefixPlan:
+        """This plan if it has all that the other has, so nothing is stored twice; else that."""
+        same = dataclasses.replace(self, keep=other.keep) == other
+        return self if same and {*self.keep} >= {*other.keep} else other
+
     @property
     def numbers(self) -> tuple[int, ...]:
         """The numbers of the views, in their order."""

@@ -43,11 +43,14 @@ class AxialExpert(nn.Module):
 
     def forward(self, x_BND: Tensor, grid: Grid) -> Tensor:
         """(B, N, D) to (B, N, D)."""
-        hidden_BNR: Tensor = self.down(x_BND)
+        output: Tensor = self.up(self.between(self.down(x_BND), grid))
+        return output
+
+    def between(self, hidden_BNR: Tensor, grid: Grid) -> Tensor:
+        """See `moekit.BottleneckExpert`."""
         shape = (-1, grid.frames, *hidden_BNR.shape[1:])
         mixed_BNR = hidden_BNR + self._along_axis(hidden_BNR.reshape(shape)).flatten(0, 1)
-        output: Tensor = self.up(nn.functional.gelu(mixed_BNR))
-        return output
+        return nn.functional.gelu(mixed_BNR)
 
     def _along_axis(self, hidden_STNR: Tensor) -> Tensor:
         """(S, T, N, R) to the same: the weighted sum of the frame before, itself and the next."""

@@ -38,10 +38,13 @@ class LesionExpert(nn.Module):
 
     def forward(self, x_BND: Tensor, grid: Grid) -> Tensor:
         """(B, N, D) to (B, N, D)."""
-        hidden_BNR = self.down(x_BND)
+        output: Tensor = self.up(self.between(self.down(x_BND), grid))
+        return output
+
+    def between(self, hidden_BNR: Tensor, grid: Grid) -> Tensor:
+        """See `moekit.BottleneckExpert`."""
         prefix = hidden_BNR.shape[1] - grid.patches
         plane = grid.plane(hidden_BNR[:, prefix:])
         rings = (plane + self.near(plane) + self.far(plane)).flatten(2).transpose(1, 2)
         mixed_BNR = torch.cat([hidden_BNR[:, :prefix], rings], dim=1)
-        output: Tensor = self.up(nn.functional.gelu(mixed_BNR))
-        return output
+        return nn.functional.gelu(mixed_BNR)

@@ -49,19 +49,22 @@ class ShapeExpert(nn.Module):
 
     def forward(self, x_BND: Tensor, grid: Grid) -> Tensor:
         """(B, N, D) to (B, N, D)."""
-        prefix = x_BND.shape[1] - grid.patches
-        hidden_BNR = self.down(x_BND)
+        output: Tensor = self.up(self.between(self.down(x_BND), grid))
+        return output
+
+    def between(self, hidden_BNR: Tensor, grid: Grid) -> Tensor:
+        """See `moekit.BottleneckExpert`."""
+        prefix = hidden_BNR.shape[1] - grid.patches
         patch_BPR = hidden_BNR[:, prefix:]
         plane_BRHW = grid.plane(patch_BPR)
         wide_BRHW = plane_BRHW + torch.stack([ring(plane_BRHW) for ring in self.rings]).sum(0)
         weight_BP = self.belongs(patch_BPR)[..., 0].float().softmax(1)
         whole_B1R = torch.einsum("bp,bpr->br", weight_BP, patch_BPR.float())[:, None]
-        place_BPR = self.place(places(weight_BP, grid).to(x_BND.dtype))
+        place_BPR = self.place(places(weight_BP, grid).to(hidden_BNR.dtype))
         outline_BPR = wide_BRHW.flatten(2).transpose(1, 2) + place_BPR
         first_BNR = torch.cat([whole_B1R.expand(-1, prefix, -1).to(outline_BPR), outline_BPR], 1)
         seen_BNF = torch.cat([first_BNR, hidden_BNR - whole_B1R.to(hidden_BNR)], dim=2)
-        output_BND: Tensor = self.up(nn.functional.gelu(seen_BNF))
-        return output_BND
+        return nn.functional.gelu(seen_BNF)
 
 
 def places(weight_BP: Tensor, grid: Grid) -> Tensor:

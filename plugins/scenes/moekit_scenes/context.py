@@ -40,7 +40,11 @@ class ContextExpert(nn.Module):
 
     def forward(self, x_BND: Tensor, grid: Grid) -> Tensor:
         """(B, N, D) to (B, N, D)."""
-        hidden_BNR = self.down(x_BND)
+        output: Tensor = self.up(self.between(self.down(x_BND), grid))
+        return output
+
+    def between(self, hidden_BNR: Tensor, grid: Grid) -> Tensor:
+        """See `moekit.BottleneckExpert`."""
         prefix = hidden_BNR.shape[1] - grid.patches
         plane_BRhw = grid.plane(hidden_BNR[:, prefix:])
         rows = plane_BRhw.mean(3, keepdim=True).expand_as(plane_BRhw)
@@ -48,5 +52,4 @@ class ContextExpert(nn.Module):
         strips = self.strips(torch.cat([rows, columns], dim=1))
         seen = plane_BRhw + self.near(plane_BRhw) + self.far(plane_BRhw) + strips
         mixed_BNR = torch.cat([hidden_BNR[:, :prefix], seen.flatten(2).transpose(1, 2)], dim=1)
-        output: Tensor = self.up(nn.functional.gelu(mixed_BNR))
-        return output
+        return nn.functional.gelu(mixed_BNR)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import moekit
 from moekit.export import graph as graph_module
 from moekit.export.graph import write_onnx
 from moekit.export.predictor import ExportedPredictor
@@ -88,6 +89,65 @@ def test_a_graph_gives_the_predictors_scores_and_maps_for_any_number_of_images(
             assert (found["map_BHW"] - wanted["map_BHW"]).abs().mean() < 1e-3
             scores = torch.from_numpy(session(batch.numpy())["score"])
             torch.testing.assert_close(scores.double(), score_B, rtol=0, atol=1e-6)
+
+
+class NarrowExpert(nn.Module):
+    """A bottleneck whose maps are grouped in the side stream."""
+
+    reads_map = True
+
+    def __init__(self, width):
+        super().__init__()
+        self.down, self.up = nn.Linear(width, 6), nn.Linear(6, width)
+
+    def forward(self, x_BND, grid):
+        return self.up(self.between(self.down(x_BND), grid))
+
+    def between(self, hidden_BNR, grid):
+        plane = grid.plane(hidden_BNR[:, -grid.patches :])
+        around = nn.functional.avg_pool2d(plane, 3, 1, 1).flatten(2).transpose(1, 2)
+        first = hidden_BNR[:, : -grid.patches]
+        return nn.functional.gelu(torch.cat([first, around], dim=1))
+
+
+class Narrow:
+    @moekit.hookimpl
+    def moekit_experts(self):
+        return [moekit.ExpertSpec(name="narrow", build=NarrowExpert, summary="-", source="-")]
+
+
+@pytest.mark.parametrize("with_baseline", [False, True])
+def test_a_graph_holds_the_side_stream(
+    make_predictor, registry, preprocess, generator, tmp_path, with_baseline
+):
+    registry.register(Narrow(), distribution="narrow")
+    experts = ("narrow", "token", "narrow")
+    slot = dataclasses.replace(make_predictor.slot, experts=experts, top_k=2)
+    slots = (dataclasses.replace(slot, block=0), slot)
+    predictor = make_predictor(views=2, slots=slots, placement="side")
+    assert predictor.kit.is_side
+    if with_baseline:
+        predictor = Predictor(
+            backbone=predictor.backbone,
+            kit=predictor.kit,
+            baseline=make_predictor(slots=()).kit,
+            task=SCORE,
+            arithmetic="fp32",
+            views=2,
+            mean="alone",
+        )
+    path = tmp_path / "model.onnx"
+    record(predictor, preprocess, path)
+    for session in (
+        onnx_session(path, threads=1),
+        openvino_session(openvino_model(path), threads=1),
+    ):
+        graph = ExportedPredictor(session, task=SCORE, precision="fp32")
+        for images in (1, 3):
+            batch = torch.randn(images, *preprocess.shape, generator=generator)
+            found, wanted = graph(batch).kit, predictor(batch).kit
+            for name, value in wanted.items():
+                torch.testing.assert_close(found[name], value, rtol=0, atol=1e-4)
 
 
 def test_a_graph_of_the_mean_holds_both_models(make_predictor, preprocess, generator, tmp_path):

@@ -144,6 +144,21 @@ class Autocasts(Good):
         return torch.zeros_like(x).index_add(0, rows, super().forward(x))
 
 
+class Split(Good):
+    """A good expert whose maps can be grouped."""
+
+    def forward(self, x):
+        return self.up(self.between(self.down(x)))
+
+    def between(self, hidden):
+        return nn.functional.gelu(hidden)
+
+
+class Unlike(Split):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
 BROKEN = {
     "is-described": Good,
     "starts-at-zero": Nonzero,
@@ -161,6 +176,7 @@ BROKEN = {
     "survives-safetensors": Forgets,
     "shares-nothing": Shares,
     "runs-in-mixed-precision": Autocasts,
+    "is-the-same-in-the-side-stream": Unlike,
 }
 
 
@@ -170,7 +186,8 @@ def spec(build, *, summary="a specimen"):
 
 @pytest.mark.parametrize("name", CHECKS["expert"])
 def test_a_good_expert_passes(name, run_check):
-    run_check("expert", name, spec(Good))
+    build = Split if name == "is-the-same-in-the-side-stream" else Good
+    run_check("expert", name, spec(build))
 
 
 @pytest.mark.parametrize("name", CHECKS["expert"])
