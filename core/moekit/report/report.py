@@ -274,7 +274,7 @@ _PLACEMENTS = {
     "side": "in the side stream: they read the backbone's tokens and change none of them",
     "none": "left out: a head on the frozen backbone",
 }
-"""What is told of a placement that is not that of the trunk."""
+"""What the report says of a placement that is not that of the trunk."""
 
 
 def _remarks(known: Sequence[Link]) -> list[tuple[str, str]]:
