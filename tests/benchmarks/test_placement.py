@@ -39,7 +39,10 @@ from tests.benchmarks.task_runs import SEEDS, TINY, gain, mean_of
 pytestmark = pytest.mark.bench
 COMMAND = "python -m pytest -m bench -s tests/benchmarks/test_placement.py -k "
 SIDE = 84
-SIZES = {"train": 24, "val": 24, "test": 24} if TINY else {"train": 256, "val": 128, "test": 512}
+SIZES = {
+    "elpv": {"train": 256, "val": 128, "test": 512},
+    "luna16": {"train": 160, "val": 96, "test": 400},
+}
 CHANGES = {
     "image_size": SIDE,
     "precision": "fp32",
@@ -77,7 +80,12 @@ def test_what_a_placement_costs(name, request, runs, record, record_figure):
         }
         for placement, of_seeds in tallies.items()
     }
-    about = {"seeds": SEEDS, "sizes": SIZES, "recipe": CHANGES, "load_average": os.getloadavg()[0]}
+    about = {
+        "seeds": SEEDS,
+        "sizes": SIZES[name],
+        "recipe": CHANGES,
+        "load_average": os.getloadavg()[0],
+    }
     record(f"placement_{name}", {**about, "placements": figures, "training_seconds": seconds})
     for placement in ("last3", "last2", "side"):
         value, interval = figures[placement]["less_own"]
@@ -87,7 +95,7 @@ def test_what_a_placement_costs(name, request, runs, record, record_figure):
             ci95=interval,
             seeds=SEEDS,
             command=f"{COMMAND}{name}",
-            sizes=SIZES,
+            sizes=SIZES[name],
             side=SIDE,
         )
     assert {one["own_blocks"] for one in (figures["side"], figures[FROZEN])} == {0}
@@ -99,7 +107,7 @@ def _one_seed(name, source, seed, runs):
     registry, backbone = Registry(), open_backbone(device="cpu", weights="auto")
     kit = registry.kit(SETS[name])
     dataset = prepared(kit, load_licensed(registry, source, seed=seed, licence=None), seed=seed)
-    dataset = dataclasses.replace(dataset, samples=_few(dataset, seed))
+    dataset = dataclasses.replace(dataset, samples=_few(dataset, seed, SIZES[name]))
     depth, recipe = len(backbone.blocks), kit.recipe.changed(CHANGES)
     specs = {
         OWN: kit,
@@ -127,11 +135,11 @@ def _one_seed(name, source, seed, runs):
     return tallies, seconds, {name: one.kit.own_blocks for name, one in predictors.items()}
 
 
-def _few(dataset, seed):
+def _few(dataset, seed, sizes):
     """Samples of each split, with the share of positives that it has."""
     generator, chosen = np.random.default_rng(seed), []
-    for split, count in SIZES.items():
-        samples = dataset.split(split)
+    for split, whole in sizes.items():
+        samples, count = dataset.split(split), 24 if TINY else whole
         labels = np.array([sample.label for sample in samples])
         rows = []
         for label in (0, 1):
