@@ -98,7 +98,7 @@ def test_the_plugin_of_the_tutorial_conforms(written):
     assert parse_manifest((written / "my_contrast" / "plugin.toml").read_text()).card
     report = run_checks("my-contrast")
     assert not report.failures
-    assert report.ran == report.expected == 29
+    assert report.ran == report.expected == 30
 
 
 def test_the_expert_without_its_zeros_fails_as_the_tutorial_says(written):
