@@ -95,9 +95,9 @@ FLAGS = {
     "--golden-tolerance --idle --json --keep --once --out --overlays --precision --queue "
     "--reference --review --run --settle --threshold-rule --tries --use "
     "--weights",
-    "serve": "--backend --batch-size --camera --corrections --cors --deadline --debug --device "
-    "--form --gather --host --json --most-images --most-kits --most-mib --most-pixels --port "
-    "--queue --review-list --tls-cert --tls-key --token-file --unprotected --weights",
+    "serve": "--backend --batch-size --camera --camera-kit --corrections --cors --deadline --debug "
+    "--device --form --gather --host --json --most-images --most-kits --most-mib --most-pixels "
+    "--port --queue --review-list --tls-cert --tls-key --token-file --unprotected --weights",
     "client": "--debug --json --kit --token-file",
     "doctor": "--debug --json --weights",
     "embed": "--batch-size --debug --device --fit --image-size --json --out --precision --top-k "

@@ -19,6 +19,7 @@ PUBLIC = {
     "moekit.outputs",
     "moekit.runs",
     "moekit.runtime",
+    "moekit.serve",
     "moekit.tables",
     "moekit.tasks.classify",
     "moekit.tasks.parts",

@@ -126,6 +126,13 @@ _camera_options = with_options(
         help="A folder, video file, RTSP address or V4L device whose newest frames all kits "
         "answer; may be given up to 16 times.",
     ),
+    click.option(
+        "--camera-kit",
+        "camera_kits",
+        multiple=True,
+        metavar="NAME=KIT[,KIT...]",
+        help="The kits that answer a camera, if not all do; may be given once for each.",
+    ),
 )
 
 
@@ -169,6 +176,7 @@ def serve(
     device: str,
     most_kits: int | None,
     cameras: tuple[str, ...],
+    camera_kits: tuple[str, ...],
     corrections: Path | None,
     review_lists: tuple[Path, ...],
     as_json: bool,
@@ -187,7 +195,7 @@ def serve(
         from moekit.serve.facts import named_runs
         from moekit.serve.options import ServeOptions
         from moekit.serve.server import serve_runs
-        from moekit.serve.streams.naming import named_sources
+        from moekit.serve.streams.naming import named_kits, named_sources
 
     output = sys.stdout
 
@@ -206,9 +214,11 @@ def serve(
 
     chosen = ServeOptions(**options)
     sources = named_sources(cameras, most_bytes=chosen.most_bytes, most_pixels=chosen.most_pixels)
+    named = named_runs(list(runs))
+    answering = named_kits(camera_kits, cameras=sources, kits=named)
     with stopped_by_signals() as stop, contextlib.redirect_stdout(sys.stderr):
         serve_runs(
-            named_runs(list(runs)),
+            named,
             options=chosen,
             on_ready=on_ready,
             stop=stop,
@@ -220,5 +230,6 @@ def serve(
             cameras=sources,
             corrections=corrections,
             review_lists=review_lists,
+            camera_kits=answering,
         )
     say("ended")

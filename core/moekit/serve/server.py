@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from moekit.errors import UsageError
 from moekit.plugins.faults import names_owner
@@ -45,6 +46,7 @@ def serve_runs(
     cameras: Mapping[str, Source] | None = None,
     corrections: Path | None = None,
     review_lists: Sequence[Path] = (),
+    camera_kits: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Serves runs until SIGTERM or Ctrl-C; requests in flight are answered first.
 
@@ -61,6 +63,7 @@ def serve_runs(
         cameras: Sources of frames that all kits answer as they come, by name.
         corrections: Folder that keeps what people say of answers; None to take no corrections.
         review_lists: Lists of `moekit next` whose images people are asked to look at.
+        camera_kits: Which kits answer a camera, if not all do, by its name.
 
     Raises:
         DataError: A run is not finished, or has no such export; or a folder of corrections or a
@@ -90,6 +93,7 @@ def serve_runs(
                 cameras=cameras,
                 corrections=corrections,
                 review_lists=review_lists,
+                camera_kits=camera_kits,
             )
 
 
@@ -104,39 +108,20 @@ def run_service(
     cameras: Mapping[str, Source] | None = None,
     corrections: Path | None = None,
     review_lists: Sequence[Path] = (),
+    camera_kits: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Serves until a signal; see `serve_runs`."""
-    metrics = ServeMetrics()
-    batcher = Batcher(
+    made = _made(
         service,
-        batch_size=options.batch_size,
-        gather_s=options.gather_ms / 1000,
-        places=options.queue,
-        observer=metrics,
-    )
-    facts = list(service.facts.values())
-    streams = Streams(
-        cameras or {},
-        batcher=batcher,
-        kits=[one.name for one in facts],
-        within_s=options.deadline_s,
-    )
-    keeper = None
-    if corrections is not None:
-        keeper = Keeper(corrections, facts, most_pixels=options.most_pixels)
-    review = None
-    if review_lists:
-        review = ReviewList.read(review_lists, most_bytes=options.most_bytes)
-    app = build_app(
-        facts,
-        batcher=batcher,
         options=options,
-        metrics=metrics,
         tokens=tokens,
-        streams=streams,
-        keeper=keeper,
-        review=review,
+        cameras=cameras or {},
+        corrections=corrections,
+        review_lists=review_lists,
+        camera_kits=camera_kits,
     )
+    app, batcher, streams = made
+    facts = list(service.facts.values())
 
     def on_end() -> None:
         batcher.hurry()
@@ -164,6 +149,102 @@ def run_service(
     address = address_of(listening, tls=options.tls_cert is not None)
     server = _Server(config, on_ready=lambda: on_ready(address, told), on_end=on_end, stop=stop)
     server.run(sockets=[listening])
+
+
+def open_app(
+    runs: Mapping[str, Path],
+    *,
+    options: ServeOptions,
+    corrections: Path | None = None,
+    review_lists: Sequence[Path] = (),
+    backend: str = TORCH,
+    device: str = "auto",
+    weights: str = "auto",
+    form: str = "auto",
+    most_kits: int | None = None,
+) -> FastAPI:
+    """The service as an ASGI application, for servers of other makers; it has no cameras.
+
+    Its threads start and end with its lifespan. Address, port and TLS are the server's own.
+
+    Args:
+        runs: As of `serve_runs`.
+        options: As of `serve_runs`.
+        corrections: As of `serve_runs`.
+        review_lists: As of `serve_runs`.
+        backend: As of `serve_runs`.
+        device: As of `serve_runs`.
+        weights: As of `serve_runs`.
+        form: As of `serve_runs`.
+        most_kits: As of `serve_runs`.
+
+    Raises:
+        MoekitError: As of `serve_runs`.
+    """
+    tokens = None if options.token_file is None else Tokens.read(options.token_file)
+    service = open_runs(
+        runs,
+        options=options,
+        backend=backend,
+        device=device,
+        weights=weights,
+        form=form,
+        most_kits=most_kits,
+    )
+    return _made(
+        service,
+        options=options,
+        tokens=tokens,
+        cameras={},
+        corrections=corrections,
+        review_lists=review_lists,
+        camera_kits=None,
+    )[0]
+
+
+def _made(
+    service: Service,
+    *,
+    options: ServeOptions,
+    tokens: Tokens | None,
+    cameras: Mapping[str, Source],
+    corrections: Path | None,
+    review_lists: Sequence[Path],
+    camera_kits: Mapping[str, Sequence[str]] | None,
+) -> tuple[FastAPI, Batcher, Streams]:
+    """The application, and the threads that start and end with it."""
+    metrics = ServeMetrics()
+    batcher = Batcher(
+        service,
+        batch_size=options.batch_size,
+        gather_s=options.gather_ms / 1000,
+        places=options.queue,
+        observer=metrics,
+    )
+    facts = list(service.facts.values())
+    streams = Streams(
+        cameras,
+        batcher=batcher,
+        kits=[one.name for one in facts],
+        within_s=options.deadline_s,
+        kits_of=camera_kits,
+    )
+    keeper = review = None
+    if corrections is not None:
+        keeper = Keeper(corrections, facts, most_pixels=options.most_pixels)
+    if review_lists:
+        review = ReviewList.read(review_lists, most_bytes=options.most_bytes)
+    app = build_app(
+        facts,
+        batcher=batcher,
+        options=options,
+        metrics=metrics,
+        tokens=tokens,
+        streams=streams,
+        keeper=keeper,
+        review=review,
+    )
+    return app, batcher, streams
 
 
 def bound_socket(host: str, port: int) -> socket.socket:

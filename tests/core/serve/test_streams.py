@@ -19,7 +19,7 @@ from moekit.serve.batching import Batcher
 from moekit.serve.extras import NOTHING
 from moekit.serve.reading import content_of
 from moekit.serve.service import Outcome
-from moekit.serve.streams.loop import Listener, Streams
+from moekit.serve.streams.loop import Listener, Streams, camera_facts
 from moekit.serve.streams.sources import Grabbed
 
 
@@ -343,3 +343,40 @@ def test_unknown_cameras_and_requests_without_a_token_are_refused(serve, slow, l
     for query in ("overlays=perhaps", "&".join(["camera=a"] * 65)):
         reply = client.get(f"/v1/cameras/events?{query}")
         assert (reply.status_code, reply.json()["error"]["code"]) == (422, "usage/bad-request")
+
+
+def test_cameras_are_answered_by_their_own_kits(started):
+    asked = []
+
+    def answer(kits, images, extras=NOTHING):
+        asked.append((tuple(kits), len(images)))
+        return [
+            Outcome(
+                content=content_of(one), rows={kit: {"verdict": "ok"} for kit in kits}, failed={}
+            )
+            for one in images
+        ]
+
+    sources = {name: Given() for name in "abc"}
+    batcher = Batcher(answer, batch_size=16, gather_s=0, places=64)
+    streams = Streams(
+        sources, batcher=batcher, kits=["x", "y"], within_s=20, kits_of={"a": ["y"], "b": ["y"]}
+    )
+    heard = Heard("a", "b", "c")
+    batcher.start()
+    streams.start()
+    try:
+        with streams.listen(heard.listener):
+            for name, source in sources.items():
+                source.give(name.encode())
+            events = heard.waits(3)
+    finally:
+        streams.close()
+        batcher.close()
+    assert {one.camera: tuple(one.outcome.rows) for one in events} == {
+        "a": ("y",),
+        "b": ("y",),
+        "c": ("x", "y"),
+    }
+    assert {kits for kits, _ in asked} == {("y",), ("x", "y")}
+    assert [facts["kits"] for facts in camera_facts(streams)] == [["y"], ["y"], ["x", "y"]]

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from moekit.serve.batching import Batcher
+from moekit.serve.batching import Batcher, Ticket
 from moekit.serve.extras import Extras
 from moekit.serve.reading import Sent
 from moekit.serve.service import Outcome
@@ -65,12 +65,13 @@ class Streams:
 
     A thread takes what is new of all cameras at once, asks for it as one request and waits for the
     answers before it takes the next. So no camera has two frames under way, and none is answered
-    out of order.
+    out of order. Cameras that other kits answer make a request of their own.
 
     Args:
         sources: The cameras by name.
         batcher: Computes answers.
         kits: Names of the kits that answer.
+        kits_of: Names of those that answer a camera, if not all do, by its name.
         within_s: Seconds after which an answer is too late.
         first_wait_s: As of `Camera`.
     """
@@ -83,6 +84,7 @@ class Streams:
         kits: Sequence[str],
         within_s: float,
         first_wait_s: float = 1.0,
+        kits_of: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._news = threading.Event()
         self.cameras = [
@@ -90,7 +92,7 @@ class Streams:
             for name, source in sources.items()
         ]
         self._batcher = batcher
-        self._kits = tuple(kits)
+        self._kits_of = {name: tuple((kits_of or {}).get(name, kits)) for name in sources}
         self._within_s = within_s
         self._listeners: list[Listener] = []
         self._lock = threading.Lock()
@@ -125,6 +127,10 @@ class Streams:
         for one in listeners:
             one.offer(None)
 
+    def kits_of(self, camera: str) -> tuple[str, ...]:
+        """The kits that answer a camera."""
+        return self._kits_of[camera]
+
     @property
     def listening(self) -> int:
         """How many listen."""
@@ -158,21 +164,32 @@ class Streams:
             (camera, *found) for camera in self.cameras if (found := camera.take()) is not None
         ]
         loaded = list(zip(taken, self._readers.map(_loaded, taken), strict=True))
-        going = [(one, image) for one, image in loaded if image is not None]
-        if not going:
-            return
+        groups: dict[tuple[str, ...], list[tuple[Taken, Sent]]] = {}
+        for one, image in loaded:
+            if image is not None:
+                groups.setdefault(self._kits_of[one[0].name], []).append((one, image))
+        asked = [(self._asked(kits, going), going) for kits, going in groups.items()]
+        if asked and all(ticket is None for ticket, _ in asked):
+            self._stop.wait(_FULL_S)
+        for ticket, going in asked:
+            if ticket is not None:
+                self._answered(ticket, going)
+
+    def _asked(self, kits: tuple[str, ...], going: Sequence[tuple[Taken, Sent]]) -> Ticket | None:
+        """The request for some frames; None if requests fill the queue."""
         names = frozenset(camera.name for (camera, _, _), _ in going)
         ticket = self._batcher.submit(
-            self._kits,
+            kits,
             [image for _, image in going],
             within_s=self._within_s,
             extras=Extras(overlays=self._wants_overlays(names)),
         )
-        if ticket is None:  # requests fill the queue
+        if ticket is None:
             for (camera, _, _), _ in going:
                 camera.count("dropped")
-            self._stop.wait(_FULL_S)
-            return
+        return ticket
+
+    def _answered(self, ticket: Ticket, going: Sequence[tuple[Taken, Sent]]) -> None:
         try:
             outcomes = ticket.future.result(self._within_s)
         except (Exception, concurrent.futures.CancelledError):
@@ -219,4 +236,7 @@ def _loaded(taken: Taken) -> Sent | None:
 
 def camera_facts(streams: Streams) -> list[dict[str, Any]]:
     """What is known of each camera."""
-    return [camera.as_json() for camera in streams.cameras]
+    return [
+        {**camera.as_json(), "kits": list(streams.kits_of(camera.name))}
+        for camera in streams.cameras
+    ]

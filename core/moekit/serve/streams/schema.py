@@ -24,6 +24,7 @@ class CameraReply(Strict):
 
     name: str
     kind: Literal["folder", "file", "stream", "device"]
+    kits: list[str] = Field(description="Names of the kits that answer it.")
     state: Literal["starting", "running", "failed", "ended"]
     error: Fault | None = Field(description="Why it failed; it is tried again.")
     frames: int = Field(description="How many came.")

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -105,11 +105,13 @@ class VideoSource:
         address: Path or address.
         kind: "file", "stream" or "device".
         most_pixels: Most pixels of a frame.
+        options: Of the device, by the names that FFmpeg's `v4l2` has, such as `video_size`.
     """
 
     address: str
     kind: Kind
     most_pixels: int
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
 
     def frames(self, stop: threading.Event) -> Iterator[Grabbed]:
         """See `Source`. Parts of a stream that are damaged are left out."""
@@ -127,7 +129,8 @@ class VideoSource:
         import av
 
         if self.kind == "device":
-            return av.open(self.address, format="v4l2", timeout=_PATIENCE_S)
+            how = dict(self.options)
+            return av.open(self.address, format="v4l2", options=how, timeout=_PATIENCE_S)
         tcp = {"rtsp_transport": "tcp"} if self.address.startswith("rtsp") else {}
         return av.open(self.address, options=tcp, timeout=_PATIENCE_S)
 
