@@ -1,8 +1,8 @@
 """The backbone with a share of its tokens computed, next to all of them: time, one image.
 
-Tokens skip from block 2 on. All shares run in turn in one process; a figure is the median of the
-ratios within a round. With one thread the time is processor time, with two it is time on the wall,
-so the machine must be quiet. It takes about ten minutes.
+Tokens skip from block 2 on. All candidates run in turn in one process; a figure is the median of
+the ratios within a round. With one thread the time is processor time. With two it is time on the
+wall, so two are measured on a quiet machine only. `moekit bench tokens` measures other shares.
 
 The probe says how much features lose: see `token_probe`. It takes about twelve minutes of one
 thread.
@@ -26,7 +26,9 @@ from tests.benchmarks.token_probe import RandomTokenGate, frames, grid_at, probe
 
 pytestmark = pytest.mark.bench
 COMMAND = "python -m pytest -m bench -s tests/benchmarks/test_tokens.py"
-SHARES = (0.2, 0.35, 0.5, 0.7)
+SHARES = (0.35,)
+QUIET = 0.5
+"""The greatest load at which the clock says something."""
 LEAST = {512: 2.5, 1024: 3.0}
 """Times as fast as the dense backbone at a share of 0.35, by the side of the image."""
 
@@ -34,7 +36,7 @@ LEAST = {512: 2.5, 1024: 3.0}
 def test_a_third_of_the_tokens_takes_a_third_of_the_time(record, record_figure):
     plan = Plan(
         dtypes=("fp32", "bf16") if cpu_computes_bf16() else ("fp32",),
-        threads=(1, 2),
+        threads=(1, 2) if os.getloadavg()[0] < QUIET else (1,),
         seconds=1.0 if TINY else 60.0,
         token_sides=(112,) if TINY else tuple(LEAST),
         token_shares=SHARES,

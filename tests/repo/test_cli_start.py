@@ -80,11 +80,11 @@ def test_the_compiler_of_torch_comes_when_it_is_asked_for():
 
 FLAGS = {
     "demo": "--data --debug --device --full --json --out --seed --weights",
-    "adapt": "--also-data --architecture --bits --cache-gib --data --data-licence --debug --device "
-    "--devices --duplicates --epochs --expert --form --from --gate --group-near-duplicates "
-    "--image-size --json --metric --out --placement "
-    "--precision --resume --seed --task --threshold-rule --tile --token-gate "
-    "--token-share --top-k --views --weights",
+    "adapt": "--also-data --architecture --bits --budget --cache-gib --data --data-licence "
+    "--debug --device --devices --duplicates --epochs --expert --form --from --gate "
+    "--group-near-duplicates --image-size --json --metric --out --placement "
+    "--precision --resume --seed --task --threshold-rule --tile --token-block "
+    "--token-gate --token-share --token-window --top-k --views --weights",
     "evaluate": "--batch-size --data --data-licence --debug --device --duplicates --form --from "
     "--json --metric --precision --run --seed --split --threshold-rule --use --weights",
     "export": "--allow-slower --batch-size --data --debug --form --format --int8 --json "
@@ -123,7 +123,7 @@ FLAGS = {
     "plugins doctor": "--debug --json",
     "plugins new": "--debug --json --kind --out",
     "bench measure": "--debug --dtype --json --kits --most-kits --out --run --seconds --threads "
-    "--weights",
+    "--token-block --token-share --token-side --token-window --weights",
     "bench serve": "--clients --debug --images --json --kit --out --rate --seconds --token-file "
     "--warm-up",
     "anomalib": "--architecture --batch-size --bits --data --debug --device --image-size --json "

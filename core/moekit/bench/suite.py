@@ -64,6 +64,7 @@ class Plan:
         token_sides: Sides of the images of which tokens skip, rounded to whole patches.
         token_shares: Shares of the patches that are computed.
         token_block: The first block that a token may skip.
+        token_window: Side of the windows by which tokens are merged, in patches.
     """
 
     dtypes: tuple[str, ...] = ("fp32", "bf16")
@@ -85,6 +86,7 @@ class Plan:
     token_sides: tuple[int, ...] = (512,)
     token_shares: tuple[float, ...] = (0.2, 0.35, 0.5, 0.7)
     token_block: int = 2
+    token_window: int = 2
 
 
 Row = dict[str, Any]
@@ -186,12 +188,19 @@ def tokens(plan: Plan, tell: Tell) -> list[Row]:
             carved,
             plan.token_shares,
             block=plan.token_block,
+            window=plan.token_window,
             arithmetic="bf16" if dtype == "bf16" else "fp32",
         )
         for asked in plan.token_sides:
             side = max(1, round(asked / carved.patch)) * carved.patch
             inputs = [torch.randn(1, 3, side, side, generator=generator) for _ in range(2)]
-            setting = {"dtype": dtype, "threads": count, "side": side, "block": plan.token_block}
+            setting = {
+                "dtype": dtype,
+                "threads": count,
+                "side": side,
+                "block": plan.token_block,
+                "window": plan.token_window,
+            }
             rows += _measure(candidates, inputs, setting, plan, tell)
     return rows
 

@@ -19,12 +19,16 @@ from moekit.runtime.device import Arithmetic, autocast
 
 KEEP, MERGE = "keep ", "merge "
 """How the names of candidates begin; the share of the patches that is computed one by one follows.
-The others keep their value, or are merged by windows of 2 x 2."""
-_WINDOW = 2
+The others keep their value, or are merged by windows."""
 
 
 def token_candidates(
-    backbone: MoEBackbone, shares: Sequence[float], *, block: int, arithmetic: Arithmetic
+    backbone: MoEBackbone,
+    shares: Sequence[float],
+    *,
+    block: int,
+    window: int,
+    arithmetic: Arithmetic,
 ) -> dict[str, Forward]:
     """The backbone at each share of computed patches in both ways, and `dense`: all of them.
 
@@ -34,6 +38,7 @@ def token_candidates(
         backbone: Its own `top_k` holds.
         shares: Of the patches that are computed.
         block: The first block that a token may skip.
+        window: Side of the windows, in patches.
         arithmetic: fp32 or bf16.
     """
 
@@ -47,7 +52,7 @@ def token_candidates(
     gate = TextureTokenGate()
     routed = {
         f"{name}{share:g}": at(TokenRouting(gate=gate, block=block, share=share, window=window))
-        for name, window in ((KEEP, None), (MERGE, _WINDOW))
+        for name, window in ((KEEP, None), (MERGE, window))
         for share in shares
     }
     return {"dense": at(None), **routed}

@@ -22,11 +22,21 @@ from moekit.cli.options import (
     metric_option,
     seed_option,
     task_option,
+    token_block_option,
+    token_window_option,
     weights_option,
     with_options,
 )
 from moekit.cli.output import ProgressDisplay, print_json, reporter, say
 from moekit.text import many
+
+
+def _budget(context: click.Context, option: click.Parameter, value: str) -> str | float:
+    """`auto`, or a share above 0 and at most 1."""
+    if value == "auto":
+        return value
+    share: float = click.FloatRange(0, 1, min_open=True)(value, option, context)
+    return share
 
 
 @click.command(
@@ -112,16 +122,27 @@ from moekit.text import many
     ),
     click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="Arithmetic."),
     click.option(
+        "--budget",
+        callback=_budget,
+        metavar="auto|SHARE",
+        default="1.0",
+        show_default=True,
+        help="Greatest share of the dense backbone's arithmetic, such as 0.5, met by computing "
+        "fewer tokens; auto takes the fastest way that keeps the headline on validation data.",
+    ),
+    click.option(
         "--token-share",
         type=click.FloatRange(0, 1, min_open=True),
         help="Share of the patches that the blocks before the kit's own compute one by one; the "
-        "others are computed by windows of 2 x 2. All if not given.",
+        "others are computed by windows. All if not given.",
     ),
     click.option(
         "--token-gate",
         help="What says which patches these are, of `moekit gates`: texture if not given; learned "
         "is trained in the run.",
     ),
+    token_block_option,
+    token_window_option,
     click.option("--top-k", type=click.IntRange(1), help="Generic experts a token has."),
     click.option(
         "--architecture", default=None, help="A timm vision transformer; the kit's backbone if not."
@@ -197,6 +218,8 @@ _RECIPE = (
     "precision",
     "token_share",
     "token_gate",
+    "token_block",
+    "token_window",
 )
 
 
@@ -217,12 +240,12 @@ def run_adaptation(
     options["rule"] = options.pop("threshold_rule", None)
     given = {name: options.pop(name, None) for name in _RECIPE}
     given["baseline_epochs"] = given["epochs"]  # neither is compared after a longer training
+    changed = {name: value for name, value in given.items() if value is not None}
+    if changed.get("token_window") == 0:
+        changed["token_window"] = None
     return adapt_kit(
         kit,
-        recipe={
-            **(recipe or {}),
-            **{name: value for name, value in given.items() if value is not None},
-        },
+        recipe={**(recipe or {}), **changed},
         on_progress=progress.update,
         on_epoch=lambda part, figures: progress.line(_in_words(part, figures)),
         on_task=lambda task: progress.line(f"task: {task.rpartition('/')[2]}"),

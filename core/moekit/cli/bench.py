@@ -82,6 +82,35 @@ bench.add_command(bench_serve)
         type=click.IntRange(2),
         help="Of `kits`: most kits of runs that lie in memory. All if not given.",
     ),
+    click.option(
+        "--token-side",
+        "token_sides",
+        multiple=True,
+        type=click.IntRange(14, 8192),
+        help="Of `tokens`: side of the image; may be given several times. 512 if not given.",
+    ),
+    click.option(
+        "--token-share",
+        "token_shares",
+        multiple=True,
+        type=click.FloatRange(0, 1, min_open=True),
+        help="Of `tokens`: share of the patches that is computed one by one; may be given several "
+        "times. 0.2, 0.35, 0.5 and 0.7 if not given.",
+    ),
+    click.option(
+        "--token-block",
+        type=click.IntRange(0),
+        default=2,
+        show_default=True,
+        help="Of `tokens`: the first block that a token may skip.",
+    ),
+    click.option(
+        "--token-window",
+        type=click.IntRange(2),
+        default=2,
+        show_default=True,
+        help="Of `tokens`: side of the windows by which tokens are merged, in patches.",
+    ),
     weights_option,
     json_option,
     debug_option,
@@ -95,6 +124,10 @@ def measure(
     kits: tuple[int, ...],
     runs: tuple[Path, ...],
     most_kits: int | None,
+    token_sides: tuple[int, ...],
+    token_shares: tuple[float, ...],
+    token_block: int,
+    token_window: int,
     weights: str,
     as_json: bool,
 ) -> None:
@@ -122,6 +155,10 @@ def measure(
         kits=kits or Plan.kits,
         runs=runs,
         most_kits=most_kits,
+        token_sides=token_sides or Plan.token_sides,
+        token_shares=token_shares or Plan.token_shares,
+        token_block=token_block,
+        token_window=token_window,
     )
     with reporter() as progress:
         rows = run_benchmarks(names, plan, progress.line)

@@ -97,6 +97,27 @@ form_option = click.option(
 )
 
 
+def _window(_: click.Context, option: click.Parameter, value: int | None) -> int | None:
+    if value == 1:
+        raise click.BadParameter("a window of one patch merges nothing; take 0 or 2", param=option)
+    return value
+
+
+token_block_option = click.option(
+    "--token-block",
+    type=click.IntRange(0),
+    help="The first block that does not compute all patches one by one; 2 if not given.",
+)
+token_window_option = click.option(
+    "--token-window",
+    type=click.IntRange(0),
+    callback=_window,
+    metavar="PATCHES",
+    help="Side of the windows by which the other patches are computed; 0 lets them skip; 2 if not "
+    "given.",
+)
+
+
 asking_options = with_options(
     click.option(
         "--kit",

@@ -26,6 +26,7 @@ from moekit.plugins.resolve import kit_for_data, resolve
 from moekit.runs.run import Run
 from moekit.runtime.device import pick_arithmetic, pick_device
 from moekit.training.adapt import AdaptJob, adapt
+from moekit.training.budget import Budget, Budgeting, within_budget
 from moekit.training.grouped import Grouping
 from moekit.training.grouped import group_near_duplicates as group
 
@@ -52,6 +53,7 @@ def adapt_kit(
     placement: Literal["trunk", "side", "none"] | None = None,
     metrics: Sequence[str] = (),
     recipe: Mapping[str, Any] | None = None,
+    budget: Budget = 1.0,
     top_k: int | None = None,
     architecture: str | None = None,
     weights: str = "auto",
@@ -88,6 +90,9 @@ def adapt_kit(
         metrics: Names of metrics that evaluations report after the kit's own.
         recipe: Fields of the kit's recipe that are changed. A number of epochs is taken as it is:
             `least_steps` does not raise it.
+        budget: Greatest share of the dense backbone's arithmetic, above 0; `auto` takes the fastest
+            setting that keeps the headline on validation data, see `moekit.training.budget`. 1
+            computes all tokens, unless the recipe says otherwise.
         top_k: Generic experts a token has.
         architecture: A timm vision transformer; the default backbone if None.
         weights: Of the backbone.
@@ -137,7 +142,7 @@ def adapt_kit(
     resolve(spec, registry, frames=dataset.frames, added=metrics)
     on_task(spec.task)
     known = spec.recipe if begun is None else begun.recipe
-    chosen = chosen_recipe(known, recipe or {}, registry)
+    chosen = chosen_recipe(known, recipe or {}, registry, budget=budget)
     if chosen.tile is not None:
         on_tile(chosen.tile)
     fabric = open_fabric(device, devices, chosen.precision)
@@ -165,11 +170,33 @@ def adapt_kit(
         )
         for note in grouped["in_words"]:
             on_note(note)
+    within = None
+    if budget != 1:
+        chosen, within = within_budget(
+            Budgeting(
+                budget=budget,
+                kit=spec,
+                dataset=dataset,
+                run=run,
+                recipe=chosen,
+                backbone=backbone,
+                registry=registry,
+                fabric=fabric,
+                top_k=top_k,
+                rule=rule or "",
+                seed=seed,
+                cache_limit=int(cache_gib * _GIB),
+                on_progress=on_progress,
+            )
+        )
+        for note in within.get("in_words", ()):
+            on_note(note)
     further = {
         "grouped": grouped,
         "metrics": list(metrics),
         "duplicates": duplicates,
         "also_data": len(also_data),
+        "budget": within,
     }
     record = adapt(
         AdaptJob(
@@ -208,25 +235,38 @@ def adapt_kit(
     return run.read()
 
 
-def chosen_recipe(recipe: Recipe, fields: Mapping[str, Any], registry: Registry) -> Recipe:
+def chosen_recipe(
+    recipe: Recipe, fields: Mapping[str, Any], registry: Registry, *, budget: Budget = 1.0
+) -> Recipe:
     """The recipe with a user's changes; the token gate by its full name.
 
     Raises:
-        UsageError: A token gate is named although all tokens are computed, or none has the name.
+        UsageError: Gate, block or window of tokens are named although all tokens are computed, or
+            share, block or window although a budget decides them, or no gate has the name.
     """
+    if budget != 1:
+        decided = sorted({"token_share", "token_block", "token_window"} & fields.keys())
+        if decided:
+            raise UsageError(
+                f"a budget decides the {decided[0].replace('_', ' ')}",
+                whose="--budget",
+                fix=f"leave out --budget or --{decided[0].replace('_', '-')}",
+                code="usage/option-conflict",
+            )
     chosen = recipe.changed(fields)
-    if "token_gate" not in fields:
-        return chosen
-    name = registry.full_name("token_gates", chosen.token_gate)
-    registry.owner("token_gates", name)
-    if chosen.token_share == 1:
+    if "token_gate" in fields:
+        name = registry.full_name("token_gates", chosen.token_gate)
+        registry.owner("token_gates", name)
+        chosen = chosen.model_copy(update={"token_gate": name})
+    idle = [name for name in ("token_gate", "token_block", "token_window") if name in fields]
+    if idle and chosen.token_share == budget == 1:
         raise UsageError(
-            "a token gate chooses nothing if all tokens are computed",
-            whose="--token-gate",
+            f"a {idle[0].replace('_', ' ')} changes nothing if all tokens are computed",
+            whose=f"--{idle[0].replace('_', '-')}",
             fix="add --token-share, such as 0.2",
             code="usage/option-conflict",
         )
-    return chosen.model_copy(update={"token_gate": name})
+    return chosen
 
 
 def open_fabric(device: str, devices: int, precision: str) -> Fabric:

@@ -14,6 +14,7 @@ from moekit.errors import DataError
 from moekit.files import atomic_text, check_writable
 from moekit.licences import NOT_RECORDED, Link, lines_of, read_links, remarks_on
 from moekit.plugins.registry import Registry
+from moekit.report.compute import compute_section
 from moekit.report.drawing import STYLES, Drawn
 from moekit.report.near import near_section
 from moekit.report.next_steps import next_steps
@@ -88,6 +89,8 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
         "added": plugin_sections(about, registry),
         "unverified": unsure,
     }
+    with naming(run / "run.json"):
+        context["compute"] = compute_section(about.record)
     with naming(source):
         context["near"] = near_section(run, result, about.record)
         context["tokens"] = None

@@ -51,6 +51,27 @@ class _Changes(pydantic.BaseModel):
     placement: Literal["trunk", "side", "none"] = "trunk"
 
 
+class BudgetPoint(_Part):
+    """A setting of tokens whose headline was measured."""
+
+    arithmetic: FiniteFloat
+    value: FiniteFloat | None
+    ci95: list[FiniteFloat] | None = Field(default=None, min_length=2, max_length=2)
+    loss: FiniteFloat | None = None
+    loss_ci95: list[FiniteFloat] | None = Field(default=None, min_length=2, max_length=2)
+
+
+class Budget(_Part):
+    """How the tokens of a run were chosen."""
+
+    asked: FiniteFloat | Literal["auto"]
+    recipe: dict[str, Any] = {}
+    arithmetic: FiniteFloat = 1.0
+    headline: str = ""
+    measured: list[BudgetPoint] = []
+    in_words: list[str] = []
+
+
 class _Request(_Part):
     kit: str
     task: str = ""
@@ -70,6 +91,7 @@ class _Request(_Part):
     top_k: int = Field(default=1, ge=1)
     data: dict[str, dict[str, Any]] | None = None
     started_from: dict[str, Any] | None = None
+    budget: Budget | None = None
 
 
 class _Backbone(_Part):

@@ -174,13 +174,12 @@ def plan_passes(predictors: Mapping[str, Predictor], reading: Preprocess) -> lis
         modules = [predictors[name].models[place] for name, place in one.models]
         shared = max(model.trunk_end for model in modules)
         block = block_operations(backbone, tokens, one.top_k)
-        trunk = shared * block
-        if one.tokens is not None:
-            end = shared if one.tokens.until is None else one.tokens.until
-            few = backbone.prefix_tokens + one.tokens.computed(tokens - backbone.prefix_tokens)
-            saved = block - block_operations(backbone, few, one.top_k)
-            trunk -= (end - one.tokens.block) * saved
-        patches = 2 * 3 * backbone.patch**2 * backbone.width * tokens
+        trunk = pass_operations(
+            *(backbone, tokens - backbone.prefix_tokens),
+            blocks=shared,
+            top_k=one.top_k,
+            tokens=one.tokens,
+        )
         own = tuple(
             PlannedModel(
                 kit=name,
@@ -203,11 +202,38 @@ def plan_passes(predictors: Mapping[str, Predictor], reading: Preprocess) -> lis
                 tokens=one.tokens,
                 arithmetic=one.arithmetic,
                 blocks=shared,
-                operations=reading.frames * (patches + trunk),
+                operations=reading.frames * trunk,
                 models=own,
             )
         )
     return planned
+
+
+def pass_operations(
+    backbone: MoEBackbone,
+    patches: int,
+    *,
+    blocks: int,
+    top_k: int,
+    tokens: TokenRouting | None = None,
+) -> float:
+    """Operations of the patches' embedding and the first bare blocks for one image or frame.
+
+    Args:
+        backbone: Runs them.
+        patches: Of the image.
+        blocks: How many blocks are run.
+        top_k: Generic experts a token has.
+        tokens: Which tokens are computed; all if None.
+    """
+    first = backbone.prefix_tokens
+    block = block_operations(backbone, first + patches, top_k)
+    total = blocks * block + 2 * 3 * backbone.patch**2 * backbone.width * (first + patches)
+    if tokens is not None:
+        end = blocks if tokens.until is None else tokens.until
+        few = block_operations(backbone, first + tokens.computed(patches), top_k)
+        total -= (end - tokens.block) * (block - few)
+    return float(total)
 
 
 def block_operations(backbone: MoEBackbone, tokens: int, top_k: int) -> float:

@@ -71,7 +71,8 @@ class AdaptJob:
         rule: How the point is chosen on validation data, now and later; the kit's own if empty.
         command: The command line, for the record.
         further: What else the run records of the request, by name: `grouped` near-duplicates,
-            `metrics` that evaluations add, what happens to `duplicates`.
+            `metrics` that evaluations add, what happens to `duplicates`, how
+            a `budget` chose the recipe's tokens.
     """
 
     kit: KitSpec
@@ -133,6 +134,8 @@ def adapt(
     check_rule(resolved, job.rule, job.dataset)
     learned = Learned.of(job.dataset, on_progress=on_progress)
     job = dataclasses.replace(job, kit=resolved.kit, top_k=job.top_k or backbone.top_k)
+    parts = _build(job, backbone, registry, fabric)
+    routing = routing_of(job.recipe, parts[KIT], registry, width=backbone.width, seed=job.seed)
     if fabric.is_global_zero:
         request = {**_request(job, frame, tiling, backbone), "data": learned.known}
         job.run.begin(request, resume=job.resume)
@@ -146,7 +149,6 @@ def adapt(
     for note in notes:
         on_note(note)
     arithmetic = pick_arithmetic(job.recipe.precision, fabric.device)
-    parts = _build(job, backbone, registry, fabric)
     samples = learned.samples(tiling)
     tokens, taught = with_taught_gate(
         Teaching(
@@ -159,9 +161,7 @@ def adapt(
                 bits=job.recipe.bits,
             ),
             backbone=backbone,
-            routing=routing_of(
-                job.recipe, parts[KIT], registry, width=backbone.width, seed=job.seed
-            ),
+            routing=routing,
             arithmetic=arithmetic,
             top_k=cast(int, job.top_k),
             seed=job.seed,
@@ -292,7 +292,6 @@ def _event(job: AdaptJob, record: Mapping[str, Any]) -> RunEvent:
 def _request(
     job: AdaptJob, frame: Frame, tiling: Tiling | None, backbone: MoEBackbone
 ) -> dict[str, Any]:
-    top_k = cast(int, job.top_k)
     request = {
         "kit": job.kit_name or job.kit.name,
         "task": job.kit.task,
@@ -308,8 +307,8 @@ def _request(
         "seed": job.seed,
         "recipe": job.recipe.model_dump(),
         "backbone_sha256": backbone.provenance.sha256,
-        "computes": backbone.computes_at(top_k),
-        "top_k": top_k,
+        "computes": backbone.computes_at(cast(int, job.top_k)),
+        "top_k": job.top_k,
         **job.further,
     }
     if job.start is None:

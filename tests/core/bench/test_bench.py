@@ -28,7 +28,7 @@ SETTINGS = {
     "scaling": {"series", "at", "tokens"},
     "backbone": {"images"},
     "kits": {"images", "placement", "expected"},
-    "tokens": {"side", "block"},
+    "tokens": {"side", "block", "window"},
 }
 
 

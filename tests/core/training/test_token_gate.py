@@ -108,6 +108,14 @@ def test_the_gate_that_a_user_names_is_recorded_by_its_full_name(recipe, registr
         chosen(token_gate="middle")
 
 
+def test_a_block_or_window_of_tokens_is_refused_if_all_tokens_are_computed(recipe, registry):
+    for fields in ({"token_block": 0}, {"token_window": None}, {"token_window": 4}):
+        with refused("usage/option-conflict", match="token-share"):
+            chosen_recipe(recipe, fields, registry)
+    routed = chosen_recipe(recipe, {"token_share": 0.5, "token_window": None}, registry)
+    assert routed.token_window is None
+
+
 def test_the_recipe_of_a_kit_means_its_own_plugins_gate(recipe, registry, kit):
     def named(name):
         own = dataclasses.replace(kit, recipe=recipe.model_copy(update={"token_gate": name}))
