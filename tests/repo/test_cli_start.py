@@ -83,8 +83,8 @@ FLAGS = {
     "adapt": "--also-data --architecture --bits --budget --cache-gib --data --data-licence "
     "--debug --device --devices --duplicates --epochs --expert --form --from --gate "
     "--group-near-duplicates --image-size --json --metric --out --placement "
-    "--precision --resume --seed --task --threshold-rule --tile --token-block "
-    "--token-gate --token-share --token-window --top-k --views --weights",
+    "--precision --resume --seed --task --threshold-rule --tile --tile-flat "
+    "--token-block --token-gate --token-share --token-window --top-k --views --weights",
     "evaluate": "--batch-size --data --data-licence --debug --device --duplicates --form --from "
     "--json --metric --precision --run --seed --split --threshold-rule --use --weights",
     "export": "--allow-slower --batch-size --data --debug --form --format --int8 --json "

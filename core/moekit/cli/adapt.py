@@ -115,6 +115,13 @@ def _budget(context: click.Context, option: click.Parameter, value: str) -> str 
         help="Cut larger pictures into windows of that many of their pixels.",
     ),
     click.option(
+        "--tile-flat",
+        type=click.IntRange(0, 255),
+        metavar="LEVELS",
+        help="Windows whose channels vary by at most that many of 255 levels are computed once for "
+        "each colour of a picture; 0 if not given.",
+    ),
+    click.option(
         "--bits",
         type=click.IntRange(8, 16),
         help="Bits of the numbers in files of more than 8 bits, such as 12 of 16; kept with the "
@@ -214,6 +221,7 @@ _RECIPE = (
     "views",
     "image_size",
     "tile",
+    "tile_flat",
     "bits",
     "precision",
     "token_share",

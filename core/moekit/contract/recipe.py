@@ -45,6 +45,14 @@ class Recipe(BaseModel):
         lt=1,
         description="Least share of a window that its neighbour covers too.",
     )
+    tile_flat: int = Field(
+        default=0,
+        ge=0,
+        le=255,
+        description="Windows whose channels vary by at most that many of 255 levels are computed "
+        "once for each colour in a picture, when it is answered. 0 does so for windows of one "
+        "colour only, whose answers are the same anyway.",
+    )
     bits: int | None = Field(
         default=None,
         ge=8,

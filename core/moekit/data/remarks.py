@@ -10,6 +10,7 @@
 | `fractions`, `bytes` | floats are taken for shares of full brightness, or for 0 to 255 |
 | `clear` | something is transparent, and becomes black |
 | `ink` | CMYK or LAB is converted without its colour profile |
+| `flat` | windows without texture that took the answer of another one of their colour |
 | `turned` | the picture is turned or mirrored as its EXIF orientation says |
 """
 
@@ -40,6 +41,10 @@ _TURNED = "turned by its EXIF block"
 _TIFF_BITS, _TIFF_FORMAT, _UNSIGNED = 258, 339, 1
 BITS_OPTION = "adapt with --bits {} (the run keeps it for evaluate, predict and watch)"
 """What is advised for numbers of few bits."""
+
+
+FLAT = "flat"
+"""A kind that is known once a picture is answered."""
 
 
 class Remark(NamedTuple):
@@ -145,6 +150,11 @@ class RemarkTally:
                     f"numbers of {kind.highest:.0f} bits, as the run says (--bits), such as "
                     f"{kind.example}"
                 )
+            elif name == FLAT:
+                found.append(
+                    f"{kind.total:.0f} windows without texture in {_pictures(kind.count)} took the "
+                    f"answer of another such window, such as in {kind.example}"
+                )
             elif name in _WORDS:
                 found.append(f"{_pictures(kind.count)} {_WORDS[name]}, such as {kind.example}")
         if {"fractions", "bytes"} <= set(self._kinds):
@@ -157,12 +167,13 @@ class _Kind:
 
     def __init__(self) -> None:
         self.count = self.low_count = 0
-        self.highest = self.low_highest = 0.0
+        self.highest = self.low_highest = self.total = 0.0
         self.example = self.low_example = ""
 
     def add(self, name: str, value: float) -> None:
         self.example = self.example or name
         self.count += 1
+        self.total += value
         self.highest = max(self.highest, value)
         if value <= _TWELVE_BITS:
             self.low_example = self.low_example or name

@@ -25,21 +25,30 @@ class Tiling:
         height: Rows of a window, in pixels of the picture.
         width: Columns of a window.
         overlap: Least share of a window that its neighbour covers too, from 0 to below 1.
+        flat: A window whose channels vary by at most that many of 255 levels takes the answer of
+            the first such window of its colour; see `moekit.runtime.flat`.
     """
 
     height: int
     width: int
     overlap: float = OVERLAP
+    flat: int = 0
 
     @classmethod
-    def of(cls, frame: Frame, tile: int, *, overlap: float = OVERLAP) -> Tiling:
+    def of(cls, frame: Frame, tile: int, *, overlap: float = OVERLAP, flat: int = 0) -> Tiling:
         """Windows of the shape of an input whose longer side is `tile` pixels of the picture."""
         longer = max(frame.height, frame.width)
         return cls(
             height=max(1, round(frame.height * tile / longer)),
             width=max(1, round(frame.width * tile / longer)),
             overlap=overlap,
+            flat=flat,
         )
+
+    def as_json(self) -> dict[str, int | float]:
+        """Ready for JSON; `flat` is named if it is not 0, since runs are older than it."""
+        facts = dataclasses.asdict(self)
+        return {name: value for name, value in facts.items() if name != "flat" or value}
 
     def cuts(self, size: Size) -> bool:
         """Whether a picture of `size` (H, W) is cut."""

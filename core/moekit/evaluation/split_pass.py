@@ -15,7 +15,7 @@ from moekit.contract.answers import Item, TaskContext
 from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import TaskSpec
 from moekit.data.pictures import LONG_SIDE
-from moekit.data.remarks import RemarkTally
+from moekit.data.remarks import FLAT, Remark, RemarkTally
 from moekit.data.samples import Sample, Skipped
 from moekit.data.stream import Preprocess, image_batches
 from moekit.evaluation.routing import RoutingTable
@@ -110,6 +110,9 @@ def pass_over(
             observer=observer,
         ):
             seconds += part.computed.seconds
+            if part.computed.reused:
+                name = samples[batch.rows[part.places[0]]].id
+                remarks.add(name, [Remark(FLAT, part.computed.reused)])
             if part.computed.cells is not None:
                 on_cells(part.computed.cells)
             found = [

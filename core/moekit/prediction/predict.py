@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from PIL import Image
 from moekit.contract.answers import Answer, Item
 from moekit.data.content import Contents, content_of_frames
 from moekit.data.pictures import LONG_SIDE, save_jpeg
-from moekit.data.remarks import Remark, RemarkTally
+from moekit.data.remarks import FLAT, Remark, RemarkTally
 from moekit.data.stream import ImageBatch, image_batches, item_batches
 from moekit.errors import DataError, ImageError, UsageError
 from moekit.files import atomic_path, atomic_text, to_json
@@ -77,7 +78,9 @@ def predict(
         contents=contents,
     )
     with Journal(out / JOURNAL, provenance) as file:
-        for rows in _answer(batches, lambda row: waiting[row][0], answerer, out, batch_size):
+        for rows in _answer(
+            *(batches, lambda row: waiting[row][0], answerer, out, batch_size, on_progress)
+        ):
             file.append(rows)
             done |= {row["file"]: row for row in rows}
             on_progress("images", len(done), len(inputs))
@@ -139,7 +142,9 @@ def predict_items(
 
     batches = item_batches(new(), answerer.preprocess, batch_size=batch_size, pictures=LONG_SIDE)
     with Journal(out / JOURNAL, provenance) as file:
-        for rows in _answer(batches, waiting.__getitem__, answerer, out, batch_size):
+        for rows in _answer(
+            *(batches, waiting.__getitem__, answerer, out, batch_size, on_progress)
+        ):
             file.append(rows)
             done |= {row["file"]: row for row in rows}
             answered += len(rows)
@@ -199,6 +204,7 @@ def _answer(
     answerer: Answerer,
     out: Path,
     batch_size: int,
+    on_progress: OnProgress,
 ) -> Iterator[list[Row]]:
     """Yields the finished rows of one batch while the next one is computed."""
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -210,7 +216,15 @@ def _answer(
             started: list[concurrent.futures.Future[Row]] = []
             pictures = {name(row): one for row, one in zip(batch.rows, batch.pictures, strict=True)}
             remarks = {name(row): one for row, one in zip(batch.rows, batch.remarks, strict=True)}
-            for items, computed in answerer.computed(batch, name, batch_size=batch_size):
+            of_cut = f"windows of {name(batch.rows[0])}" if any(batch.stacks) else ""
+            for items, computed in answerer.computed(
+                batch,
+                name,
+                batch_size=batch_size,
+                on_windows=functools.partial(on_progress, of_cut),
+            ):
+                if computed.reused:
+                    remarks[items[0].id] += (Remark(FLAT, computed.reused),)
                 # All of a batch at once: vectorised arithmetic rounds one item alone otherwise.
                 found = pool.submit(answerer.answers, computed.kit, items)
                 started += [

@@ -41,6 +41,7 @@ class _Tiling(pydantic.BaseModel):
     height: int = Field(gt=0)
     width: int = Field(gt=0)
     overlap: FiniteFloat = Field(default=0.0, ge=0, lt=1)
+    flat: int = Field(default=0, ge=0, le=255)
 
 
 class _Changes(pydantic.BaseModel):

@@ -95,7 +95,12 @@ class Answerer:
         return dataclasses.replace(self, point=known.moved(self.point, level))
 
     def computed(
-        self, batch: ImageBatch, name: Callable[[int], str], *, batch_size: int
+        self,
+        batch: ImageBatch,
+        name: Callable[[int], str],
+        *,
+        batch_size: int,
+        on_windows: Callable[[int, int], None] | None = None,
     ) -> Iterator[tuple[list[Item], Computed]]:
         """Computes a batch; yields items in the order of their inputs, with their outputs.
 
@@ -103,6 +108,7 @@ class Answerer:
             batch: As it comes from `image_batches`.
             name: Gives the id of the input at a position.
             batch_size: Windows of a large picture a forward pass, at most.
+            on_windows: Called with the windows of a picture that are answered, and their total.
         """
         for part in computed_parts(
             batch,
@@ -111,6 +117,7 @@ class Answerer:
             task=self.task,
             context=self.context,
             batch_size=batch_size,
+            on_windows=on_windows,
         ):
             yield items_of(batch, part, name), part.computed
 

@@ -5,6 +5,7 @@ Shapes: B inputs of a batch, K windows of a pass.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -28,6 +29,7 @@ from moekit.data.stream import (
 from moekit.data.windows import together
 from moekit.errors import UsageError
 from moekit.moe.stats import RoutingTrace
+from moekit.runtime.flat import alike
 from moekit.runtime.predictor import Compute, Computed
 
 
@@ -70,15 +72,24 @@ class Step:
         images: (K, 3, H, W) or (K, T, 3, H, W) float32, normalised.
         places: (K) the input of each row, by its place in the batch.
         windows: (K) the windows of the one picture that was cut; empty if none was.
+        copies: (K) further windows that take the answer of each; see `moekit.runtime.flat`.
         size: (H, W) of that picture.
-        is_last: Whether no further step has windows of that picture.
+        done: Windows of that picture that are answered with this step.
+        of: All windows of that picture.
     """
 
     images: Tensor
     places: tuple[int, ...]
     windows: tuple[Box, ...] = ()
+    copies: tuple[tuple[Box, ...], ...] = ()
     size: Size = (0, 0)
-    is_last: bool = True
+    done: int = 0
+    of: int = 0
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no further step has windows of that picture."""
+        return self.done == self.of
 
 
 def stack_batches(
@@ -119,15 +130,26 @@ def steps(batch: ImageBatch, preprocess: Preprocess, batch_size: int) -> Iterato
             continue
         size = (stack[0].height, stack[0].width)
         assert preprocess.tiling is not None
-        boxes = preprocess.tiling.boxes(size)
-        for first in range(0, len(boxes), batch_size):
-            part = boxes[first : first + batch_size]
+        boxes, done = preprocess.tiling.boxes(size), 0
+        same: dict[int, list[Box]] = collections.defaultdict(list)
+        taken = alike(stack, boxes, tolerance=preprocess.tiling.flat)
+        for number, known in taken.items():
+            same[known].append(boxes[number])
+        own = [number for number in range(len(boxes)) if number not in taken]
+        for first in range(0, len(own), batch_size):
+            part = own[first : first + batch_size]
+            copies = tuple(tuple(same[number]) for number in part)
+            done += len(part) + sum(map(len, copies))
             yield Step(
-                images=torch.stack([preprocess.stack(cropped(stack, box)) for box in part]),
+                images=torch.stack(
+                    [preprocess.stack(cropped(stack, boxes[number])) for number in part]
+                ),
                 places=(place,) * len(part),
-                windows=part,
+                windows=tuple(boxes[number] for number in part),
+                copies=copies,
                 size=size,
-                is_last=first + batch_size >= len(boxes),
+                done=done,
+                of=len(boxes),
             )
 
 
@@ -145,6 +167,7 @@ class Assembly:
         self._wholes: list[Whole] = []
         self._seconds = 0.0
         self._cells: list[np.ndarray] = []
+        self._reused = 0
 
     def add(self, step: Step, computed: Computed) -> Part | None:
         """Takes one pass; None as long as windows of its picture are to come.
@@ -159,6 +182,11 @@ class Assembly:
             self._wholes = [make(step.size, self._context) for _ in computed.outputs]
         for whole, outputs in zip(self._wholes, computed.outputs, strict=True):
             whole.add(step.windows, outputs)
+            for row, boxes in enumerate(step.copies):
+                if boxes:
+                    rows = [row] * len(boxes)
+                    whole.add(boxes, {name: value[rows] for name, value in outputs.items()})
+        self._reused += sum(map(len, step.copies))
         self._seconds += computed.seconds
         if computed.cells is not None:
             self._cells.append(computed.cells)
@@ -166,8 +194,8 @@ class Assembly:
             return None
         finished = tuple(whole.finish() for whole in self._wholes)
         cells = np.concatenate(self._cells).mean(0, keepdims=True) if self._cells else None
-        made = Computed(outputs=finished, seconds=self._seconds, cells=cells)
-        self._wholes, self._seconds, self._cells = [], 0.0, []
+        made = Computed(outputs=finished, seconds=self._seconds, cells=cells, reused=self._reused)
+        self._wholes, self._seconds, self._cells, self._reused = [], 0.0, [], 0
         return Part(places=step.places[:1], computed=made, frame=whole_frame(step.size))
 
 
@@ -180,6 +208,7 @@ def computed_parts(
     context: TaskContext,
     batch_size: int,
     observer: Observer | None = None,
+    on_windows: Callable[[int, int], None] | None = None,
 ) -> Iterator[Part]:
     """Computes a batch as it comes from `image_batches`.
 
@@ -191,6 +220,7 @@ def computed_parts(
         context: What the task's functions know.
         batch_size: Windows a forward pass, at most.
         observer: Looks at the routing; None for nobody.
+        on_windows: Called with the windows of a picture that are answered, and their total.
 
     Raises:
         UsageError: A picture was cut and the task puts no windows together.
@@ -200,6 +230,8 @@ def computed_parts(
     assembly = Assembly(task, context)
     for step in steps(batch, preprocess, batch_size):
         part = assembly.add(step, _observed(compute, step.images, step.places, observer))
+        if on_windows is not None and step.windows:
+            on_windows(step.done, step.of)
         if part is not None:
             yield part
 

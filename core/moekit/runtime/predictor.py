@@ -39,11 +39,13 @@ class Computed:
             baseline and the mean of both.
         seconds: Time that the kit took, the baseline not counted.
         cells: What the frozen blocks say of each input, as of `cells_of`; None if nobody asked.
+        reused: Windows of a picture that took the answer of another, as they are flat.
     """
 
     outputs: tuple[Outputs, ...]
     seconds: float
     cells: np.ndarray | None = None
+    reused: int = 0
 
     @property
     def kit(self) -> Outputs:

@@ -297,7 +297,7 @@ def _request(
         "task": job.kit.task,
         "classes": list(job.dataset.classes),
         "frame": dataclasses.asdict(frame),
-        "tiling": None if tiling is None else dataclasses.asdict(tiling),
+        "tiling": None if tiling is None else tiling.as_json(),
         "changes": job.changes.as_json(job.kit),
         "dataset": job.dataset.name,
         "samples": len(job.dataset.samples),

@@ -1,6 +1,6 @@
 """Ways to compute a share of the dense backbone's arithmetic, and how much each changes features.
 
-Tokens are what is saved: merged by windows they cost the least quality for their time. Fewer
+Tokens are what is saved: merged by windows they lose the least quality for their time. Fewer
 experts a token are no way here: on a CPU they save arithmetic and little time, see
 docs/TOKENS.md.
 

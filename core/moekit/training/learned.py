@@ -86,7 +86,7 @@ def tiling_for(recipe: Recipe, resolved: Resolved, frame: Frame) -> Tiling | Non
     if recipe.tile is None:
         return None
     whole_of(resolved.task)
-    return Tiling.of(frame, recipe.tile, overlap=recipe.tile_overlap)
+    return Tiling.of(frame, recipe.tile, overlap=recipe.tile_overlap, flat=recipe.tile_flat)
 
 
 def plan_for(

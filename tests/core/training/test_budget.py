@@ -92,6 +92,7 @@ def test_auto_stops_at_the_fastest_setting_that_keeps_the_headline(asked, monkey
 
 def test_auto_computes_all_tokens_if_nothing_keeps_the_headline(asked, monkeypatch):
     monkeypatch.setattr(budget, "ALLOWED", -2.0)
+    monkeypatch.setattr(budget, "LEVELS", (0.7, 0.95))
     recipe, record = asked("auto")
     assert recipe.token_share == 1
     assert record["recipe"] == {"token_share": 1.0}
