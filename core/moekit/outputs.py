@@ -54,6 +54,7 @@ _MARKS: Mapping[str, _Mark] = {
     "export.json": _Mark(EXPORT, ("schema", "format", "kit")),
     "predictions.jsonl": _Mark(ANSWERS, ("kit", "kit_sha256")),
     "results.jsonl": _Mark(WATCH, ("kit", "kit_sha256")),
+    "golden.json": _Mark(WATCH, ("schema", "created", "made_with")),
     "series.json": _Mark(ANSWERS, ("disclaimer", "settings", "provenance")),
     "summary.json": _Mark(ANSWERS, ("disclaimer", "settings", "provenance")),
     "result.json": _Mark(RESULT, ("schema", "kit", "dataset")),
@@ -70,7 +71,8 @@ def kind_of_output(
     Args:
         folder: Any folder.
         names: Names of its files, if they are known.
-        begun: Whether a journal counts whose first line was cut off when it was written.
+        begun: Whether a journal counts whose first line was cut off when it was written, or says
+            that its rows depend on other things than a run.
     """
     there = _NAMES if names is None else _NAMES.intersection(names)
     for name, (kind, keys) in _MARKS.items():
@@ -131,8 +133,8 @@ def _says(path: Path, keys: Sequence[str], *, begun: bool) -> bool:
             head = file.read(_HEAD)
     except OSError:
         return False
-    if path.suffix == ".jsonl" and b"\n" not in head and len(head) < _HEAD:
-        return begun
+    if path.suffix == ".jsonl" and begun:
+        return head[:1] in (b"", b"{")
     text = head.decode("utf-8", "replace")
     if not text.lstrip("\ufeff \t\r\n").startswith("{"):
         return False

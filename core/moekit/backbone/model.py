@@ -210,19 +210,21 @@ class MoEBackbone(nn.Module):
         self,
         x_BND: Tensor,
         grid: Grid,
-        images: Tensor,
+        images: Tensor | None,
         *,
         tokens: TokenRouting | None,
+        start: int = 0,
         stop: int | None = None,
         **how: Any,
     ) -> tuple[Tensor, dict[int, Tensor], TokenChoice | None]:
-        """Runs blocks 0 to `stop` (not included) with tokens routed as a pass asks.
+        """Runs blocks `start` to `stop` (not included) with tokens routed as a pass asks.
 
         Args:
-            x_BND: Tokens before the first block.
+            x_BND: Tokens before block `start`.
             grid: Rows and columns of the patch tokens, and the frames of a stack.
-            images: What they were made of, as of `forward`.
+            images: What they were made of, as of `forward`; needed from block 0 on only.
             tokens: Which tokens are computed; all if None.
+            start: First block to run: 0, or one from which all tokens are computed again.
             stop: The block after the last one. It must not lie between the first block that is
                 routed and the block from which all tokens are computed again.
             how: Further arguments of `run_blocks`.
@@ -235,13 +237,13 @@ class MoEBackbone(nn.Module):
             PluginError: The token gate fails.
         """
         last = len(self.blocks) if stop is None else stop
-        if tokens is None or tokens.keeps_all:
-            return *self.run_blocks(x_BND, grid, stop=last, **how), None
+        if tokens is None or tokens.keeps_all or start >= (tokens.until or 1):
+            return *self.run_blocks(x_BND, grid, start=start, stop=last, **how), None
         until = last if tokens.until is None else tokens.until
-        if not tokens.block < until <= last:
+        if start or images is None or not tokens.block < until <= last:
             raise UsageError(
-                f"tokens are routed from block {tokens.block} to {until}, but blocks 0 to {last} "
-                "are run",
+                f"tokens are routed from block {tokens.block} to {until}, but blocks {start} to "
+                f"{last} are run{'' if images is not None else ' without images'}",
                 whose="token routing",
                 fix="choose blocks that are run",
                 code="usage/out-of-range",

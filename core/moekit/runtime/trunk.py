@@ -111,10 +111,7 @@ def walk(
             x_BND, bare, at = bare.output_BND, None, at + 1
             kept[at - 1] = x_BND
         how: dict[str, Any] = {"stop": start, "keep": read, "top_k": top_k, "trace": trace}
-        if at == 0:
-            x_BND, new, _ = backbone.run_routed(x_BND, grid, images, tokens=tokens, **how)
-        else:
-            x_BND, new = backbone.run_blocks(x_BND, grid, start=at, **how)
+        x_BND, new, _ = backbone.run_routed(x_BND, grid, images, tokens=tokens, start=at, **how)
         kept = {block: value for block, value in {**kept, **new}.items() if block in read}
         at = start
         if model.is_side:

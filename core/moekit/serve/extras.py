@@ -14,12 +14,13 @@ from PIL import Image
 
 from moekit.contract.answers import Answer
 from moekit.data.pictures import LONG_SIDE, reduced
-from moekit.errors import MoekitError, PluginError
+from moekit.errors import MoekitError
 from moekit.evaluation.routing import options_of
 from moekit.moe.stats import BlockRouting
 from moekit.plugins.faults import named_fault
 from moekit.runtime.shown import RoutedPicture
 from moekit.serve.asked import AsksKits
+from moekit.serve.unforeseen import unforeseen
 
 _logger = logging.getLogger(__name__)
 _QUALITY = 88
@@ -85,7 +86,8 @@ def shown_json(
         if extras.routing:
             found["routing"] = routing_json(runtime.routing(picture, kit=kit))
     except Exception as error:
-        told = error if isinstance(error, MoekitError) else named_fault(error) or _odd(error)
+        told = error if isinstance(error, MoekitError) else named_fault(error)
+        told = told or unforeseen(error, what="the answer cannot be shown")
         _logger.warning("an answer of the kit %s cannot be shown", kit, exc_info=error)
         found["failed"] = {"code": told.code, "what": told.what, "fix": told.fix, "image": None}
     return found
@@ -143,12 +145,3 @@ def _encoded(picture: Image.Image) -> dict[str, Any]:
         "height": picture.height,
         "base64": base64.b64encode(stored.getvalue()).decode("ascii"),
     }
-
-
-def _odd(error: Exception) -> PluginError:
-    return PluginError(
-        f"the answer cannot be shown: {type(error).__name__}",
-        whose="the server",
-        fix="look into the server's log, and report it",
-        code="plugin/unforeseen",
-    )

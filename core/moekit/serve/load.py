@@ -22,6 +22,7 @@ from typing import Any
 
 from moekit.errors import MoekitError
 from moekit.json_text import parse_json
+from moekit.ranks import quantile
 from moekit.serve.client import Line, check_is_its, form_of
 
 ANSWERED = "200"
@@ -101,8 +102,7 @@ def summary(load: Load, replies: Sequence[Reply], begin: float) -> dict[str, Any
     """The figures of a load, as JSON.
 
     A closed loop counts what was answered within its time, an open loop what was due in it, until
-    the last of them is answered. Latencies are those of answered requests, in milliseconds;
-    percentiles are the nearest ranks.
+    the last of them is answered. Latencies are those of answered requests, in milliseconds.
 
     Args:
         load: What was sent.
@@ -131,23 +131,13 @@ def summary(load: Load, replies: Sequence[Reply], begin: float) -> dict[str, Any
         "images_per_s": images / (end - begin),
         "latency_ms": {
             "mean": sum(took) / len(took) if took else None,
-            **{f"p{share}": nearest_rank(took, share / 100) for share in (50, 95, 99)},
+            **{f"p{share}": quantile(took, share / 100) for share in (50, 95, 99)},
             "max": took[-1] if took else None,
         },
         "statuses": {name: n for name, n in sorted(outcomes.items()) if name.isdecimal()},
         "errors": {name: n for name, n in sorted(outcomes.items()) if not name.isdecimal()},
         "sent_late": sum(one.sent - one.due > _SECONDS_LATE for one in counted),
     }
-
-
-def nearest_rank(ordered: Sequence[float], share: float) -> float | None:
-    """The smallest value that a share of the values does not exceed; None of nothing.
-
-    Args:
-        ordered: The values, the smallest first.
-        share: Above 0, at most 1.
-    """
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
 class _Sender:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from moekit.contract.answers import Answer
 from moekit.data.remarks import Remark
-from moekit.errors import ImageError, MoekitError, PluginError
+from moekit.errors import ImageError, MoekitError
 from moekit.json_text import finite, not_finite
 from moekit.plugins.faults import named_fault
 from moekit.runtime.answerer import NOT_FINITE
@@ -23,6 +23,7 @@ from moekit.serve.extras import NOTHING, Extras, picture_json, shown_json
 from moekit.serve.facts import KitFacts
 from moekit.serve.making import made_by
 from moekit.serve.reading import Sent, content_of, read_content
+from moekit.serve.unforeseen import unforeseen
 
 _logger = logging.getLogger(__name__)
 _READERS = 4
@@ -214,7 +215,7 @@ class Service:
             return {}, dict.fromkeys(kits, error)
         except Exception as error:  # of a library or of moekit itself
             _logger.exception("answering failed")
-            return {}, dict.fromkeys(kits, named_fault(error) or _unforeseen(error))
+            return {}, dict.fromkeys(kits, named_fault(error) or unforeseen(error))
         return dict(found), found.failed
 
     def _row(self, kit: str, answer: Answer) -> Mapping[str, Any] | MoekitError:
@@ -222,7 +223,7 @@ class Service:
         try:
             known = answer.as_row()
         except Exception as error:
-            return named_fault(error) or _unforeseen(error)
+            return named_fault(error) or unforeseen(error)
         row = {"verdict": answer.verdict}
         row |= {name: known[name] for name in self.facts[kit].columns if name in known}
         return row if not_finite(row) is None else {**finite(row), "error": NOT_FINITE}
@@ -235,12 +236,3 @@ def _read(
         return read_content(content, bits=bits, most_pixels=most_pixels)
     except ImageError as error:
         return error
-
-
-def _unforeseen(error: BaseException) -> PluginError:
-    return PluginError(
-        f"an unforeseen error: {type(error).__name__}",
-        whose="the server",
-        fix="look into the server's log, and report it",
-        code="plugin/unforeseen",
-    )

@@ -149,25 +149,16 @@ def _run(
     images: Tensor | None = None,
 ) -> Tensor:
     with autocast(x_BND.device, blocks.arithmetic):
-        if images is None:
-            x_BND, later = backbone.run_blocks(
-                x_BND,
-                grid,
-                start=blocks.start,
-                stop=blocks.stop,
-                keep=blocks.keep,
-                top_k=blocks.top_k,
-            )
-        else:
-            x_BND, later, _ = backbone.run_routed(
-                x_BND,
-                grid,
-                images,
-                tokens=blocks.tokens,
-                stop=blocks.stop,
-                keep=blocks.keep,
-                top_k=blocks.top_k,
-            )
+        x_BND, later, _ = backbone.run_routed(
+            x_BND,
+            grid,
+            images,
+            tokens=blocks.tokens,
+            start=blocks.start,
+            stop=blocks.stop,
+            keep=blocks.keep,
+            top_k=blocks.top_k,
+        )
     outputs = {**known, **later}
     maps_BMND = torch.stack([*(outputs[block] for block in blocks.keep), x_BND], dim=1)
     if grid.frames > 1:

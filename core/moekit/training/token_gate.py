@@ -30,6 +30,7 @@ from moekit.moe.owned import owned
 from moekit.moe.specialists import Grid
 from moekit.moe.token_gates import TokenGate
 from moekit.moe.tokens import TokenRouting
+from moekit.ranks import rank_correlation
 from moekit.runs.run import SELECTOR, Run
 from moekit.runtime.device import Arithmetic, autocast
 from moekit.runtime.tokens import learned_part, with_hash
@@ -251,8 +252,9 @@ def _correlation(gate: nn.Module, lessons: Sequence[_Lesson]) -> float | None:
         for score_P, target_P, known_P in zip(
             _scores(gate, [one]), one.target_BP, one.known_BP, strict=True
         ):
-            pair = torch.stack([score_P[known_P], target_P[known_P]]).argsort(1).argsort(1)
-            value = torch.corrcoef(pair.float())[0, 1]
-            if value.isfinite():
-                found.append(float(value))
+            value = rank_correlation(
+                score_P[known_P].cpu().numpy(), target_P[known_P].cpu().numpy()
+            )
+            if math.isfinite(value):
+                found.append(value)
     return round(sum(found) / len(found), 4) if found else None

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from moekit.files import read_plain
 from moekit.plugins.commands import declared_commands, lines_of_help
 from moekit.plugins.discovery import State, discover
-from moekit.plugins.entry_points import glance
+from moekit.plugins.entry_points import LARGEST_MANIFEST, glance
 from moekit.plugins.lock import differences, lock, read_lock
 from moekit.plugins.manifest import parse_manifest
 from moekit.plugins.settings import FOLDER_VARIABLE, disabled_by_settings, switch
@@ -37,7 +38,7 @@ def _read_package(folder: Path, _: Any) -> str:
     before = list(sys.path)
     sys.path[:] = [str(folder)]
     try:
-        importlib.metadata.MetadataPathFinder.invalidate_caches()
+        importlib.metadata.MetadataPathFinder().invalidate_caches()
         sys.path_importer_cache.clear()
         plugins = discover()
         declared = declared_commands(glance())
@@ -61,7 +62,8 @@ def _write_manifest(folder: Path) -> None:
 
 def _read_manifest(folder: Path, _: Any) -> str:
     try:
-        parse_manifest((folder / "plugin.toml").read_bytes().decode("utf-8"))
+        text = read_plain(folder / "plugin.toml", most=LARGEST_MANIFEST)  # as discovery does
+        parse_manifest(text.decode("utf-8"))
     except (ValueError, OSError):  # what discovery expects and tells
         return "told as invalid"
     return "read"

@@ -8,19 +8,12 @@ import time
 import pytest
 
 from moekit.serve.client import Line
-from moekit.serve.load import Load, Reply, nearest_rank, run_load, send_load, summary
+from moekit.serve.load import Load, Reply, run_load, send_load, summary
 from moekit.testing import refused
 
 
 def reply(due, done, outcome="200", *, sent=None):
     return Reply(due=due, sent=due if sent is None else sent, done=done, outcome=outcome, images=1)
-
-
-def test_percentiles_are_the_nearest_ranks():
-    values = [float(value) for value in range(1, 11)]
-    assert [nearest_rank(values, share) for share in (0.5, 0.95, 0.99, 1.0)] == [5, 10, 10, 10]
-    assert nearest_rank([3.0], 0.01) == 3.0
-    assert nearest_rank([], 0.5) is None
 
 
 def test_a_closed_loop_counts_what_is_answered_within_its_time():

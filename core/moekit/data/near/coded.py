@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import numpy as np
 from PIL import Image
@@ -22,8 +23,7 @@ from moekit.errors import MoekitError
 
 SPECTRA = 3000
 """Most pictures, of both lists, that are read for their spectra."""
-THREADS = min(8, os.cpu_count() or 1)
-"""That read and compare pictures."""
+_THREADS = min(8, os.cpu_count() or 1)
 Picture = Callable[[], Image.Image]
 _HELD = 256
 _NO_SPECTRUM = np.full((SIDE, SIDE), np.nan, dtype=np.float32)
@@ -61,11 +61,21 @@ class Coded:
 
 
 class PreparedPictures:
-    """The pictures of two lists, prepared when they are first asked for; the last ones are held."""
+    """The pictures of two lists, prepared when they are first asked for; the last ones are held.
+
+    A context, whose end ends the threads that read and compare them.
+    """
 
     def __init__(self, first: Coded, second: Coded) -> None:
         self.lists = (first, second)
+        self.pool = concurrent.futures.ThreadPoolExecutor(_THREADS)
         self._held = functools.lru_cache(_HELD)(self._read)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.shutdown()
 
     @property
     def by_spectra(self) -> bool:
@@ -86,10 +96,9 @@ class PreparedPictures:
 
         rows = range(len(self.lists[side].samples))
         found = []
-        with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-            for one in pool.map(of, rows):
-                found.append(one)
-                on_read()
+        for one in self.pool.map(of, rows):
+            found.append(one)
+            on_read()
         return np.stack(found) if found else _NO_SPECTRUM[None][:0]
 
     def _read(self, side: int, row: int) -> PreparedPicture | None:

@@ -11,7 +11,6 @@ must also leave less unexplained than its second picture does with pictures of i
 from __future__ import annotations
 
 import collections
-import concurrent.futures
 import dataclasses
 import functools
 import itertools
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from moekit.data.near.coded import THREADS, Coded, Picture, PreparedPictures
+from moekit.data.near.coded import Coded, Picture, PreparedPictures
 from moekit.data.near.codes import turned
 from moekit.data.near.neighbours import Candidate, candidates
 from moekit.data.near.register import Registered, register
@@ -142,9 +141,9 @@ def find_across(
     """
     began = time.perf_counter()
     kin_N, kin_K = _kin(first.samples, second.samples)
-    pictures = PreparedPictures(first, second)
-    found = _candidates(pictures, (kin_N, kin_K), device, on_progress)
-    return _verified(pictures, found, (kin_N, kin_K), began, on_progress, most=most)
+    with PreparedPictures(first, second) as pictures:
+        found = _candidates(pictures, (kin_N, kin_K), device, on_progress)
+        return _verified(pictures, found, (kin_N, kin_K), began, on_progress, most=most)
 
 
 def find_within(
@@ -157,16 +156,16 @@ def find_within(
     """Near-duplicates of one list; arguments as of `find_across`."""
     began = time.perf_counter()
     kin, _ = _kin(coded.samples, ())
-    pictures = PreparedPictures(coded, coded)
-    found = _candidates(pictures, (kin, kin), device, on_progress)
-    seen: set[tuple[int, int]] = set()
-    once = []
-    for one in found:
-        key = (min(one.first, one.second), max(one.first, one.second))
-        if key not in seen:
-            seen.add(key)
-            once.append(one)
-    return _verified(pictures, once, (kin, kin), began, on_progress, most=most)
+    with PreparedPictures(coded, coded) as pictures:
+        found = _candidates(pictures, (kin, kin), device, on_progress)
+        seen: set[tuple[int, int]] = set()
+        once = []
+        for one in found:
+            key = (min(one.first, one.second), max(one.first, one.second))
+            if key not in seen:
+                seen.add(key)
+                once.append(one)
+        return _verified(pictures, once, (kin, kin), began, on_progress, most=most)
 
 
 def _candidates(
@@ -220,7 +219,7 @@ def _verified(
     *,
     most: int,
 ) -> Found:
-    first, second = pictures.lists
+    (first, second), pool = pictures.lists, pictures.pool
     chosen = found[: min(most, VERIFIED)]
     drawn = _drawn(kin)
     compared = 0
@@ -236,26 +235,25 @@ def _verified(
         one, other = pictures.of(0, rows[0]), pictures.of(1, rows[1])
         return None if one is None or other is None else register(one, other, whole=whole)
 
-    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-        made = pool.map(lambda one: compare((one.first, one.second), False), chosen)
-        fits = list(counted(made, len(chosen)))
-        usual, least = None, LEAST
-        if any(fit is not None and fit.score >= LEAST for fit in fits):
-            usual, least = _bounds(
-                counted(pool.map(lambda rows: compare(rows, True), drawn), len(fits) + len(drawn))
-            )
-        known = [
-            (one, fit)
-            for one, fit in zip(chosen, fits, strict=True)
-            if fit is not None and fit.score >= least
-        ]
-        of_kind = _of_kind(first, second, kin, {one.second for one, _ in known})
-        rows = [(other, row) for row, others in of_kind.items() for other in others]
-        scores: dict[int, list[float]] = collections.defaultdict(list)
-        alike = counted(pool.map(lambda pair: compare(pair, True), rows), compared + len(rows))
-        for (_, row), fit in zip(rows, alike, strict=True):
-            if fit is not None:
-                scores[row].append(fit.score)
+    made = pool.map(lambda one: compare((one.first, one.second), False), chosen)
+    fits = list(counted(made, len(chosen)))
+    usual, least = None, LEAST
+    if any(fit is not None and fit.score >= LEAST for fit in fits):
+        usual, least = _bounds(
+            counted(pool.map(lambda rows: compare(rows, True), drawn), len(fits) + len(drawn))
+        )
+    known = [
+        (one, fit)
+        for one, fit in zip(chosen, fits, strict=True)
+        if fit is not None and fit.score >= least
+    ]
+    of_kind = _of_kind(first, second, kin, {one.second for one, _ in known})
+    rows = [(other, row) for row, others in of_kind.items() for other in others]
+    scores: dict[int, list[float]] = collections.defaultdict(list)
+    alike = counted(pool.map(lambda pair: compare(pair, True), rows), compared + len(rows))
+    for (_, row), fit in zip(rows, alike, strict=True):
+        if fit is not None:
+            scores[row].append(fit.score)
     pairs = [
         Pair(
             first=first.samples[one.first],

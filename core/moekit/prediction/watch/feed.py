@@ -45,8 +45,9 @@ class Ready:
 class Feed:
     """Looks at the folder, reads what is whole and waits while the queue is full.
 
-    A file whose content has a row under its name is passed over. Files of earlier starts are
-    compared when there is no new one.
+    A file is known by its content: what has a row under its name as it is now is passed over. One
+    of a known content and another name gets a row too, since whoever asks for it asks by its name.
+    Files of earlier starts are compared when there is no new one.
 
     Used as a context, whose end stops the thread; what is in the queue then is lost from memory and
     is found again by the next start.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 from typing import Any
 
-import numpy as np
+from moekit.ranks import quantile
 
 KEPT = 100_000
 """Durations that percentiles are computed from."""
@@ -34,11 +34,9 @@ class Durations:
         """Percentiles of the last `n` durations, and the greatest of all; None if none is."""
         if not self._last:
             return None
-        p50, p95, p99 = np.percentile(np.fromiter(self._last, dtype=np.float64), [50, 95, 99])
+        ordered = sorted(self._last)
         return {
-            "n": len(self._last),
-            "p50": float(p50),
-            "p95": float(p95),
-            "p99": float(p99),
+            "n": len(ordered),
+            **{f"p{share}": quantile(ordered, share / 100) for share in (50, 95, 99)},
             "max": self._greatest,
         }

@@ -33,7 +33,8 @@ class LineTally:
     ) -> None:
         self.contents: dict[str, str] = {}
         """By name, the hash of the content that was scored last; empty if no row says it."""
-        self._rows = self._again = 0
+        self._names: dict[str, str] = {}  # of each content, the first
+        self._rows = self._again = self._copies = 0
         self.shift: Shift | None = None
         self.remarks = RemarkTally()
         """What was guessed of the files."""
@@ -89,6 +90,7 @@ class LineTally:
         return {
             "n": self._rows,
             "again": self._again,
+            "copies": self._copies,
             "verdicts": dict(sorted(self._verdicts.items())),
             "session": {
                 "n": self.session,
@@ -107,7 +109,9 @@ class LineTally:
     def _count(self, row: Row) -> None:
         self._rows += 1
         self._again += row["file"] in self.contents
-        self.contents[row["file"]] = row.get(CONTENT) or ""
+        content = self.contents[row["file"]] = row.get(CONTENT) or ""
+        if content and self._names.setdefault(content, row["file"]) != row["file"]:
+            self._copies += 1  # a camera that stands still gives one picture many names
         self._verdicts[row["verdict"]] += 1
         self.remarks.add(row["file"], remarks_in(row))
         number = row[self._monitor]

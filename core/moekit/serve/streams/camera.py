@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
-from moekit.errors import MoekitError, PluginError
+from moekit.errors import MoekitError
 from moekit.prediction.watch.latency import Durations
 from moekit.serve.schema import fault_of
 from moekit.serve.streams.sources import Grabbed, Source
+from moekit.serve.unforeseen import unforeseen
 
 Outcome = Literal["answered", "dropped", "failed"]
 _logger = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ class Camera:
             except MoekitError as error:
                 self.fault = error
             except Exception as error:  # of a library
-                self.fault = _unforeseen(error)
+                self.fault = unforeseen(error, what="the camera cannot be read", whose="the camera")
             wait = self._first_wait_s if self.seen > seen else wait
             self.state = "failed"
             _logger.warning("the camera %s failed: %s", self.name, self.fault.what)
@@ -139,12 +140,3 @@ class Camera:
             self._newest = (self.seen, grabbed)
         self.state, self.fault = "running", None
         self._news()
-
-
-def _unforeseen(error: Exception) -> PluginError:
-    return PluginError(
-        f"the camera cannot be read: {type(error).__name__}",
-        whose="the camera",
-        fix="look into the server's log, and report it",
-        code="plugin/unforeseen",
-    )

@@ -7,9 +7,9 @@ import math
 from typing import Literal
 
 import numpy as np
-import scipy  # type: ignore[import-untyped]  # its parts are imported when they are used
 
 from moekit.errors import MoekitError
+from moekit.ranks import rank_correlation
 from moekit.tasks.score.delong import delong_test
 from moekit.tasks.score.metrics import auroc
 from moekit.tasks.score.predictions import Predictions
@@ -82,7 +82,8 @@ def check_accuracy(
         allowed = AUROC_LIMIT if limit is None else limit
     else:
         measure, before = "rank correlation", 1.0
-        after = _rank_correlation(fp32.scores, int8.scores)
+        after = rank_correlation(fp32.scores, int8.scores)
+        after = 0.0 if math.isnan(after) else after  # of one constant list nothing is kept
         allowed = RANK_LIMIT if limit is None else limit
     accuracy = Accuracy(
         split=split,
@@ -105,10 +106,3 @@ def check_accuracy(
             code="error/int8-loss",
         )
     return accuracy
-
-
-def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's, ties at their mean rank; 0 if one of the two is constant."""
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return 0.0
-    return float(scipy.stats.spearmanr(first, second).statistic)

@@ -159,6 +159,19 @@ def test_another_image_of_a_name_is_scored_again_at_the_next_start(run_watch, pa
     assert run_watch()["session"]["n"] == 0
 
 
+def test_a_picture_that_comes_again_under_another_name_has_its_row_and_is_counted(
+    run_watch, paint, tmp_path
+):
+    (first,) = paint("a.png", level=0.9)
+    for name in ("b.png", "c.png"):
+        (first.parent / name).write_bytes(first.read_bytes())
+    summary = run_watch()
+    assert sorted(row["file"] for row in rows(tmp_path)) == ["a.png", "b.png", "c.png"]
+    assert len({row["score"] for row in rows(tmp_path)}) == 1
+    assert (summary["n"], summary["again"], summary["copies"]) == (3, 0, 2)
+    assert run_watch()["copies"] == 2
+
+
 def test_names_that_a_camera_uses_again_are_scored_again_while_it_runs(run_watch, paint, tmp_path):
     paint("0.png")
     result = started(lambda: run_watch(once=False, idle=1.0))
