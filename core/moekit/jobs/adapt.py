@@ -135,6 +135,8 @@ def adapt_kit(
                 changes = begun.changes
         if also_data:
             dataset = with_more(registry, dataset, also_data, kit=kit, task=task, seed=seed)
+        if begun is not None:
+            dataset = begun.dealt(dataset)
         spec, dataset = kit_for_data(registry, kit, dataset, task=task, changes=changes, seed=seed)
     dataset = settle_duplicates(dataset, duplicates)
     on_progress("reading the data", 1, 1)

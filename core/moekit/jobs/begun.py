@@ -29,6 +29,7 @@ class Begun:
         top_k: Generic experts a token has.
         architecture: Of its backbone.
         rule: How its point is chosen.
+        negatives_only: Whether it learned from one class only.
     """
 
     task: str
@@ -37,6 +38,7 @@ class Begun:
     top_k: int
     architecture: str
     rule: str
+    negatives_only: bool
 
     @classmethod
     def of(cls, run: Run) -> Begun:
@@ -54,6 +56,24 @@ class Begun:
             top_k=request["top_k"],
             architecture=record["backbone"]["architecture"],
             rule=kept_rule(run),
+            negatives_only=bool(request.get("negatives_only")),
+        )
+
+    def dealt(self, dataset: Dataset) -> Dataset:
+        """A set as such a run learns from it: of one that knows one class, the others are test."""
+        if not self.negatives_only:
+            return dataset
+        held = [one for one in dataset.samples if one.label != 0 and one.split != "test"]
+        if not held:
+            return dataset
+        moved = {one.id for one in held}
+        words = f"{len(held)} of other classes are held out, since the run learns from one class"
+        return dataset.with_samples(
+            (
+                dataclasses.replace(one, split="test") if one.id in moved else one
+                for one in dataset.samples
+            ),
+            split_note=f"{dataset.split_note}; {words}",
         )
 
 

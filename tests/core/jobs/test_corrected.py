@@ -262,3 +262,38 @@ def test_labels_of_a_tool_are_kept_as_corrections_once(home, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["known"] == 3
     export.write_text("<annotations/>")
     command(*words, code=4)
+
+
+def test_a_run_that_knows_one_class_learns_it_only_and_is_judged_on_the_others(home):
+    for number in range(24):
+        path = home / "good parts" / "good" / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(500 + number))
+    parts = f"folder={home / 'good parts'}"
+    command(
+        *("adapt", "industrial", "--data", parts, "--image-size", SIDE, "--views", 1),
+        *("--out", home / "alone", "--architecture", ARCHITECTURE, *weights(home)),
+    )
+    first = Run(home / "alone").read()["request"]
+    assert first["negatives_only"]
+    terms = Terms(
+        kit=first["kit"],
+        task="score",
+        classes=tuple(first["classes"]),
+        form="class",
+        loader="moekit/folder",
+    )
+    store = Store(home / "alone corrections", terms)
+    for number in range(600, 620):
+        label = ClassLabel(form="class", classes=[terms.classes[number % 2]])
+        content = png(number, odd=number % 2)
+        store.add(Correction(content=content, size=(SIDE, SIDE), label=label))
+    command(
+        *("adapt", "industrial", "--from", home / "alone", "--out", home / "alone-2"),
+        *("--data", f"corrections={home / 'alone corrections'}", "--also-data", parts),
+        *weights(home),
+    )
+    second = Run(home / "alone-2").read()
+    assert second["request"]["negatives_only"]
+    assert " of other classes are held out" in second["request"]["split_note"]
+    assert second["against_start"]["parts"]["all held-out images"]["n"] >= 10

@@ -1,5 +1,8 @@
 """The service on Ray: two replicas answer as one process does, and one that dies is replaced."""
 
+import base64
+import contextlib
+import gc
 import hashlib
 import io
 import json
@@ -7,6 +10,7 @@ import os
 import socket
 import time
 import urllib.request
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -66,11 +70,30 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def url(home):
     """Two replicas on this machine."""
-    from moekit_ray_serve import NAME, application
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    with contextlib.ExitStack() as stack:
+        stack.callback(ended)
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv("RAY_raylet_start_wait_time_s", "150")  # on a busy machine
+        yield started(home, port)
+
+
+def ended():
+    """Ends Ray. What it leaves of its processes is no fault of the test that comes next."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with contextlib.suppress(Exception):
+            serve.shutdown()
+        ray.shutdown()
+        gc.collect()
+
+
+def started(home, port):
+    """Starts two replicas; returns their address."""
+    from moekit_ray_serve import NAME, application
+
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     made = application(
@@ -83,9 +106,7 @@ def url(home):
         device="cpu",
     )
     serve.run(made, name=NAME, route_prefix="/")
-    yield f"http://127.0.0.1:{port}"
-    serve.shutdown()
-    ray.shutdown()
+    return f"http://127.0.0.1:{port}"
 
 
 def asked(url, path, body=None):
@@ -98,8 +119,6 @@ def asked(url, path, body=None):
 
 
 def encoded(content):
-    import base64
-
     return base64.b64encode(content).decode()
 
 
