@@ -34,7 +34,9 @@ class Dense(nn.Module):
         super().__init__()
         self.vit = vit
         self.blocks = sorted(block % len(vit.blocks) for block in spec.head_blocks)
-        self.head = spec.build_head(HeadSite(width=vit.embed_dim, blocks=len(self.blocks)))
+        self.head = spec.build_head(
+            HeadSite(width=vit.embed_dim, blocks=len(self.blocks), members=spec.recipe.head_members)
+        )
 
     def forward(self, images):
         x = self.vit.norm_pre(self.vit._pos_embed(self.vit.patch_embed(images)))

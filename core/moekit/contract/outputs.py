@@ -68,12 +68,15 @@ class HeadSite:
         blocks: L, how many blocks the head reads.
         classes: C, the classes of the data that the run is adapted on.
         frames: T, the frames of a sample; 1 for images.
+        members: M, the networks by whose mean the head answers, as `Recipe.head_members` says. A
+            head that can have several keeps their number as its attribute `members`.
     """
 
     width: int
     blocks: int
     classes: int = 2
     frames: int = 1
+    members: int = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

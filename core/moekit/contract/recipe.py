@@ -121,6 +121,13 @@ class Recipe(BaseModel):
     balance_rate: float = Field(
         default=0.0, ge=0, description="Step of the routers' balancing bias; 0 leaves it alone."
     )
+    head_members: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="Small networks of a head that begin differently, learn each from its own loss "
+        "and answer by their mean; only for heads that can have several, such as `PooledHead`.",
+    )
     label_smoothing: float = Field(
         default=0.0,
         ge=0,

@@ -40,9 +40,11 @@ class KitModules(nn.Module):
         backbone: Gives the width and the number of blocks; it is not kept.
         classes: How many classes the data have.
         frames: Frames of a sample; 1 for images.
+        members: Networks by whose mean the head answers.
 
     Raises:
-        UsageError: The kit names a block that the backbone does not have, or one block twice.
+        UsageError: The kit names a block that the backbone does not have, or one block twice, or
+            its head cannot have several members.
         PluginError: An expert, a gate or the head cannot be built, the head reads no block, or a
             slot lets a token take more options than it has.
     """
@@ -55,6 +57,7 @@ class KitModules(nn.Module):
         backbone: MoEBackbone,
         classes: int = 2,
         frames: int = 1,
+        members: int = 1,
     ) -> None:
         super().__init__()
         depth = len(backbone.blocks)
@@ -76,10 +79,21 @@ class KitModules(nn.Module):
                 )
             self.sets[key] = _build_set(slot, spec.name, registry, backbone.width)
         site = HeadSite(
-            width=backbone.width, blocks=len(self.head_blocks), classes=classes, frames=frames
+            width=backbone.width,
+            blocks=len(self.head_blocks),
+            classes=classes,
+            frames=frames,
+            members=members,
         )
         head = functools.partial(spec.build_head, site)
         self.head = cast(nn.Module, _build(head, f"the head of kit {spec.name}"))
+        if members > 1 and getattr(self.head, "members", 1) != members:
+            raise UsageError(
+                f"the recipe asks for {members} head members, but its head has one",
+                whose=f"kit {spec.name}",
+                fix="set head_members to 1, or use a head that has members, such as PooledHead",
+                code="usage/no-head-members",
+            )
 
     @property
     def branches(self) -> dict[int, SpecialistSet]:

@@ -83,6 +83,7 @@ def load_predictor(
             backbone=backbone,
             classes=len(run.classes()),
             frames=run.frames(),
+            members=recipe.head_members,
         )
 
     loaded = {}

@@ -106,6 +106,7 @@ class Runtime:
             backbone=self.backbone,
             classes=classes,
             frames=frames,
+            members=spec.recipe.head_members,
         )
         modules.to(next(self.backbone.parameters()).device).eval()
         predictor = Predictor(

@@ -241,9 +241,8 @@ def adapt(
         )
         written = resolved.task.judge.save(job.run.folder, VALIDATION, tallies[:2])
         chosen, more = settle(job.run, resolved, tallies, rule=job.rule, dataset=job.dataset)
-        written += more
         chosen.update(near_duplicates=near, **taught)
-        _keep(job, outcomes, backbone, registry, arithmetic, notes, written, chosen)
+        _keep(job, outcomes, backbone, registry, arithmetic, notes, [*written, *more], chosen)
         shutil.rmtree(job.run.checkpoints, ignore_errors=True)
         registry.tell("run_finished", _event(job, job.run.read()))
     fabric.barrier()
@@ -271,10 +270,11 @@ def _build(
             backbone=backbone,
             classes=len(job.dataset.classes),
             frames=job.dataset.frames,
+            members=job.recipe.head_members,
         )
         if job.start is not None:
-            known = job.start.read_finished()["weights"][f"{part}_sha256"]
-            job.start.load_weights(part, parts[part], expected=known)
+            weights = job.start.read_finished()["weights"]
+            job.start.load_weights(part, parts[part], expected=weights[f"{part}_sha256"])
         parts[part].to(fabric.device)
     return parts
 

@@ -30,6 +30,8 @@ def weights_to_begin_with(start: Run, request: Mapping[str, Any]) -> dict[str, s
     known = {"task": FIRST_TASK, **record["request"]}
     other = [name for name in _ALIKE if known.get(name) != request[name]]
     other += ["number of bits (--bits)"] if start.bits() != request["recipe"]["bits"] else []
+    members = request["recipe"]["head_members"]
+    other += ["number of head members"] if start.recipe().head_members != members else []
     if other:
         raise UsageError(
             f"the run was made with another {', '.join(other)}",

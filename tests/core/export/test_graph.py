@@ -1,6 +1,7 @@
 """The recorded graph in both runtimes next to the predictor."""
 
 import dataclasses
+import functools
 
 import pytest
 import torch
@@ -64,11 +65,14 @@ def record(predictor, preprocess, path):
     return write_onnx(program, names, preprocess.shape, path, whose="fake/small")
 
 
-@pytest.mark.parametrize(("views", "top_k", "experts", "frames"), [(1, 16, 16, 1), (5, 2, 4, 3)])
+@pytest.mark.parametrize(
+    ("views", "top_k", "experts", "frames", "members"), [(1, 16, 16, 1, 3), (5, 2, 4, 3, 1)]
+)
 def test_a_graph_gives_the_predictors_scores_and_maps_for_any_number_of_images(
-    make_predictor, preprocess, generator, tmp_path, views, top_k, experts, frames
+    make_predictor, preprocess, generator, tmp_path, views, top_k, experts, frames, members
 ):
-    predictor = make_predictor(views=views, top_k=top_k, experts=experts)
+    head = functools.partial(moekit.PooledHead, members=members)
+    predictor = make_predictor(views=views, top_k=top_k, experts=experts, build_head=head)
     preprocess = dataclasses.replace(preprocess, frames=frames)
     path = tmp_path / "model.onnx"
     assert record(predictor, preprocess, path) == ["score", "logit", "map"]

@@ -2,7 +2,7 @@
 
 Shapes: B images or stacks, T frames of a stack (1 for images), N tokens of a frame (prefix tokens
 first, then the patch grid row by row), P patches of a frame, D width, L blocks that the head reads,
-S summaries of a block, F = S * D * L pooled features, H hidden width.
+S summaries of a block, F = S * D * L pooled features, M members, H hidden width of a member.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from moekit.contract.outputs import HeadSite, Outputs
 from moekit.moe.specialists import Grid
 from moekit.tasks.parts.summaries import SUMMARIES, SummaryName, View
+from moekit.tasks.score.learn import MEMBERS
 
 
 class PooledHead(nn.Module):
@@ -35,6 +36,9 @@ class PooledHead(nn.Module):
             around the middle, an eighth of the side wide, for what is cut out around its object).
         hidden: H.
         dropout: Share of the pooled and of the hidden features left out in training.
+        members: M, small networks that begin differently and learn each from its own loss; their
+            log-odds are averaged, as in deep ensembles (Lakshminarayanan et al. 2017,
+            arXiv:1612.01474). As the site says if None.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class PooledHead(nn.Module):
         summaries: Sequence[SummaryName] = ("class", "mean", "maximum"),
         hidden: int = 64,
         dropout: float = 0.5,
+        members: int | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(site, HeadSite):
@@ -52,8 +57,9 @@ class PooledHead(nn.Module):
         self.summaries = tuple(summaries)
         pooled = len(self.summaries) * site.width * site.blocks
         self.norm = nn.BatchNorm1d(pooled, affine=False, momentum=0.05)
-        self.hidden = nn.Linear(pooled, hidden)
-        self.score = nn.Linear(hidden, 1)
+        self.members = members = members or site.members
+        self.hidden = nn.Linear(pooled, members * hidden)
+        self.score = nn.Linear(hidden, members)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Sequence[Tensor], grid: Grid) -> Outputs:
@@ -61,9 +67,12 @@ class PooledHead(nn.Module):
         with torch.autocast(tokens[0].device.type, enabled=False):
             views = [View.of(x_BND, grid) for x_BND in tokens]
             hidden_BH = self.hidden(self.dropout(self.norm(self._pool(views))))
-            logit_B = self.score(self.dropout(nn.functional.gelu(hidden_BH)))[:, 0]
+            active_BH = self.dropout(nn.functional.gelu(hidden_BH))
+            logit_B = nn.functional.linear(active_BH, self._weight, self.score.bias.mean()[None])[
+                :, 0
+            ]
             if self.training:
-                return {"logit_B": logit_B}
+                return {"logit_B": logit_B, **self._of_members(active_BH)}
             gradient_BF = self._gradient(hidden_BH)
             evidence_BHW = self._evidence(views, gradient_BF, grid)
             return {
@@ -71,11 +80,23 @@ class PooledHead(nn.Module):
                 "map_BHW": evidence_BHW * logit_B.sigmoid()[:, None, None],
             }
 
+    @property
+    def _weight(self) -> Tensor:
+        """(1, M * H) of the mean of all members, whose features lie side by side."""
+        return self.score.weight.reshape(1, -1) / self.members
+
+    def _of_members(self, active_BH: Tensor) -> Outputs:
+        """(B, M) log-odds of each member, for its own loss; nothing if there is one."""
+        if self.members == 1:
+            return {}
+        parts_BMH = active_BH.unflatten(1, (self.members, -1))
+        return {MEMBERS: (parts_BMH * self.score.weight).sum(2) + self.score.bias}
+
     def _gradient(self, hidden_BH: Tensor) -> Tensor:
-        """(B, F) gradient of the logit with respect to the pooled features."""
+        """(B, F) gradient of the logit, of (B, M * H), with respect to the pooled features."""
         density_BH = torch.exp(-hidden_BH.square() / 2) / math.sqrt(2 * math.pi)
         slope_BH = torch.special.ndtr(hidden_BH) + hidden_BH * density_BH
-        gradient_BF = (slope_BH * self.score.weight) @ self.hidden.weight
+        gradient_BF = (slope_BH * self._weight) @ self.hidden.weight
         variance: Tensor = self.norm.running_var  # type: ignore[assignment]
         return torch.div(gradient_BF, torch.sqrt(variance + self.norm.eps))
 

@@ -1,6 +1,6 @@
 """How the task `score` is learned: from labels, or the annotators' probabilities.
 
-Shapes: B samples.
+Shapes: B samples, M members of a head.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from moekit.data.geometry import Frame
 from moekit.data.samples import Sample
 from moekit.tasks.score.data_check import two_classes_check
 
+MEMBERS = "member_logit_BM"
+"""In training, the log-odds of the members of a head, each of which has a loss of its own."""
+
 
 def targets(samples: Sequence[Sample], views: np.ndarray, frame: Frame) -> Outputs:
     """(B,) labels and soft targets as float32; they are the same in every view."""
@@ -31,9 +34,13 @@ def targets(samples: Sequence[Sample], views: np.ndarray, frame: Frame) -> Outpu
 
 
 def loss(outputs: Outputs, targets: Outputs, recipe: Recipe) -> Tensor:
-    """Mean binary cross-entropy in float32, ()."""
+    """Mean binary cross-entropy in float32, (); of members the mean over them."""
     target_B = targets["soft_B" if recipe.soft_targets else "label_B"]
-    return nn.functional.binary_cross_entropy_with_logits(outputs["logit_B"].float(), target_B)
+    logit = outputs["logit_B"].float()
+    if MEMBERS in outputs:
+        logit = outputs[MEMBERS].float()
+        target_B = target_B[:, None].expand_as(logit)
+    return nn.functional.binary_cross_entropy_with_logits(logit, target_B)
 
 
 def figures(outputs: Outputs, targets: Outputs) -> Mapping[str, float]:

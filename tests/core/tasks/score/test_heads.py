@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from moekit import Grid, PooledHead
+from moekit import Grid, PooledHead, Recipe
 from moekit.tasks.parts.summaries import SUMMARIES, View
+from moekit.tasks.score.learn import MEMBERS, loss
 
 GRID = Grid(4, 5)
 
@@ -17,19 +18,21 @@ def tokens(blocks=2, images=3, width=8):
 ALL = tuple(SUMMARIES)
 
 
-def trained_head(summaries=("class", "mean", "maximum")):
+def trained_head(summaries=("class", "mean", "maximum"), members=1):
     torch.manual_seed(0)
-    head = PooledHead(8, 2, summaries=summaries)
+    head = PooledHead(8, 2, summaries=summaries, members=members)
     for _ in range(20):
         head(tokens(images=16), GRID)
     return head.eval()
 
 
-def test_the_heads_gradient_is_that_of_automatic_differentiation():
-    head, given = trained_head(ALL), tokens()
+@pytest.mark.parametrize("members", [1, 3])
+def test_the_heads_gradient_is_that_of_automatic_differentiation(members):
+    head, given = trained_head(ALL, members), tokens()
     pooled = head._pool([View.of(x_BND, GRID) for x_BND in given]).requires_grad_()
     hidden = head.hidden(head.norm(pooled))
-    logit = head.score(torch.nn.functional.gelu(hidden))[:, 0]
+    weight, bias = head.score.weight.reshape(1, -1) / members, head.score.bias.mean()
+    logit = (torch.nn.functional.gelu(hidden) @ weight.T)[:, 0] + bias
     (expected,) = torch.autograd.grad(logit.sum(), pooled)
     torch.testing.assert_close(head._gradient(hidden), expected, rtol=1e-4, atol=1e-6)
 
@@ -137,3 +140,23 @@ def test_the_centre_is_the_middle_of_the_picture():
     inside, outside = (centre(View.of(one, Grid(8, 8))).item() for one in (spot, corner))
     assert inside > 100 * outside
     assert centre(View.of(torch.ones(1, 65, 1), Grid(8, 8))).item() == pytest.approx(1)
+
+
+def test_members_answer_with_their_mean_and_each_learns_from_its_own_loss():
+    head, given = trained_head(members=3), tokens()
+    hidden = torch.nn.functional.gelu(
+        head.hidden(head.norm(head._pool([View.of(x_BND, GRID) for x_BND in given])))
+    )
+    each = [hidden[:, 64 * m : 64 * m + 64] @ head.score.weight[m] for m in range(3)]
+    expected = torch.stack(each).mean(0) + head.score.bias.mean()
+    torch.testing.assert_close(head(given, GRID)["logit_B"], expected)
+    targets = {"label_B": torch.tensor([0.0, 1.0, 1.0])}
+    outputs = head.train()(given, GRID)
+    found = loss(outputs, targets, Recipe(soft_targets=False))
+    losses = [
+        torch.nn.functional.binary_cross_entropy_with_logits(logit_B, targets["label_B"])
+        for logit_B in outputs[MEMBERS].unbind(1)
+    ]
+    torch.testing.assert_close(found, torch.stack(losses).mean())
+    found.backward()
+    assert head.score.weight.grad.abs().sum(1).min() > 0
