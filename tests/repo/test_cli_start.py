@@ -82,7 +82,7 @@ FLAGS = {
     "demo": "--data --debug --device --full --json --out --seed --weights",
     "adapt": "--also-data --architecture --bits --budget --cache-gib --data --data-licence "
     "--debug --device --devices --duplicates --epochs --expert --form --from --gate "
-    "--group-near-duplicates --image-size --json --metric --out --placement "
+    "--group-near-duplicates --head-members --image-size --json --metric --out --placement "
     "--precision --resume --seed --task --threshold-rule --tile --tile-flat "
     "--token-block --token-gate --token-share --token-window --top-k --views --weights",
     "evaluate": "--batch-size --data --data-licence --debug --device --duplicates --form --from "

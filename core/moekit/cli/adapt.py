@@ -108,6 +108,12 @@ def _budget(context: click.Context, option: click.Parameter, value: str) -> str 
         help="Epochs of the kit and of its baseline, instead of the recipe's.",
     ),
     click.option("--views", type=click.IntRange(1, 8), help="Views of each training image kept."),
+    click.option(
+        "--head-members",
+        type=click.IntRange(1, 16),
+        help="Small networks that begin differently and answer by their mean; only heads that can "
+        "have several, as those of the task score.",
+    ),
     click.option("--image-size", type=click.IntRange(14), help="Side of the input, in pixels."),
     click.option(
         "--tile",
@@ -219,6 +225,7 @@ def kept_in_words(record: Mapping[str, Any]) -> list[str]:
 _RECIPE = (
     "epochs",
     "views",
+    "head_members",
     "image_size",
     "tile",
     "tile_flat",

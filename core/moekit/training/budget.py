@@ -237,6 +237,7 @@ class _Search:
             backbone=job.backbone,
             classes=len(job.dataset.classes),
             frames=job.dataset.frames,
+            members=self._recipe.head_members,
         )
 
     def _planned(self, kit: KitModules, split: str, tokens: TokenRouting | None) -> PrefixPlan:

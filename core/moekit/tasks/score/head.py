@@ -89,7 +89,7 @@ class PooledHead(nn.Module):
         """(B, M) log-odds of each member, for its own loss; nothing if there is one."""
         if self.members == 1:
             return {}
-        parts_BMH = active_BH.unflatten(1, (self.members, -1))
+        parts_BMH = torch.unflatten(active_BH, 1, (self.members, -1))
         return {MEMBERS: (parts_BMH * self.score.weight).sum(2) + self.score.bias}
 
     def _gradient(self, hidden_BH: Tensor) -> Tensor:
