@@ -85,6 +85,10 @@ FLAGS = {
     "--group-near-duplicates --head-members --image-size --json --metric --out --placement "
     "--precision --resume --seed --task --threshold-rule --tile --tile-flat "
     "--token-block --token-gate --token-share --token-window --top-k --views --weights",
+    "pretrain": "--architecture --batch-size --blocks --cache-gib --data --data-licence --debug "
+    "--device --devices --epochs --expert --expert-axis --form --gate --image-size --json "
+    "--limit --objective --out --precision --rate --resume --seed --task --top-k --twin --views "
+    "--weights",
     "evaluate": "--batch-size --data --data-licence --debug --device --duplicates --form --from "
     "--json --metric --precision --run --seed --split --threshold-rule --use --weights",
     "export": "--allow-slower --batch-size --data --debug --form --format --int8 --json "

@@ -15,6 +15,7 @@ LAYERS = [
     "export",
     "report",
     "prediction",
+    "pretraining",
     "training",
     "corrections",
     "tasks",

@@ -73,7 +73,8 @@ def _budget(context: click.Context, option: click.Parameter, value: str) -> str 
         "--from",
         "start",
         type=click.Path(path_type=Path, file_okay=False),
-        help="A finished run of KIT to begin with, such as one to add new images to.",
+        help="A finished run of KIT to begin with, such as one to add new images to; or what "
+        "`moekit pretrain KIT` made.",
     ),
     click.option(
         "--threshold-rule",

@@ -27,6 +27,7 @@ a busy machine takes from the others the time that they need. It is read when to
 
 _COMMANDS = {
     "demo": "moekit.cli.demo:demo",
+    "pretrain": "moekit.cli.pretrain:pretrain",
     "adapt": "moekit.cli.adapt:adapt",
     "evaluate": "moekit.cli.evaluate:evaluate",
     "predict": "moekit.cli.predict:predict",
@@ -52,6 +53,7 @@ _COMMANDS = {
 }
 _SUMMARIES = {
     "demo": "A kit's main job on data that comes with its install.",
+    "pretrain": "Teach a kit's specialists from images without labels.",
     "adapt": "Train a kit's specialists, gate and head.",
     "evaluate": "Answer a split and write every metric with its interval.",
     "predict": "Answer images: one row and one overlay each.",
@@ -77,7 +79,10 @@ _SUMMARIES = {
 }
 _SECTIONS = {
     "Start": ("demo", "doctor"),
-    "Train and answer": ("adapt", "evaluate", "report", "predict", "watch", "export"),
+    "Train and answer": (
+        *("pretrain", "adapt", "evaluate", "report"),
+        *("predict", "watch", "export"),
+    ),
     "Serve and correct": ("serve", "client", "verify", "next", "import"),
     "What is installed": ("kits", "tasks", "datasets", "metrics", "experts", "gates", "plugins"),
     "The backbone": ("backbone", "embed", "bench"),

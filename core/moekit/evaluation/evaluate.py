@@ -31,6 +31,7 @@ from moekit.plugins.resolve import Resolved, resolve
 from moekit.runs.choices import MEAN, keep, kept_model, model_in_words
 from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
 from moekit.runs.licences import licences_of_answers
+from moekit.runs.pretrained import images_before
 from moekit.runs.run import PREDICTIONS, Run, hashes_of
 from moekit.runtime.load import (
     load_predictor,
@@ -179,6 +180,7 @@ def _evaluate(
         why=model_in_words(job.run, model),
     )
     made_up, told = _make_up(job, record, task.labelled)
+    told += _seen_before(job, contents)
     answered = [item.sample for item in passed.items if item.sample is not None]
     twins = near.finish(
         Answered(
@@ -257,6 +259,19 @@ def _make_up(
     counts = {**known, **({job.split: found} if found and job.split not in known else {})}
     shifts, told = shifts_in_words(counts, job.split)
     return {"counts": counts, "shifts": shifts}, told
+
+
+def _seen_before(job: EvaluateJob, contents: Contents) -> list[str]:
+    """A sentence if images of the split were in the pretraining that the run began with."""
+    seen = images_before(job.run)
+    samples = job.dataset.split(job.split) if seen else ()
+    count = sum(contents.of(sample.path) in seen for sample in samples)
+    if not count:
+        return []
+    return [
+        f"{count} of {len(samples)} images were seen in the pretraining that the run began with: "
+        "figures on them are too good"
+    ]
 
 
 def check_passed(passed: Passed, dataset: Dataset) -> None:

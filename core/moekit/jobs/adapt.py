@@ -23,6 +23,7 @@ from moekit.plugins.changes import KitChanges
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_for_data, resolve
+from moekit.runs.pretrained import Pretrained
 from moekit.runs.run import Run
 from moekit.runtime.device import pick_arithmetic, pick_device
 from moekit.training.adapt import AdaptJob, adapt
@@ -81,7 +82,7 @@ def adapt_kit(
         on_note: Called with each sentence on what was guessed of the data.
         task: The kit's task; its first one if None.
         seed: Decides everything that is drawn.
-        start: A finished run to begin with.
+        start: The folder of a finished run, or of a pretraining, to begin with.
         resume: Whether to go on with an interrupted run.
         experts: Registered experts that are added to the kit's own.
         gate: A registered gate in place of the kit's.
@@ -208,7 +209,7 @@ def adapt_kit(
             seed=seed,
             recipe=chosen,
             resume=resume,
-            start=None if start is None else Run(start),
+            start=None if start is None else _begun_with(start),
             changes=changes,
             kit_name=registry.full_name("kits", kit),
             cache_limit=int(cache_gib * _GIB),
@@ -235,6 +236,11 @@ def adapt_kit(
     )
     replaces(tested, backbone=backbone, registry=registry, on_progress=on_progress)
     return run.read()
+
+
+def _begun_with(folder: Path) -> Run | Pretrained:
+    pretrained = Pretrained(folder)
+    return pretrained if pretrained.is_there else Run(folder)
 
 
 def chosen_recipe(

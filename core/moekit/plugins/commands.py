@@ -38,6 +38,7 @@ RESERVED = frozenset(
         "next",
         "plugins",
         "predict",
+        "pretrain",
         "report",
         "serve",
         "tasks",

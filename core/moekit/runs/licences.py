@@ -11,6 +11,7 @@ from moekit.backbone.model import Provenance
 from moekit.data.samples import Dataset
 from moekit.licences import NOT_RECORDED, NOT_STATED, Link, as_json, read_links, stated
 from moekit.plugins.discovery import Plugin
+from moekit.runs.pretrained import Pretrained
 from moekit.runs.run import Run
 
 _CLASSIFIER = "License :: "
@@ -22,7 +23,7 @@ def licences_of_run(
     backbone: Provenance | None,
     plugins: Iterable[Plugin],
     dataset: Dataset,
-    start: Run | None = None,
+    start: Run | Pretrained | None = None,
 ) -> dict[str, Any]:
     """What run.json records: backbone, plugins, data, and the run that it began with.
 
@@ -30,17 +31,18 @@ def licences_of_run(
         backbone: Where its weights come from, which are frozen in what is made; None for none.
         plugins: Those that something was taken from.
         dataset: The data that were learned from.
-        start: The run that was begun with; None if there is none.
+        start: The run or pretraining that was begun with; None if there is none.
     """
     frozen = [] if backbone is None else [backbone_link(backbone)]
     links = [*frozen, *plugin_links(plugins), data_link(dataset)]
     if start is not None:
         record = start.read_finished()
         known = read_links(record)
+        kind = "" if isinstance(start, Run) else "pretraining "
         links.append(
             Link(
                 what="run",
-                name=f"of {record['request'].get('dataset', 'other data')}, begun with",
+                name=f"{kind}of {record['request'].get('dataset', 'other data')}, begun with",
                 licence=NOT_RECORDED if known is None else "see its parts",
                 made_from=list(known or ()),
             )

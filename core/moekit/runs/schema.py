@@ -130,6 +130,7 @@ class _Record(_Part):
     use: _Use | None = None
     class_counts: dict[str, dict[str, int]] | None = None
     caution: str | None = None
+    pretraining: dict[str, Any] | None = None
     licences: Licences | None = None
 
 

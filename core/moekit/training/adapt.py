@@ -20,7 +20,6 @@ from moekit.contract.report import RunEvent
 from moekit.data.content import Contents
 from moekit.data.geometry import Frame
 from moekit.data.samples import Dataset, Sample
-from moekit.data.scan import notes_on
 from moekit.data.stream import Preprocess
 from moekit.data.windows import Tiling
 from moekit.plugins.changes import KitChanges
@@ -41,7 +40,7 @@ from moekit.training.near import check_learned
 from moekit.training.prefix import PrefixStore, open_prefix
 from moekit.training.prefix_plan import PrefixPlan
 from moekit.training.selection import check_rule, settle
-from moekit.training.start import weights_to_begin_with
+from moekit.training.start import Start, keep_lineage, load_beginning, notes_at_start, started_from
 from moekit.training.tally import tally_stored
 from moekit.training.token_gate import Teaching, with_taught_gate
 
@@ -65,7 +64,7 @@ class AdaptJob:
         resume: Whether to go on with a run that is there.
         changes: What was changed in the kit; `kit` has the changes already.
         kit_name: The kit's full name; its short one if None.
-        start: A finished run of the same kit whose weights are begun with; None if there is none.
+        start: A finished run of the same kit, or a pretraining, that is begun with; None for none.
         cache_limit: Greatest size of the stored prefixes, in bytes.
         top_k: Generic experts a token has; as the backbone says if None.
         rule: How the point is chosen on validation data, now and later; the kit's own if empty.
@@ -83,7 +82,7 @@ class AdaptJob:
     resume: bool = False
     changes: KitChanges = dataclasses.field(default_factory=KitChanges)
     kit_name: str | None = None
-    start: Run | None = None
+    start: Start | None = None
     cache_limit: int = DEFAULT_LIMIT
     top_k: int | None = None
     rule: str = ""
@@ -120,7 +119,7 @@ def adapt(
         The run's record.
 
     Raises:
-        UsageError: The run folder is taken, the kit does not fit the backbone, or the run to begin
+        UsageError: The run folder is taken, the kit does not fit the backbone, or what is begun
             with is another kit's.
         DataError: The data cannot be used, or have changed since a run was begun that is resumed.
         StorageError: No space for the prefix or the run.
@@ -134,10 +133,10 @@ def adapt(
     check_rule(resolved, job.rule, job.dataset)
     learned = Learned.of(job.dataset, on_progress=on_progress)
     job = dataclasses.replace(job, kit=resolved.kit, top_k=job.top_k or backbone.top_k)
+    request = {**_request(job, frame, tiling, backbone), "data": learned.known}
     parts = _build(job, backbone, registry, fabric)
     routing = routing_of(job.recipe, parts[KIT], registry, width=backbone.width, seed=job.seed)
     if fabric.is_global_zero:
-        request = {**_request(job, frame, tiling, backbone), "data": learned.known}
         job.run.begin(request, resume=job.resume)
     fabric.barrier()
     record = job.run.read()
@@ -145,7 +144,9 @@ def adapt(
         return record
     if fabric.is_global_zero:
         registry.tell("run_started", _event(job, record["request"]))
-    notes = notes_on(job.dataset, bits=job.recipe.bits) if fabric.is_global_zero else ()
+    notes: tuple[str, ...] = ()
+    if fabric.is_global_zero:
+        notes = notes_at_start(job.start, job.dataset, learned.contents, bits=job.recipe.bits)
     for note in notes:
         on_note(note)
     arithmetic = pick_arithmetic(job.recipe.precision, fabric.device)
@@ -272,9 +273,7 @@ def _build(
             frames=job.dataset.frames,
             members=job.recipe.head_members,
         )
-        if job.start is not None:
-            weights = job.start.read_finished()["weights"]
-            job.start.load_weights(part, parts[part], expected=weights[f"{part}_sha256"])
+        load_beginning(job.start, part, parts[part])
         parts[part].to(fabric.device)
     return parts
 
@@ -311,9 +310,8 @@ def _request(
         "top_k": job.top_k,
         **job.further,
     }
-    if job.start is None:
-        return request
-    return {**request, "started_from": weights_to_begin_with(job.start, request)}
+    depth = len(backbone.blocks)
+    return {**request, **started_from(job.start, request, kit=job.kit, depth=depth)}
 
 
 def _store(
@@ -380,6 +378,7 @@ def _keep(
             },
             **image_counts({"train": kit.train.samples, "val": kit.val.samples}),
             **chosen,
+            **keep_lineage(job.start, run),
             "skipped": [dataclasses.asdict(skip) for skip in skipped.values()],
             "activations_made_again": sum(store.made_again for store in stores),
             "backbone": backbone_facts(backbone),

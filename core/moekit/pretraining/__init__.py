@@ -1,0 +1,1 @@
+"""Self-supervised pretraining: specialists on a frozen trunk, or a whole backbone."""

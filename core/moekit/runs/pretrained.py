@@ -1,0 +1,265 @@
+"""The folder of a pretraining: specialists learned from unlabelled images, and what they saw.
+
+```
+FOLDER/
+  pretrain.json           what was asked for, curves, licences, hashes
+  specialists.safetensors the specialists with their router rows
+  images.txt              the SHA-256 of each image that was seen
+  checkpoints/            the state of an unfinished training
+```
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pydantic
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from moekit.data.fingerprint import refuse_changes
+from moekit.errors import DataError, UsageError, WeightsError
+from moekit.files import atomic_text, read_json, read_text, sha256, to_json, write_json
+from moekit.files import write_tensors as write
+from moekit.licences import Licences
+from moekit.runs.run import Run, refuse_lost
+from moekit.runs.schema import damaged, first_fault
+from moekit.text import first_line
+
+RECORD, WEIGHTS, IMAGES = "pretrain.json", "specialists.safetensors", "images.txt"
+COPIED = "pretrained_images.txt"
+"""The same file in a run that began with a pretraining."""
+_SCHEMA = 1
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+class _Known(pydantic.BaseModel):
+    """What pretrain.json must say."""
+
+    model_config = pydantic.ConfigDict(extra="allow", strict=True)
+
+    done: bool
+    request: dict[str, Any]
+    weights_sha256: str = ""
+    images_sha256: str = ""
+    licences: Licences | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """The folder of a pretraining.
+
+    Attributes:
+        folder: The folder.
+    """
+
+    folder: Path
+
+    @property
+    def record(self) -> Path:
+        """pretrain.json."""
+        return self.folder / RECORD
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of an unfinished training."""
+        return self.folder / "checkpoints"
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the folder is that of a pretraining."""
+        return self.record.is_file()
+
+    def begin(self, request: Mapping[str, Any], *, resume: bool) -> None:
+        """Opens the folder.
+
+        Args:
+            request: What decides the result; one that is gone on with must ask for the same.
+            resume: Whether to go on with what is there.
+
+        Raises:
+            DataError: The data have changed since.
+            UsageError: The folder is taken and `resume` is off, or the request differs.
+        """
+        if not self.is_there:
+            write_json(self.record, {"schema": _SCHEMA, "request": dict(request), "done": False})
+            return
+        if not resume:
+            raise UsageError(
+                "the folder holds a pretraining already",
+                whose=str(self.folder),
+                fix="choose another --out, or pass --resume to go on with it",
+                code="usage/exists",
+            )
+        known = dict(self.read()["request"])
+        wanted = json.loads(to_json(dict(request)))
+        now, was = wanted.pop("data", {}), known.pop("data", {})
+        other = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
+        if other:
+            raise UsageError(
+                f"the pretraining was begun with another {', '.join(other)}",
+                whose=str(self.folder),
+                fix="resume it with the options it was begun with, or choose another --out",
+                code="usage/other-run",
+            )
+        fix = "restore the data that it was begun with, or choose another --out"
+        refuse_changes(was, now, whose=str(self.folder), fix=fix)
+
+    def read(self) -> dict[str, Any]:
+        """The record.
+
+        Raises:
+            DataError: It is missing, damaged or of another version.
+        """
+        content = read_json(self.record)
+        if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
+            raise DataError(
+                f"the pretraining is not of schema {_SCHEMA}",
+                whose=str(self.record),
+                fix="make it again with this version of moekit",
+                code="data/other-version",
+            )
+        try:
+            _Known.model_validate(content)
+        except pydantic.ValidationError as error:
+            raise damaged(self.record, first_fault(error)) from error
+        return content
+
+    def read_finished(self) -> dict[str, Any]:
+        """The record of a finished pretraining.
+
+        Raises:
+            DataError: It is not finished, or as of `read`.
+        """
+        record = self.read()
+        if not record["done"]:
+            raise DataError(
+                "the pretraining is not finished",
+                whose=str(self.folder),
+                fix="finish it: the same `moekit pretrain` command with --resume",
+                code="data/unfinished-run",
+            )
+        return record
+
+    def finish(
+        self, sets: nn.Module | None, images: Iterable[str], facts: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Writes weights and hashes of images, and then the record, which names both.
+
+        Args:
+            sets: The specialists; None if the weights lie elsewhere.
+            images: The hash of each image that was seen.
+            facts: What else the record says.
+
+        Raises:
+            WeightsError: A number in the weights is not finite.
+        """
+        seen = sorted(set(images))
+        with atomic_text(self.folder / IMAGES) as file:
+            file.writelines(f"{one}\n" for one in seen)
+        hashes = {"images_sha256": sha256(self.folder / IMAGES)}
+        if sets is not None:
+            path = self.folder / WEIGHTS
+            refuse_lost(sets, path)
+            write(path, {name: value.contiguous() for name, value in sets.state_dict().items()})
+            hashes["weights_sha256"] = sha256(path)
+        record = {**self.read(), **facts, **hashes, "images": len(seen), "done": True}
+        write_json(self.record, record)
+        return record
+
+    def load(self, sets: nn.Module) -> None:
+        """Reads the specialists into those of a kit.
+
+        Args:
+            sets: The specialist sets by block, as `KitModules.sets`.
+
+        Raises:
+            DataError: The pretraining is not finished.
+            WeightsError: The file is missing or changed, or does not fit.
+        """
+        path = self.folder / WEIGHTS
+        expected = self.read_finished()["weights_sha256"]
+        try:
+            if sha256(path) != expected:
+                raise ValueError(f"its SHA-256 is not the one in {RECORD}")
+            sets.load_state_dict(load_file(path))
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise WeightsError(
+                f"the pretrained specialists cannot be used ({first_line(error)})",
+                whose=str(path),
+                fix="pretrain them again with the installed version of the kit",
+                code="weights/damaged",
+            ) from error
+        refuse_lost(sets, path)
+
+    def images(self) -> frozenset[str]:
+        """The hash of each image that was seen.
+
+        Raises:
+            DataError: They are gone or changed.
+        """
+        return read_images(self.folder / IMAGES, self.read_finished()["images_sha256"])
+
+
+def read_images(path: Path, expected: str) -> frozenset[str]:
+    """The hashes of images that a pretraining saw.
+
+    Args:
+        path: The file.
+        expected: Its own SHA-256.
+
+    Raises:
+        DataError: The file is gone or is another one.
+    """
+    try:
+        same = sha256(path) == expected
+        hashes = read_text(path).split() if same else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise _lost(path, first_line(error)) from error
+    if not same or not all(_HASH.fullmatch(one) for one in hashes):
+        raise _lost(path, "it is not the file that was written")
+    return frozenset(hashes)
+
+
+def images_before(run: Run) -> frozenset[str]:
+    """The hash of each image that a run's pretraining saw; none without one.
+
+    Raises:
+        DataError: They are gone or changed.
+    """
+    known = run.read().get("pretraining")
+    return read_images(run.folder / COPIED, known["images_sha256"]) if known else frozenset()
+
+
+def slots_of(slots: Iterable[Any], depth: int) -> list[dict[str, Any]]:
+    """Where specialists lie and what they are, for records: what must agree to begin from them.
+
+    Args:
+        slots: `SpecialistSlot` records.
+        depth: Blocks of the backbone.
+    """
+    found = [
+        {
+            "block": slot.block + depth if slot.block < 0 else slot.block,
+            "experts": list(slot.experts),
+            "gate": slot.gate,
+            "top_k": slot.top_k,
+        }
+        for slot in slots
+    ]
+    return sorted(found, key=lambda slot: cast(int, slot["block"]))
+
+
+def _lost(path: Path, why: str) -> DataError:
+    return DataError(
+        f"which images a pretraining saw cannot be read ({why})",
+        whose=str(path),
+        fix="restore the file, or make it again",
+        code="data/changed-file",
+    )
