@@ -34,6 +34,7 @@ from moekit.data.windows import cut_samples
 from moekit.errors import MoekitError, UsageError
 from moekit.evaluation.bootstrap import Resamples
 from moekit.evaluation.summary import Measured, difference_ci95, measure, usable_metrics
+from moekit.evaluation.verdict import LEAST
 from moekit.moe.tokens import TokenRouting
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import Resolved, resolve
@@ -179,6 +180,12 @@ class _Search:
         base = None if metric is None else self._measured(metric, dense, None)
         if metric is None or base is None or not math.isfinite(base.value):
             told = "all tokens are computed: no headline can be computed on the validation split"
+            return {**facts, **self._dense(), "in_words": [told]}
+        if base.units < LEAST:
+            told = (
+                f"all tokens are computed: the validation split has {base.units} independent items "
+                f"of the rarest class, and fewer than {LEAST} cannot judge a loss"
+            )
             return {**facts, **self._dense(), "in_words": [told]}
         facts.update(
             headline=metric.name, items=len(dense), loss_allowed=_allowed(metric, base.value)

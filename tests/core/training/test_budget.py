@@ -28,6 +28,7 @@ def kit(kit):
 def cache(cache, monkeypatch):
     monkeypatch.setattr(budget, "cache_folder", lambda: cache)
     monkeypatch.setattr(budget, "_LOOKED_AT", 2)
+    monkeypatch.setattr(budget, "LEAST", 2)
     return cache
 
 
@@ -108,6 +109,14 @@ def test_auto_computes_all_tokens_if_the_headline_is_not_defined(asked, cells):
     recipe, record = asked("auto", dataset=dataclasses.replace(cells, samples=tuple(good)))
     assert recipe.token_share == 1
     assert "no headline" in record["in_words"][0]
+
+
+def test_auto_computes_all_tokens_if_few_items_judge(asked, monkeypatch):
+    monkeypatch.setattr(budget, "LEAST", 20)
+    recipe, record = asked("auto")
+    assert recipe.token_share == 1
+    assert "cannot judge a loss" in record["in_words"][0]
+    assert "measured" not in record
 
 
 def test_a_run_keeps_its_choice_and_shows_it(
