@@ -28,7 +28,7 @@ def kit(kit):
 def cache(cache, monkeypatch):
     monkeypatch.setattr(budget, "cache_folder", lambda: cache)
     monkeypatch.setattr(budget, "_LOOKED_AT", 2)
-    monkeypatch.setattr(budget, "LEAST", 2)
+    monkeypatch.setattr(budget, "LEAST", 1)
     return cache
 
 
