@@ -68,9 +68,7 @@ class PooledHead(nn.Module):
             views = [View.of(x_BND, grid) for x_BND in tokens]
             hidden_BH = self.hidden(self.dropout(self.norm(self._pool(views))))
             active_BH = self.dropout(nn.functional.gelu(hidden_BH))
-            logit_B = nn.functional.linear(active_BH, self._weight, self.score.bias.mean()[None])[
-                :, 0
-            ]
+            logit_B = self._logit(active_BH)
             if self.training:
                 return {"logit_B": logit_B, **self._of_members(active_BH)}
             gradient_BF = self._gradient(hidden_BH)
@@ -80,10 +78,18 @@ class PooledHead(nn.Module):
                 "map_BHW": evidence_BHW * logit_B.sigmoid()[:, None, None],
             }
 
+    def _logit(self, active_BH: Tensor) -> Tensor:
+        """(B,) the mean log-odds of all members, whose features lie side by side."""
+        if self.members == 1:
+            one_B: Tensor = self.score(active_BH)[:, 0]
+            return one_B
+        return nn.functional.linear(active_BH, self._weight, self.score.bias.mean()[None])[:, 0]
+
     @property
     def _weight(self) -> Tensor:
-        """(1, M * H) of the mean of all members, whose features lie side by side."""
-        return self.score.weight.reshape(1, -1) / self.members
+        """(1, M * H) what the features of all members weigh in the mean."""
+        weight: Tensor = self.score.weight
+        return weight if self.members == 1 else weight.reshape(1, -1) / self.members
 
     def _of_members(self, active_BH: Tensor) -> Outputs:
         """(B, M) log-odds of each member, for its own loss; nothing if there is one."""
