@@ -15,6 +15,8 @@ PICTURE = Path(os.environ["MOEKIT_PICTURE"]).read_bytes()
 @schemathesis.hook
 def map_body(_context, body):
     """A body as it is, or with a real picture in the place of its first image."""
+    if isinstance(body, dict) and isinstance(body.get("image"), str) and len(repr(body)) % 2:
+        return {**body, "kit": "kit", "image": base64.b64encode(PICTURE).decode()}
     images = body.get("images") if isinstance(body, dict) else None
     if not isinstance(images, list) or not images or len(repr(body)) % 2:
         return body

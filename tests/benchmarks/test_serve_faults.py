@@ -126,6 +126,7 @@ def test_schemathesis_finds_no_500(runs, paths, tmp_path, record, record_figure)
     )
     (tmp_path / "tokens").write_text(TOKEN)
     options = ("--most-mib", 1, "--deadline", 5, "--token-file", tmp_path / "tokens")
+    options += ("--corrections", tmp_path / "corrections")
     with served(run_of(runs, SIDE), tmp_path, *options) as server:
         done = subprocess.run(
             child_command(

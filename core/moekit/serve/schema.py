@@ -16,6 +16,7 @@ _ROUTING = "Whether it is wanted which experts computed which part, by one more 
 _DRAFTS = "Whether each answer is wanted in the form of a correction too, which confirms it."
 _LEVELS = "Numbers from 0 to 1 that take the place of what a kit's run chose, by kit."
 _HASH = "^[0-9a-f]{64}$"
+_TELLS = "discriminator"
 
 
 class Strict(BaseModel):
@@ -232,6 +233,28 @@ class ErrorReply(Strict):
     images: list[ImageAnswers] = Field(
         default=[], description="If no image of the request has an answer, why each has none."
     )
+
+
+def inlined(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a model as one piece, since references into it do not hold in OpenAPI.
+
+    Args:
+        model: Without itself among its parts.
+    """
+    schema = model.model_json_schema()
+    parts = schema.pop("$defs", {})
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, list):
+            return [whole(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        kept = {key: whole(one) for key, one in value.items() if key not in ("$ref", _TELLS)}
+        name = str(value.get("$ref", "")).rpartition("/")[2]
+        return {**whole(parts[name]), **kept} if name else kept
+
+    found: dict[str, Any] = whole(schema)
+    return found
 
 
 def fault_of(error: MoekitError, *, image: int | None = None) -> dict[str, Any]:

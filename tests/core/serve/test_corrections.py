@@ -206,3 +206,26 @@ def test_lists_that_are_none_are_refused(tmp_path, text):
         ReviewList.read([path], most_bytes=100)
     with refused("data/bad-list"):
         ReviewList.read([write_list(tmp_path, [b"a"], [7])], most_bytes=100)
+
+
+def references(value):
+    if isinstance(value, dict):
+        yield from ([value["$ref"]] if isinstance(value.get("$ref"), str) else [])
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from references(one)
+
+
+def test_each_reference_of_the_interface_leads_somewhere(server):
+    described = server.client.get("/openapi.json").json()
+    found = set(references(described))
+    assert len(found) > 5
+    for one in found:
+        part = described
+        for key in one.removeprefix("#/").split("/"):
+            part = part[key]
+    body = described["paths"]["/v1/corrections"]["post"]["requestBody"]
+    label = body["content"]["application/json"]["schema"]["properties"]["label"]
+    forms = [one["properties"]["form"]["const"] for one in label["oneOf"]]
+    assert forms == ["class", "objects", "mask"]

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from moekit.corrections.labels import Label
-from moekit.serve.schema import Receipt, Strict
+from moekit.serve.schema import Receipt, Strict, inlined
 
 _HASH = "^[0-9a-f]{64}$"
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
@@ -89,5 +89,5 @@ class ReviewReply(Strict):
 
 def request_body() -> dict[str, Any]:
     """The request body of a correction for OpenAPI."""
-    schema = CorrectionRequest.model_json_schema()
+    schema = inlined(CorrectionRequest)
     return {"required": True, "content": {"application/json": {"schema": schema}}}

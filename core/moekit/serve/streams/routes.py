@@ -14,6 +14,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from moekit.json_text import to_json
 from moekit.serve import refusals
+from moekit.serve.schema import inlined
 from moekit.serve.service import Outcome
 from moekit.serve.streams.loop import Event, Listener, Streams, camera_facts
 from moekit.serve.streams.schema import CameraEvent, CamerasReply
@@ -24,7 +25,7 @@ _HELD = 4
 _BEAT_S = 15.0
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _OPENAPI: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": CameraEvent.model_json_schema()}}}
+    200: {"content": {"text/event-stream": {"schema": inlined(CameraEvent)}}}
 }
 Entry = Callable[[Outcome], dict[str, Any]]
 
