@@ -6,7 +6,7 @@ Shapes: N images, D width, P patches, T frames.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -58,6 +58,22 @@ class Judge:
         found["probe"] = judged(linear_probe(read_ND, given, other_QD), asked)
         found["neighbours"] = judged(neighbours(read_ND, given, other_QD), asked)
         return found
+
+
+def worse_in_words(curves: Sequence[Mapping[str, float]]) -> tuple[str, ...]:
+    """A sentence if the probe ended below the one of the features at the start; else none.
+
+    Args:
+        curves: The figures of each judgement; the first is of the features at the start.
+    """
+    first, last = curves[0].get("probe"), curves[-1].get("probe")
+    if first is None or last is None or last >= first:
+        return ()
+    return (
+        f"the linear probe on validation data fell from {first:.4f} to {last:.4f}: the features "
+        "are worse than at the start, so do not begin with them; try a lower --rate, more --epochs "
+        "or the other --objective",
+    )
 
 
 def features(

@@ -23,7 +23,7 @@ from moekit.plugins.changes import KitChanges
 from moekit.plugins.registry import Registry
 from moekit.pretraining.bank import Activations, Bank, Progress
 from moekit.pretraining.fit import Fitting, fit
-from moekit.pretraining.judge import judge_of, judged_samples
+from moekit.pretraining.judge import judge_of, judged_samples, worse_in_words
 from moekit.pretraining.learner import Learner, OverTrunk
 from moekit.pretraining.objectives import target_of
 from moekit.pretraining.recipe import PretrainRecipe
@@ -137,6 +137,7 @@ def pretrain_specialists(
         again = {"train": fingerprint(seen, contents)}
         fix = "let nothing write to the data, then begin again with another --out"
         refuse_changes(known, again, whose=str(job.out.folder), fix=fix)
+        notes += worse_in_words(progress.history)
         by_id = {one.id: contents.of(one.path) for one in seen}
         skipped = (*job.dataset.skipped, *bank.skipped)
         job.out.finish(

@@ -41,7 +41,7 @@ from moekit.pretraining.fit import (
     share_of_rate,
 )
 from moekit.pretraining.fresh import Fresh, readable
-from moekit.pretraining.judge import Judge, judged_samples
+from moekit.pretraining.judge import Judge, judged_samples, worse_in_words
 from moekit.pretraining.learner import Learner, Whole
 from moekit.pretraining.objectives import LARGE, SelfDistillation, hide
 from moekit.pretraining.processes import is_first, mean_of, processes, rank, wait
@@ -101,6 +101,7 @@ def pretrain_backbone(
     training.run()
     training.keep(job.out.folder / WEIGHTS)
     if is_first():
+        notes += worse_in_words(training.history)
         job.out.finish(
             None,
             [contents.of(one.path) for one in seen],

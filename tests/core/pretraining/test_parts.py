@@ -12,6 +12,7 @@ from moekit.moe.specialists import Grid
 from moekit.pretraining.collapse import effective_rank, refuse_collapse
 from moekit.pretraining.crops import crop_box, cropped_samples, small_frame
 from moekit.pretraining.fit import momentum_at, probe_steps
+from moekit.pretraining.judge import worse_in_words
 from moekit.pretraining.learner import Learner
 from moekit.pretraining.objectives import SelfDistillation, hide
 from moekit.pretraining.probe import judged, linear_probe, neighbours
@@ -181,6 +182,14 @@ def test_probe_and_neighbours_tell_classes_apart_that_lie_apart():
         both = train < 2
         score = judged(way(x_ND[both], train[both], x_QD[other < 2]), other[other < 2])
         assert score > 0.95
+
+
+def test_features_that_became_worse_are_told():
+    start, worse, better = {"probe": 0.5, "rank": 9.0}, {"probe": 0.4}, {"probe": 0.6}
+    (told,) = worse_in_words([start, worse])
+    assert told.startswith("the linear probe on validation data fell from 0.5000 to 0.4000")
+    assert worse_in_words([start, worse, better]) == ()
+    assert worse_in_words([{"rank": 9.0}, {"rank": 8.0}]) == ()
 
 
 def test_features_are_judged_evenly_and_at_the_end():
