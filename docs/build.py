@@ -19,6 +19,8 @@ LINKED = (
     "core/moekit/backbone/sparse/shipped/*.md",
     "examples/*.py",
     "plugins/*.json",
+    "deploy/*.yaml",
+    "deploy/systemd/*",
     "tests/benchmarks/results/*.json",
 )
 
