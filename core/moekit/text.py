@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 LONGEST_LINE = 2000
-"""Characters of a line that `printable` keeps where nothing else is asked for."""
+"""Characters of a line that `printable` keeps if nothing else is asked for."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPE = re.compile(r"\\(?:\\|u[0-9a-f]{4})")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")

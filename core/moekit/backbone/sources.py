@@ -131,7 +131,7 @@ def _from_hub(architecture: str) -> WeightFile:
 
 
 def _checked_hash(path: Path) -> str:
-    """The file's hash; where the hub's cache names the blob by its hash, it must agree."""
+    """The file's hash; if the hub's cache names the blob by its hash, it must agree."""
     found, expected = sha256(path), path.resolve().name
     if _SHA256.fullmatch(expected) and found != expected:
         raise WeightsError(

@@ -194,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault(*_WAITING)
-    if logging.lastResort is not None:  # what prints warnings where nobody configured more
+    if logging.lastResort is not None:  # what prints warnings if nobody configured more
         logging.lastResort.setFormatter(_Clean())
     try:
         outcome = cli.main(args=given, prog_name="moekit", standalone_mode=False)

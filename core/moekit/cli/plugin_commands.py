@@ -75,7 +75,7 @@ def fault(plugin: Plugin, name: str, error: BaseException) -> PluginError:
     return PluginError(
         f"the command {name} failed: {type(error).__name__}{said}",
         whose=f"{plugin.distribution} {plugin.version}",
-        fix="report it to its authors; --debug adds the traceback where the command takes it",
+        fix="report it to its authors; --debug adds the traceback if the command takes it",
         code="plugin/command-failed",
     )
 

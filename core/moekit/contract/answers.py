@@ -47,7 +47,7 @@ class Item:
     Attributes:
         id: Its name.
         size: (H, W) of its picture, upright.
-        sample: The sample with its truth, where it comes from a data set.
+        sample: The sample with its truth, if it comes from a data set.
         frame: How its picture lies in its outputs, if not as the context says: of a picture that
             was cut into windows, what `Answering.whole` put its outputs over.
     """

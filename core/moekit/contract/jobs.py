@@ -141,7 +141,7 @@ class PredictJob:
     Attributes:
         inputs: Files and folders, as they were given.
         out: The output folder; nothing is written elsewhere.
-        score: Gives pictures (RGB, any size) their probabilities, (n,) float64 in [0, 1]. Where
+        score: Gives pictures (RGB, any size) their probabilities, (n,) float64 in [0, 1]. If
             `frames` is not 1 it takes stacks, each a sequence of that many pictures.
         threshold: Operating threshold, chosen on validation data; not a number if the task has
             none.

@@ -63,7 +63,7 @@ class Recipe(BaseModel):
     )
     precision: Precision = Field(
         default="auto",
-        description="fp32, bf16 (autocast), or auto: bf16 where the device computes it natively.",
+        description="fp32, bf16 (autocast), or auto: bf16 if the device computes it natively.",
     )
     views: int = Field(
         default=4,
@@ -132,7 +132,7 @@ class Recipe(BaseModel):
         default=0.0,
         ge=0,
         lt=1,
-        description="Share of a label that is spread over all classes, where samples have one.",
+        description="Share of a label that is spread over all classes, if samples have one.",
     )
     class_balance: float = Field(
         default=0.0,

@@ -191,7 +191,7 @@ class Judge:
         compare: A paired test of kit and baseline for result.json; None if none applies.
         complete: Adds to a summary what the general engine does not compute.
         reference: Monitor values that a line is compared with, from the validation tally; None
-            where the task cannot be watched.
+            if the task cannot be watched.
         review: Called with the tally, the point and the text of `--review`; returns the point with
             its review zone. None if the task has no such zone.
         quantised: Compares the tally of a graph in int8 with that of the same graph in float32 by
@@ -333,7 +333,7 @@ class TaskSpec:
         source: Paper or standard.
         outputs: What heads return.
         derived: What graphs put out next to it; see `Answering.derive`.
-        metrics: Names of the metrics that an evaluation reports where a kit names none, the
+        metrics: Names of the metrics that an evaluation reports if a kit names none, the
             headline first.
         learn: How it is learned.
         answering: How outputs become answers.
@@ -362,7 +362,7 @@ class TaskSpec:
 
 
 class ItemReader(Protocol):
-    """Turns the inputs of `moekit predict` into items, where one input may hold many.
+    """Turns the inputs of `moekit predict` into items; one input may hold many.
 
     The engine answers the items as it answers images: with a journal, so that a command that was
     killed goes on, and with overlays and files of the task.

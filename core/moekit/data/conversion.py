@@ -133,7 +133,7 @@ def full_scale(image: Image.Image, bits: int | None = None) -> int:
 
 
 def states_scale(image: Image.Image) -> bool:
-    """Whether the file itself says how many bits its numbers have, where 16 is no such word."""
+    """Whether the file itself says how many bits its numbers have, if 16 is no such word."""
     return _tiff_scale(image)[0] != 65535 or bool(image.info.get(STATED))
 
 

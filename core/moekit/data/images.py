@@ -92,7 +92,7 @@ def read_frames(
     """Reads all frames of a stack, each as `read_image` reads an image.
 
     Args:
-        path: One image where `frames` is 1, else a TIFF file of that many pages of one size. The
+        path: One image if `frames` is 1, else a TIFF file of that many pages of one size. The
             content decides the format, not the name.
         frames: How many frames there must be.
         bits: Bits of the numbers in files of more than 8 bits, if they do not fill 16 and the file
@@ -144,7 +144,7 @@ def read_mask(
 ) -> np.ndarray:
     """Reads the mask of an image: which of its pixels are positive.
 
-    A pixel is positive where the file's value is not zero; of a colour image, if it is not
+    A pixel is positive if the file's value is not zero; of a colour image, if it is not
     black. A mask is never fitted to an image of another size, since nobody knows how they lie on
     each other; it is scaled only along with its image.
 

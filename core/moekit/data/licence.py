@@ -33,7 +33,7 @@ def with_licence(dataset: Dataset, path: Path | None, given: str | None = None) 
     """A data set whose licence is known as well as it can be, and who states it.
 
     What the user gives stands before what the loader says, and that before a file next to the
-    data. Where two say different things, a note of the data set names both.
+    data. If two say different things, a note of the data set names both.
 
     Args:
         dataset: As its loader gave it.

@@ -40,7 +40,7 @@ def carve_negatives(
 
     With `keep` that many training images of each subtype are kept, from as many groups as possible,
     and the others are left out; more of them with the same seed are the same and some others.
-    Where there are not enough for both, validation shrinks, to one group at the least, and then
+    If there are not enough for both, validation shrinks, to one group at the least, and then
     train has what is left.
 
     Args:
@@ -90,7 +90,7 @@ def _one_unit(train: Sequence[Sample], dataset: Dataset) -> DataError:
         fix = "add negative images that differ"
     else:
         why = f"belong together, such as {train[0].id}, group {train[0].group!r}"
-        fix = "add negative images, of other groups where the images have groups"
+        fix = "add negative images, of other groups if the images have groups"
     return DataError(
         f"the {len(train)} negative images of the train split {why}; none of them can be set aside "
         f"for validation{dataset.left_out}",

@@ -65,8 +65,8 @@ class Sample:
             the first of them, or 0 if there is none. None if samples have one label each.
         mask_table: What the values of the mask mean; None as said above.
         window: The part of the image, and of its mask, that is learned from; None for all of it.
-            Loaders leave it alone: large images are cut where a recipe says so.
-        truth: What is known of the sample where labels and masks cannot say it, such as boxes or
+            Loaders leave it alone: large images are cut if a recipe says so.
+        truth: What is known of the sample if labels and masks cannot say it, such as boxes or
             text, in the terms of the task that reads it. JSON-ready and equal by content: the
             data are known again by it. None if nobody has looked.
     """
@@ -149,14 +149,14 @@ class Dataset:
         name: The loader's name and, if one was given, the folder's last part.
         samples: In a fixed order that does not depend on the file system.
         classes: Class names; `classes[1]` is the positive class of a two-class set.
-        licence: SPDX identifier or the words of the source; "unknown" where nobody said.
+        licence: SPDX identifier or the words of the source; "unknown" if nobody said.
         source: Where the data come from: a citation or a package with its version.
         split_note: How the splits were made, with the seed.
         skipped: Inputs that could not be used.
         positive: What a high score means on these data, if it is something else than the kit's
             own word says; empty otherwise.
         caution: What results on these data can show and what they cannot, for every output; empty
-            where nothing needs to be said.
+            if nothing needs to be said.
         frames: T, the frames that each sample has (neighbouring slices, pictures of a clip); 1 for
             images.
         has_negative: Whether the first of two classes is the negative one; False if the loader

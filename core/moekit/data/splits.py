@@ -34,7 +34,7 @@ def split_dataset(
     """Splits a data set into train, val and test.
 
     Each stratum (class, subtype and training target to one decimal) is spread over the splits in
-    proportion. Where samples have groups, whole groups are placed, the largest first, each into the
+    proportion. If samples have groups, whole groups are placed, the largest first, each into the
     split that then lacks most of its strata; the last groups of a class go to the splits that have
     none of it.
 
@@ -139,7 +139,7 @@ def check_splits(
 def carve_validation(
     dataset: Dataset, *, seed: int, fraction: float = SHARE, every_class: bool = True
 ) -> Dataset:
-    """Makes a val split out of train, where a data set brings train and test only.
+    """Makes a val split out of train, if a data set brings train and test only.
 
     The test split is left as it is. A train split of negatives only is carved by
     `carve_negatives`.
@@ -206,9 +206,9 @@ def complete_splits(
     every_class: bool = True,
     partial: bool = False,
 ) -> Dataset:
-    """Splits a set that brings no splits; makes val from train where it brings train and test.
+    """Splits a set that brings no splits; makes val from train if it brings train and test.
 
-    A set of negatives only that brings no splits becomes train and val. Where train holds
+    A set of negatives only that brings no splits becomes train and val. If train holds
     negatives only, a test split may be missing, and val is made of negatives (see
     `carve_negatives`).
 

@@ -183,7 +183,7 @@ class ImageBatch:
         images: (B, 3, H, W) or, of stacks, (B, T, 3, H, W) float32, normalised, without those that
             are to be cut; B is 0 if there are no others, or no input could be read.
         skipped: The inputs of this piece of the sequence that could not be read.
-        pictures: (B) the pictures themselves, of stacks their middle frames, reduced, where they
+        pictures: (B) the pictures themselves, of stacks their middle frames, reduced, if they
             were asked for; else empty.
         sizes: (B) rows and columns of the pictures as they are in their files, upright.
         stacks: (B) the pictures that are to be cut, each empty for an input that is among `images`.

@@ -1,4 +1,4 @@
-"""What a picture file is, by its name; and by its first bytes, where the name does not say.
+"""What a picture file is, by its name; and by its first bytes, if the name does not say.
 
 Everything in moekit that looks for pictures asks here: loaders, `predict`, `watch`, `recover`. A
 file of a kind that is not read is named and counted among what is left out.

@@ -247,7 +247,7 @@ def _make_up(
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """Items of each class by split and how far splits lie apart; and what of it matters.
 
-    None if items have no one class, where a run did not record it, or where the training split
+    None if items have no one class, if a run did not record it, or if the training split
     holds one class by design.
     """
     known = record.get("class_counts") or {}

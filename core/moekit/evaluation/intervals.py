@@ -18,7 +18,7 @@ UNIT = (0.0, 1.0)
 
 
 def resampled_interval(drawn_R: np.ndarray, units: int, bounds: Interval = UNIT) -> Interval | None:
-    """The percentile interval of a figure; where nothing varied, that of `unvaried`.
+    """The percentile interval of a figure; if nothing varied, that of `unvaried`.
 
     Args:
         drawn_R: (R,) float64 its values on resamples, nan if undefined.
@@ -36,7 +36,7 @@ def resampled_difference(
 ) -> Interval | None:
     """The percentile interval of the difference of two figures of the same items.
 
-    Where nothing varied, it is as wide to each side as `unvaried` makes a figure at its bound.
+    If nothing varied, it is as wide to each side as `unvaried` makes a figure at its bound.
 
     Args:
         drawn_R: (R,) float64 differences on resamples, nan if undefined.

@@ -161,7 +161,7 @@ class NearSearch:
 def _without(ids: Sequence[str], answered: Answered) -> dict[str, Any] | None:
     """The headline metric without items that have a near-duplicate; None if it tells nothing.
 
-    Where items are no rows of the tally, or what is left cannot be measured, there is none.
+    If items are no rows of the tally, or what is left cannot be measured, there is none.
     """
     tally, point = answered.tally, answered.point
     headline = next((one for one in answered.metrics if isinstance(one, MetricSpec)), None)

@@ -1,7 +1,7 @@
 """Intervals of shares, and of the difference of two shares of the same items.
 
 A share has Wilson's interval (1927, JASA 22(158):209-212), which keeps its width if none or all of
-a few items count. Where items share groups, n is the effective sample size: n over the design
+a few items count. If items share groups, n is the effective sample size: n over the design
 effect, which the scatter between groups says, cut to n and reduced for the few groups that it was
 estimated from (Dean and Pagano 2015, Journal of Survey Statistics and Methodology 3(4):484-503;
 Franco et al. 2019, the same journal 7(3):334-364). If fewer than 10 groups hold an item that
@@ -27,7 +27,7 @@ _Z95 = 1.959963984540054
 _STEPS = 60
 _TELLING = 10
 """Groups on either side from which the scatter between groups is taken."""
-METHOD = "Wilson's, with the effective number of items where they share groups"
+METHOD = "Wilson's, with the effective number of items if they share groups"
 
 
 def wilson_interval(hits: float, count: float) -> Interval:
@@ -142,7 +142,7 @@ def paired_interval(
 
 
 def unvaried(value: float, bounds: Interval, units: int) -> Interval | None:
-    """An interval where all resamples gave the same value.
+    """An interval if all resamples gave the same value.
 
     At a bound it is as wide as Wilson's of a share that all of `units` independent items have: of
     an area under a curve these are pairs of one item of each stratum. Elsewhere nothing can be

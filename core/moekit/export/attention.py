@@ -23,7 +23,7 @@ def has_attention_form(module: nn.Module) -> bool:
 class AttentionForm(nn.Module):
     """What timm's `Attention` computes in eval mode, to rounding.
 
-    The scale of the queries is part of their weights where no norm comes between.
+    The scale of the queries is part of their weights if no norm comes between.
 
     Args:
         attention: The module, in which `has_attention_form` holds.

@@ -1,4 +1,4 @@
-"""Modules that need another form where their computation is recorded as a graph."""
+"""Modules that need another form if their computation is recorded as a graph."""
 
 from __future__ import annotations
 

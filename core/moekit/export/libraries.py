@@ -40,7 +40,7 @@ def need(name: str) -> Any:
 def _unreported() -> Iterator[None]:
     """Keeps the libraries from reporting their use over the network, and from the home folder.
 
-    OpenVINO reports each import where its package for that can be imported, NNCF where a variable
+    OpenVINO reports each import if its package for that can be imported, NNCF if a variable
     is not set.
     """
     os.environ.setdefault("NNCF_CI", "1")

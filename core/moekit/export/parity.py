@@ -147,7 +147,7 @@ def _cut(images: Tensor) -> Sequence[Tensor]:
 
 
 def _differences(field: Field, found: Outputs, wanted: Outputs) -> Tensor | None:
-    """Absolute differences, float64; infinite where shapes differ or something is not a number."""
+    """Absolute differences, float64; infinite if shapes differ or something is not a number."""
     given, expected = found.get(field.name), wanted.get(field.name)
     if given is None and expected is None:
         return None

@@ -28,7 +28,7 @@ def kept_in_float(*, sparse: bool) -> list[str]:
     """Patterns of the nodes that stay in float32.
 
     The kit's specialists and head are a small part of the arithmetic and what the score rests on;
-    rounding must not decide which expert runs. Where tokens have fewer experts than there are, an
+    rounding must not decide which expert runs. If tokens have fewer experts than there are, an
     expert may have no token in a calibration image, and so no range.
 
     Args:

@@ -1,6 +1,6 @@
 """Whether a graph in int8 is faster than the same graph in float32 on this machine.
 
-Quantised products pay where the processor has instructions for them (VNNI, AMX); elsewhere they
+Quantised products pay if the processor has instructions for them (VNNI, AMX); elsewhere they
 cost more than they save. Both graphs run in turn, so that other programs slow both alike.
 
 Shapes: B images or stacks.

@@ -106,7 +106,7 @@ def adapt_kit(
         duplicates: What happens to equal files in two splits: `keep`, `drop` or `refuse`; as the
             loader does if None.
         group_near_duplicates: Whether near-duplicates become groups before the split is dealt, see
-            `moekit.training.grouped`. Where the data bring their split nothing is moved.
+            `moekit.training.grouped`. If the data bring their split nothing is moved.
         also_data: Further data, each as `LOADER` or `LOADER=PATH`. What `data` says of an image
             counts, in the split that these have it in.
         command: The command line, for the record.

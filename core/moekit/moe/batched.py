@@ -3,12 +3,12 @@
 A layer of 16 small experts spends its time on four things next to the arithmetic of a dense FFN of
 the same size: starting 32 products (10 to 20 microseconds each, more with several threads);
 compiling a bfloat16 product for each number of rows not met lately (0.8 milliseconds: torch keeps
-1,024, and the loads of experts differ with each input); memory (a page fault every 4 KiB where it
+1,024, and the loads of experts differ with each input); memory (a page fault every 4 KiB if it
 is too large for the allocator to hand out again); and moving rows. So
 
 - neighbouring experts share one batched product, padded to the busiest of them, as long as the
   padding costs less than starting another product (`group_experts`);
-- where starting one is cheap, on one thread, all experts are one grouped product without padding
+- if starting one is cheap, on one thread, all experts are one grouped product without padding
   instead (`pays_grouped`);
 - in bfloat16 numbers of rows are rounded up by some 2% (`round_rows`), so that shapes come back;
 - pairs are put in order by counting, not by sorting;

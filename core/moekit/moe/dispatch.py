@@ -9,7 +9,7 @@ the first token is looked at:
 | `torch.jit.trace` | `dispatch_masked`: shapes that depend on no data either |
 | CPU, nothing to differentiate | `dispatch_batched`, see `moekit.moe.batched` |
 | CPU with gradients; CUDA in bfloat16 | `dispatch_grouped`: all experts in one call |
-| elsewhere, or where the sizes do not suit it | `dispatch_loop`: one expert after the other |
+| elsewhere, or if the sizes do not suit it | `dispatch_loop`: one expert after the other |
 
 Forward and backward of 16 experts of 384 x 96, top-4, on one thread (AVX-512 with bfloat16): the
 grouped call takes 0.85 (2,048 tokens, float32) to 0.5 (256 tokens, bfloat16) of the loop's time.
@@ -36,7 +36,7 @@ def run_bank(x_TD: Tensor, routing: Routing, bank: Bank) -> Tensor:
 
     Returns:
         (T, D) in the dtype of `x_TD` or, under autocast and without gradients, in that of autocast,
-        as a dense FFN; the shared bias where a token has no expert.
+        as a dense FFN; the shared bias if a token has no expert.
     """
     if torch.compiler.is_exporting():
         y_TD = dispatch_gathered(x_TD, routing, bank)
@@ -60,7 +60,7 @@ def dispatch_loop(x_TD: Tensor, routing: Routing, call: ExpertCall) -> Tensor:
         call: Given an expert's number and its (n, D) tokens, returns its (n, D) output.
 
     Returns:
-        (T, D) in the dtype of `x_TD`; zero where a token has no expert.
+        (T, D) in the dtype of `x_TD`; zero if a token has no expert.
     """
     order_P, token_P = _by_expert(routing)
     sizes = routing.counts_E().tolist()

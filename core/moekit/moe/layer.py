@@ -41,7 +41,7 @@ class MoELayer(nn.Module):
         Args:
             x_BND: Normalised tokens.
             top_k: Experts a token has, 1 to E. With E and a gate of unit weights the layer is the
-                dense FFN and runs as such where all experts lie in this process.
+                dense FFN and runs as such if all experts lie in this process.
             trace: Collects the routing if one is given.
             block: The number under which the trace files it.
 

@@ -23,7 +23,7 @@ class Routing:
         weight_P: (P,) float, what the expert's output is multiplied with.
         tokens: T.
         experts: E.
-        chosen: K where the pairs stand token by token, K each; None if that is not known.
+        chosen: K if the pairs stand token by token, K each; None if that is not known.
     """
 
     token_P: Tensor
@@ -85,7 +85,7 @@ class Routing:
         return flat.view(images, self.experts)
 
     def weight_TE(self) -> Tensor:
-        """(T, E) float: the weights as a dense matrix, zero where a pair is absent."""
+        """(T, E) float: the weights as a dense matrix, zero if a pair is absent."""
         if self.chosen is not None and is_traced():  # no scatter, which runtimes are slow at
             expert_TK1 = self.expert_P.view(-1, self.chosen, 1)
             is_chosen_TKE = expert_TK1 == torch.arange(self.experts, device=expert_TK1.device)

@@ -34,13 +34,13 @@ class Grid(_Pair):
     """Rows and columns of the patch grid, and how many frames a stack has.
 
     It is the pair (rows, columns): it unpacks to two numbers and can be handed to
-    `Tensor.unflatten`. A grid of one frame equals that pair; grids of stacks are equal where their
+    `Tensor.unflatten`. A grid of one frame equals that pair; grids of stacks are equal if their
     frames are too.
 
     Attributes:
         rows: Rows of patches.
         columns: Columns of patches.
-        frames: Frames of a stack (a clip, or neighbouring slices of a volume); 1 for images. Where
+        frames: Frames of a stack (a clip, or neighbouring slices of a volume); 1 for images. If
             there are more, the rows of a (B, N, D) tensor are the frames, those of one stack one
             after the other: `x_BND.unflatten(0, (-1, grid.frames))` separates the stacks.
     """
@@ -48,7 +48,7 @@ class Grid(_Pair):
     frames: int = 1
 
     def __new__(cls, rows: int, columns: int, frames: int = 1) -> Grid:
-        """A grid; of images where `frames` is left out."""
+        """A grid; of images if `frames` is left out."""
         grid = super().__new__(cls, rows, columns)
         grid.frames = frames
         return grid

@@ -91,7 +91,7 @@ def _umask() -> Restore:
 
 
 def read_umask() -> int:
-    """The umask, where the system tells it without setting it; else by setting it for a moment."""
+    """The umask, if the system tells it without setting it; else by setting it for a moment."""
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
         return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)

@@ -144,7 +144,7 @@ class Registry:
         )
 
     def full_name(self, kind: Kind, name: str, home: str | None = None) -> str:
-        """The qualified name of what a name means, or the name itself where nobody provides it.
+        """The qualified name of what a name means, or the name itself if nobody provides it.
 
         Args:
             kind: Of the record.

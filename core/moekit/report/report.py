@@ -41,11 +41,11 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
     """Writes RUN/report.html.
 
     Sections whose file is missing are left out, and the page says which command makes it. Pictures
-    are left out, and counted, where the page would pass `LARGEST` bytes.
+    are left out, and counted, if the page would pass `LARGEST` bytes.
 
     Args:
         run: A run folder with result.json.
-        registry: Provides the task, and plugins that may add sections; the installed ones where
+        registry: Provides the task, and plugins that may add sections; the installed ones if
             None.
 
     Returns:
@@ -217,7 +217,7 @@ def _counted(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _better(gap: Mapping[str, Any] | None, *, up: bool) -> str | None:
-    """`kit` or `baseline` where the interval of the difference leaves out 0; None elsewhere."""
+    """`kit` or `baseline` if the interval of the difference leaves out 0; None elsewhere."""
     if gap is None or gap["ci95"] is None:
         return None
     low, high = gap["ci95"]

@@ -35,14 +35,14 @@ def pick_device(name: str = "auto") -> torch.device:
         raise UsageError(
             f"the device {name!r} cannot be used ({first_line(error)})",
             whose="--device",
-            fix="use `cpu`, `cuda` where a GPU is installed, or `auto`",
+            fix="use `cpu`, `cuda` if a GPU is installed, or `auto`",
             code="usage/no-device",
         ) from error
     return device
 
 
 def pick_arithmetic(precision: str, device: torch.device) -> Arithmetic:
-    """`fp32` or `bf16`; `auto` is bf16 where the device multiplies bfloat16 matrices natively.
+    """`fp32` or `bf16`; `auto` is bf16 if the device multiplies bfloat16 matrices natively.
 
     A device that only emulates bfloat16 still computes in it if it is asked to, but a warning says
     how much slower that is.

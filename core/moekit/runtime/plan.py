@@ -240,7 +240,7 @@ def block_operations(backbone: MoEBackbone, tokens: int, top_k: int) -> float:
     """Operations of a bare block for one image.
 
     8 N D^2 for attention's layers, 4 N^2 D for attention itself, 4 N K D H for the experts and,
-    where a token does not have all of them, 2 N D E for the router.
+    if a token does not have all of them, 2 N D E for the router.
     """
     bank = cast(MoEBlock, backbone.blocks[0]).moe.bank
     width = backbone.width

@@ -177,7 +177,7 @@ def _own_square(gradient: Tensor) -> Tensor:
 
 
 def _shard_of(parameter: nn.Parameter, rows: int) -> Shard | None:
-    """The axis that the data axis of the mesh cuts: that after the experts, where it divides."""
+    """The axis that the data axis of the mesh cuts: that after the experts, if it divides."""
     if parameter.ndim > 1 and parameter.shape[1] % rows == 0:
         return Shard(1)
     return None

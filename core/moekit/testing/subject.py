@@ -93,7 +93,7 @@ def probe(plugin: Plugin) -> dict[str, Any]:
     """Imports a plugin in a process of its own and reports what happened.
 
     Returns:
-        What `moekit.plugins.probe` prints, or {"died": how} where the process did not come back.
+        What `moekit.plugins.probe` prints, or {"died": how} if the process did not come back.
     """
     answer = _ask("-m", "moekit.plugins.probe", plugin.distribution, plugin.entry)
     if isinstance(answer, str):

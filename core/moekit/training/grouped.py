@@ -2,7 +2,7 @@
 
 They are found by features, which need one pass over all images, of one view each. Its activations
 are stored as those of the validation images are, so that these and an interrupted command find them
-again. The training images are computed once more where the recipe keeps several views of them.
+again. The training images are computed once more if the recipe keeps several views of them.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Grouping:
 def group_near_duplicates(job: Grouping) -> tuple[Dataset, dict[str, Any]]:
     """The set dealt again with near-duplicates in groups, and what is to be recorded of it.
 
-    Where the data bring their split, or the search fails, the set stays as it is and the record
+    If the data bring their split, or the search fails, the set stays as it is and the record
     says so; nothing is stopped.
     """
     try:

@@ -1,6 +1,6 @@
 """The report section on defect types: what of each type escapes, and at which price.
 
-Loaders say the type of a defect in the fact `defect` ("good" for good parts) and, where a set holds
+Loaders say the type of a defect in the fact `defect` ("good" for good parts) and, if a set holds
 several products, the product in the fact `product`.
 """
 
@@ -97,8 +97,8 @@ def _paragraphs(
     good = scored.take(np.flatnonzero(scored.labels == 0))
     told = [
         "Escapes are defective parts that pass. Intervals of shares are Wilson's, 95%, with the "
-        "effective number of images where the data name groups; those of AUROC, each type against "
-        "the good parts of its product, are DeLong's, by group where the data name groups."
+        "effective number of images if the data name groups; those of AUROC, each type against "
+        "the good parts of its product, are DeLong's, by group if the data name groups."
     ]
     if len(points) > 1 and validation is not None:
         count = int((validation.labels == 0).sum())
@@ -114,7 +114,7 @@ def _paragraphs(
 
 
 def _recognised(scored: Predictions) -> list[str]:
-    """How many images were taken for what they show, where the kit distinguishes products."""
+    """How many images were taken for what they show, if the kit distinguishes products."""
     kinds, products = _facts(scored, RECOGNISED), _facts(scored, PRODUCT)
     if not any(kinds):
         return []
@@ -135,7 +135,7 @@ def _table(
     lost: Mapping[tuple[str, str], int],
     product: str | None,
 ) -> ReportTable:
-    """A row a defect type of one product, or of the whole set where `product` is None."""
+    """A row a defect type of one product, or of the whole set if `product` is None."""
     types, good = _facts(scored, DEFECT), scored.labels == 0
     rows = []
     for name in sorted(set(types[~good])):

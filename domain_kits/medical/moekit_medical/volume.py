@@ -26,13 +26,13 @@ class Volume:
         series_uid: SeriesInstanceUID.
         study_uid: StudyInstanceUID.
         frame_of_reference_uid: FrameOfReferenceUID, or None.
-        sop_uids: SOPInstanceUID of the slice each d came from; where the volume was resampled the
+        sop_uids: SOPInstanceUID of the slice each d came from; if the volume was resampled the
             nearest original slice.
         repairs: What was mended, and what of the values must be known, one sentence each; empty
             for a series taken as it is.
         facts: Attributes that subgroups and reports may use and that identify nobody:
             manufacturer, model, kvp, slice_thickness_mm, convolution_kernel, body_part,
-            patient_sex, patient_age_years where present; all str.
+            patient_sex, patient_age_years if present; all str.
     """
 
     hu_DHW: np.ndarray

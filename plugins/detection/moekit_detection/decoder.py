@@ -95,7 +95,7 @@ class Layer(nn.Module):
         Args:
             queries: As they are.
             map_BFHW: What they look at.
-            mask_QQ: True where a query (row) may look at another (column); None for everywhere.
+            mask_QQ: True if a query (row) may look at another (column); None for everywhere.
         """
         content_BQF, anchor_BQ4, logit_BQC = queries
         place_BQF = self.place(encoded(anchor_BQ4, content_BQF.shape[2]))

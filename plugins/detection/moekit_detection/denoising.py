@@ -67,7 +67,7 @@ def disturbed(
 
 
 def mask(queries: int, groups: int, size: int, device: torch.device) -> Tensor:
-    """(Q + E, Q + E) bool, True where a query may look.
+    """(Q + E, Q + E) bool, True if a query may look.
 
     Plain queries do not see the disturbed ones, which know the truth; those see the plain ones and
     their own group.

@@ -125,7 +125,7 @@ def loss(outputs: Outputs, targets: Outputs, recipe: Recipe) -> Tensor:
     """(), the loss of a batch in float32.
 
     Queries find one object each, after every layer; places are learned several to an object; and
-    denoising queries, if there are some, their own. Where a model is judged, only what it
+    denoising queries, if there are some, their own. If a model is judged, only what it
     answers counts.
     """
     del recipe

@@ -1,4 +1,4 @@
-"""Found objects drawn over their picture, and where the truth is known what is wrong with them.
+"""Found objects drawn over their picture, and if the truth is known what is wrong with them.
 
 Shapes: G objects of a picture.
 """

@@ -82,7 +82,7 @@ class Objects:
         )
 
     def take(self, rows: np.ndarray | Sequence[int]) -> Objects:
-        """The objects at these positions, or where a mask is true."""
+        """The objects at these positions, or if a mask is true."""
         return Objects(
             box_G4=self.box_G4[rows],
             label_G=self.label_G[rows],

@@ -1,4 +1,4 @@
-"""Label tables: a CSV that names images, labels and, where known, splits and groups."""
+"""Label tables: a CSV that names images, labels and, if known, splits and groups."""
 
 from __future__ import annotations
 

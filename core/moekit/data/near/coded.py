@@ -87,7 +87,7 @@ class PreparedPictures:
         return self._held(side, row)
 
     def spectra(self, side: int, on_read: Callable[[], None]) -> np.ndarray:
-        """(N, S, S) spectra of a list, without a number where a picture cannot be compared."""
+        """(N, S, S) spectra of a list, without a number if a picture cannot be compared."""
 
         def of(row: int) -> np.ndarray:
             picture = self._read(side, row)

@@ -47,7 +47,7 @@ class Registered:
         score: Mean correlation of outline and grain, from -1 to 1; 1 for copies.
         turns: Quarter turns, against the clock, of the one that was moved.
         mirrored: Whether it was mirrored after them.
-        scale: Its size next to that of the other, where the longest sides were equal before.
+        scale: Its size next to that of the other, if the longest sides were equal before.
         moved: 0 if the first picture was moved, 1 if the second was.
     """
 

@@ -4,7 +4,7 @@ Two figures are needed for a warning. The two-sample Kolmogorov-Smirnov test (Sm
 for estimating the goodness of fit of empirical distributions", Annals of Mathematical Statistics
 19; its asymptotic p-value by scipy.stats.ks_2samp) says whether there is a difference, which with
 enough values there always is. The shift of the median, in units of the reference's spread, says
-whether it matters. The spread is the interquartile range / 1.349, the standard deviation where
+whether it matters. The spread is the interquartile range / 1.349, the standard deviation if
 values are normally distributed. Both are taken of log-odds, log(value / (1 - value)): values of
 ordinary images crowd near zero, and the test does not change by it. A value is what the task
 monitors, in [0, 1].
@@ -75,7 +75,7 @@ class ProcessDrift:
         self._last: collections.deque[float] = collections.deque(maxlen=window)
 
     def add(self, value: float) -> None:
-        """Adds a value of the line; the reference is filled first where the line makes it."""
+        """Adds a value of the line; the reference is filled first if the line makes it."""
         if len(self._reference) < self._wanted:
             self._reference.append(value)
         else:

@@ -70,7 +70,7 @@ def watch(
         DataError: The folder does not exist, or a golden image cannot be read.
         MoekitError: The golden images have other scores than at first.
         StorageError: The output cannot be written; the same call then goes on.
-        UsageError: A folder lies in another where it must not, or the output folder holds results
+        UsageError: A folder lies in another and must not, or the output folder holds results
             that were made otherwise.
     """
     check_folders(job.folder, job.out, job.golden)

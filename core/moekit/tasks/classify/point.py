@@ -86,7 +86,7 @@ class LabelPoint:
         values: (C) what the rule reached: F1, or the share of items without the label that get it;
             None for classes for which nothing could be chosen, whose threshold is 0.5.
         split: On which split they were chosen.
-        ci95: (C) bootstrap intervals of the thresholds, None each where not known; empty for none.
+        ci95: (C) bootstrap intervals of the thresholds, None each if not known; empty for none.
         warning: What the validation data do not support; empty if they do.
     """
 

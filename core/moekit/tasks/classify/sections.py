@@ -118,7 +118,7 @@ def _classes_section(tally: ClassTally, point: Any) -> ReportSection:
     rows = class_rows(tally, point)
     rows.sort(key=lambda row: (row.recall is None, row.recall or 0.0, row.name))
     notes = [
-        "Intervals are Wilson's, 95%, with the effective number of items where they share groups. "
+        "Intervals are Wilson's, 95%, with the effective number of items if they share groups. "
         "The classes that are found least come first."
     ]
     absent = [row.name for row in rows if not row.n]

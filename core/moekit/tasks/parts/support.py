@@ -44,7 +44,7 @@ def choice_interval(
 
 
 def drawn_groups(groups: Sequence[str], rows: np.ndarray) -> tuple[str, ...]:
-    """Names of the groups of a resample, where a group that was drawn twice is two."""
+    """Names of the groups of a resample, in which a group that was drawn twice is two."""
     seen: collections.Counter[int] = collections.Counter()
     names = []
     for row in rows.tolist():

@@ -25,12 +25,12 @@ class Accuracy:
     Attributes:
         split: Where it was measured.
         n: Images.
-        measure: What is compared: AUROC where both classes are there, else the rank correlation
+        measure: What is compared: AUROC if both classes are there, else the rank correlation
             (Spearman) of the two scores, which in float32 is 1.
         fp32: The measure in float32.
         int8: The measure in int8.
         loss: The first less the second.
-        ci95: Interval of the loss (DeLong, paired); None of rank correlations and where a class
+        ci95: Interval of the loss (DeLong, paired); None of rank correlations and if a class
             has fewer than two images.
         limit: Greatest loss that was allowed.
         score_drift: Mean absolute difference of a score.

@@ -7,7 +7,7 @@ hypothesis that is not rejected, so that no correction for many tests is needed;
 before it is chosen. Rates only rise along the walk, and p-values change at scores only, so that the
 scores themselves do for the sequence.
 
-Where items share groups, a group is one draw, and it counts as an error if any of its items is one.
+If items share groups, a group is one draw, and it counts as an error if any of its items is one.
 """
 
 from __future__ import annotations

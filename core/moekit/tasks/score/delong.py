@@ -1,7 +1,7 @@
 """The variance of an AUROC and the paired test of two, for lone images and for groups of images.
 
 DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44(3):837-845, computed from midranks as in Sun
-and Xu 2014, IEEE Signal Processing Letters 21(11):1389-1393. Where images share a subject, part or
+and Xu 2014, IEEE Signal Processing Letters 21(11):1389-1393. If images share a subject, part or
 scan, the components of a group are added up first, as in Obuchowski 1997, Biometrics 53(2):567-578;
 with one image a group that is DeLong's variance.
 """
@@ -28,7 +28,7 @@ class PairedTest:
 
     Attributes:
         difference: The first less the second.
-        ci95: Its 95% confidence interval, cut to [-1, 1]. Where nothing varies, since both rank the
+        ci95: Its 95% confidence interval, cut to [-1, 1]. If nothing varies, since both rank the
             images alike, it is as wide as that of a share that no pair of images has.
         p: Two-sided p-value of no difference; 1 if the scores rank the images alike.
     """
@@ -52,7 +52,7 @@ def delong_ci(
         groups: (n) group names; an empty name is an image that stands alone. None if all do.
 
     Returns:
-        Low and high; nan if a class has fewer than two images or groups, or where all scores
+        Low and high; nan if a class has fewer than two images or groups, or if all scores
         are equal.
     """
     of_positive, of_negative = _placements(scores, labels)

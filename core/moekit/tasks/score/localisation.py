@@ -125,8 +125,8 @@ def count_maps(maps: Sequence[np.ndarray], masks: Sequence[RegionMask]) -> MapCo
 def choose_edges(maps: Sequence[np.ndarray], masks: Sequence[RegionMask]) -> np.ndarray:
     """(T,) float32 rising thresholds: quantiles of the negative and of the positive patches.
 
-    A patch is positive where a positive pixel lies in it. Of each kind 300 quantiles are even and
-    500 lie by the logarithm of the share above them, down to one in a million. Where the maps hold
+    A patch is positive if a positive pixel lies in it. Of each kind 300 quantiles are even and
+    500 lie by the logarithm of the share above them, down to one in a million. If the maps hold
     at most 1,000 values, these are thresholds too, so that small cases are exact. The first
     threshold is 0.
     """

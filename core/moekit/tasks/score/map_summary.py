@@ -47,7 +47,7 @@ def with_map_metrics(
         resamples: Bootstrap samples.
 
     Returns:
-        The summary. Where anything could be counted, `metrics`, `subsets`, `baseline` and
+        The summary. If anything could be counted, `metrics`, `subsets`, `baseline` and
         `comparison` hold the map metrics too, each with n and the number of regions, and
         `localisation` says how they were made. `notes` says what is missing and why.
 
@@ -97,7 +97,7 @@ def _notes(names: str, found: Localisation, scored: int) -> list[str]:
         )
     if found.vanished:
         notes.append(
-            f"{names}: regions that are smaller than a pixel where the longer side has "
+            f"{names}: regions that are smaller than a pixel if the longer side has "
             f"{LONGEST_SIDE} count in no figure; there are {found.vanished}"
         )
     return notes

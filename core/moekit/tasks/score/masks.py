@@ -76,7 +76,7 @@ class RegionMask:
 
 
 def read_regions(sample: Sample, size: Size) -> RegionMask:
-    """The regions of a sample's mask; one that says nothing is positive where a negative has none.
+    """The regions of a sample's mask; one that says nothing is positive if a negative has none.
 
     Args:
         sample: The sample.

@@ -52,7 +52,7 @@ class OperatingPoint:
         split: On which split.
         n: From how many scores.
         value: What the rule reached there: its figure, or the share missed or falsely alarmed.
-        ci95: Interval of the share missed or falsely alarmed, where the rule speaks of one.
+        ci95: Interval of the share missed or falsely alarmed, if the rule speaks of one.
         review: Scores from here up to the threshold are for review; None for no such zone.
         threshold_ci95: Bootstrap interval of the threshold itself; None if it is not known.
         guarantee: What a certified rule promises; None of other rules.

@@ -108,7 +108,7 @@ def missed_counts(
     if not front_HW.any():
         return np.zeros(len(BIASES), dtype=np.int64)
     margin = np.sort(-margin_map(logit_Chw, frame, size, background)[front_HW])
-    # Lowered by a bias, background still wins where its lead is at least as great.
+    # Lowered by a bias, background still wins if its lead is at least as great.
     return len(margin) - np.searchsorted(margin, BIASES, side="left")
 
 

@@ -29,7 +29,7 @@ _LEAST = 0.05
 class Mosaic:
     """Adds up the logits of windows, weighted, at a fraction of the picture's resolution.
 
-    Memory is C + 1 floats for each place of the whole, whatever the number of windows. Where that
+    Memory is C + 1 floats for each place of the whole, whatever the number of windows. If that
     would be more than `LARGEST` bytes, the stride is twice or four times as long, and so on.
 
     Args:

@@ -1,6 +1,6 @@
 """Which patches show the part, and which the background that it lies on.
 
-Dust on the background is no defect, and a nearest neighbour cannot know. Where parts lie on a plain
+Dust on the background is no defect, and a nearest neighbour cannot know. If parts lie on a plain
 background, the first principal component of the patch features tells the two apart (as in
 AnomalyDINO, Damm et al. 2025, arXiv:2405.14529); the cut is midway between Otsu's two classes, and
 what lies along the border of the pictures is background. Textures fill the picture and have none.
@@ -26,7 +26,7 @@ _SMALLEST, _LARGEST = 0.02, 0.8
 
 
 class Foreground(NamedTuple):
-    """The rule of one product: a patch shows the part where `x_F @ axis_F > cut`.
+    """The rule of one product: a patch shows the part if `x_F @ axis_F > cut`.
 
     Attributes:
         axis_F: (F,) direction, zero if there is no background.

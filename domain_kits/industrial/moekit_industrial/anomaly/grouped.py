@@ -1,4 +1,4 @@
-"""The routed memory where its search is recorded as a graph: no loop over data, no in-place write.
+"""The routed memory if its search is recorded as a graph: no loop over data, no in-place write.
 
 Cells of about one size stand in a group, their members as one batch of matrices padded to one
 length. Of each group the queries that ask its cells are gathered to as many rows as its busiest

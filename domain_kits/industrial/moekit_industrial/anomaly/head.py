@@ -1,7 +1,7 @@
 """The head that learns from normal images only: what no normal image has shown is abnormal.
 
 It compares each patch with a routed memory of normal patches (see `memory`), tells the products of
-a run apart and leaves the background out. Where there is none, as on textures, it leaves the light
+a run apart and leaves the background out. If there is none, as on textures, it leaves the light
 of the whole image out and adds up what lies along lines, as cracks and edges of uneven fields do.
 It says how far the worst patches lie from what is normal, on a scale that the validation images
 set.
@@ -126,7 +126,7 @@ class MemoryHead(SizedByState):
         return torch.where(texture_B[:, None], (far_BP + along_lines(far_BP, grid)) / 2, far_BP)
 
     def part(self, x_BPF: Tensor, product_B: Tensor, grid: Grid) -> Tensor:
-        """(B, P) whether each patch shows the part; all do where a product has no background."""
+        """(B, P) whether each patch shows the part; all do if a product has no background."""
         along_BP = torch.einsum("bpf,bf->bp", x_BPF, self.axis_QF[product_B])
         return grown(along_BP > self.cut_Q[product_B][:, None], grid)
 

@@ -37,7 +37,7 @@ class Members(NamedTuple):
 
     @classmethod
     def of(cls, x_MC: Tensor, *, cells: int, generator: torch.Generator) -> Members:
-        """Clusters (M, C) features into at most `cells` cells, fewer where members are few."""
+        """Clusters (M, C) features into at most `cells` cells, fewer if members are few."""
         wanted = max(1, min(cells, len(x_MC) // MEMBERS_PER_CELL))
         centres_KC = cluster(x_MC, wanted, generator=generator)
         cell_M = nearest(x_MC, centres_KC)

@@ -68,7 +68,7 @@ def parse_arguments(settings: Iterable[str]) -> dict[str, Any]:
 def with_shared_backbone(
     kind: type[AnomalibModule], arguments: Mapping[str, Any], architecture: str
 ) -> dict[str, Any]:
-    """The arguments with the shared backbone's name where the model takes one and none is given."""
+    """The arguments with the shared backbone's name if the model takes one and none is given."""
     known = inspect.signature(kind).parameters
     named = {name: architecture for name in BACKBONE_ARGUMENTS[:2] if name in known}
     return {**named, **arguments}

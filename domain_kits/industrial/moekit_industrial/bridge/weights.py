@@ -62,7 +62,7 @@ def _create(
             f"the model is built on pretrained weights of {model_name}, which are not the shared "
             "ones, and this command downloads nothing",
             whose=model_name,
-            fix=f"name the shared backbone where the model takes one (such as --set backbone="
+            fix=f"name the shared backbone if the model takes one (such as --set backbone="
             f"{architecture}), or give that one's weights with --architecture "
             f"{model_name.partition('.')[0]} --weights FILE.safetensors",
             code="weights/needs-download",
@@ -98,7 +98,7 @@ def _create(
 def _check(model: nn.Module, name: str, file: WeightFile) -> None:
     """Every parameter must be one of the file's tensors, under whatever name.
 
-    timm passes over what it does not find where it builds a part of a model, and leaves that at
+    timm passes over what it does not find if it builds a part of a model, and leaves that at
     random numbers.
     """
     given = {_mark(tensor) for tensor in load_file(file.path).values()}

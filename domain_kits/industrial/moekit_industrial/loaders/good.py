@@ -31,7 +31,7 @@ def load_good(path: Path | None, seed: int) -> Dataset:
     A mask has the name of its defective image, with `_mask` at its end or not, and lies in the same
     sub-folder or directly in the folder of masks. The first sub-folder of a defective image is its
     kind. Options that are paths are relative to the working folder, as PATH is; `groups` and
-    `shots` are as of `mvtec`. The product has the name of the folder, or of the one around it where
+    `shots` are as of `mvtec`. The product has the name of the folder, or of the one around it if
     the folder is called as good images are; `product=NAME` gives it another, by which images are
     added to what a run has learned of it.
 
@@ -145,7 +145,7 @@ def _check_folders(folders: Mapping[str, Path]) -> None:
 
 
 def _find(folders: Mapping[str, Path]) -> tuple[dict[Path, str], str]:
-    """The images and what they are, by anomalib's folder data set where it reads them all."""
+    """The images and what they are, by anomalib's folder data set if it reads them all."""
     images = {
         image: name
         for name, folder in folders.items()

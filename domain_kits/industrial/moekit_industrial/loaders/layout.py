@@ -7,7 +7,7 @@
 
 anomalib's own function makes the table of images. It refuses a product that lacks a mask, has a
 folder whose name is not plain ASCII or defects in its training folder; it leaves out what links
-lead to, and misplaces what lies deeper. So its table is used where it holds just the images that
+lead to, and misplaces what lies deeper. So its table is used if it holds just the images that
 are there, and the names of the folders decide elsewhere.
 """
 

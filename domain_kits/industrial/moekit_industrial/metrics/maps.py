@@ -27,7 +27,7 @@ def pixel_auroc(counts: MapCounts) -> float:
 def aupro(counts: MapCounts) -> float:
     """Area under the per-region-overlap curve up to 30% false positives, as a share of its most.
 
-    nan without defects, or where every pixel is one.
+    nan without defects, or if every pixel is one.
     """
     return _area(_false_positives(counts), _rising(counts.overlap_T), 0.3)
 
@@ -53,7 +53,7 @@ def _area(x: np.ndarray, y: np.ndarray, limit: float) -> float:
     if not len(x) or np.isnan(y).any():
         return float("nan")
     inside = int(np.searchsorted(x, limit, side="right"))
-    # Where the curve is vertical at the limit, its upper end does not matter.
+    # If the curve is vertical at the limit, its upper end does not matter.
     last = y[-1] if inside == len(x) else np.interp(limit, x[inside - 1 :], y[inside - 1 :])
     x, y = np.append(x[:inside], limit), np.append(y[:inside], last)
     area = float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2))

@@ -1,7 +1,7 @@
 """Texts that the profile keeps and that repeat whom an image shows.
 
 The basic profile keeps some texts as safe, such as the name of the manufacturer and codes. Local
-habits put a patient's name or an institution there all the same; where the same file says that this
+habits put a patient's name or an institution there all the same; if the same file says that this
 is one, the text is emptied.
 """
 

@@ -57,7 +57,7 @@ def check_scaling(slices: Sequence[Slice]) -> None:
 def check_acquisitions(places: Sequence[Sequence[Slice]]) -> None:
     """Refuses slices of several acquisitions, phases or reconstructions that alternate.
 
-    An acquisition is a stretch of neighbouring slices. Where a value comes back after another one,
+    An acquisition is a stretch of neighbouring slices. If a value comes back after another one,
     two scans share the space between. Times may jitter, so two of them must come back.
 
     Args:

@@ -6,14 +6,14 @@ it; PS3.3 C.7.6.2.1.1), never on instance numbers or names:
 - Slices within 0.01 mm are one place. Copies must agree in every voxel.
 - The step is the median distance. A distance may differ from it by 1% or 0.01 mm, whichever is
   more, as long as no slice is further than a tenth of a step from where a regular grid has it.
-- Where distances are whole multiples of the step (with that tolerance times the multiple), slices
-  are missing. They are interpolated where no two neighbours are missing, no more than 5% (but
+- If distances are whole multiples of the step (with that tolerance times the multiple), slices
+  are missing. They are interpolated if no two neighbours are missing, no more than 5% (but
   always one) are, and the step is at most 3 mm. Missing slices at either end leave no trace that
   could be checked.
-- Otherwise the spacing varies. The part is resampled to a regular grid between the same ends where
+- Otherwise the spacing varies. The part is resampled to a regular grid between the same ends if
   the largest distance is at most twice the smallest and at most 5 mm.
 - Slices displaced sideways by more than half a pixel in all are a tilted gantry: they are moved
-  back in their plane, where the displacement grows evenly (to half a pixel) and the tilt is at
+  back in their plane, if the displacement grows evenly (to half a pixel) and the tilt is at
   most 30 degrees, what CT gantries reach.
 """
 

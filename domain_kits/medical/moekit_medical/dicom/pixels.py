@@ -1,10 +1,10 @@
 """From stored values to Hounsfield units, and the two resamplings a plan may ask for.
 
 - Only the low BitsStored bits of a value count (PS3.5 8.1.1); the others are cleared, and that is
-  recorded where they held something.
+  recorded if they held something.
 - HU = RescaleSlope x value + RescaleIntercept, of each slice its own (PS3.3 C.11.1.1.2).
 - Voxels of PixelPaddingValue, or between it and PixelPaddingRangeLimit, were not measured (PS3.3
-  C.7.5.1.1.2): they become -1024 HU, the least a 12-bit CT value stands for; recorded where that
+  C.7.5.1.1.2): they become -1024 HU, the least a 12-bit CT value stands for; recorded if that
   changes one.
 - MONOCHROME1 says how to display values, least as white (PS3.3 C.7.6.3.1.2), after the modality
   LUT: the HU stay as they are, and it is recorded.

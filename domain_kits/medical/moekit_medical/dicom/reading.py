@@ -53,7 +53,7 @@ def describe(error: BaseException) -> str:
 def read(source: Source, *, pixels: bool) -> FileDataset:
     """One data set; call it and use its result inside `quiet`.
 
-    A file without preamble is accepted where it begins with group 0002 or 0008 and states a
+    A file without preamble is accepted if it begins with group 0002 or 0008 and states a
     storage class that DICOM knows (PS3.6 annex A).
 
     Args:

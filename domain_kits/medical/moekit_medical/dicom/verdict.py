@@ -70,7 +70,7 @@ class Assembly:
 
 
 class RefusedError(Exception):
-    """Raised inside the assembler where a series must be refused."""
+    """Raised inside the assembler if a series must be refused."""
 
     def __init__(self, reason: str, *, fix: str, code: str) -> None:
         super().__init__(reason)
@@ -80,7 +80,7 @@ class RefusedError(Exception):
 
 
 class SetAsideError(Exception):
-    """Raised inside the assembler where a file takes no part."""
+    """Raised inside the assembler if a file takes no part."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

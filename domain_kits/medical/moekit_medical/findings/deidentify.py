@@ -15,7 +15,7 @@ they describe, and of uncompressed pixels only the bits that are part of one (se
 What this does not do: pixels stay as they are else, so burned-in text and a face that a rendering
 of a head shows remain (the options Clean Pixel Data and Clean Recognizable Visual Features). An
 image that says it has burned-in annotation is refused; one that wrongly says nothing is not
-noticed. Codes are kept where their scheme is a public one. Objects other than images, such as
+noticed. Codes are kept if their scheme is a public one. Objects other than images, such as
 reports and structure sets, lose most of their content.
 """
 
@@ -56,7 +56,7 @@ def deidentify(dataset: pydicom.Dataset, *, salt: bytes) -> pydicom.Dataset:
         salt: Secret, not empty. Whoever has it can confirm a guess of an id.
 
     Returns:
-        The copy, with file meta information where the transfer syntax is known.
+        The copy, with file meta information if the transfer syntax is known.
 
     Raises:
         DataError: The image says that it has burned-in annotation, is nested too deeply, or has
@@ -170,7 +170,7 @@ def _replace_uids(keyword: str, value: object, salt: bytes) -> str | list[str]:
 
 
 def _replace_uid(keyword: str, text: str, salt: bytes) -> str:
-    """The UID itself where it names a class, a coding scheme or nothing; else its salted hash."""
+    """The UID itself if it names a class, a coding scheme or nothing; else its salted hash."""
     uid = UID(text, validation_mode=pydicom.config.IGNORE)
     in_standard = uid.name != text
     if not text or in_standard or (keyword in rules.SAFE_UIDS and uid.is_valid):

@@ -177,7 +177,7 @@ def read_segmentation(source: pydicom.Dataset | Path, volume: Volume) -> np.ndar
         volume: Of the grid on which the Segmentation was made.
 
     Returns:
-        (D, H, W) uint16: the number of the segment, 0 for none. Where several overlap it is the
+        (D, H, W) uint16: the number of the segment, 0 for none. If several overlap it is the
         greatest.
 
     Raises:
@@ -202,7 +202,7 @@ def _place_frames(dataset: pydicom.Dataset, volume: Volume) -> np.ndarray:
         d = round(float(index_3[0]))
         if np.abs(index_3 - (d, 0, 0)).max() > _TOLERANCE or not 0 <= d < len(number_DHW):
             raise _other_grid()
-        # Where there is one segment, its number may stand with what all frames share.
+        # If there is one segment, its number may stand with what all frames share.
         holder = group if "SegmentIdentificationSequence" in group else groups
         number = int(holder.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
         number_DHW[d] = np.maximum(number_DHW[d], frame_HW * np.uint16(number))

@@ -3,7 +3,7 @@
 Maxima over place and size of a difference of Gaussians (Lindeberg 1998, International Journal of
 Computer Vision 30:79-116; Lowe 2004, the same 60:91-110), ranked by how ball-like the second
 derivatives are (Li, Sone and Doi 2003, Medical Physics 30:2040-2051): vessels, which are bright
-tubes, and fissures, which are bright sheets, come last. Gaussians have their size in mm, so where
+tubes, and fissures, which are bright sheets, come last. Gaussians have their size in mm, so if
 slices are thick the same rule turns into one on each slice by itself.
 
 Shapes: D slices, H rows, W columns, N candidates.

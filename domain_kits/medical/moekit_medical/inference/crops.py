@@ -30,7 +30,7 @@ _CENTRE_PIXEL = 25
 def cut_crops(volume: Volume, centre_mm_N3: np.ndarray) -> np.ndarray:
     """Cuts one crop a candidate from the slice nearest to it.
 
-    Linear interpolation within the slice; where the pixels of a crop are larger than those of the
+    Linear interpolation within the slice; if the pixels of a crop are larger than those of the
     slice each is a weighted mean of what it covers. Beyond the slice there is air.
 
     Args:

@@ -81,7 +81,7 @@ def _overlaps(size: int, parts: int) -> np.ndarray:
 def triangle_weights(position_N: np.ndarray, size: int, *, step: float = 1.0) -> np.ndarray:
     """(N, size) float32 weights for reading a line of voxels at fractional positions.
 
-    Linear interpolation; where the positions lie further apart than the voxels the triangle is as
+    Linear interpolation; if the positions lie further apart than the voxels the triangle is as
     wide as their step, which averages what would alias. A position outside the line is given
     weights that sum to less than one, or to zero.
 

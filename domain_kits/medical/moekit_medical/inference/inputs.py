@@ -29,7 +29,7 @@ class Series:
     """A volume to score.
 
     Attributes:
-        name: Token of its SeriesInstanceUID; with a number where one series has several parts.
+        name: Token of its SeriesInstanceUID; with a number if one series has several parts.
         volume: The volume.
         files: Tokens of the DICOM files that it was made from; none for NIfTI.
     """

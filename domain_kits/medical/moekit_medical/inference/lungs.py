@@ -77,7 +77,7 @@ def find_lungs(volume: Volume) -> Lungs | None:
 
     Args:
         volume: (D, H, W), upright. Any slice distance. Lung may reach the edge of the picture
-            where its density tells it from the air around the body.
+            if its density tells it from the air around the body.
 
     Returns:
         The region, closed so that vessels and nodules at the pleura are in it, or None.

@@ -69,7 +69,7 @@ def write_series(
     pictures: Sequence[Image.Image],
     headers: Headers,
 ) -> tuple[int | None, tuple[str, ...]]:
-    """Writes records, pictures and, where the slices are DICOM, a Segmentation and a report.
+    """Writes records, pictures and, if the slices are DICOM, a Segmentation and a report.
 
     Without findings there is no Segmentation, and the report says that nothing was found. DICOM
     files that the slices do not allow are left out. Findings are numbered by `in_order`, from 1.
@@ -150,7 +150,7 @@ def _write_report(
 
 
 def _attempt(name: str, problems: list[str], write: Callable[[], int]) -> int | None:
-    """What `write` gives, or None and a problem where the slices do not allow it."""
+    """What `write` gives, or None and a problem if the slices do not allow it."""
     try:
         return write()
     except DataError as error:

@@ -54,7 +54,7 @@ class Scorer(Protocol):
 
         Args:
             crops_NSS: (N, S, S) uint8, as `cut_crops` gives them; or stacks (N, T, S, S), as
-                `cut_stacks` does, where `run_inference` gets T frames.
+                `cut_stacks` does, if `run_inference` gets T frames.
 
         Returns:
             (N,) float64 in [0, 1].

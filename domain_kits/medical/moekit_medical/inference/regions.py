@@ -47,7 +47,7 @@ class Regions:
 def grow_regions(volume: Volume, findings: Sequence[Finding]) -> Regions:
     """Finds the voxels of findings; see `METHOD`.
 
-    Where the voxel nearest to the centre is darker than that, growth starts at the nearest one in
+    If the voxel nearest to the centre is darker than that, growth starts at the nearest one in
     the inner half of the ball that is not; if there is none, the finding has no region.
 
     Args:

@@ -92,7 +92,7 @@ class Writer:
 def cached(kind: str, key: str, write: Callable[[Writer], None]) -> Cached:
     """The folder of a key: from the cache, or written now.
 
-    Every image is read and compared with its hash. Where one is damaged or missing the folder is
+    Every image is read and compared with its hash. If one is damaged or missing the folder is
     removed and the damage is named; the next call writes the folder again.
 
     Args:

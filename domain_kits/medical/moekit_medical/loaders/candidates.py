@@ -49,7 +49,7 @@ def load_candidates(path: Path | None, seed: int) -> Dataset:
 
     Args:
         path: Folder, with options or without.
-        seed: Of the split, where the table has none.
+        seed: Of the split, if the table has none.
 
     Raises:
         DataError: The table cannot be used, or a patient, series, scan or image lies in two splits.

@@ -7,7 +7,7 @@ within the slice, never between slices. Outside the volume is the lowest value o
 
 A stack is a crop with those of the neighbouring slices, from the feet to the head. Slices of 0.6 mm
 differ by little but noise, so its frames are as many whole slices apart as come nearest to
-`STEP_MM`; those of a series with thicker slices, where that would be none, are one apart. Beyond
+`STEP_MM`; those of a series with thicker slices, if that would be none, are one apart. Beyond
 the volume its outermost slice is repeated.
 
 Shapes: D slices, H rows, W columns, T frames.
@@ -51,7 +51,7 @@ class Form:
         window = f"{self.window[0]:g} to {self.window[1]:g} HU"
         if self.slices == 1:
             return f"axial crops of {size}, {window}"
-        apart = f"neighbours, or about {STEP_MM:g} mm apart where slices are thinner"
+        apart = f"neighbours, or about {STEP_MM:g} mm apart if slices are thinner"
         return f"stacks of {self.slices} axial crops, {apart}, of {size}, {window}"
 
 

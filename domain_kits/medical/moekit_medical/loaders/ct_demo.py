@@ -59,8 +59,8 @@ _HELD_OUT = ("val", "test")
 def load_ct_demo(path: Path | None, seed: int) -> Dataset:  # noqa: ARG001
     """Cuts the crops, once, below the cache; whole patients are dealt to the splits by the seed.
 
-    A centre is dense tissue where at least half of the judged disc is at `DENSE_HU` or above, soft
-    tissue where all of it lies within `SOFT_HU`; other centres are left out. Ids are `NAME/NUMBER`.
+    A centre is dense tissue if at least half of the judged disc is at `DENSE_HU` or above, soft
+    tissue if all of it lies within `SOFT_HU`; other centres are left out. Ids are `NAME/NUMBER`.
 
     Args:
         path: Not used.

@@ -31,7 +31,7 @@ _FILES = {
     "skull base": ("head", *_WITH_PYDICOM, "J2K_pixelrep_mismatch.dcm"),
 }
 _THICKNESS_MM = 5.0
-"""Where a slice states none. It places nothing: each slice is used alone."""
+"""If a slice states none. It places nothing: each slice is used alone."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

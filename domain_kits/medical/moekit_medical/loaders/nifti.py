@@ -1,7 +1,7 @@
 """The loader `nifti=PATH`: crops around candidates in NIfTI volumes.
 
 The folder holds `labels.csv`, one row a candidate: volume (a .nii or .nii.gz file below the folder,
-in Hounsfield units), label, and its centre as x,y,z or as d,h,w; patient and split where known.
+in Hounsfield units), label, and its centre as x,y,z or as d,h,w; patient and split if known.
 x,y,z are LPS mm (DICOM PS3.3 C.7.6.2.1.1; NIfTI itself counts in RAS, whose x and y have the other
 sign). d,h,w are indices from 0, fractions allowed, along the file's third, second and first axis.
 """
@@ -58,7 +58,7 @@ def load_nifti(path: Path | None, seed: int) -> Dataset:
     Args:
         path: Folder; `PATH?window=LOW,HIGH` changes the window from -1000..400 HU,
             `PATH?slices=5` makes stacks of the slice and two on each side (see `crops`).
-        seed: Of the split, where the table has none.
+        seed: Of the split, if the table has none.
 
     Raises:
         DataError: The table cannot be used, splits leak, or an image in the cache was damaged.

@@ -3,7 +3,7 @@
 The folder holds DICOM files in any layout and `labels.csv`, one row a candidate: series
 (SeriesInstanceUID), label, and its centre as x,y,z (LPS mm; PS3.3 C.7.6.2.1.1) or as sop
 (SOPInstanceUID), row and column (pixels from 0, fractions allowed); patient (any pseudonym) and
-split where known.
+split if known.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _POINT, _PIXEL = ("x", "y", "z"), ("row", "column")
 def load_dicom(path: Path | None, seed: int) -> Dataset:
     """Assembles the series and writes axial crops of 50 x 50 mm, 8 bits, below the cache.
 
-    Every file is hashed and its header read each time; pixels are decoded only where the content,
+    Every file is hashed and its header read each time; pixels are decoded only if the content,
     the rows or an option changed. Series with a patient or a study in common lie in one split: the
     patient is that of the column, else PatientID of the headers, which is compared and never shown.
     A PatientID or a study of two persons is refused unless the column says who is who.
@@ -69,7 +69,7 @@ def load_dicom(path: Path | None, seed: int) -> Dataset:
     Args:
         path: Folder; `PATH?window=LOW,HIGH` changes the window from -1000..400 HU,
             `PATH?slices=5` makes stacks of the slice and two on each side (see `crops`).
-        seed: Of the split, where the table has none.
+        seed: Of the split, if the table has none.
 
     Raises:
         DataError: The table cannot be used, splits leak, or an image in the cache was damaged.

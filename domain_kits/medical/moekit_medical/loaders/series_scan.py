@@ -190,7 +190,7 @@ def check_shared_ids(found: Found, series: Iterable[str], *, fix: str) -> tuple[
         fix: What to do about it.
 
     Returns:
-        Sentences on names that differ where the birth date does not.
+        Sentences on names that differ if the birth date does not.
 
     Raises:
         DataError: Birth dates or sexes differ, or names do and no birth date says that it is one

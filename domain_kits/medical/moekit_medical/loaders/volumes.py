@@ -15,7 +15,7 @@ from moekit_medical.loaders.labels import CLASSES, Row, Table, split_of, split_p
 from moekit_medical.loaders.mended import repairs_in, words_of
 
 _VERSION = "2"
-"""Of how crops are made. Raise it where a change of `crops`, of a reader or of the assembler makes
+"""Of how crops are made. Raise it if a change of `crops`, of a reader or of the assembler makes
 other crops of the same bytes: keys change with it."""
 
 SPLIT = "split"

@@ -31,7 +31,7 @@ def expected_calibration_error(
 
     Naeini, Cooper and Hauskrecht 2015 (AAAI) for the binary variant that is computed here. Guo et
     al. 2017 (ICML, arXiv:1706.04599) bin the confidence in the predicted class, max(p, 1 - p), and
-    compare it with the accuracy: another number. The estimate is biased upward where bins hold few
+    compare it with the accuracy: another number. The estimate is biased upward if bins hold few
     scores. One class only leaves it defined.
 
     Args:

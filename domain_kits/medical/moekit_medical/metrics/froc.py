@@ -172,7 +172,7 @@ class _Events:
         )
 
     def curve(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The curve where each scan counts (s,) times: rates, sensitivities, thresholds."""
+        """The curve if each scan counts (s,) times: rates, sensitivities, thresholds."""
         weights = times[self.scan]
         ends = np.flatnonzero(np.diff(self.scores, append=-np.inf))
         found = np.cumsum(weights * self.right)[ends]

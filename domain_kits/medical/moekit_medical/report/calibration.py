@@ -24,7 +24,7 @@ def render_calibration(context: ReportContext) -> ReportSection:
             f"Expected calibration error {error:.4f} (15 bins), Brier score "
             f"{brier(scored.scores, scored.labels, 0.5):.4f}; a score that is always the share of "
             f"positives here, {share:.4f}, would have a Brier score of {share * (1 - share):.4f}.",
-            "The table is the reliability curve: where scores are probabilities, the observed "
+            "The table is the reliability curve: if scores are probabilities, the observed "
             "share lies near the mean score. Intervals are Wilson's, 95%.",
         ),
         tables=(

@@ -26,7 +26,7 @@ class Item:
         number: As the guideline counts it.
         asks: What it asks for, in a few words.
         facts: Say what the run's files hold of it, or None; without facts no program can know.
-        rest: What is left to the authors where the facts are known; empty for nothing.
+        rest: What is left to the authors if the facts are known; empty for nothing.
         section: Of the guideline.
     """
 
@@ -48,7 +48,7 @@ def part(section: str, *items: Item) -> tuple[Item, ...]:
 
 
 def answer(entry: Item, context: ReportContext) -> str:
-    """What the files answer, `ABSENT` where they lack it, `UNKNOWN` where they cannot know it."""
+    """What the files answer, `ABSENT` if they lack it, `UNKNOWN` if they cannot know it."""
     if not entry.facts:
         return UNKNOWN
     told = [sentence for fact in entry.facts if (sentence := fact(context))]

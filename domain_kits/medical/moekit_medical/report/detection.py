@@ -18,7 +18,7 @@ _TITLE = "Detection (FROC)"
 
 
 def render_detection(context: ReportContext) -> ReportSection:
-    """The curve at the seven rates of LUNA16 and their mean (CPM), where scans are known."""
+    """The curve at the seven rates of LUNA16 and their mean (CPM), if scans are known."""
     scored = context.predictions
     if scored is None or not len(scored):
         return _without("predictions.csv is not in this run.")

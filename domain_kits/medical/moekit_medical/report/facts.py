@@ -140,7 +140,7 @@ def counts(context: ReportContext) -> str | None:
 
 
 def seed(context: ReportContext) -> str | None:
-    """The seed of the run, which also splits where the data bring no splits."""
+    """The seed of the run, which also splits if the data bring no splits."""
     number = count(at(context.result, "seed"))
     return f"seed of the run {number}" if number is not None else None
 

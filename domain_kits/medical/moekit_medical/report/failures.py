@@ -26,7 +26,7 @@ class Failure:
 def find_failures(context: ReportContext) -> tuple[list[Failure], int]:
     """The samples of the reported split that were skipped, and how many cannot be placed.
 
-    Where the splits were made by the seed, what was skipped before has none; it is of the reported
+    If the splits were made by the seed, what was skipped before has none; it is of the reported
     split if its scan is. What is of no known split or label is counted alone.
     """
     scored, skipped = context.predictions, at(context.result, "skipped")

@@ -56,7 +56,7 @@ def table(source: object, *keys: str) -> dict[str, Any]:
 
 
 def text(value: object, *, limit: int = 160) -> str | None:
-    """A text in one line, cut to `limit` characters; `LEFT_OUT` where it may name a person.
+    """A text in one line, cut to `limit` characters; `LEFT_OUT` if it may name a person.
 
     Web addresses and DOIs are let through. A name in plain words looks like any other words.
     """

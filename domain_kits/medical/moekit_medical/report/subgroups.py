@@ -62,7 +62,7 @@ def render_subgroups(context: ReportContext) -> ReportSection:
     seed = at(context.result, "bootstrap_seed")
     paragraphs = [
         f"At the chosen threshold {figure(threshold, 4)}, with 95% percentile bootstrap intervals "
-        "(by group where the data name groups). An interval without width means that resamples "
+        "(by group if the data name groups). An interval without width means that resamples "
         "cannot vary, not that the figure is certain. Differences between subgroups are not "
         "tested: among many, some look different by chance."
     ]

@@ -63,7 +63,7 @@ class InstanceAnswer(DetectAnswer):
     def sizes(self) -> list[dict[str, float]]:
         """Of each kept object `area`, `length` and `width`, in pixels, see `length_and_width`.
 
-        Where a scale is known also `area_mm2`, `length_mm` and `width_mm`.
+        If a scale is known also `area_mm2`, `length_mm` and `width_mm`.
         """
         made = []
         for place, area in enumerate(self.masks.area_G.tolist()):

@@ -124,7 +124,7 @@ def mask_loss(logit_MP: Tensor, inside_MP: Tensor) -> Tensor:
 
     Args:
         logit_MP: Log-odds at the places.
-        inside_MP: 1 where they belong to the object, else 0.
+        inside_MP: 1 if they belong to the object, else 0.
     """
     if not len(logit_MP):
         return logit_MP.sum()

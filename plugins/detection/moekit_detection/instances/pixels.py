@@ -23,7 +23,7 @@ FEATURE, KERNEL = "feature_BFhw", "kernel_BQF"
 """Outputs of a head next to its boxes: features of places over the whole input, and for each query
 the weights by which their sum is the log-odds that a place belongs to its object."""
 MARGIN = 0.25
-"""By which share of its sides a box is enlarged on each side, where masks are learned."""
+"""By which share of its sides a box is enlarged on each side, if masks are learned."""
 _MARGIN = 0.1
 """The same in answers: less, since the outer part is learned to be empty."""
 _TOGETHER = 16

@@ -30,7 +30,7 @@ def with_regions(dataset: Dataset, seed: int, *, fact: str = "") -> Dataset:
         dataset: As a loader gives it. Masks have no table of values, or one by which 0 is nothing
             and every other value the same class.
         seed: Of the splits, if they are dealt again.
-        fact: Name of the fact that says the class of a sample's regions (`Sample.facts`). Where
+        fact: Name of the fact that says the class of a sample's regions (`Sample.facts`). If
             samples do not have it, or if it is empty, that is the sample's own class.
 
     Raises:

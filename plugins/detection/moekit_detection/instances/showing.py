@@ -118,7 +118,7 @@ def instance_sections(context: ReportContext) -> Sequence[ReportSection]:
     made = list(sections(context))
     if made:
         first = made[0]
-        note = "Everything of this task is by the overlap of masks where it does not name boxes."
+        note = "Everything of this task is by the overlap of masks if it does not name boxes."
         made[0] = dataclasses.replace(first, notes=(*first.notes, note))
     return made
 

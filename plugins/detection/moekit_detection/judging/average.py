@@ -1,4 +1,4 @@
-"""Average precision and recall of weighed pictures, equal to pycocotools where each weighs 1.
+"""Average precision and recall of weighed pictures, equal to pycocotools if each weighs 1.
 
 Precision is interpolated at 101 recalls from 0 to 1, and averaged over them (`COCOeval.accumulate`,
 cocoapi). A picture that weighs k counts as k pictures, which is what a resample of pictures is: the

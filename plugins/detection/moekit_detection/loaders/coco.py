@@ -58,7 +58,7 @@ def load_coco(path: Path | None, seed: int) -> Dataset:
 
     Raises:
         DataError: There is no such file, it is none in COCO's format, an id or a name comes twice
-            where that leaves open what is meant, an annotation is of an unknown category, or
+            if that leaves open what is meant, an annotation is of an unknown category, or
             nothing can be used.
     """
     source, options = parse_source(

@@ -92,7 +92,7 @@ class Masks:
         return box_G4
 
     def take(self, rows: np.ndarray | Sequence[int] | slice) -> Masks:
-        """The masks at these positions, or where a mask of them is true."""
+        """The masks at these positions, or if a mask of them is true."""
         places = np.arange(len(self))[rows]
         return Masks.of(self.size, [self.runs(place) for place in places.tolist()])
 
