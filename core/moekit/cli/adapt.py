@@ -42,7 +42,7 @@ def _budget(context: click.Context, option: click.Parameter, value: str) -> str 
 @click.command(
     epilog=examples(
         "moekit adapt KIT --data folder=parts --out runs/parts",
-        "moekit adapt KIT --task segment --data folder=tiles --out runs/outlines",
+        "moekit adapt KIT --task segment --data masks=tiles --out runs/outlines",
         "moekit adapt KIT --data folder=parts --out runs/parts --resume",
         "moekit adapt KIT --from runs/parts --data corrections=corrections \\\n"
         "      --also-data folder=parts --out runs/parts-2",

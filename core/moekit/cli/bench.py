@@ -134,7 +134,7 @@ def measure(
     """Measure the benchmarks NAME (layer, scaling, backbone, kits, tokens; all if none is named).
 
     Candidates run in turn in one process. Ratios are to a dense network of the same active
-    arithmetic in the same round, of kits to one kit: median and quartiles over the rounds.
+    arithmetic in the same round, and of kits to one kit. Median and quartiles are over the rounds.
     """
     import torch
 

@@ -62,8 +62,8 @@ from moekit.text import many
         "--from",
         "given",
         type=click.Path(path_type=Path, exists=True),
-        help="Judge the answers of a peer in the task's own format (a CSV, a folder of masks) in "
-        "place of the run's; they go to RUN/given.",
+        help="Judge the answers of a peer in place of the run's, in the task's own format (a CSV, "
+        "a folder of masks). They go to RUN/given.",
     ),
     click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Arithmetic."),
     seed_option,

@@ -70,9 +70,9 @@ def export(kit: str, as_json: bool, **options: Any) -> None:
     """Write a trained KIT as a graph that gives the same scores and maps.
 
     It takes any number of images at once. It is compared with the kit on images of the validation
-    split and is not written if it differs, nor if int8 is not faster than float32 here. The data
-    are those that the run was adapted on: int8 is calibrated on the training split, and thresholds
-    come from the graph's own scores of the validation split.
+    split. Nothing is written if it differs, or if int8 is not faster than float32 here. The data
+    are those that the run was adapted on. int8 is calibrated on the training split. Thresholds come
+    from the graph's own scores of the validation split.
     """
     with reporter() as progress:
         record, folder = run_export(kit, progress=progress, **options)

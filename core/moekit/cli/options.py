@@ -152,9 +152,8 @@ metric_option = click.option(
 duplicates_option = click.option(
     "--duplicates",
     type=click.Choice(["keep", "drop", "refuse"]),
-    help="What happens to equal files in two splits: keep them, drop those of training (and of "
-    "validation what is in test), or refuse the data and name all pairs. As the loader does if "
-    "not given: most refuse them.",
+    help="What happens to equal files in two splits. `drop` leaves out of training what validation "
+    "or test holds, and `refuse` names all pairs. As the loader does if not given: most refuse.",
 )
 rule_option = click.option(
     "--threshold-rule",

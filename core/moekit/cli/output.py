@@ -81,12 +81,13 @@ class ProgressDisplay:
             return
         now = time.monotonic()
         began, first = self._began.setdefault(what, (now, done))
-        self._at, self._moved = (what, done, total), now
+        left = (now - began) / (done - first) * (total - done) if done > first else 0.0
+        line = f"{what}: {done} of {total}{_in_words(left)}"
+        self._at, self._moved = (line if done < total > 1 else what, done, total), now
         quarter = _STEPS * done // total if total > 1 else 0
         if quarter > self._quarters.get(what, 0) or now - self._last > _QUIET_SECONDS:
             self._quarters[what], self._last = quarter, now
-            left = (now - began) / (done - first) * (total - done) if done > first else 0.0
-            say(f"{what}: {done} of {total}{_in_words(left)}")
+            say(line)
 
     def line(self, text: str) -> None:
         """A line of text, above the bars."""
@@ -105,13 +106,14 @@ class ProgressDisplay:
             return
         self._last = now
         what, done, total = self._at
-        waited = f"for {now - self._moved:.0f} s"
+        seconds = now - self._moved
+        waited = f"for {seconds:.0f} s"
         if not what or done >= total:
-            say(f"{what}{' is done; ' * bool(what)}the next step runs {waited}")
+            say(f"{what}{' is done; ' * bool(what)}still working, {waited} so far")
         elif total == 1:
-            say(f"{what}: runs {waited}")
+            say(f"{what}: {waited} so far")
         else:
-            say(f"{what}: {done} of {total} {waited}")
+            say(what if seconds < _QUIET_SECONDS else f"{what}; nothing new {waited}")
 
 
 @contextmanager

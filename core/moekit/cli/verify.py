@@ -64,8 +64,8 @@ def verify(
     """Check the hashes of a served ANSWER to IMAGE, and compute it again.
 
     ANSWER is a file: a reply of `moekit serve`, what `moekit client --json` prints, or one answer
-    with its receipt. It must come out to the bit if its pass held no other image and device,
-    threads and versions are the same; otherwise within the tolerance. The code is 1 if not.
+    with its receipt. It must come out to the bit if its pass held no other image and if device,
+    threads and versions are the same. Otherwise the tolerance holds. The code is 1 if it differs.
     """
     with quick_imports():
         from moekit.serve.client import image_bytes

@@ -30,8 +30,9 @@ def _faults(result: Mapping[str, Any]) -> list[str]:
     near = (result.get("near_duplicates") or {}).get("items")
     if near:
         told.append(
-            f"{near} of {result['n']} items look like items of another split. Move them into one "
-            "split and train again; the figures are too good otherwise."
+            f"{near} of {result['n']} items look like items of another split, so the figures may "
+            "be too good. Move them into one split and train again; if moekit deals the splits, "
+            "`moekit adapt --group-near-duplicates` does that."
         )
     return told
 

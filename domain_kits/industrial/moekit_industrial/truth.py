@@ -91,8 +91,8 @@ def defect_masks(dataset: Dataset, seed: int) -> Dataset:
         raise DataError(
             f"no defective image has a mask that can be used{_first(faults)}",
             whose=dataset.name,
-            fix="add masks as the layout has them (ground_truth/TYPE/NAME_mask.png), or use "
-            "--task score",
+            fix="give data with masks, such as masks=PATH or mvtec=PATH (with "
+            "ground_truth/TYPE/NAME_mask.png), or use --task score",
             code="data/no-mask",
         )
     skipped = [

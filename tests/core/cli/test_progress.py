@@ -55,12 +55,21 @@ def test_a_step_that_shows_nothing_says_what_it_is_and_for_how_long(capsys, cloc
     clock[0] += 9.0
     progress.beat()
     assert capsys.readouterr().err.splitlines() == [
-        "the next step runs for 9 s",
-        "quantising: 1 of 300 for 8 s",
-        "quantising: 1 of 300 for 16 s",
+        "still working, for 9 s so far",
+        "quantising: 1 of 300; nothing new for 8 s",
+        "quantising: 1 of 300; nothing new for 16 s",
         "quantising: 300 of 300",
-        "quantising is done; the next step runs for 9 s",
+        "quantising is done; still working, for 9 s so far",
     ]
+
+
+def test_progress_that_had_no_line_yet_has_one_after_some_seconds(capsys, clock):
+    progress = output.ProgressDisplay(None)
+    for done in range(1, 6):
+        progress.update("images", done, 100)
+        clock[0] += 1.9
+    progress.beat()
+    assert capsys.readouterr().err.splitlines() == ["images: 5 of 100, about 3 min left"]
 
 
 def test_a_single_step_has_a_line_only_if_it_takes_long(capsys, clock):
@@ -70,7 +79,7 @@ def test_a_single_step_has_a_line_only_if_it_takes_long(capsys, clock):
     progress.update("recording the graph", 0, 1)
     clock[0] += 9.0
     progress.beat()
-    assert capsys.readouterr().err.splitlines() == ["recording the graph: runs for 9 s"]
+    assert capsys.readouterr().err.splitlines() == ["recording the graph: for 9 s so far"]
 
 
 def test_a_command_beats_while_its_steps_are_silent(monkeypatch, capsys):

@@ -83,8 +83,8 @@ _RULE = "tail=0.02"
 def anomalib(model: str, as_json: bool, **options: Any) -> None:
     """Fit MODEL, a class of anomalib.models, and evaluate it on the test split.
 
-    The model gets the data, the splits, the image size and the backbone weights of moekit, learns
-    from good parts only, and is judged by moekit's metrics on its raw scores. Nothing is
+    The model gets the data, the splits, the image size and the backbone weights of moekit. It
+    learns from good parts only, and moekit's metrics judge its raw scores. Nothing is
     downloaded. `moekit report` reads the folder.
     """
     with reporter() as progress:
