@@ -123,7 +123,6 @@ LONGEST = 30
 """Words of a sentence. The style asks for 25; enumerations may take a few more."""
 
 
-
 @pytest.mark.parametrize("pages", PAGES)
 def test_no_sentence_of_a_page_is_long(root, pages):
     long = [

@@ -185,7 +185,7 @@ def _what_next(kit: str, report: Path, short: Mapping[str, Any]) -> Iterator[str
             f"The training was short ({changed}). `moekit demo {kit} --full` trains as "
             "`moekit adapt` does."
         )
-    yield f"Open {report} in a browser: it shows the worst mistakes, curves and thresholds."
+    yield f"Open {report} in a browser: what was found, how sure that is, and what next."
     yield f"Next, your own images: moekit adapt {kit} --data folder=IMAGES --out runs/mine"
 
 
