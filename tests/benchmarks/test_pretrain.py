@@ -59,7 +59,6 @@ COMMON = {
     "limit": 1600,
     "epochs": 1,
     "batch_size": 32,
-    "rate": 2e-3,
     "crops": 2,
     "views": 2,
     "probes": 1,

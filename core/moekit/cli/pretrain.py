@@ -62,8 +62,8 @@ _OF_TIER = ("twin", "blocks", "expert_axis")
     click.option(
         "--objective",
         type=click.Choice(["self-distillation", "masked-features"]),
-        help="Follow an averaged copy of itself over views of an image, which is the default; or "
-        "foretell the frozen model's features of what is hidden.",
+        help="Foretell the frozen model's features of what is hidden, which is the default for a "
+        "KIT; or follow an averaged copy of itself over views of an image.",
     ),
     click.option(
         "--limit", type=click.IntRange(2), help="Most images learned from, evenly spread."
@@ -73,7 +73,7 @@ _OF_TIER = ("twin", "blocks", "expert_axis")
     click.option(
         "--rate",
         type=click.FloatRange(0, min_open=True),
-        help="Peak rate of what is kept.  [default: 0.001]",
+        help="Peak rate of what is kept.  [default: 0.0005]",
     ),
     click.option(
         "--image-size", type=click.IntRange(14), help="Side of the input; the kit's if not given."

@@ -68,7 +68,8 @@ def pretrain_tier(
         tier = Tier.model_validate({**tier.model_dump(), "image_size": side})
     tier = tier.twin() if twin else tier
     dataset = load_images(Registry(), data, kit=None, seed=seed, licence=data_licence)
-    plan = PretrainRecipe().changed({**(recipe or {}), "image_size": tier.image_size})
+    fields = {"objective": "self-distillation", **(recipe or {}), "image_size": tier.image_size}
+    plan = PretrainRecipe().changed(fields)
     fabric = open_fabric(device, devices, plan.precision)
     record = pretrain_backbone(
         TierJob(

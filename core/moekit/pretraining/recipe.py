@@ -15,9 +15,9 @@ class PretrainRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     objective: Objective = Field(
-        default="self-distillation",
-        description="self-distillation follows an averaged copy of itself over views of an image "
-        "(DINO, iBOT); masked-features foretells the frozen model's features of what is hidden.",
+        default="masked-features",
+        description="masked-features foretells the frozen model's features of what is hidden; "
+        "self-distillation follows an averaged copy of itself over views of an image (DINO, iBOT).",
     )
     limit: int | None = Field(
         default=None, ge=2, description="Most images that are learned from, evenly spread."
@@ -30,7 +30,7 @@ class PretrainRecipe(BaseModel):
     )
     epochs: int = Field(default=20, ge=1, description="Passes over the images.")
     batch_size: int = Field(default=64, ge=2, description="Images a step, over all processes.")
-    rate: float = Field(default=1e-3, gt=0, description="Peak rate of the specialists.")
+    rate: float = Field(default=5e-4, gt=0, description="Peak rate of the specialists.")
     head_rate: float = Field(default=1e-3, gt=0, description="Peak rate of what reads them.")
     weight_decay: float = Field(default=0.04, ge=0, description="Decoupled weight decay of AdamW.")
     warmup: float = Field(

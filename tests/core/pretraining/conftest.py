@@ -21,6 +21,7 @@ from tests.core.training.conftest import (  # noqa: F401
 def brief():
     """Two epochs of five steps."""
     return PretrainRecipe(
+        objective="self-distillation",
         image_size=SIDE,
         epochs=2,
         batch_size=8,

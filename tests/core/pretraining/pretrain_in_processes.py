@@ -24,6 +24,7 @@ from moekit.scale.tier import Tier
 
 QUIET = {"on_progress": lambda *_: None, "on_figures": lambda _: None, "on_note": lambda _: None}
 RECIPE = PretrainRecipe(
+    objective="self-distillation",
     image_size=32,
     epochs=1,
     batch_size=8,

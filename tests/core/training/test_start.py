@@ -32,6 +32,7 @@ def pretrained(kit, cells, small_backbone, registry, fabric, tmp_path):
             frame=Frame(height=side, width=side),
             seed=0,
             recipe=PretrainRecipe(
+                objective="self-distillation",
                 image_size=side,
                 epochs=1,
                 batch_size=8,
