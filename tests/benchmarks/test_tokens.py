@@ -43,8 +43,15 @@ def test_a_third_of_the_tokens_takes_a_third_of_the_time(record, record_figure):
     )
     rows = run_benchmarks(("tokens",), plan, print)["tokens"]
     record("tokens", {"rows": rows, "load_average": os.getloadavg()[0]})
+    reached = keep_encoder(rows, record_figure)
+    assert TINY or all(found >= LEAST[side] for side, found in reached.items())
+
+
+def keep_encoder(rows, record_figure):
+    """Records the slowest setting of each side, and returns its speed."""
+    reached = {}
     at_share = [row for row in rows if row["name"] == "keep 0.35"]
-    for side, least in LEAST.items():
+    for side in LEAST:
         found = [row for row in at_share if abs(row["side"] - side) < 14]
         if not found:
             continue
@@ -62,7 +69,8 @@ def test_a_third_of_the_tokens_takes_a_third_of_the_time(record, record_figure):
             cpu_capability=torch.backends.cpu.get_cpu_capability(),
             load_average=os.getloadavg()[0],
         )
-        assert TINY or 1 / slowest["ratio"] >= least
+        reached[side] = 1 / slowest["ratio"]
+    return reached
 
 
 TIMES = 3.0
