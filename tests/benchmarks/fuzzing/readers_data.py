@@ -142,23 +142,23 @@ def _realiad(folder: Path) -> Registry:
     from moekit_industrial.loaders.examples import write_image, write_mask
 
     data = folder / "data"
-    entries: dict[str, Any] = {"meta": {"prefix": "bolt/", "normal_class": "OK"}}
+    entries: dict[str, Any] = {"meta": {"prefix": "mint/", "normal_class": "OK"}}
     for split, count in {"train": 8, "test": 4}.items():
         rows = []
         for number in range(count):
             name = f"OK/S{number:04}/{split}_{number}.jpg"
-            write_image(data / "realiad_256/bolt" / name, number)
-            rows.append({"category": "bolt", "anomaly_class": "OK", "image_path": name})
+            write_image(data / "realiad_256/mint" / name, number)
+            rows.append({"category": "mint", "anomaly_class": "OK", "image_path": name})
         if split == "test":
             for number in range(4):
                 name = f"NG/AK/S{number:04}/a{number}.jpg"
                 mask = name.replace(".jpg", ".png")
-                write_image(data / "realiad_256/bolt" / name, 50 + number, True)
-                write_mask(data / "realiad_256/bolt" / mask)
-                row = {"category": "bolt", "anomaly_class": "AK", "image_path": name}
+                write_image(data / "realiad_256/mint" / name, 50 + number, True)
+                write_mask(data / "realiad_256/mint" / mask)
+                row = {"category": "mint", "anomaly_class": "AK", "image_path": name}
                 rows.append({**row, "mask_path": mask})
         entries[split] = rows
-    put(data, "realiad_jsons/realiad_jsons/bolt.json", json.dumps(entries))
+    put(data, "realiad_jsons/realiad_jsons/mint.json", json.dumps(entries))
     put(folder, "options.txt", "format=realiad")
     put(folder, "place.txt", "data")
     return Registry()
@@ -177,7 +177,7 @@ def _groups(folder: Path) -> Registry:
         writer.writerow(["path", "tile_group"])
         for number, path in enumerate(images):
             writer.writerow([path.relative_to(data / "bolt").as_posix(), f"g{number // 2}"])
-    put(folder, "options.txt", "category=bolt")
+    put(folder, "options.txt", "products=bolt")
     put(folder, "place.txt", "data")
     return Registry()
 

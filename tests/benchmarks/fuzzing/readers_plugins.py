@@ -44,7 +44,7 @@ def _read_package(folder: Path, _: Any) -> str:
         declared = declared_commands(glance())
     finally:
         sys.path[:] = before
-    lines_of_help(declared, set())
+    lines_of_help(declared, disabled=set())
     text = json.dumps(lock(plugins))
     assert json.loads(text)["schema"] == 1
     for plugin in plugins:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
 import torch
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
@@ -269,15 +270,18 @@ def _read_form(folder: Path, _: Any) -> None:
     load_form(folder / "form.safetensors")
 
 
-SMALL = "vit_tiny_patch16_224"
+SMALL = "test_vit"
+"""The smallest vision transformer of timm: its weights are written again for each input."""
+
+
+def _small() -> VisionTransformer:
+    torch.manual_seed(0)
+    model: VisionTransformer = timm.create_model(SMALL, pretrained=False, num_classes=0)
+    return model
 
 
 def _write_dense(folder: Path) -> None:
-    import timm
-
-    torch.manual_seed(0)
-    model = timm.create_model(SMALL, pretrained=False, num_classes=0, img_size=32, depth=2)
-    save_file(model.state_dict(), folder / "dense.safetensors")
+    save_file(_small().state_dict(), folder / "dense.safetensors")
 
 
 def _read_dense(folder: Path, _: Any) -> None:
@@ -304,7 +308,12 @@ def _provenance(architecture: str = "tests") -> moekit.Provenance:
 
 def _write_upcycled(folder: Path) -> None:
     model = upcycle(
-        _tiny(), provenance=_provenance(SMALL), mean=(0.5,) * 3, std=(0.5,) * 3, experts=4, slices=2
+        _small(),
+        provenance=_provenance(SMALL),
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+        experts=4,
+        slices=2,
     )
     save_upcycled(model, folder / "upcycled.safetensors")
 
