@@ -146,8 +146,9 @@ def _realiad(folder: Path) -> Registry:
     for split, count in {"train": 8, "test": 4}.items():
         rows = []
         for number in range(count):
-            name = f"OK/S{number:04}/{split}_{number}.jpg"
-            write_image(data / "realiad_256/mint" / name, number)
+            part = number + (100 if split == "test" else 0)  # one part lies in one split
+            name = f"OK/S{part:04}/{split}_{number}.jpg"
+            write_image(data / "realiad_256/mint" / name, part)
             rows.append({"category": "mint", "anomaly_class": "OK", "image_path": name})
         if split == "test":
             for number in range(4):
