@@ -212,8 +212,8 @@ class Bare:
 def _answer_requests(run, files):
     import itertools
 
+    from moekit.jobs.session import backbone_of
     from moekit.runtime.runtime import Runtime
-    from moekit.serve.opening import backbone_of
     from moekit.serve.reading import read_content
 
     backbone = backbone_of({"kit": run}, device="cpu", weights="auto", form="auto")

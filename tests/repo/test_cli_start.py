@@ -89,6 +89,8 @@ FLAGS = {
     "--device --devices --epochs --expert --expert-axis --form --gate --image-size --json "
     "--limit --objective --out --precision --rate --resume --seed --task --top-k --twin --views "
     "--weights",
+    "merge": "--accept-anyway --batch-size --by --data --data-licence --debug --device --form "
+    "--json --leave-out-unfit --out --threshold-rule --weigh --weights",
     "evaluate": "--batch-size --data --data-licence --debug --device --duplicates --form --from "
     "--json --metric --precision --run --seed --split --threshold-rule --use --weights",
     "export": "--allow-slower --batch-size --data --debug --form --format --int8 --json "

@@ -54,4 +54,8 @@ def _rows(entry: dict[str, Any]) -> list[tuple[str, str, str]]:
         (entry["file"], kit, f"no answer: {fault['what']}")
         for kit, fault in entry["failed"].items()
     ]
+    chosen = entry.get("selected")
+    if chosen is not None and chosen["kit"] is None:
+        far = f"foreign: {chosen['score']:.2f} of the limit of {chosen['nearest']}, the nearest"
+        answered.append((entry["file"], "", far))
     return [*answered, *failed]

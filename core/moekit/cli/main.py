@@ -29,6 +29,7 @@ _COMMANDS = {
     "demo": "moekit.cli.demo:demo",
     "pretrain": "moekit.cli.pretrain:pretrain",
     "adapt": "moekit.cli.adapt:adapt",
+    "merge": "moekit.cli.merge:merge",
     "evaluate": "moekit.cli.evaluate:evaluate",
     "predict": "moekit.cli.predict:predict",
     "watch": "moekit.cli.watch:watch",
@@ -55,6 +56,7 @@ _SUMMARIES = {
     "demo": "A kit's main job on data that comes with its install.",
     "pretrain": "Teach a kit's specialists from images without labels.",
     "adapt": "Train a kit's specialists, gate and head.",
+    "merge": "Make one run from those of several sites, without their data.",
     "evaluate": "Answer a split and write every metric with its interval.",
     "predict": "Answer images: one row and one overlay each.",
     "watch": "Answer images as they arrive in a folder, for days.",
@@ -80,7 +82,7 @@ _SUMMARIES = {
 _SECTIONS = {
     "Start": ("demo", "doctor"),
     "Train and answer": (
-        *("pretrain", "adapt", "evaluate", "report"),
+        *("pretrain", "adapt", "merge", "evaluate", "report"),
         *("predict", "watch", "export"),
     ),
     "Serve and correct": ("serve", "client", "verify", "next", "import"),

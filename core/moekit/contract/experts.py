@@ -84,9 +84,13 @@ class SpecialistSlot:
         experts: Names of registered experts; the same name twice makes two experts.
         gate: Name of a registered gate.
         top_k: How many of the set's options (its experts and "none") a token may take.
+        sites: How many runs have their experts side by side here, each with a "none" of its own:
+            1 but in what `moekit merge --by route` makes. The options of all compete, `top_k` of
+            them or, if a run's token may take every option, all.
     """
 
     block: int
     experts: tuple[str, ...]
     gate: str
     top_k: int
+    sites: int = 1

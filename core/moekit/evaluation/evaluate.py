@@ -106,11 +106,10 @@ def _evaluate(
     spool: PictureSpool,
 ) -> dict[str, Any]:
     record = job.run.read_finished()
-    _check_frames(job)
+    check_fits(job.run, job.dataset)
     added = (*record["request"].get("metrics", ()), *job.metrics)
     resolved = resolve(job.kit, registry, frames=job.dataset.frames, added=added)
     task = resolved.task
-    _check_classes(job)
     model = kept_model(job.run, job.use)
     registry.tell("run_started", _event(job, record["request"]))
     predictor = load_predictor(
@@ -309,26 +308,27 @@ def header(
     }
 
 
-def _check_frames(job: EvaluateJob) -> None:
-    trained, given = job.run.frames(), job.dataset.frames
-    if trained != given:
+def check_fits(run: Run, dataset: Dataset) -> None:
+    """Refuses data that a run cannot answer: of other classes, by number or name, or other frames.
+
+    Raises:
+        DataError: They do not fit.
+    """
+    trained, frames = run.frames(), dataset.frames
+    if trained != frames:
         raise DataError(
-            f"the run was trained on {_frames(trained)}, the data set has {_frames(given)}",
-            whose=job.dataset.name,
+            f"the run was trained on {_frames(trained)}, the data set has {_frames(frames)}",
+            whose=dataset.name,
             fix="load the data with as many frames as the run was trained on, or name another run",
             code="data/frame-count",
         )
-
-
-def _check_classes(job: EvaluateJob) -> None:
-    """Refuses data whose classes are others than those that the run learned, by number or name."""
-    learned, given = job.run.classes(), job.dataset.classes
+    learned, given = run.classes(), dataset.classes
     # The order tells two classes apart: sets name them as they like.
     if len(learned) != len(given) or (len(given) > 2 and learned != given):
         raise DataError(
             f"the run was trained on the classes {', '.join(learned[:5])}, the data have "
             f"{', '.join(given[:5])}",
-            whose=job.dataset.name,
+            whose=dataset.name,
             fix="give data with the same classes, or name another run",
             code="data/other-classes",
         )

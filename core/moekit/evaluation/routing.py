@@ -107,7 +107,17 @@ class RoutingTable:
 
 def options_of(slots: Sequence[SpecialistSlot], depth: int) -> dict[int, tuple[str, ...]]:
     """By block the names of specialists, and "none"; `depth` is that of the backbone."""
-    return {slot.block % depth: (*_numbered(slot.experts), NONE) for slot in slots}
+    return {slot.block % depth: _options(slot) for slot in slots}
+
+
+def _options(slot: SpecialistSlot) -> tuple[str, ...]:
+    names = _numbered(slot.experts)
+    if slot.sites == 1:
+        return (*names, NONE)
+    sites = range(1, slot.sites + 1)
+    return tuple(
+        f"{name} of site {site}" for part in (names, (NONE,)) for site in sites for name in part
+    )
 
 
 def _numbered(names: Sequence[str]) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
@@ -13,7 +15,9 @@ from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE
 from moekit.data.licence import with_licence
 from moekit.data.samples import Dataset
+from moekit.errors import UsageError
 from moekit.plugins.registry import Registry, loader_and_path
+from moekit.runs.run import Run
 from moekit.runtime.device import pick_device
 
 
@@ -34,6 +38,30 @@ def open_backbone(
     quiet_libraries()
     backbone = build_backbone(architecture, weights=weights, top_k=top_k, form=form)
     return backbone.to(pick_device(device))
+
+
+def backbone_of(runs: Mapping[str, Path], *, device: str, weights: str, form: str) -> MoEBackbone:
+    """The backbone that all runs were trained on.
+
+    Raises:
+        DataError: A run is not finished.
+        UsageError: They were trained on several, or the device cannot be used.
+        WeightsError: There are no weights.
+    """
+    found = {
+        name: Run(folder).read_finished()["backbone"]["architecture"]
+        for name, folder in runs.items()
+    }
+    if len(set(found.values())) > 1:
+        raise UsageError(
+            "the runs were trained on several backbones: "
+            + ", ".join(f"{name} on {one}" for name, one in found.items()),
+            whose=", ".join(found),
+            fix="name those of one backbone at a time",
+            code="usage/other-backbone",
+        )
+    (architecture,) = set(found.values())
+    return open_backbone(device=device, weights=weights, architecture=architecture, form=form)
 
 
 def load_licensed(

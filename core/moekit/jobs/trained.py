@@ -228,3 +228,18 @@ def _refuse_options(how: Opening) -> None:
             fix="leave it out, or use --backend torch",
             code="usage/option-conflict",
         )
+
+
+def check_reads_images(spec: KitSpec, run: Run) -> None:
+    """Refuses a run that answers something other than single images.
+
+    Raises:
+        UsageError: It does.
+    """
+    if spec.predict is not None or spec.reader is not None or run.frames() > 1:
+        raise UsageError(
+            f"the kit {spec.name} of this run answers something other than single images",
+            whose=str(run.folder),
+            fix="use `moekit predict`",
+            code="usage/not-for-task",
+        )

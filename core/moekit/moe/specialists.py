@@ -5,8 +5,8 @@ A set of specialists has a router of its own, whose rows compete among themselve
 specialist starts with zero output, nothing changes before training.
 
 Shapes: B images, N tokens an image (class tokens first, then the patch grid row by row), D width,
-S specialists, E = S + 1 options, T dispatched tokens. Of stacks the frames are the images, those of
-one stack one after the other.
+S specialists, E options: these and "none", T dispatched tokens. Of stacks the frames are the
+images, those of one stack one after the other.
 """
 
 from __future__ import annotations
@@ -134,9 +134,11 @@ class SpecialistSet(nn.Module):
     Args:
         width: D.
         experts: The specialists, as modules that satisfy `SpecialistExpert`.
-        gate: Chooses among the S specialists and "none", the last option.
-        top_k: Options a token may take, 1 to S + 1. S + 1 is soft routing: each specialist runs on
-            every token, weighted.
+        gate: Chooses among the S specialists and "none", which comes last.
+        top_k: Options a token may take, 1 to E. E is soft routing: each specialist runs on every
+            token, weighted.
+        nones: How many options are "none", the last ones: one for each run whose specialists lie
+            side by side here.
         kit: Name under which a trace files the routing.
         names: Full names of the experts and then of the gate, for errors; those of their classes
             if there are none.
@@ -151,10 +153,12 @@ class SpecialistSet(nn.Module):
         top_k: int,
         kit: str,
         names: Sequence[str] = (),
+        nones: int = 1,
     ) -> None:
         super().__init__()
         self.experts = nn.ModuleList(experts)
-        self.router = Router(width, len(experts) + 1)
+        self.router = Router(width, len(experts) + nones)
+        self.options = len(experts) + nones
         self.gate = gate
         self.top_k = top_k
         self.kit = kit
@@ -229,7 +233,7 @@ class SpecialistSet(nn.Module):
         return expert_output(whose, owned(whose, lambda: self.experts[index](x, *grid)), x)
 
     def _sees_all_tokens(self, index: int) -> bool:
-        soft = self.top_k == len(self.experts) + 1 or is_traced()
+        soft = self.top_k == self.options or is_traced()
         return soft or cast(SpecialistExpert, self.experts[index]).reads_map
 
     def _sparse(self, x_BND: Tensor, routing: Routing, *, skip: Sequence[int]) -> Tensor:

@@ -21,17 +21,19 @@ class KitChanges:
         gate: Name of the gate that takes the place of the kit's; None keeps it.
         placement: Where the specialists act, see `KitSpec.placement`; `none` leaves them out. None
             keeps the kit's own.
+        sites: How many runs lie side by side, see `SpecialistSlot.sites`; each has a head too.
     """
 
     experts: Sequence[str] = ()
     gate: str | None = None
     placement: Literal["trunk", "side", "none"] | None = None
+    sites: int = 1
 
     def full(self, registry: Registry) -> KitChanges:
         """The same changes by full names."""
         gate = None if self.gate is None else registry.full_name("gates", self.gate)
         experts = tuple(registry.full_name("experts", name) for name in self.experts)
-        return KitChanges(experts=experts, gate=gate, placement=self.placement)
+        return dataclasses.replace(self, experts=experts, gate=gate)
 
     def as_json(self, kit: KitSpec) -> dict[str, Any]:
         """The changes for a run's record, from which `recorded` makes them.
@@ -61,6 +63,15 @@ def changed(kit: KitSpec, changes: KitChanges, registry: Registry) -> KitSpec:
         UsageError: An expert or gate is unknown, the kit has no slot to change, or experts are to
             be changed that are left out.
     """
+    made = _changed(kit, changes, registry)
+    if changes.sites == 1:
+        return made
+    from moekit.plugins.sites import side_by_side
+
+    return side_by_side(made, changes.sites, registry)
+
+
+def _changed(kit: KitSpec, changes: KitChanges, registry: Registry) -> KitSpec:
     in_slots = bool(changes.experts) or changes.gate is not None
     if not in_slots and changes.placement in (None, kit.placement):
         return kit

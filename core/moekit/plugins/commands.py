@@ -34,6 +34,7 @@ RESERVED = frozenset(
         "gates",
         "import",
         "kits",
+        "merge",
         "metrics",
         "next",
         "plugins",

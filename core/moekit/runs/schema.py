@@ -50,6 +50,7 @@ class _Changes(pydantic.BaseModel):
     experts: list[str] = []
     gate: str | None = None
     placement: Literal["trunk", "side", "none"] = "trunk"
+    sites: int = Field(default=1, ge=1)
 
 
 class BudgetPoint(_Part):

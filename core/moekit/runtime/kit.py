@@ -285,17 +285,20 @@ def _build_set(slot: SpecialistSlot, kit: str, registry: Registry, width: int) -
             f"kit {kit}",
             code="plugin/bad-slot",
         )
+    names = slot.experts * slot.sites
     experts = [
         _build(functools.partial(registry.expert(name).build, width), f"expert {name}")
-        for name in slot.experts
+        for name in names
     ]
+    soft = slot.top_k == len(slot.experts) + 1
     return SpecialistSet(
         width=width,
         experts=cast(list[nn.Module], experts),
         gate=cast(Gate, _build(registry.gate(slot.gate).build, f"gate {slot.gate}")),
-        top_k=slot.top_k,
+        top_k=len(names) + slot.sites if soft else slot.top_k,
         kit=kit,
-        names=(*slot.experts, slot.gate),
+        names=(*names, slot.gate),
+        nones=slot.sites,
     )
 
 

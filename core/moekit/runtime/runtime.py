@@ -21,25 +21,21 @@ from moekit.contract.answers import Answer
 from moekit.contract.kits import KitSpec
 from moekit.contract.outputs import Outputs
 from moekit.data.views import view_numbers
-from moekit.errors import MoekitError, UsageError
+from moekit.errors import MoekitError
 from moekit.moe.stats import RoutingTrace
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run
 from moekit.runs.run import Run
+from moekit.runtime import refusals
 from moekit.runtime.cache import KitCache
 from moekit.runtime.kit import KitModules
 from moekit.runtime.load import load_answerer
 from moekit.runtime.pictures import Picture, pictures_of
 from moekit.runtime.plan import RequestPlan, plan_of
 from moekit.runtime.predictor import Predictor
-from moekit.runtime.shown import (
-    Draft,
-    RoutedPicture,
-    Shown,
-    draft_of,
-    routed_picture,
-    shown,
-)
+from moekit.runtime.select.answer import Selected, select
+from moekit.runtime.select.domain import Domain
+from moekit.runtime.shown import Draft, RoutedPicture, Shown, draft_of, routed_picture, shown
 from moekit.runtime.together import Answers, Trained, answer_together
 
 Kits = Sequence[str | Path | Run]
@@ -144,7 +140,7 @@ class Runtime:
 
         def loaded() -> Trained:
             made = load_answerer(opened, spec, backbone=self.backbone, registry=self.registry)
-            return Trained(predictor=made[0], answerer=made[1])
+            return Trained(predictor=made[0], answerer=made[1], domain=Domain.of_run(opened))
 
         self._trained.add(chosen, loaded)
         self._kits[chosen] = opened.folder.resolve()
@@ -250,12 +246,7 @@ class Runtime:
             MoekitError: With `kits`, all of them fail; the error is the first kit's.
         """
         if (kit is None) == (kits is None):
-            raise UsageError(
-                "it is asked with both or neither of `kit` and `kits`",
-                whose="Runtime.answer",
-                fix="give one of them",
-                code="usage/one-of-two",
-            )
+            raise refusals.both_or_neither()
         read = functools.cache(functools.partial(pictures_of, tuple(pictures)))
         if kit is not None:
             (name,) = self._names([kit])
@@ -272,6 +263,36 @@ class Runtime:
         if not answers:
             raise answers.failed[names[0]]
         return answers
+
+    def select(
+        self,
+        pictures: Sequence[Picture],
+        *,
+        kits: Kits | None = None,
+        batch_size: int = 16,
+        answers: bool = True,
+        levels: Mapping[str, float] | None = None,
+    ) -> list[Selected]:
+        """Sends each picture to the kit that it belongs to, or to none, and answers it by that kit.
+
+        Args:
+            pictures: As of `answer`.
+            kits: As of `answer`; all kits of runs if None.
+            batch_size: Pictures a forward pass.
+            answers: Whether the pictures are answered, not only sorted.
+            levels: As of `answer`.
+
+        Raises:
+            ImageError: A file cannot be read.
+            UsageError: As of `answer`, or a run does not say what its pictures look like.
+        """
+        failed: dict[str, MoekitError] = {}
+        runs = [name for name, one in self._kits.items() if isinstance(one, Path)]
+        chosen = self._loaded(self._names(runs if kits is None else kits), failed, levels or {})
+        for error in failed.values():
+            raise error
+        read = functools.cache(functools.partial(pictures_of, tuple(pictures)))
+        return select(chosen, read, batch_size=batch_size, answers=answers) if pictures else []
 
     def shown(self, picture: Image.Image, answer: Answer, *, kit: str) -> Shown:
         """An answer of `answer` as `moekit predict` shows it: an overlay and a line.
@@ -336,19 +357,9 @@ class Runtime:
         names = [one if isinstance(one, str) else self._name_of(one) for one in kits]
         for name in names:
             if not isinstance(self._attached(name), Path):
-                raise UsageError(
-                    f"kit {name} has no trained run, so it has no answers",
-                    whose=name,
-                    fix="attach a run with Runtime.load",
-                    code="usage/no-run",
-                )
+                raise refusals.without_run(name)
         if not names:
-            raise UsageError(
-                "no kit is named",
-                whose="kits",
-                fix=f"name one; attached: {', '.join(self._kits) or 'none'}",
-                code="usage/no-kit",
-            )
+            raise refusals.none_named(self._kits)
         return list(dict.fromkeys(names))
 
     def _name_of(self, run: Path | Run) -> str:
@@ -368,8 +379,7 @@ class Runtime:
             try:
                 one = self._trained.get(name)
                 if name in levels:
-                    moved = one.answerer.at(levels[name])
-                    one = dataclasses.replace(one, answerer=moved)
+                    one = dataclasses.replace(one, answerer=one.answerer.at(levels[name]))
                 found[name] = one
             except MoekitError as error:
                 failed[name] = error
@@ -377,21 +387,11 @@ class Runtime:
 
     def _check_free(self, name: str) -> None:
         if name in self._kits:
-            raise UsageError(
-                f"kit {name} is attached already",
-                whose=name,
-                fix="detach it first",
-                code="usage/name-taken",
-            )
+            raise refusals.taken(name)
 
     def _attached(self, kit: str) -> Predictor | Path:
         if kit not in self._kits:
-            raise UsageError(
-                f"kit {kit} is not attached",
-                whose=kit,
-                fix=f"attach it first; attached: {', '.join(self._kits) or 'none'}",
-                code="usage/not-attached",
-            )
+            raise refusals.not_attached(kit, self._kits)
         return self._kits[kit]
 
     def _predictor(self, kit: str) -> Predictor:

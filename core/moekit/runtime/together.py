@@ -30,6 +30,7 @@ from moekit.runtime.answerer import Answerer, items_of
 from moekit.runtime.device import Arithmetic, autocast
 from moekit.runtime.parts import Assembly, Step, stack_batches, steps
 from moekit.runtime.predictor import Computed, Predictor
+from moekit.runtime.select.domain import Domain
 from moekit.runtime.trunk import walk
 
 _logger = logging.getLogger(__name__)
@@ -59,10 +60,12 @@ class Trained:
     Attributes:
         predictor: Its models.
         answerer: Reads pictures for them and makes answers of their outputs.
+        domain: What its pictures look like; None if its run does not say.
     """
 
     predictor: Predictor
     answerer: Answerer
+    domain: Domain | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from torch import Tensor
 
@@ -17,8 +17,79 @@ from moekit.errors import MoekitError
 from moekit.moe.specialists import Grid
 from moekit.moe.stats import RoutingTrace
 from moekit.moe.tokens import TokenRouting
-from moekit.runtime.kit import KitModules
-from moekit.runtime.side import run_sides
+from moekit.runtime.side import SideKit, run_sides
+
+
+class OnTrunk(Protocol):
+    """What `walk` asks of a model; see `moekit.runtime.kit.KitModules` for each part."""
+
+    @property
+    def start(self) -> int:
+        """The first block that is not the bare trunk's."""
+        ...
+
+    @property
+    def trunk_end(self) -> int:
+        """Number of blocks whose bare form is wanted."""
+        ...
+
+    @property
+    def reads_of_trunk(self) -> list[int]:
+        """Earlier blocks whose output is wanted too."""
+        ...
+
+    @property
+    def reads_picture(self) -> bool:
+        """Whether the input is wanted too."""
+        ...
+
+    @property
+    def is_side(self) -> bool:
+        """Whether its specialists act in a side stream."""
+        ...
+
+    @property
+    def reads(self) -> list[int]:
+        """The blocks whose output such a model reads."""
+        ...
+
+    @property
+    def side(self) -> SideKit:
+        """What such a model has in the side stream."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Look:
+    """A model that only looks at the tokens after some blocks.
+
+    Attributes:
+        start: How many.
+    """
+
+    start: int
+    reads_picture: bool = False
+    is_side: bool = False
+
+    @property
+    def trunk_end(self) -> int:
+        """As many."""
+        return self.start
+
+    @property
+    def reads_of_trunk(self) -> list[int]:
+        """No others."""
+        return []
+
+    @property
+    def reads(self) -> list[int]:
+        """None."""
+        return []
+
+    @property
+    def side(self) -> SideKit:
+        """Nothing."""
+        return SideKit({}, [])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,11 +133,28 @@ class Stop:
             picture=None if self.picture is None else self.picture.clone(),
         )
 
+    def taken(self, rows: Sequence[int]) -> Stop:
+        """Of some of the images, or stacks, by their places."""
+        every = [
+            row * self.grid.frames + frame for row in rows for frame in range(self.grid.frames)
+        ]
+        bare = self.bare
+        return dataclasses.replace(
+            self,
+            x_BND=self.x_BND[every],
+            bare=None if bare is None else BareBlock(*(part[every] for part in bare)),
+            kept={block: value[every] for block, value in self.kept.items()},
+            picture=None if self.picture is None else self.picture[list(rows)],
+            read=None
+            if self.read is None
+            else {block: value[every] for block, value in self.read.items()},
+        )
+
 
 def walk(
     backbone: MoEBackbone,
     images: Tensor,
-    models: Sequence[KitModules],
+    models: Sequence[OnTrunk],
     *,
     top_k: int,
     tokens: TokenRouting | None = None,
@@ -155,6 +243,6 @@ def walk(
         yield stop.copied() if waiting else stop
 
 
-def _reads(model: KitModules) -> list[int]:
+def _reads(model: OnTrunk) -> list[int]:
     """The blocks whose output must be kept for a model that waits."""
     return model.reads if model.is_side else model.reads_of_trunk

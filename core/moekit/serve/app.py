@@ -24,7 +24,7 @@ from moekit.serve.corrections.keeper import Keeper
 from moekit.serve.corrections.review import ReviewList
 from moekit.serve.corrections.routes import add_corrections, add_review
 from moekit.serve.counting import Counting
-from moekit.serve.facts import KitFacts
+from moekit.serve.facts import AUTO, KitFacts
 from moekit.serve.guard import Guard
 from moekit.serve.intake import Asked, Intake
 from moekit.serve.metrics import CONTENT_TYPE, ServeMetrics
@@ -220,6 +220,10 @@ def build_app(
 
 def _names(asked: Sequence[str], known: dict[str, KitFacts]) -> list[str]:
     """The kits of a request, in the order in which they are served, so that equal sets meet."""
+    if list(asked) == [AUTO]:
+        if not any(one.can_be_chosen for one in known.values()):
+            raise refusals.no_choice(list(known))
+        return [AUTO]
     unknown = [name for name in asked if name not in known]
     if unknown:
         raise refusals.unknown_kits(unknown[:10], list(known))
@@ -259,7 +263,7 @@ async def _disconnected(request: Request) -> None:
 
 def _reply(outcomes: Sequence[Outcome], known: dict[str, KitFacts]) -> Response:
     entries = [_entry(place, one, known) for place, one in enumerate(outcomes)]
-    if any(one.rows for one in outcomes):
+    if any(one.rows or one.is_foreign for one in outcomes):
         return _json({"images": entries})
     unread = all(entry["error"] for entry in entries)
     faults = [entry["error"] for entry in entries if entry["error"]] if unread else []
@@ -291,6 +295,7 @@ def _entry(place: int, outcome: Outcome, known: dict[str, KitFacts]) -> dict[str
         },
         "error": None if unread is None else fault_of(unread, image=place),
         "remarks": {one.kind: float(one.value) for one in outcome.remarks},
+        **({} if outcome.selected is None else {"selected": outcome.selected}),
         **({} if outcome.picture is None else {"picture": outcome.picture}),
     }
 
@@ -345,6 +350,7 @@ def _as_json(facts: KitFacts, *, corrected: bool) -> dict[str, Any]:
         "settings": facts.settings,
         "disclaimer": facts.disclaimer,
         "caution": facts.caution,
+        "can_be_chosen": facts.can_be_chosen,
         "level": facts.level,
         "corrects": None
         if terms is None

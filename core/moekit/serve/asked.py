@@ -10,6 +10,7 @@ from PIL import Image
 
 from moekit.contract.answers import Answer
 from moekit.plugins.registry import Registry
+from moekit.runtime.select.answer import Selected
 from moekit.runtime.shown import Draft, RoutedPicture, Shown
 from moekit.runtime.together import Answers
 
@@ -36,6 +37,17 @@ class AsksKits(Protocol):
         levels: Mapping[str, float] | None = None,
     ) -> Answers:
         """The answers of several kits; see `Runtime.answer`."""
+        ...
+
+    def select(
+        self,
+        pictures: Sequence[Image.Image],
+        *,
+        kits: Sequence[str],
+        batch_size: int,
+        levels: Mapping[str, float] | None = None,
+    ) -> list[Selected]:
+        """Each picture's kit with its answer; see `Runtime.select`."""
         ...
 
     def shown(self, picture: Image.Image, answer: Answer, *, kit: str) -> Shown:

@@ -13,6 +13,7 @@ from moekit.errors import MoekitError, UsageError
 from moekit.moe.owned import owned
 from moekit.plugins.registry import Registry
 from moekit.runtime.answerer import Answerer
+from moekit.runtime.select.answer import Selected
 from moekit.runtime.shown import Draft, RoutedPicture, Shown, draft_of, shown
 from moekit.runtime.together import Answers
 
@@ -65,6 +66,26 @@ class ExportedKits:
         if not answers:
             raise answers.failed[kits[0]]
         return answers
+
+    def select(
+        self,
+        pictures: Sequence[Image.Image],
+        *,
+        kits: Sequence[str],
+        batch_size: int,
+        levels: Mapping[str, float] | None = None,
+    ) -> list[Selected]:
+        """Refuses, since graphs have no trunk in common.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(
+            "exports have no trunk in common by which a kit could be chosen",
+            whose=", ".join(kits),
+            fix="name the kits of the request, or serve the runs by torch",
+            code="usage/no-domain",
+        )
 
     def shown(self, picture: Image.Image, answer: Answer, *, kit: str) -> Shown:
         """An answer as its task shows it; see `Runtime.shown`."""

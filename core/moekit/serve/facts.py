@@ -8,20 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from moekit.backbone.model import MoEBackbone
-from moekit.contract.kits import KitSpec
 from moekit.corrections.terms import Terms, terms_of
 from moekit.data.views import view_numbers
 from moekit.errors import UsageError
 from moekit.jobs.replacing import REPLACED
-from moekit.jobs.trained import Trained
+from moekit.jobs.trained import Trained, check_reads_images
 from moekit.json_text import finite, to_json
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run, resolve
 from moekit.runs.choices import SPECIALIST, kept_model
+from moekit.runs.domain import has_domain
 from moekit.runs.run import Run
 from moekit.runtime.device import pick_arithmetic
 from moekit.runtime.load import point_of, rule_of
 
+AUTO = "auto"
+"""In the place of a kit: each image is answered by the kit that it belongs to."""
 _GRAPH = "model_sha256"
 
 
@@ -45,6 +47,7 @@ class KitFacts:
         level: The number in [0, 1] that a request may move (`Answering.level`); None if none.
         corrects: What corrections of its answers are; None if its task takes none.
         replaced_by: Folder of the run that was proven to be better; empty if there is none.
+        can_be_chosen: Whether images that name no kit may be sent to it.
     """
 
     name: str
@@ -61,6 +64,7 @@ class KitFacts:
     level: float | None = None
     corrects: Terms | None = None
     replaced_by: str = ""
+    can_be_chosen: bool = False
 
     @property
     def settings_sha256(self) -> str:
@@ -102,7 +106,7 @@ def facts_of(
     record = run.read_finished()
     request = record["request"]
     spec = kit_of_run(registry, request["kit"], record)
-    _check_reads_images(spec, run)
+    check_reads_images(spec, run)
     resolved = resolve(spec, registry, frames=run.frames())
     if isinstance(computed_by, MoEBackbone):
         model = kept_model(run)
@@ -152,6 +156,7 @@ def facts_of(
         level=None if level is None or point is None else level.of(point),
         replaced_by=str((record.get(REPLACED) or {}).get("folder", "")),
         corrects=terms_of(resolved.task, kit=request["kit"], classes=run.classes(), point=point),
+        can_be_chosen=isinstance(computed_by, MoEBackbone) and has_domain(run),
     )
 
 
@@ -163,29 +168,21 @@ def named_runs(given: list[str]) -> dict[str, Path]:
             its folder.
 
     Raises:
-        UsageError: Two runs share a name.
+        UsageError: Two runs share a name, or one is called `AUTO`.
     """
     found: dict[str, Path] = {}
     for text in given:
         name, equals, folder = text.partition("=")
         if not equals or "/" in name or Path(text).exists():
             name, folder = Path(text).resolve().name, text
-        if not name or name in found:
+        if not name or name in (*found, AUTO):
+            told = "this name means that a kit is chosen" if name == AUTO else ""
+            told = told or (f"two runs are called {name}" if name else f"{text} has no name")
             raise UsageError(
-                f"two runs are called {name}" if name else f"{text} has no name",
+                told,
                 whose=text,
                 fix="give each a name of its own: NAME=FOLDER",
                 code="usage/same-name",
             )
         found[name] = Path(folder)
     return found
-
-
-def _check_reads_images(spec: KitSpec, run: Run) -> None:
-    if spec.predict is not None or spec.reader is not None or run.frames() > 1:
-        raise UsageError(
-            f"the kit {spec.name} of this run answers something other than single images",
-            whose=str(run.folder),
-            fix="use `moekit predict`",
-            code="usage/not-for-task",
-        )

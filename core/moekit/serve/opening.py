@@ -8,7 +8,7 @@ from pathlib import Path
 from moekit.backbone.model import MoEBackbone
 from moekit.errors import UsageError
 from moekit.export.libraries import library_versions
-from moekit.jobs.session import open_backbone
+from moekit.jobs.session import backbone_of
 from moekit.jobs.trained import Opening, open_trained
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run
@@ -114,27 +114,3 @@ def _open_exports(runs: Mapping[str, Path], *, options: ServeOptions, how: Openi
         most_pixels=options.most_pixels,
         libraries=library_versions(),
     )
-
-
-def backbone_of(runs: Mapping[str, Path], *, device: str, weights: str, form: str) -> MoEBackbone:
-    """The backbone that all runs were trained on.
-
-    Raises:
-        DataError: A run is not finished.
-        UsageError: They were trained on several, or the device cannot be used.
-        WeightsError: There are no weights.
-    """
-    found = {
-        name: Run(folder).read_finished()["backbone"]["architecture"]
-        for name, folder in runs.items()
-    }
-    if len(set(found.values())) > 1:
-        raise UsageError(
-            "the runs were trained on several backbones: "
-            + ", ".join(f"{name} on {one}" for name, one in found.items()),
-            whose=", ".join(found),
-            fix="name those of one backbone at a time; each backbone needs a server of its own",
-            code="usage/other-backbone",
-        )
-    (architecture,) = set(found.values())
-    return open_backbone(device=device, weights=weights, architecture=architecture, form=form)

@@ -217,3 +217,15 @@ def overdue(deadline_s: float) -> RefusedError:
         code="usage/deadline",
     )
     return RefusedError(504, error)
+
+
+def no_choice(served: Sequence[str]) -> RefusedError:
+    """A kit is to be chosen, and no run that is served can be."""
+    error = UsageError(
+        "no kit that is served says what its pictures look like, so none can be chosen",
+        whose=_REQUEST,
+        fix=f"name kits: {', '.join(served)}; or adapt them again with this version, and serve "
+        "them by torch",
+        code="usage/no-domain",
+    )
+    return RefusedError(422, error)

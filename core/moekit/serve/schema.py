@@ -15,6 +15,10 @@ _OVERLAYS = "Whether the image and each answer drawn on it are wanted as picture
 _ROUTING = "Whether it is wanted which experts computed which part, by one more pass a kit."
 _DRAFTS = "Whether each answer is wanted in the form of a correction too, which confirms it."
 _LEVELS = "Numbers from 0 to 1 that take the place of what a kit's run chose, by kit."
+_KITS = (
+    "Names of kits, as /v1/kits lists them; all if none is named. Only `auto`: each image is "
+    "answered by the kit that it belongs to by its looks, or by none."
+)
 _HASH = "^[0-9a-f]{64}$"
 _TELLS = "discriminator"
 
@@ -35,7 +39,7 @@ class AnswerRequest(Strict):
         default=[],
         max_length=_MOST,
         fail_fast=True,
-        description="Names of kits, as /v1/kits lists them; all if none is named.",
+        description=_KITS,
     )
     deadline_s: float | None = Field(
         default=None,
@@ -163,6 +167,18 @@ class KitAnswer(Strict):
     shown: ShownAnswer | None = Field(default=None, description="If it was asked for.")
 
 
+class Selection(Strict):
+    """Which kit an image was sent to."""
+
+    kit: str | None = Field(description="Null if it belongs to none.")
+    nearest: str = Field(description="The kit that it is nearest to.")
+    score: float = Field(
+        description="How far it is from that kit's pictures, as a multiple of the kit's limit; up "
+        "to 1 it is one of them."
+    )
+    scores: dict[str, float] = Field(description="The same for each kit that may be chosen.")
+
+
 class ImageAnswers(Strict):
     """What became of one image."""
 
@@ -171,6 +187,9 @@ class ImageAnswers(Strict):
     answers: dict[str, KitAnswer] = Field(description="By the names of the kits.")
     failed: dict[str, Fault] = Field(description="Of the kits that have no answer.")
     error: Fault | None = Field(description="Why it cannot be read.")
+    selected: Selection | None = Field(
+        default=None, description="If the request named `auto` in the place of a kit."
+    )
     remarks: dict[str, float] = Field(description="What was guessed when it was read.")
     picture: Picture | None = Field(
         default=None, description="The image as it was read, if overlays were asked for."
@@ -206,6 +225,7 @@ class ServedKit(Strict):
     settings: dict[str, Any]
     disclaimer: str
     caution: str
+    can_be_chosen: bool = Field(description="Whether `auto` may choose it.")
     level: float | None = Field(
         description="The number from 0 to 1 that `levels` of a request may move; null if none."
     )
@@ -279,7 +299,7 @@ def body_schema() -> Mapping[str, Any]:
             "kits": {
                 "type": "array",
                 "items": {"type": "string", "maxLength": _LONGEST_NAME},
-                "description": "Names of kits, one a field; all if none is named.",
+                "description": f"One a field. {_KITS}",
             },
             "deadline_s": {"type": "number", "exclusiveMinimum": 0},
             "overlays": {"type": "boolean", "default": False, "description": _OVERLAYS},

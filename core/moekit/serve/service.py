@@ -18,9 +18,10 @@ from moekit.errors import ImageError, MoekitError
 from moekit.json_text import finite, not_finite
 from moekit.plugins.faults import named_fault
 from moekit.runtime.answerer import NOT_FINITE
+from moekit.runtime.select.domain import Choice
 from moekit.serve.asked import AsksKits
 from moekit.serve.extras import NOTHING, Extras, picture_json, shown_json
-from moekit.serve.facts import KitFacts
+from moekit.serve.facts import AUTO, KitFacts
 from moekit.serve.making import made_by
 from moekit.serve.reading import Sent, content_of, read_content
 from moekit.serve.unforeseen import unforeseen
@@ -42,6 +43,7 @@ class Outcome:
         picture: The picture as it was read, if pictures were asked for; see `schema.Picture`.
         shown: By kit what is shown of its answer, if it was asked for; see `schema.ShownAnswer`.
         computed: By what each answer was computed, by kit; see `Computed` of the interface.
+        selected: Which kit was chosen, if none was named; see `schema.Selection`.
     """
 
     content: str
@@ -51,12 +53,18 @@ class Outcome:
     picture: Mapping[str, Any] | None = None
     shown: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     computed: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    selected: Mapping[str, Any] | None = None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it belongs to none of the kits, which is an answer too."""
+        return self.selected is not None and self.selected["kit"] is None
 
     @property
     def unreadable(self) -> ImageError | None:
         """Why no kit could read it; None if one could."""
         found = [error for error in self.failed.values() if isinstance(error, ImageError)]
-        return found[0] if len(found) == len(self.rows) + len(self.failed) else None
+        return found[0] if found and len(found) == len(self.rows) + len(self.failed) else None
 
 
 class AnswersImages(Protocol):
@@ -121,7 +129,9 @@ class Service:
         shown: list[dict[str, Mapping[str, Any]]] = [{} for _ in images]
         computed: list[dict[str, Mapping[str, Any]]] = [{} for _ in images]
         contents = list(self._readers.map(content_of, images))
-        for bits, names in self._by_bits(kits).items():
+        auto = tuple(kits) == (AUTO,)
+        choices: list[Choice | None] = [None for _ in images]
+        for bits, names in self._by_bits(self._choosable(kits)).items():
             pictures: dict[int, Image.Image] = {}
             read = functools.partial(_read, bits=bits, most_pixels=self._most_pixels)
             for place, one in enumerate(self._readers.map(read, images)):
@@ -133,7 +143,14 @@ class Service:
                 seen |= {
                     place: picture_json(one) for place, one in pictures.items() if place not in seen
                 }
-            for place, kit, answer, shared in self._ask(names, pictures, dict(extras.levels)):
+            levels = dict(extras.levels)
+            if auto:
+                answers = self._select(names, pictures, levels, choices)
+                for place, *_ in answers:  # nearer than what was chosen before
+                    rows[place], failed[place], computed[place], shown[place] = {}, {}, {}, {}
+            else:
+                answers = self._ask(names, pictures, levels)
+            for place, kit, answer, shared in answers:
                 row = answer if isinstance(answer, MoekitError) else self._row(kit, answer)
                 if isinstance(row, MoekitError):
                     failed[place][kit] = row
@@ -153,6 +170,7 @@ class Service:
                 picture=seen.get(place),
                 shown=shown[place],
                 computed=computed[place],
+                selected=_told(choices[place]),
             )
             for place in range(len(images))
         ]
@@ -168,6 +186,12 @@ class Service:
             "threads": torch.get_num_threads(),
             **self._maker,
         }
+
+    def _choosable(self, kits: Sequence[str]) -> Sequence[str]:
+        """The kits of a request; if it names none in particular, those that can be chosen."""
+        if tuple(kits) != (AUTO,):
+            return kits
+        return [name for name, one in self.facts.items() if one.can_be_chosen]
 
     def _by_bits(self, kits: Sequence[str]) -> dict[int | None, list[str]]:
         """The kits by how they read numbers of more than 8 bits; others share no pass anyway."""
@@ -204,6 +228,48 @@ class Service:
                 found.append((place, kit, single[kit][0] if kit in single else wrong[kit], 1))
         return found
 
+    def _select(
+        self,
+        kits: Sequence[str],
+        pictures: Mapping[int, Image.Image],
+        levels: Mapping[str, float],
+        choices: list[Choice | None],
+    ) -> list[tuple[int, str, Answer | MoekitError, int]]:
+        """As `_ask`, of each picture by the kit that it belongs to.
+
+        Args:
+            kits: Those that read pictures alike.
+            pictures: By place.
+            levels: As of `_ask`.
+            choices: By place what was chosen among others; takes what is chosen among all. A
+                picture that is nearer to one of the others has no answer here.
+        """
+        if not pictures:
+            return []
+        try:
+            made = self._runtime.select(
+                list(pictures.values()), kits=kits, batch_size=self._batch_size, levels=levels
+            )
+        except Exception as error:  # of a kit, of a library or of moekit itself
+            if len(pictures) > 1:
+                parts = [{place: picture} for place, picture in pictures.items()]
+                return [one for part in parts for one in self._select(kits, part, levels, choices)]
+            known = error if isinstance(error, MoekitError) else named_fault(error)
+            if known is None:
+                _logger.exception("choosing a kit failed")
+            return [(place, AUTO, known or unforeseen(error), 1) for place in pictures]
+        found: list[tuple[int, str, Answer | MoekitError, int]] = []
+        for place, one in zip(pictures, made, strict=True):
+            before = choices[place]
+            choice = one.choice
+            if before is not None:
+                choice = Choice.of({**before.scores, **choice.scores})
+            choices[place] = choice
+            answer = one.answer if one.answer is not None else one.error
+            if choice.kit == one.choice.kit and choice.kit is not None and answer is not None:
+                found.append((place, choice.kit, answer, one.shared))
+        return found
+
     def _together(
         self, kits: Sequence[str], pictures: Sequence[Image.Image], levels: Mapping[str, float]
     ) -> tuple[dict[str, list[Answer]], dict[str, MoekitError]]:
@@ -236,3 +302,12 @@ def _read(
         return read_content(content, bits=bits, most_pixels=most_pixels)
     except ImageError as error:
         return error
+
+
+def _told(choice: Choice | None) -> dict[str, Any] | None:
+    """What is said of a choice; numbers that are no numbers are beyond all limits."""
+    if choice is None:
+        return None
+    known = {"kit": choice.kit, "nearest": choice.nearest, "score": choice.score}
+    told: dict[str, Any] = finite({**known, "scores": dict(choice.scores)})
+    return told

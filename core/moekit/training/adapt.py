@@ -33,6 +33,7 @@ from moekit.runtime.kit import KitModules
 from moekit.runtime.tokens import routing_of
 from moekit.training.activation_cache import DEFAULT_LIMIT
 from moekit.training.counts import image_counts, parameter_count
+from moekit.training.domain import keep_domain
 from moekit.training.fit import fit
 from moekit.training.learned import Learned, frame_for, plan_for, tiling_for
 from moekit.training.lengths import length_in_words
@@ -242,7 +243,7 @@ def adapt(
         )
         written = resolved.task.judge.save(job.run.folder, VALIDATION, tallies[:2])
         chosen, more = settle(job.run, resolved, tallies, rule=job.rule, dataset=job.dataset)
-        chosen.update(near_duplicates=near, **taught)
+        chosen.update(near_duplicates=near, domain=keep_domain(job.run, stores[KIT]), **taught)
         _keep(job, outcomes, backbone, registry, arithmetic, notes, [*written, *more], chosen)
         shutil.rmtree(job.run.checkpoints, ignore_errors=True)
         registry.tell("run_finished", _event(job, job.run.read()))

@@ -133,7 +133,9 @@ def coded(
     for place in places:
         codes = []
         samples = []
-        for sample, cells in _whole(store, place, on_done if not place else lambda _: None):
+        every = np.arange(len(store))
+        told = on_done if not place else lambda _: None
+        for sample, cells in whole_cells(store, every, place, told):
             samples.append(sample)
             codes.append(coder.codes(cells[None]))
         variants.append(np.concatenate(codes))
@@ -145,14 +147,24 @@ def coded(
     )
 
 
-def _whole(
-    store: PrefixStore, place: int, on_done: Callable[[int], None]
+def whole_cells(
+    store: PrefixStore,
+    rows: np.ndarray,
+    place: int,
+    on_done: Callable[[int], None] = lambda _: None,
 ) -> Iterator[tuple[Sample, np.ndarray]]:
-    """Each picture with its cells, (C, D), the mean of those of its windows."""
+    """Each picture with its cells, (C, D), the mean of those of its windows.
+
+    Args:
+        store: The prefix.
+        rows: (n,) positions in its samples; windows of a picture follow each other.
+        place: Of the stored view.
+        on_done: Called with the samples that were read since.
+    """
     waiting: Sample | None = None
     sums, count = np.zeros(0), 0
-    for rows, cells_BCD in _cells(store, np.arange(len(store)), place):
-        for row, cells in zip(rows, cells_BCD, strict=True):
+    for part, cells_BCD in _cells(store, rows, place):
+        for row, cells in zip(part, cells_BCD, strict=True):
             sample = store.samples[row]
             if waiting is None or waiting.id != sample.id:
                 if waiting is not None:
@@ -160,7 +172,7 @@ def _whole(
                 waiting, sums, count = dataclasses.replace(sample, window=None), cells.copy(), 1
             else:
                 sums, count = sums + cells, count + 1
-        on_done(len(rows))
+        on_done(len(part))
     if waiting is not None:
         yield waiting, sums / count
 
