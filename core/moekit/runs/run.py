@@ -5,7 +5,7 @@ RUN/
   run.json            what was asked for and what it was made with
   kit.safetensors     the trained specialists, routers and head
   baseline.safetensors  the same head trained on the bare backbone
-  domain.safetensors  what its pictures look like, by which they are told from others
+  domain.safetensors  what its pictures look like, which sets them apart from others
   token_gate.safetensors  what says which tokens are computed, if it is learned
   validation.csv      scores of the validation split, from which thresholds are chosen
   history.jsonl       one line an epoch

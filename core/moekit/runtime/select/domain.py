@@ -5,7 +5,7 @@ et al. 2018, arXiv:1807.03888, with one class), under their covariance shrunk to
 the identity (Ledoit and Wolf 2004, doi:10.1016/S0047-259X(03)00096-4): there are often fewer
 pictures than features. The distance is divided by the one that a given share of the validation
 pictures exceeds, so that kits can be compared: a picture is of the kit that it is nearest to, and
-of none if it is beyond 1 from all. What a kit says does not depend on the kits beside it.
+of none if it is beyond 1 from all. What a kit says does not depend on the kits next to it.
 
 Shapes: N pictures, C cells, F features (D, the width of a token), R directions.
 """
@@ -169,7 +169,7 @@ def shrinkage(centred_NF: np.ndarray) -> float:
 
 
 def quantile(values_N: np.ndarray, share: float) -> float:
-    """The value that a further one of the same kind is at most, with that probability.
+    """The value that a further one of the same kind is at most, in that share of all cases.
 
     The split-conformal quantile; of too few values the largest.
     """
