@@ -44,8 +44,8 @@ def _budget(context: click.Context, option: click.Parameter, value: str) -> str 
         "moekit adapt KIT --data folder=parts --out runs/parts",
         "moekit adapt KIT --task segment --data masks=tiles --out runs/outlines",
         "moekit adapt KIT --data folder=parts --out runs/parts --resume",
-        "moekit adapt KIT --from runs/parts --data corrections=corrections \\\n"
-        "      --also-data folder=parts --out runs/parts-2",
+        "moekit adapt KIT --from runs/parts --data corrections=corrections "
+        "--also-data folder=parts --out runs/parts-2",
     )
 )
 @click.argument("kit")
