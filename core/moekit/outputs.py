@@ -20,7 +20,9 @@ from moekit.text import visible_name
 __all__ = [
     "ANSWERS",
     "BENCHMARK",
+    "CORRECTIONS",
     "EXPORT",
+    "PRETRAINING",
     "RESULT",
     "RUN",
     "WATCH",
@@ -35,6 +37,8 @@ ANSWERS: Final = "answers of predict"
 WATCH: Final = "answers of watch"
 EXPORT: Final = "an export"
 BENCHMARK: Final = "a benchmark"
+PRETRAINING: Final = "a pretraining"
+CORRECTIONS: Final = "corrections of a kit"
 
 _HEAD = 4096
 _NAMED = 3
@@ -58,6 +62,9 @@ _MARKS: Mapping[str, _Mark] = {
     "series.json": _Mark(ANSWERS, ("disclaimer", "settings", "provenance")),
     "summary.json": _Mark(ANSWERS, ("disclaimer", "settings", "provenance")),
     "result.json": _Mark(RESULT, ("schema", "kit", "dataset")),
+    "merge.json": _Mark(RUN, ("schema", "by", "weigh")),
+    "pretrain.json": _Mark(PRETRAINING, ("schema", "request")),
+    "corrections.json": _Mark(CORRECTIONS, ("schema", "kit", "task", "classes")),
     "bench.json": _Mark(BENCHMARK, ("command", "versions", "baseline")),
 }
 _NAMES = frozenset(_MARKS)

@@ -202,3 +202,20 @@ def test_commands_refuse_a_folder_of_other_things_before_they_begin(moekit, tmp_
     assert outcome.code == 2
     assert "usage/foreign-folder" in outcome.err + outcome.out
     assert sorted(out.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "kind"),
+    [
+        ("merge.json", {"schema": 1, "by": "route", "weigh": "images"}, "a run"),
+        ("pretrain.json", {"schema": 1, "request": {}, "done": False}, "a pretraining"),
+        (
+            "corrections.json",
+            {"schema": 1, "kit": "a/b", "task": "score", "classes": ["good", "bad"]},
+            "corrections of a kit",
+        ),
+    ],
+)
+def test_merges_pretrainings_and_corrections_are_recognised(tmp_path, name, record, kind):
+    (tmp_path / name).write_text(json.dumps(record))
+    assert kind_of_output(tmp_path) == kind

@@ -28,6 +28,7 @@ from moekit.errors import DataError, UsageError, WeightsError
 from moekit.files import atomic_text, read_json, read_text, sha256, to_json, write_json
 from moekit.files import write_tensors as write
 from moekit.licences import Licences
+from moekit.outputs import PRETRAINING, check_vacant
 from moekit.runs.run import Run, refuse_lost
 from moekit.runs.schema import damaged, first_fault
 from moekit.text import first_line
@@ -85,9 +86,11 @@ class Pretrained:
 
         Raises:
             DataError: The data have changed since.
-            UsageError: The folder is taken and `resume` is off, or the request differs.
+            UsageError: The folder is taken and `resume` is off, it holds other things, or the
+                request differs.
         """
         if not self.is_there:
+            check_vacant(self.folder, PRETRAINING)
             write_json(self.record, {"schema": _SCHEMA, "request": dict(request), "done": False})
             return
         if not resume:

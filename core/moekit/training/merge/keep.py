@@ -23,6 +23,7 @@ from moekit.training.counts import parameter_count
 from moekit.training.merge.sites import PARTS, Site
 
 JUDGED = "merge.json"
+JUDGED_SCHEMA = 1
 """The file that says how a merged run was judged; all that is kept of one that is refused."""
 NO_CODES = "near-duplicates were not looked for: sites keep what they learned from"
 

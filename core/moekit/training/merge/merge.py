@@ -29,7 +29,7 @@ from moekit.runtime.predictor import Predictor
 from moekit.runtime.tokens import routing_of
 from moekit.training.merge.combine import average, beside
 from moekit.training.merge.judge import MERGED, Beside, judge
-from moekit.training.merge.keep import JUDGED, Made, keep_merged
+from moekit.training.merge.keep import JUDGED, JUDGED_SCHEMA, Made, keep_merged
 from moekit.training.merge.sites import PARTS, How, Site, Weigh, read_sites
 from moekit.training.selection import check_rule, choices
 
@@ -115,9 +115,10 @@ def merge(
     answering = own[(SPECIALIST, BASELINE, MEAN).index(chosen["use"]["model"])]
     tallies = dict(zip(names, passed.tallies, strict=False)) | {MERGED: answering}
     judged = {
-        **judge(resolved, tallies, rule=chosen["rule"]["name"]),
+        "schema": JUDGED_SCHEMA,
         "by": job.by,
         "weigh": job.weigh,
+        **judge(resolved, tallies, rule=chosen["rule"]["name"]),
         "sites": [site.as_json(name) for name, site in zip(names, sites, strict=True)],
         "left_out": left_out,
         "notes": _notes(job, sites, names),
