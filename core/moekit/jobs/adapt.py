@@ -119,7 +119,8 @@ def adapt_kit(
         MoekitError: See `moekit.training.adapt.adapt`.
     """
     quiet_libraries()
-    check_vacant(run_folder, RUN)
+    if not Run(run_folder).record.exists():
+        check_vacant(run_folder, RUN)
     check_writable(run_folder, run_folder / "checkpoints")
     registry = Registry()
     changes = KitChanges(experts=experts, gate=gate, placement=placement).full(registry)

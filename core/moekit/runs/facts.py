@@ -8,14 +8,16 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from moekit.backbone.model import MoEBackbone
 from moekit.moe.instructions import cpu_computes_bf16
 from moekit.plugins.discovery import Plugin
 from moekit.plugins.lock import lock_plugin
+
+if TYPE_CHECKING:  # whoever wants the time or the versions loads no timm
+    from moekit.backbone.model import MoEBackbone
 
 _NAMED = ("moekit", "torch", "timm", "lightning", "torchmetrics", "safetensors", "numpy", "pillow")
 

@@ -61,7 +61,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 def found(plan: Plan) -> dict[str, Any]:
     told: list[str] = []
     rows = run_benchmarks((), plan, told.append)
-    assert len(told) == 2 * (2 + 3 + 1 + 3 + 2)
+    assert len(told) == 2 * (2 + 3 + 1 + 4 + 2)
     return results(rows, plan, command="moekit bench")
 
 

@@ -281,5 +281,5 @@ def test_a_plugin_that_ends_or_hangs_the_process_fails_and_is_counted(body, reas
     assert failure.id == "expert/one/is-described"
     assert reason in failure.reason
     assert not report.conforms
-    assert len(report.outcomes) == report.expected == 29
-    assert sum(outcome.verdict == "not run" for outcome in report.outcomes) == 15
+    assert len(report.outcomes) == report.expected == 30
+    assert sum(outcome.verdict == "not run" for outcome in report.outcomes) == 16

@@ -186,12 +186,12 @@ def test_stacks_stay_whole_in_mixed_precision(run_adapt, stacks, recipe, tmp_pat
 def test_data_of_other_frames_are_refused(
     run_adapt, stacks, cells, kit, small_backbone, registry, tmp_path
 ):
-    run_adapt(tmp_path / "stacks", dataset=stacks)
+    run_adapt(tmp_path / "run of stacks", dataset=stacks)
     images = dataclasses.replace(
         cells, samples=tuple(dataclasses.replace(one, split="test") for one in cells.samples)
     )
     with refused("data/frame-count"):
-        run_evaluate(tmp_path / "stacks", images, kit, small_backbone, registry)
+        run_evaluate(tmp_path / "run of stacks", images, kit, small_backbone, registry)
     run_adapt(tmp_path / "images")
     with refused("data/frame-count"):
         run_evaluate(tmp_path / "images", stacks, kit, small_backbone, registry)

@@ -209,7 +209,7 @@ def test_wrong_calls_end_with_three_lines(moekit, line, tmp_path, arguments, cod
 def test_a_folder_with_something_in_it_is_refused(moekit, line, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     done = moekit("anomalib", "Padim", f"--data=mvtec={line}", f"--out={tmp_path}")
-    assert (done.code, "[usage/exists]" in done.err) == (2, True)
+    assert (done.code, "[usage/foreign-folder]" in done.err) == (2, True)
 
 
 def test_the_command_prints_one_json_object(moekit, line, tmp_path, monkeypatch):
