@@ -10,20 +10,25 @@ import click
 
 from moekit.cli.imports import quick_imports
 from moekit.cli.options import (
+    cache_option,
     command_line,
     data_licence_option,
     data_option,
     debug_option,
     device_option,
+    devices_option,
     duplicates_option,
     examples,
+    expert_option,
     form_option,
+    gate_option,
     json_option,
     metric_option,
     seed_option,
     task_option,
     token_block_option,
     token_window_option,
+    top_k_option,
     weights_option,
     with_options,
 )
@@ -89,14 +94,8 @@ def _budget(context: click.Context, option: click.Parameter, value: str) -> str 
         "sides; nothing is moved if the data bring their split.",
     ),
     click.option("--resume", is_flag=True, help="Go on with an interrupted run."),
-    click.option(
-        "--expert",
-        "experts",
-        multiple=True,
-        metavar="NAME",
-        help="Add a registered expert next to the kit's own; may be given several times.",
-    ),
-    click.option("--gate", metavar="NAME", help="Use a registered gate instead of the kit's."),
+    expert_option,
+    gate_option,
     click.option(
         "--placement",
         type=click.Choice(["trunk", "side", "none"]),
@@ -157,21 +156,15 @@ def _budget(context: click.Context, option: click.Parameter, value: str) -> str 
     ),
     token_block_option,
     token_window_option,
-    click.option("--top-k", type=click.IntRange(1), help="Generic experts a token has."),
+    top_k_option,
     click.option(
         "--architecture", default=None, help="A timm vision transformer; the kit's backbone if not."
     ),
     weights_option,
     form_option,
     device_option,
-    click.option("--devices", type=click.IntRange(1), default=1, help="Processes to train with."),
-    click.option(
-        "--cache-gib",
-        type=click.FloatRange(0, min_open=True),
-        default=16.0,
-        show_default=True,
-        help="Most disk space for frozen activations.",
-    ),
+    devices_option,
+    cache_option,
     json_option,
     debug_option,
 )

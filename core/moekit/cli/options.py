@@ -103,6 +103,27 @@ def _window(_: click.Context, option: click.Parameter, value: int | None) -> int
     return value
 
 
+expert_option = click.option(
+    "--expert",
+    "experts",
+    multiple=True,
+    metavar="NAME",
+    help="Add a registered expert next to the kit's own; may be given several times.",
+)
+gate_option = click.option(
+    "--gate", metavar="NAME", help="Use a registered gate instead of the kit's."
+)
+top_k_option = click.option("--top-k", type=click.IntRange(1), help="Generic experts a token has.")
+devices_option = click.option(
+    "--devices", type=click.IntRange(1), default=1, help="Processes to train with."
+)
+cache_option = click.option(
+    "--cache-gib",
+    type=click.FloatRange(0, min_open=True),
+    default=16.0,
+    show_default=True,
+    help="Most disk space for frozen activations.",
+)
 token_block_option = click.option(
     "--token-block",
     type=click.IntRange(0),

@@ -10,16 +10,21 @@ import click
 
 from moekit.cli.imports import quick_imports
 from moekit.cli.options import (
+    cache_option,
     command_line,
     data_licence_option,
     debug_option,
     device_option,
+    devices_option,
     examples,
+    expert_option,
     form_option,
+    gate_option,
     json_option,
     precision_option,
     seed_option,
     task_option,
+    top_k_option,
     weights_option,
     with_options,
 )
@@ -82,15 +87,9 @@ _OF_TIER = ("twin", "blocks", "expert_axis")
         "--views", type=click.IntRange(1, 8), help="Flips and turns kept of a crop.  [default: 2]"
     ),
     precision_option,
-    click.option(
-        "--expert",
-        "experts",
-        multiple=True,
-        metavar="NAME",
-        help="Add a registered expert next to the kit's own; may be given several times.",
-    ),
-    click.option("--gate", metavar="NAME", help="Use a registered gate instead of the kit's."),
-    click.option("--top-k", type=click.IntRange(1), help="Generic experts a token has."),
+    expert_option,
+    gate_option,
+    top_k_option,
     click.option(
         "--architecture",
         help="A timm vision transformer; or base, without KIT: the base tier, all of it, from "
@@ -106,14 +105,8 @@ _OF_TIER = ("twin", "blocks", "expert_axis")
     weights_option,
     form_option,
     device_option,
-    click.option("--devices", type=click.IntRange(1), default=1, help="Processes to train with."),
-    click.option(
-        "--cache-gib",
-        type=click.FloatRange(0, min_open=True),
-        default=16.0,
-        show_default=True,
-        help="Most disk space for frozen activations.",
-    ),
+    devices_option,
+    cache_option,
     json_option,
     debug_option,
 )

@@ -149,8 +149,9 @@ def load_images(
         dataset = load_licensed(registry, data, seed=seed, licence=licence)
         return dataset if kit is None else prepared(kit, dataset, seed=seed)
     dataset = with_licence(_unlabelled(folder), folder, licence)
-    hides = kit is not None and kit.hides_paths
-    return prepared(kit, dataset, seed=seed) if hides and kit is not None else dataset
+    if kit is not None and kit.hides_paths:
+        return prepared(kit, dataset, seed=seed)
+    return dataset
 
 
 def _unlabelled(folder: Path) -> Dataset:

@@ -29,7 +29,7 @@ from moekit.files import atomic_text, read_json, read_text, sha256, to_json, wri
 from moekit.files import write_tensors as write
 from moekit.licences import Licences
 from moekit.outputs import PRETRAINING, check_vacant
-from moekit.runs.run import Run, refuse_lost
+from moekit.runs.run import Run, refuse_lost, refuse_other
 from moekit.runs.schema import damaged, first_fault
 from moekit.text import first_line
 
@@ -103,14 +103,7 @@ class Pretrained:
         known = dict(self.read()["request"])
         wanted = json.loads(to_json(dict(request)))
         now, was = wanted.pop("data", {}), known.pop("data", {})
-        other = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
-        if other:
-            raise UsageError(
-                f"the pretraining was begun with another {', '.join(other)}",
-                whose=str(self.folder),
-                fix="resume it with the options it was begun with, or choose another --out",
-                code="usage/other-run",
-            )
+        refuse_other(known, wanted, what="pretraining", folder=self.folder)
         fix = "restore the data that it was begun with, or choose another --out"
         refuse_changes(was, now, whose=str(self.folder), fix=fix)
 

@@ -113,14 +113,7 @@ class Run:
             if not any(name in known for name in _ADDED):
                 wanted = {name: value for name, value in wanted.items() if name not in _ADDED}
             now, was = wanted.pop("data", {}), known.pop("data", None)
-            changed = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
-            if changed:
-                raise UsageError(
-                    f"the run was begun with other values of: {', '.join(changed)}",
-                    whose=str(self.folder),
-                    fix="give the data and options that it was begun with, or choose another --out",
-                    code="usage/other-run",
-                )
+            refuse_other(known, wanted, what="run", folder=self.folder)
             if was is None:
                 _logger.warning(
                     "%s does not say what its data were, since an earlier version began it: "
@@ -343,6 +336,30 @@ def check_hashes(folder: Path, hashes: Mapping[str, str], stem: str, *, record: 
                 fix="restore it, or make the run again; what is chosen from it decides answers",
                 code="data/changed-file",
             )
+
+
+def refuse_other(
+    known: Mapping[str, Any], wanted: Mapping[str, Any], *, what: str, folder: Path
+) -> None:
+    """Refuses to go on with what was begun with another request.
+
+    Args:
+        known: The request that it was begun with, less the data.
+        wanted: What is asked for now, less the data.
+        what: What was begun, such as "run".
+        folder: Its folder.
+
+    Raises:
+        UsageError: They differ; the message names the fields.
+    """
+    changed = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
+    if changed:
+        raise UsageError(
+            f"the {what} was begun with other values of: {', '.join(changed)}",
+            whose=str(folder),
+            fix="give the data and options that it was begun with, or choose another --out",
+            code="usage/other-run",
+        )
 
 
 def refuse_lost(module: nn.Module, path: Path) -> None:

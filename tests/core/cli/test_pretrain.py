@@ -43,7 +43,7 @@ def test_a_loader_is_learned_from_by_its_training_split_and_a_folder_whole(
     assert done.json["images"] == 8
     assert done.json["request"]["kit"] == "moekit-industrial/industrial"
     assert "probe" in done.json["curves"][-1]
-    # All images: then a run is told that its validation and test images were seen.
+    # All images are learned from: then a run says that its validation and test images were seen.
     done = moekit("pretrain", "industrial", "--data", parts, "--out", tmp_path / "all", *SHORT)
     assert done.code == 0, done.err
     assert "pretrained on 16 images" in done.err

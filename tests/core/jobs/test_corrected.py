@@ -6,10 +6,6 @@ import json
 
 import numpy as np
 import pytest
-import timm
-import torch
-from PIL import Image
-from safetensors.torch import save_file
 
 from moekit.cli.main import main
 from moekit.corrections.labels import ClassLabel
@@ -23,31 +19,14 @@ from moekit.runs.run import Run
 from moekit.serve.corrections.review import ReviewList
 from moekit.tasks.score.metrics import METRICS
 from moekit.testing import refused
-
-ARCHITECTURE = "vit_tiny_patch16_224"
-SIDE = 48
-
-
-def png(seed, *, odd=False):
-    pixels = np.random.default_rng(seed).integers(40, 80, (SIDE, SIDE), dtype=np.uint8)
-    if odd:
-        pixels[18:30] = 250
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
+from tests.small_parts import ARCHITECTURE, SIDE, png, write_parts
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """Weights, images, a run that learned from them, and corrections of other images."""
     home = tmp_path_factory.mktemp("corrected")
-    torch.manual_seed(0)
-    model = timm.create_model(ARCHITECTURE, pretrained=False, num_classes=0)
-    save_file(model.state_dict(), home / "weights.safetensors")
-    for number in range(24):
-        path = home / "parts" / ("bars" if number % 2 else "good") / f"{number:02}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png(number, odd=number % 2))
+    write_parts(home)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOEKIT_CACHE_DIR", str(home / "cache"))
         command(

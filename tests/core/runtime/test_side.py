@@ -16,6 +16,7 @@ from moekit.runtime.plan import RequestPlan, plan_passes
 from moekit.runtime.predictor import Predictor
 from moekit.runtime.together import compute_together
 from moekit.testing.reference import SIDE, small_backbone
+from tests.core.runtime.test_together import Spoiler, Writer
 
 SQUARE = Frame(height=SIDE, width=SIDE)
 
@@ -41,31 +42,6 @@ class Narrow(nn.Module):
 class Broken(Narrow):
     def between(self, hidden_TR):
         raise RuntimeError("no such luck")
-
-
-class Writer(nn.Module):
-    """An expert that writes into what it reads."""
-
-    reads_map = True
-
-    def __init__(self, width):
-        super().__init__()
-        self.linear = nn.Linear(width, width)
-
-    def forward(self, x_BND, grid):
-        output = self.linear(x_BND)
-        x_BND.fill_(7.0)
-        return output
-
-
-class Spoiler(moekit.PooledHead):
-    """A head that writes into what it reads."""
-
-    def forward(self, tokens, grid):
-        output = super().forward(tokens, grid)
-        for x_BND in tokens:
-            x_BND.fill_(7.0)
-        return output
 
 
 class Plugin:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import io
 import json
 import os
 import subprocess
@@ -12,14 +11,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-import numpy as np
 import pytest
-import timm
-import torch
 import uvicorn
 from fastapi.testclient import TestClient
-from PIL import Image
-from safetensors.torch import save_file
 
 from moekit.backbone.build import build_backbone
 from moekit.cli.main import main
@@ -38,22 +32,11 @@ from moekit.serve.server import address_of, bound_socket
 from moekit.serve.service import Outcome
 from moekit.serve.streams.loop import Streams
 from moekit.serve.tokens import Tokens
+from tests.small_parts import ARCHITECTURE, SIDE, png, write_parts
 
-ARCHITECTURE = "vit_tiny_patch16_224"
-SIDE = 48
 TOKEN = "a-token-of-the-tests-0123456789"
 RUNS = {"all": (), "other": ("--seed", "1"), "few": ("--top-k", "4")}
 """Options of each run; the first two share all blocks before their own."""
-
-
-def png(seed, *, odd=False):
-    """The bytes of a noisy gray picture; odd ones have a bright bar."""
-    pixels = np.random.default_rng(seed).integers(40, 80, (SIDE, SIDE), dtype=np.uint8)
-    if odd:
-        pixels[18:30] = 250
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 @pytest.fixture(scope="session")
@@ -66,13 +49,7 @@ def picture():
 def folder(tmp_path_factory):
     """The weights of a small backbone, and finished runs on them."""
     home = tmp_path_factory.mktemp("serve")
-    torch.manual_seed(0)
-    model = timm.create_model(ARCHITECTURE, pretrained=False, num_classes=0)
-    save_file(model.state_dict(), home / "weights.safetensors")
-    for number in range(24):
-        path = home / "parts" / ("bars" if number % 2 else "good") / f"{number:02}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png(number, odd=number % 2))
+    write_parts(home)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOEKIT_CACHE_DIR", str(home / "cache"))
         for name, options in RUNS.items():

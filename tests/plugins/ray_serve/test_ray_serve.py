@@ -4,7 +4,6 @@ import base64
 import contextlib
 import gc
 import hashlib
-import io
 import json
 import os
 import socket
@@ -13,16 +12,12 @@ import urllib.request
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
-import timm
-import torch
-from PIL import Image
-from safetensors.torch import save_file
 
 from moekit.cli.main import main
 from moekit.serve import ServeOptions, open_app
 from moekit.testing import refused
+from tests.small_parts import ARCHITECTURE, SIDE, png, write_parts
 
 ray = pytest.importorskip("ray", reason="ray[serve] is not installed")
 serve = pytest.importorskip("ray.serve", reason="ray[serve] is not installed")
@@ -30,29 +25,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # of Ray and what it imports
     pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two replicas need two processors"),
 ]
-ARCHITECTURE, SIDE = "vit_tiny_patch16_224", 48
-
-
-def png(seed, *, odd=False):
-    pixels = np.random.default_rng(seed).integers(40, 80, (SIDE, SIDE), dtype=np.uint8)
-    if odd:
-        pixels[18:30] = 250
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """The weights of a small backbone, and a run on it."""
     home = tmp_path_factory.mktemp("ray")
-    torch.manual_seed(0)
-    model = timm.create_model(ARCHITECTURE, pretrained=False, num_classes=0)
-    save_file(model.state_dict(), home / "weights.safetensors")
-    for number in range(24):
-        path = home / "parts" / ("bars" if number % 2 else "good") / f"{number:02}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png(number, odd=number % 2))
+    write_parts(home)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
         patch.setenv("MOEKIT_CACHE_DIR", str(home / "cache"))
         main(
