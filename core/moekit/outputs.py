@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from moekit.errors import UsageError
 from moekit.files import check_plain
-from moekit.text import visible_name
+from moekit.text import many, visible_name
 
 __all__ = [
     "ANSWERS",
@@ -125,11 +125,7 @@ def outputs_note(found: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     if not found:
         return ()
     named = ", ".join(f"{visible_name(path)} ({kind})" for path, kind in sorted(found))
-    what = (
-        "1 folder that moekit wrote is"
-        if len(found) == 1
-        else (f"{len(found)} folders that moekit wrote are")
-    )
+    what = many(len(found), "folder that moekit wrote is", "folders that moekit wrote are")
     return (f"{what} left out: {named}",)
 
 

@@ -206,7 +206,7 @@ def _mask(text: str, size: tuple[int, int], terms: Terms) -> np.ndarray:
         )
     class_HW = look_up(raw, terms.mask_table, _NAME)
     kept: np.ndarray = np.where(class_HW == IGNORED, terms.ignored, class_HW).astype(
-        np.uint8 if terms.ignored < 256 else np.uint16
+        terms.mask_dtype
     )
     return kept
 

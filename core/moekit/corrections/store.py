@@ -17,6 +17,7 @@ The journal is the truth; what holds now is written from it and can be written a
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import io
 import threading
@@ -67,7 +68,7 @@ class Correction:
     receipt: Mapping[str, Any] | None = None
     key: str = ""
 
-    @property
+    @functools.cached_property
     def sha256(self) -> str:
         """SHA-256 of the image file's bytes."""
         return hashlib.sha256(self.content).hexdigest()

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from moekit.contract.tasks import TaskSpec
 from moekit.data.mask_table import IGNORED, MaskTable
 from moekit.errors import DataError
@@ -45,6 +47,11 @@ class Terms:
     def ignored(self) -> int:
         """The value of pixels that count for nothing in a mask."""
         return _FEW if len(self.classes) <= _FEW else _MANY
+
+    @property
+    def mask_dtype(self) -> type[np.uint8] | type[np.uint16]:
+        """Of the numbers in a mask's file."""
+        return np.uint8 if self.ignored == _FEW else np.uint16
 
     @property
     def mask_table(self) -> MaskTable:

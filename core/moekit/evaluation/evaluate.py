@@ -31,7 +31,7 @@ from moekit.plugins.resolve import Resolved, resolve
 from moekit.runs.choices import MEAN, keep, kept_model, model_in_words
 from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
 from moekit.runs.licences import licences_of_answers
-from moekit.runs.pretrained import images_before
+from moekit.runs.pretrained import count_seen, images_before
 from moekit.runs.run import PREDICTIONS, Run, hashes_of
 from moekit.runtime.load import (
     load_predictor,
@@ -263,8 +263,8 @@ def _make_up(
 def _seen_before(job: EvaluateJob, contents: Contents) -> list[str]:
     """A sentence if images of the split were in the pretraining that the run began with."""
     seen = images_before(job.run)
-    samples = job.dataset.split(job.split) if seen else ()
-    count = sum(contents.of(sample.path) in seen for sample in samples)
+    samples = job.dataset.split(job.split)
+    count = count_seen(samples, seen, contents)
     if not count:
         return []
     return [

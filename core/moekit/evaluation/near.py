@@ -15,14 +15,13 @@ import torch
 from PIL import Image
 
 from moekit.contract.answers import Tally
-from moekit.contract.metrics import MetricSpec
 from moekit.data.near.coded import Coded
 from moekit.data.near.codes import Coder
 from moekit.data.near.find import find_across
 from moekit.data.near.in_words import FAULTS, failed, items_of, pairs_in_words
 from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.evaluation.bootstrap import Resamples
-from moekit.evaluation.summary import Metric, figures, measure, usable_metrics
+from moekit.evaluation.summary import Metric, figures, headline, measure, usable_metrics
 from moekit.runs.near import draw_pairs, read_codes
 from moekit.runs.run import Run
 
@@ -164,23 +163,23 @@ def _without(ids: Sequence[str], answered: Answered) -> dict[str, Any] | None:
     If items are no rows of the tally, or what is left cannot be measured, there is none.
     """
     tally, point = answered.tally, answered.point
-    headline = next((one for one in answered.metrics if isinstance(one, MetricSpec)), None)
+    leading = headline(answered.metrics)
     twins = set(ids)
     kept = [row for row, name in enumerate(tally.ids) if name not in twins]
-    whole = None if headline is None else answered.known.get(headline.name)
-    if headline is None or whole is None or not kept or len(kept) == len(tally.ids):
+    whole = None if leading is None else answered.known.get(leading.name)
+    if leading is None or whole is None or not kept or len(kept) == len(tally.ids):
         return None
     part = tally.take(np.array(kept))
-    usable, _ = usable_metrics([headline], part, point)
+    usable, _ = usable_metrics([leading], part, point)
     if not usable:
         return None
     measured = measure(usable, part, point, Resamples(part, seed=answered.seed))
-    named = figures(measured, n=len(part))[headline.name]
+    named = figures(measured, n=len(part))[leading.name]
     return {
-        "metric": headline.name,
+        "metric": leading.name,
         "all": whole,
         "without": named,
-        "in_words": f"{headline.name} {_said(whole)} on all {len(tally)} items, "
+        "in_words": f"{leading.name} {_said(whole)} on all {len(tally)} items, "
         f"{_said(named)} on the {len(part)} without near-duplicates",
     }
 

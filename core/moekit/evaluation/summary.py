@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,6 +160,11 @@ def usable_metrics(
 def _need(name: str, tally: Tally, point: Any) -> Any:
     value = tally.field(name)
     return getattr(point, name, None) if value is None else value
+
+
+def headline(metrics: Iterable[Metric]) -> MetricSpec | None:
+    """The metric that runs are compared by: the first that is one of values."""
+    return next((one for one in metrics if isinstance(one, MetricSpec)), None)
 
 
 def value_of(metric: MetricSpec, tally: Tally, point: Any) -> float:

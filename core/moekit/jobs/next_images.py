@@ -26,6 +26,7 @@ from moekit.data.stream import image_batches
 from moekit.errors import DataError, UsageError
 from moekit.files import atomic_text, check_writable
 from moekit.jobs.session import load_licensed, open_backbone
+from moekit.jobs.trained import check_reads_images
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import Resolved, kit_of_run, resolve
@@ -111,13 +112,7 @@ def next_images(
     registry, run = Registry(), Run(run_folder)
     record = run.read_finished()
     spec = kit_of_run(registry, record["request"]["kit"], record)
-    if spec.predict is not None or spec.reader is not None or run.frames() > 1:
-        raise UsageError(
-            f"the kit {spec.name} of this run answers something other than single images",
-            whose=str(run.folder),
-            fix="name a run that answers single images",
-            code="usage/not-for-task",
-        )
+    check_reads_images(spec, run, fix="name a run that answers single images")
     if bool(inputs) == (data is not None):
         raise UsageError(
             "give image files and folders, or --data",

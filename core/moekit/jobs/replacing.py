@@ -28,6 +28,7 @@ REPLACES, STAYS = "replaces", "stays"
 AGAINST, REPLACED = "against_start", "replaced_by"
 """Keys of run.json: what the test says in the new run, and which run replaces the earlier one."""
 _WHOLE = "all held-out images"
+_OTHERS = "the other images"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ def replaces(
     rows = {_WHOLE: np.arange(len(new.ids))}
     if corrected_N.any() and not corrected_N.all():
         rows["images that were corrected"] = np.flatnonzero(corrected_N)
-        rows["the other images"] = np.flatnonzero(~corrected_N)
+        rows[_OTHERS] = np.flatnonzero(~corrected_N)
     usable, _ = usable_metrics(resolved.metrics, new, point)
     headline = usable[:1]
     parts = {
@@ -185,9 +186,8 @@ def _decided(
         return STAYS, ["the earlier run stays: no metric can be computed on what is held out"]
     metric = headline[0]
     told = [_told(name, one, metric, split) for name, one in parts.items()]
-    better, worse = _proven(parts[_WHOLE], metric), False
-    if "the other images" in parts:
-        worse = _proven(parts["the other images"], metric) == -1
+    better = _proven(parts[_WHOLE], metric)
+    worse = _OTHERS in parts and _proven(parts[_OTHERS], metric) == -1
     if better == 1 and not worse:
         return REPLACES, [
             *told,

@@ -12,20 +12,20 @@ from moekit.data.content import Contents
 from moekit.data.images import read_image
 from moekit.data.pictures import save_jpeg
 from moekit.errors import ImageError, UsageError
-from moekit.files import atomic_text, check_writable, finite, to_json
+from moekit.files import check_writable, finite
 from moekit.jobs.session import backbone_of
 from moekit.jobs.trained import check_reads_images
 from moekit.names import fitting_name
 from moekit.plugins.faults import names_owner
 from moekit.plugins.resolve import kit_of_run
 from moekit.prediction.inputs import collect_inputs
+from moekit.prediction.predict import write_csv
 from moekit.runs.domain import DOMAIN, has_domain
 from moekit.runs.journal import Journal, read_journal
 from moekit.runs.run import Run
 from moekit.runtime.answerer import UNREADABLE
 from moekit.runtime.runtime import Runtime
 from moekit.runtime.select.answer import Selected
-from moekit.tables import CsvWriter
 
 JOURNAL = "selected.jsonl"
 COLUMNS = ("file", "kit", "distance", "nearest", "verdict", "overlay", "error")
@@ -94,12 +94,15 @@ def predict_selected(
         }
     }
     rows = _rows(found, runtime, depends, out, batch_size, on_progress)
-    _write(out / "predictions.csv", COLUMNS, rows)
+    write_csv(out / "predictions.csv", [_whole(row, COLUMNS) for row in rows], COLUMNS)
     for name in known:
         mine = [{"file": row["file"], **row["values"]} for row in rows if row["kit"] == name]
         columns = list(dict.fromkeys(column for row in mine for column in row))
         if mine:
-            _write(out / name / "predictions.csv", columns, mine)
+            (out / name).mkdir(parents=True, exist_ok=True)
+            write_csv(
+                out / name / "predictions.csv", [_whole(row, columns) for row in mine], columns
+            )
     counts = {name: sum(row["kit"] == name for row in rows) for name in known}
     return {
         "n": len(rows),
@@ -196,13 +199,6 @@ def _row(name: str, path: Path, one: Selected | ImageError, runtime: Runtime, ou
     return {**row, "verdict": one.answer.verdict, "values": values}
 
 
-def _write(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_text(path) as file:
-        writer = CsvWriter(file)
-        writer.writerow(columns)
-        writer.writerows([_cell(row.get(name, "")) for name in columns] for row in rows)
-
-
-def _cell(value: Any) -> Any:
-    return to_json(value) if isinstance(value, list | dict) else value
+def _whole(row: Row, columns: Sequence[str]) -> Row:
+    """A row with every column, those that it lacks empty."""
+    return {**dict.fromkeys(columns, ""), **row}

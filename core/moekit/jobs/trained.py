@@ -230,8 +230,13 @@ def _refuse_options(how: Opening) -> None:
         )
 
 
-def check_reads_images(spec: KitSpec, run: Run) -> None:
+def check_reads_images(spec: KitSpec, run: Run, *, fix: str = "use `moekit predict`") -> None:
     """Refuses a run that answers something other than single images.
+
+    Args:
+        spec: Its kit.
+        run: The run.
+        fix: What to do then.
 
     Raises:
         UsageError: It does.
@@ -240,6 +245,6 @@ def check_reads_images(spec: KitSpec, run: Run) -> None:
         raise UsageError(
             f"the kit {spec.name} of this run answers something other than single images",
             whose=str(run.folder),
-            fix="use `moekit predict`",
+            fix=fix,
             code="usage/not-for-task",
         )

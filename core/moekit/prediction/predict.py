@@ -178,7 +178,7 @@ def _finished(
     names: Sequence[str], done: Mapping[str, Row], answerer: Answerer, out: Path
 ) -> list[Row]:
     rows = [done[name] for name in names]
-    _write_csv(out / "predictions.csv", rows, _columns(answerer))
+    write_csv(out / "predictions.csv", rows, _columns(answerer))
     return rows
 
 
@@ -279,7 +279,8 @@ def notes_on(rows: Iterable[Row]) -> tuple[str, ...]:
     return tally.sentences()
 
 
-def _write_csv(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
+def write_csv(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Writes rows as a CSV file; cells of lists and of tables are JSON."""
     with atomic_text(path) as file:
         writer = CsvWriter(file)
         writer.writerow(columns)

@@ -29,10 +29,10 @@ from moekit.pretraining.learner import Learner
 from moekit.pretraining.objectives import LARGE, Target, hide
 from moekit.pretraining.recipe import PretrainRecipe
 from moekit.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from moekit.training.schedule import follow, share_of_rate
 
 OnFigures = Callable[[Mapping[str, float]], None]
 _CHECKPOINT_SECONDS = 45.0
-_LEAST_RATE = 0.01
 LARGEST_GRADIENT = 3.0
 
 
@@ -221,27 +221,10 @@ def parameter_groups(learner: Learner, kept: nn.Module, job: Fitting) -> list[di
     ]
 
 
-@torch.no_grad()
-def follow(average: nn.Module, learner: nn.Module, decay: float) -> None:
-    """Moves the averaged copy towards the learner."""
-    for mean, now in zip(average.parameters(), learner.parameters(), strict=True):
-        mean.lerp_(now, 1 - decay)
-    for kept, buffer in zip(average.buffers(), learner.buffers(), strict=True):
-        kept.copy_(buffer)
-
-
 def momentum_at(first: float, done: float, step: int) -> float:
     """The decay of the averaged copy: rising to 1 by a half cosine, lower in the first steps."""
     rising = 1 - (1 - first) * (math.cos(math.pi * done) + 1) / 2
     return min(rising, (1 + step) / (10 + step))
-
-
-def share_of_rate(done: float, warmup: float) -> float:
-    """Linear warm-up, then a half cosine down to a hundredth of the peak rate."""
-    if done < warmup:
-        return max(done / warmup, _LEAST_RATE)
-    cosine = 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
-    return _LEAST_RATE + (1 - _LEAST_RATE) * cosine
 
 
 def probe_steps(steps: int, probes: int) -> frozenset[int]:

@@ -287,13 +287,14 @@ def _parts(
         contents=contents,
         on_progress=on_progress,
     )
-    whole, plans = activations.plans(recipe)[2], activations.plans(recipe)
+    plans = activations.plans(recipe)
     train, other = judged_samples(job.dataset, recipe.probe_images)
     told = f"blocks 1 to {plan.end} of the backbone, images to judge by"
     with fabric.rank_zero_first():
         bank = Bank(seen, activations=activations, recipe=recipe, seed=job.seed)
         stores = [
-            activations.open(part, whole, told, plans) if part else None for part in (train, other)
+            activations.open(part, plans[2], told, plans) if part else None
+            for part in (train, other)
         ]
     assert stores[0] is not None
     target = target_of(recipe)

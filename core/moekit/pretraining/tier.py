@@ -34,17 +34,14 @@ from moekit.pretraining.collapse import refuse_collapse
 from moekit.pretraining.crops import small_frame
 from moekit.pretraining.fit import (
     LARGEST_GRADIENT,
-    follow,
     momentum_at,
     probe_steps,
     refuse_lost_loss,
-    share_of_rate,
 )
 from moekit.pretraining.fresh import Fresh, readable
 from moekit.pretraining.judge import Judge, judged_samples, worse_in_words
 from moekit.pretraining.learner import Learner, Whole
 from moekit.pretraining.objectives import LARGE, SelfDistillation, hide
-from moekit.pretraining.processes import is_first, mean_of, processes, rank, wait
 from moekit.pretraining.specialists import seen_samples
 from moekit.pretraining.tier_job import TierJob
 from moekit.runs.facts import machine, now, versions
@@ -59,6 +56,8 @@ from moekit.scale.parallel import (
     parallelise,
     parameter_groups,
 )
+from moekit.scale.processes import is_first, mean_of, processes, rank, wait
+from moekit.training.schedule import follow, share_of_rate
 
 WEIGHTS = "backbone"
 _STATE = "progress.json"

@@ -9,9 +9,9 @@ import torch
 
 from moekit.data.samples import Dataset
 from moekit.errors import UsageError
-from moekit.pretraining.processes import processes
 from moekit.pretraining.recipe import PretrainRecipe
 from moekit.runs.pretrained import Pretrained
+from moekit.scale.processes import processes
 from moekit.scale.tier import Tier
 
 

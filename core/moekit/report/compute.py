@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,13 +41,7 @@ def compute_section(record: Mapping[str, Any]) -> Drawn | None:
         )
     )
     charts = (_chart(budget, points),) if len(points) > 1 else ()
-    return Drawn(
-        title=section.title,
-        paragraphs=section.paragraphs,
-        charts=charts,
-        tables=section.tables,
-        notes=section.notes,
-    )
+    return dataclasses.replace(section, charts=charts)
 
 
 def _chart(budget: Budget, points: list[BudgetPoint]) -> Chart:

@@ -229,6 +229,7 @@ def _better(gap: Mapping[str, Any] | None, *, up: bool) -> str | None:
 def _facts(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
     """Provenance as rows of a table."""
     backbone, throughput = result["backbone"], result["throughput"]
+    placed = _PLACEMENTS.get(result.get("placement") or "")
     rows = [
         ("task", task),
         ("data", f"{result['dataset']}: {result['data']['source']}"),
@@ -240,6 +241,7 @@ def _facts(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
             f"{backbone['architecture']}, {backbone['experts']} experts a block, "
             f"top_k {backbone['top_k']}{_tokens_in_words(backbone.get('tokens'))}",
         ),
+        *([("specialists", placed)] if placed else []),
         ("backbone weights", f"{backbone['provenance']} Licence: {backbone['licence']}."),
         ("backbone SHA-256", backbone["sha256"]),
         ("kit weights SHA-256", result["weights"]["kit_sha256"]),
@@ -258,8 +260,6 @@ def _facts(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
         ("versions", _words(result["versions"])),
         ("made", f"{result['created']} by {result['command']}"),
     ]
-    if result.get("placement") in _PLACEMENTS:
-        rows.insert(6, ("specialists", _PLACEMENTS[result["placement"]]))
     rows += [
         (
             f"plugin {plugin['name']}",

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +23,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from moekit.data.content import Contents
 from moekit.data.fingerprint import refuse_changes
+from moekit.data.samples import Sample
 from moekit.errors import DataError, UsageError, WeightsError
 from moekit.files import atomic_text, read_json, read_text, sha256, to_json, write_json
 from moekit.files import write_tensors as write
@@ -231,6 +233,17 @@ def images_before(run: Run) -> frozenset[str]:
     """
     known = run.read().get("pretraining")
     return read_images(run.folder / COPIED, known["images_sha256"]) if known else frozenset()
+
+
+def count_seen(samples: Sequence[Sample], seen: Collection[str], contents: Contents) -> int:
+    """How many samples a pretraining saw.
+
+    Args:
+        samples: Of the data.
+        seen: Hashes of the images that it saw.
+        contents: Hashes of the files; none is read if nothing was seen.
+    """
+    return sum(contents.of(one.path) in seen for one in samples) if seen else 0
 
 
 def slots_of(slots: Iterable[Any], depth: int) -> list[dict[str, Any]]:

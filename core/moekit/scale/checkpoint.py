@@ -32,6 +32,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from moekit.errors import DataError, StorageError, WeightsError
 from moekit.files import check_plain, read_json, sha256, write_json
+from moekit.scale.processes import is_first, wait
 
 _logger = logging.getLogger(__name__)
 _HASHES = "hashes.json"
@@ -59,26 +60,26 @@ def save_sharded(
             fix="choose another name, or delete it",
             code="storage/exists",
         )
-    _wait()
+    wait()
     temporary = folder.with_name(f".{folder.name}.tmp")
     tensors, _ = _tensors(module, optimiser)
     try:
-        if _is_first():
+        if is_first():
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-        _wait()
+        wait()
         with _quiet_when_alone():
             save(
                 tensors,
                 storage_writer=HuggingFaceStorageWriter(str(temporary), save_distributed=True),
                 no_dist=not dist.is_initialized(),
             )
-        _wait()
-        if _is_first():
+        wait()
+        if is_first():
             parts = sorted(temporary.glob("*.safetensors"))
             write_json(temporary / _HASHES, {path.name: sha256(path) for path in parts})
             temporary.rename(folder)
-        _wait()
+        wait()
     except (OSError, CheckpointException) as error:
         raise StorageError(
             f"cannot write the checkpoint ({error})",
@@ -176,15 +177,6 @@ def _quiet_when_alone() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         yield
-
-
-def _is_first() -> bool:
-    return not dist.is_initialized() or dist.get_rank() == 0
-
-
-def _wait() -> None:
-    if dist.is_initialized():
-        dist.barrier()
 
 
 def _unusable(folder: Path, why: str, *, code: str) -> WeightsError:

@@ -17,7 +17,6 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from moekit.errors import MoekitError, UsageError
-from moekit.json_text import to_json
 from moekit.serve import refusals
 from moekit.serve.batching import Batcher, Ticket
 from moekit.serve.corrections.keeper import Keeper
@@ -31,6 +30,7 @@ from moekit.serve.metrics import CONTENT_TYPE, ServeMetrics
 from moekit.serve.options import ServeOptions
 from moekit.serve.page.routes import add_page
 from moekit.serve.refusals import RefusedError
+from moekit.serve.replies import json_reply
 from moekit.serve.schema import (
     AnswerReply,
     ErrorReply,
@@ -162,7 +162,7 @@ def build_app(
     async def kits() -> Response:
         """The kits that are served, and what their answers rest on."""
         taken = {one.name for one in facts if keeper is not None and keeper.takes(one.name)}
-        return _json({"kits": [_as_json(one, corrected=one.name in taken) for one in facts]})
+        return json_reply({"kits": [_as_json(one, corrected=one.name in taken) for one in facts]})
 
     @app.get("/healthz", response_model=StateReply, responses=_NOT_NOW)
     async def healthz() -> Response:
@@ -264,11 +264,11 @@ async def _disconnected(request: Request) -> None:
 def _reply(outcomes: Sequence[Outcome], known: dict[str, KitFacts]) -> Response:
     entries = [_entry(place, one, known) for place, one in enumerate(outcomes)]
     if any(one.rows or one.is_foreign for one in outcomes):
-        return _json({"images": entries})
+        return json_reply({"images": entries})
     unread = all(entry["error"] for entry in entries)
     faults = [entry["error"] for entry in entries if entry["error"]] if unread else []
     faults += [fault for entry in entries for fault in entry["failed"].values()]
-    return _json({"error": faults[0], "images": entries}, 422 if unread else 500)
+    return json_reply({"error": faults[0], "images": entries}, 422 if unread else 500)
 
 
 def _entry(place: int, outcome: Outcome, known: dict[str, KitFacts]) -> dict[str, Any]:
@@ -303,7 +303,7 @@ def _entry(place: int, outcome: Outcome, known: dict[str, KitFacts]) -> dict[str
 def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(RefusedError)
     async def refuse(_request: Request, error: RefusedError) -> Response:
-        return _json({"error": fault_of(error.error)}, error.status, error.headers)
+        return json_reply({"error": fault_of(error.error)}, error.status, error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def odd(_request: Request, error: RequestValidationError) -> Response:
@@ -319,7 +319,7 @@ def _handle_errors(app: FastAPI) -> None:
             fix="ask as /openapi.json describes it",
             code="usage/bad-request",
         )
-        return _json({"error": fault_of(told)}, error.status_code, dict(error.headers or {}))
+        return json_reply({"error": fault_of(told)}, error.status_code, dict(error.headers or {}))
 
     @app.exception_handler(_GoneError)
     @app.exception_handler(ClientDisconnect)
@@ -334,7 +334,7 @@ def _handle_errors(app: FastAPI) -> None:
             fix="look into the server's log, and report it",
             code="error/unforeseen",
         )
-        return _json({"error": fault_of(told)}, 500)
+        return json_reply({"error": fault_of(told)}, 500)
 
 
 def _as_json(facts: KitFacts, *, corrected: bool) -> dict[str, Any]:
@@ -365,11 +365,4 @@ def _as_json(facts: KitFacts, *, corrected: bool) -> dict[str, Any]:
 
 
 def _state(word: str, good: bool) -> Response:
-    return _json({"state": word}, 200 if good else 503)
-
-
-def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    text = to_json(value, ensure_ascii=False)
-    # A name that is no text stays an escape, as in the files of other commands.
-    body = text.encode("utf-8", "backslashreplace")
-    return Response(body, status_code=status, media_type="application/json", headers=headers)
+    return json_reply({"state": word}, 200 if good else 503)

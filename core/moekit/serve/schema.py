@@ -19,7 +19,8 @@ _KITS = (
     "Names of kits, as /v1/kits lists them; all if none is named. Only `auto`: each image is "
     "answered by the kit that it belongs to by its looks, or by none."
 )
-_HASH = "^[0-9a-f]{64}$"
+HASH = "^[0-9a-f]{64}$"
+"""The SHA-256 of a file, as text."""
 _TELLS = "discriminator"
 
 
@@ -72,16 +73,16 @@ class Computed(Strict):
 class Receipt(Strict):
     """What an answer rests on. Hashes are SHA-256 in hexadecimal; `moekit verify` checks it."""
 
-    image_sha256: str = Field(pattern=_HASH, description="Of the bytes of the image file.")
-    backbone_sha256: str = Field(pattern=_HASH, description="Of the backbone's weights.")
-    kit_sha256: str = Field(pattern=_HASH, description="Of the kit's trained weights.")
+    image_sha256: str = Field(pattern=HASH, description="Of the bytes of the image file.")
+    backbone_sha256: str = Field(pattern=HASH, description="Of the backbone's weights.")
+    kit_sha256: str = Field(pattern=HASH, description="Of the kit's trained weights.")
     export_sha256: str | None = Field(
         default=None,
-        pattern=_HASH,
+        pattern=HASH,
         description="Of the exported graph that answers; null if none does.",
     )
     settings_sha256: str = Field(
-        pattern=_HASH,
+        pattern=HASH,
         description="Of the settings in /v1/kits, as JSON with sorted keys and without spaces.",
     )
     asked_level: float | None = Field(
@@ -183,7 +184,7 @@ class ImageAnswers(Strict):
     """What became of one image."""
 
     image: int = Field(description="Its index in the request, from 0.")
-    image_sha256: str = Field(pattern=_HASH)
+    image_sha256: str = Field(pattern=HASH)
     answers: dict[str, KitAnswer] = Field(description="By the names of the kits.")
     failed: dict[str, Fault] = Field(description="Of the kits that have no answer.")
     error: Fault | None = Field(description="Why it cannot be read.")

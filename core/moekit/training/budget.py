@@ -33,7 +33,7 @@ from moekit.data.samples import Dataset, Sample
 from moekit.data.windows import cut_samples
 from moekit.errors import MoekitError, UsageError
 from moekit.evaluation.bootstrap import Resamples
-from moekit.evaluation.summary import Measured, difference_ci95, measure, usable_metrics
+from moekit.evaluation.summary import Measured, difference_ci95, headline, measure, usable_metrics
 from moekit.evaluation.verdict import LEAST
 from moekit.moe.tokens import TokenRouting
 from moekit.plugins.registry import Registry
@@ -175,7 +175,7 @@ class _Search:
         """The fastest setting whose headline on the validation split is kept."""
         ways = self._compared([one for level in LEVELS for one in self._trunk.ways(level)])
         facts: dict[str, Any] = {"allowed_loss": ALLOWED, "compared": [w.as_json() for w in ways]}
-        metric = next((m for m in self._resolved.metrics if isinstance(m, MetricSpec)), None)
+        metric = headline(self._resolved.metrics)
         dense = self._tally(None)
         base = None if metric is None else self._measured(metric, dense, None)
         if metric is None or base is None or not math.isfinite(base.value):

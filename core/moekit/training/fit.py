@@ -32,10 +32,10 @@ from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import turned_back
 from moekit.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from moekit.training.prefix import PrefixStore
+from moekit.training.schedule import follow, share_of_rate
 
 OnEpoch = Callable[[Mapping[str, float]], None]
 _CHECKPOINT_SECONDS = 45.0
-_LEAST_RATE = 0.01
 _TOGETHER = 2**24
 """Numbers of the outputs of a validation split that are judged at once."""
 
@@ -160,7 +160,7 @@ class _Fit:
             rows, views = batches[state.step]
             number = state.epoch * len(batches) + state.step
             done = number / (len(batches) * self.epochs)
-            share = _share_of_rate(done, self.recipe.warmup)
+            share = share_of_rate(done, self.recipe.warmup)
             for group in self._optimizer.param_groups:
                 group["lr"] = group["peak"] * share
             torch.manual_seed((self.seed << 32) + number)
@@ -208,15 +208,8 @@ class _Fit:
                     cast(Tensor, counts_E), rate=self.recipe.balance_rate
                 )
 
-    @torch.no_grad()
     def _update_average(self, number: int) -> None:
-        decay = min(self.recipe.average, (1 + number) / (10 + number))
-        pairs = zip(self._average.parameters(), self.kit.parameters(), strict=True)
-        for average, current in pairs:
-            average.lerp_(current, 1 - decay)
-        buffers = zip(self._average.buffers(), self.kit.buffers(), strict=True)
-        for average_buffer, buffer in buffers:
-            average_buffer.copy_(buffer)
+        follow(self._average, self.kit, min(self.recipe.average, (1 + number) / (10 + number)))
 
     def _finish_epoch(self) -> bool:
         """Validates, keeps the best weights; returns whether patience has run out."""
@@ -359,11 +352,3 @@ def _parameter_groups(kit: KitModules, recipe: Recipe) -> list[dict[str, object]
             if chosen:
                 groups.append({"params": chosen, "weight_decay": decay, "peak": rate})
     return groups
-
-
-def _share_of_rate(done: float, warmup: float) -> float:
-    """Linear warm-up, then a half cosine down to a hundredth of the peak rate."""
-    if done < warmup:
-        return max(done / warmup, _LEAST_RATE)
-    cosine = 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
-    return _LEAST_RATE + (1 - _LEAST_RATE) * cosine

@@ -9,15 +9,21 @@ bootstrap interval is too narrow, so that fewer than `LEAST` of them prove nothi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from moekit.contract.metrics import MetricSpec
 from moekit.data.samples import Dataset
 from moekit.errors import MoekitError, UsageError
 from moekit.evaluation.bootstrap import Resamples
 from moekit.evaluation.counts import count_classes
-from moekit.evaluation.summary import Measured, difference_ci95, measure, usable_metrics
+from moekit.evaluation.summary import (
+    Measured,
+    difference_ci95,
+    headline,
+    measure,
+    usable_metrics,
+)
 from moekit.evaluation.verdict import LEAST
 from moekit.plugins.resolve import Resolved
 from moekit.runs.choices import BASELINE, MEAN, SPECIALIST, Model
@@ -29,6 +35,7 @@ RULE = (
     f"of the paired difference leaves out 0, from at least {LEAST} items (or groups) of each class"
 )
 RESAMPLES = 1000
+Name = TypeVar("Name", bound=str)
 _ORDER: tuple[Model, ...] = (SPECIALIST, BASELINE, MEAN)
 
 
@@ -112,8 +119,12 @@ def select(resolved: Resolved, tallies: Sequence[Any], *, rule: str) -> dict[str
         `model`, the `rule`, the `metric` with n and its `values`, the `differences` to the
         specialist and, `in_words`, why; ready for JSON.
     """
-    metric = next((one for one in resolved.metrics if isinstance(one, MetricSpec)), None)
-    measured = None if metric is None else _measured(metric, resolved, tallies, rule)
+    metric = headline(resolved.metrics)
+    measured = None
+    if metric is not None:
+        drawn = Resamples(tallies[0], seed=0, count=RESAMPLES)
+        named = dict(zip(_ORDER, tallies, strict=True))
+        measured = measured_of(metric, resolved, named, drawn, rule)
     if metric is None or measured is None:
         name = "the headline metric" if metric is None else metric.name
         return {
@@ -143,23 +154,30 @@ def select(resolved: Resolved, tallies: Sequence[Any], *, rule: str) -> dict[str
     }
 
 
-def _measured(
-    metric: MetricSpec, resolved: Resolved, tallies: Sequence[Any], rule: str
-) -> dict[Model, Measured] | None:
-    """The metric of each model; None if it is not defined for all."""
-    drawn = Resamples(tallies[0], seed=0, count=RESAMPLES)
-    found: dict[Model, Measured] = {}
-    for name, tally in zip(_ORDER, tallies, strict=True):
+def measured_of(
+    metric: MetricSpec, resolved: Resolved, tallies: Mapping[Name, Any], drawn: Resamples, rule: str
+) -> dict[Name, Measured] | None:
+    """A metric of several models on the same resamples; None if it is not defined for all.
+
+    Args:
+        metric: Of values.
+        resolved: The kit.
+        tallies: By the name of the model, of the same items.
+        drawn: The resamples.
+        rule: By which the points are chosen.
+    """
+    found: dict[Name, Measured] = {}
+    for name, tally in tallies.items():
         try:
             point = resolved.task.judge.choose(tally, rule)
             usable, _ = usable_metrics([metric], tally, point)
             measured = measure(usable, tally, point, drawn)
         except MoekitError:  # the evaluation says what is wrong
             return None
-        if not measured:
+        if not measured or not math.isfinite(measured[0].value):
             return None
         found[name] = measured[0]
-    return found if all(math.isfinite(one.value) for one in found.values()) else None
+    return found
 
 
 def _beats(first: Measured, second: Measured) -> bool:

@@ -13,7 +13,15 @@ from moekit.data.scan import notes_on
 from moekit.errors import UsageError
 from moekit.files import atomic_path
 from moekit.plugins.resolve import FIRST_TASK
-from moekit.runs.pretrained import COPIED, IMAGES, Pretrained, images_before, read_images, slots_of
+from moekit.runs.pretrained import (
+    COPIED,
+    IMAGES,
+    Pretrained,
+    count_seen,
+    images_before,
+    read_images,
+    slots_of,
+)
 from moekit.runs.run import Run
 from moekit.runtime.kit import KitModules
 
@@ -132,9 +140,9 @@ def notes_at_start(
     seen = start.images() if isinstance(start, Pretrained) else frozenset[str]()
     if isinstance(start, Run):
         seen = images_before(start)
-    for split in dataset.split_names() if seen else ():
-        count = sum(contents.of(one.path) in seen for one in dataset.split(split))
-        if count and split != "train":
+    for split in dataset.split_names():
+        count = 0 if split == "train" else count_seen(dataset.split(split), seen, contents)
+        if count:
             notes.append(
                 f"{count} images of the split {split} were seen in the pretraining that this run "
                 "begins with: figures on them are too good"

@@ -45,8 +45,9 @@ def defect_types(dataset: Dataset, seed: int) -> Dataset:
     if any(sample.labels is not None for sample in dataset.samples):
         return _several_types(dataset)
     ready = with_types(dataset)
+    told = says_types(ready)
     types: dict[str, str | None] = {
-        sample.id: _type_of(sample, ready, says_types(ready)) for sample in ready.samples
+        sample.id: _type_of(sample, ready, told) for sample in ready.samples
     }
     skipped = [
         Skipped.of(sample, "the set does not say of which type its defect is")

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from moekit import UsageError, command_options, print_json, say
-from moekit.serve import ServeOptions, named_runs
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -67,6 +66,7 @@ def ray_serve(
     import ray
     from ray import serve
 
+    from moekit.serve import ServeOptions, named_runs
     from moekit_ray_serve.deployment import NAME, application
 
     chosen = ServeOptions(**options)

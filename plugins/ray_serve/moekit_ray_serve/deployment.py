@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moekit import UsageError
-from moekit.serve import ServeOptions, open_app
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from ray.serve import Application
+
+    from moekit.serve import ServeOptions
 
 NAME = "moekit"
 """Of the application and of its deployment."""
@@ -62,6 +63,8 @@ def application(
 
     def build() -> FastAPI:
         import torch
+
+        from moekit.serve import open_app
 
         torch.set_num_threads(threads)
         return open_app(folders, options=options, corrections=kept, review_lists=lists, **how)

@@ -119,11 +119,10 @@ def label_of(
     if len(known) < len(marked.shapes) and not known:
         return None
     if terms.form == "mask":
-        class_HW = np.full(size, terms.classes.index(unmarked), dtype=np.uint16)
+        class_HW = np.full(size, terms.classes.index(unmarked), dtype=terms.mask_dtype)
         for shape in known:
             shape.paint(terms.classes.index(shape.name), class_HW)
-        few = terms.ignored < 256
-        stored = as_png(class_HW.astype(np.uint8) if few else class_HW)
+        stored = as_png(class_HW)
         return MaskLabel(form="mask", png=base64.b64encode(stored).decode("ascii"))
     objects = [_object(shape, size, terms, marked.name, leftovers) for shape in known]
     kept = [one for one in objects if one is not None]

@@ -11,7 +11,6 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from moekit.errors import DataError, StorageError, UsageError
-from moekit.json_text import to_json
 from moekit.serve import refusals
 from moekit.serve.corrections.keeper import Keeper
 from moekit.serve.corrections.review import ReviewList
@@ -23,10 +22,10 @@ from moekit.serve.corrections.schema import (
     request_body,
 )
 from moekit.serve.intake import Intake, parsed
-from moekit.serve.schema import ErrorReply
+from moekit.serve.replies import json_reply
+from moekit.serve.schema import HASH, ErrorReply
 
 _MOST_LISTED = 1000
-_HASH = "^[0-9a-f]{64}$"
 
 
 def add_corrections(
@@ -71,7 +70,7 @@ def add_corrections(
     )
     def corrections() -> Response:
         """How many corrections of each kit there are."""
-        return _json({"kits": keeper.summary()})
+        return json_reply({"kits": keeper.summary()})
 
 
 def add_review(
@@ -107,7 +106,7 @@ def add_review(
             }
             for rank, one in left[:most]
         ]
-        return _json({"images": images, "left": len(left), "listed": len(review.images)})
+        return json_reply({"images": images, "left": len(left), "listed": len(review.images)})
 
     @app.get(
         "/v1/review/{image}",
@@ -115,7 +114,7 @@ def add_review(
         responses={200: {"content": {"application/octet-stream": {}}}, **responses},
         dependencies=protected,
     )
-    def image(image: Annotated[str, Path(pattern=_HASH)]) -> Response:
+    def image(image: Annotated[str, Path(pattern=HASH)]) -> Response:
         """The file of a listed image, by the SHA-256 of its bytes."""
         content = review.content_of(image)
         if content is None:
@@ -144,9 +143,4 @@ def _kept(body: bytes, keeper: Keeper) -> Response:
         "stored": new,
         "supersedes": kept.supersedes,
     }
-    return _json(reply, 201 if new else 200)
-
-
-def _json(value: Any, status: int = 200) -> Response:
-    text = to_json(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
-    return Response(text, status_code=status, media_type="application/json")
+    return json_reply(reply, 201 if new else 200)

@@ -7,9 +7,8 @@ from typing import Any
 from pydantic import Field
 
 from moekit.corrections.labels import Label
-from moekit.serve.schema import Receipt, Strict, inlined
+from moekit.serve.schema import HASH, Receipt, Strict, inlined
 
-_HASH = "^[0-9a-f]{64}$"
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 
 
@@ -44,10 +43,10 @@ class CorrectionRequest(Strict):
 class CorrectionReply(Strict):
     """A correction as it is kept."""
 
-    id: str = Field(pattern=_HASH)
+    id: str = Field(pattern=HASH)
     number: int = Field(ge=1, description="Its place among all corrections of the kit.")
     kit: str
-    image_sha256: str = Field(pattern=_HASH)
+    image_sha256: str = Field(pattern=HASH)
     at: str = Field(description="When it was made, in UTC.")
     stored: bool = Field(description="False if the same was kept already.")
     supersedes: str = Field(description="The id of the one that held before; empty if none did.")
@@ -73,7 +72,7 @@ class ToReview(Strict):
     """An image to look at."""
 
     rank: int
-    image_sha256: str = Field(pattern=_HASH)
+    image_sha256: str = Field(pattern=HASH)
     verdict: str
     gain: float = Field(description="What looking at it is expected to bring, from 0 to 1.")
     why: str

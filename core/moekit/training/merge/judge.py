@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,12 +11,13 @@ from torch import Tensor
 from moekit.contract.metrics import MetricSpec
 from moekit.errors import MoekitError
 from moekit.evaluation.bootstrap import Resamples
-from moekit.evaluation.summary import Measured, difference_ci95, measure, usable_metrics
+from moekit.evaluation.summary import Measured, difference_ci95, headline
 from moekit.evaluation.verdict import LEAST
 from moekit.moe.stats import RoutingTrace
 from moekit.plugins.resolve import Resolved
 from moekit.runtime.predictor import Computed, Predictor
 from moekit.runtime.together import compute_together
+from moekit.training.selection import measured_of
 
 MERGED = "merged"
 RULE = (
@@ -67,8 +67,11 @@ def judge(resolved: Resolved, tallies: Mapping[str, Any], *, rule: str) -> dict[
         `accepted`, the `rule`, the `metric` with `n`, `values` and `differences` to each site, the
         `best` site, and `in_words`; ready for JSON. `accepted` is None if nothing was compared.
     """
-    metric = next((one for one in resolved.metrics if isinstance(one, MetricSpec)), None)
-    measured = None if metric is None else _measured(metric, resolved, tallies, rule)
+    metric = headline(resolved.metrics)
+    measured = None
+    if metric is not None:
+        drawn = Resamples(tallies[MERGED], seed=0, count=RESAMPLES)
+        measured = measured_of(metric, resolved, tallies, drawn, rule)
     if metric is None or measured is None:
         name = "the headline metric" if metric is None else metric.name
         return {
@@ -101,25 +104,6 @@ def judge(resolved: Resolved, tallies: Mapping[str, Any], *, rule: str) -> dict[
         },
         "in_words": _in_words(metric, merged, measured, gaps, best, accepted=accepted, worse=worse),
     }
-
-
-def _measured(
-    metric: MetricSpec, resolved: Resolved, tallies: Mapping[str, Any], rule: str
-) -> dict[str, Measured] | None:
-    """The metric of each model on the same resamples; None if it is not defined for all."""
-    drawn = Resamples(tallies[MERGED], seed=0, count=RESAMPLES)
-    found: dict[str, Measured] = {}
-    for name, tally in tallies.items():
-        try:
-            point = resolved.task.judge.choose(tally, rule)
-            usable, _ = usable_metrics([metric], tally, point)
-            measured = measure(usable, tally, point, drawn)
-        except MoekitError:
-            return None
-        if not measured or not math.isfinite(measured[0].value):
-            return None
-        found[name] = measured[0]
-    return found
 
 
 def _in_words(

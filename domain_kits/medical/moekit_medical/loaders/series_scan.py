@@ -113,7 +113,7 @@ def look_through(
     found = Found(units=(), studies={}, patients={}, stated={}, slices={}, facts={})
     units = []
     for entry in _entries(folder):
-        if kind := kind_of_output(entry):
+        if entry.is_dir() and (kind := kind_of_output(entry)):
             found.outputs.append(output_words(kind))
         else:
             units.append(_look(entry, salt, sops, found, visit))
