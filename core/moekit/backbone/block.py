@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
+import torch
 from torch import Tensor, nn
 
 from moekit.moe.layer import MoELayer
@@ -57,14 +58,22 @@ class MoEBlock(nn.Module):
         top_k: int,
         specialists: Specialists | None = None,
         trace: RoutingTrace | None = None,
+        seen_BN: Tensor | None = None,
     ) -> Tensor:
-        """(B, N, D) to (B, N, D)."""
-        bare = self.bare(x_BND, top_k=top_k, trace=trace)
+        """(B, N, D) to (B, N, D); attention sees the tokens of `seen_BN`, all if None."""
+        bare = self.bare(x_BND, top_k=top_k, trace=trace, seen_BN=seen_BN)
         return bare.output_BND if specialists is None else self.add(bare, specialists, grid, trace)
 
-    def bare(self, x_BND: Tensor, *, top_k: int, trace: RoutingTrace | None = None) -> BareBlock:
+    def bare(
+        self,
+        x_BND: Tensor,
+        *,
+        top_k: int,
+        trace: RoutingTrace | None = None,
+        seen_BN: Tensor | None = None,
+    ) -> BareBlock:
         """The block without specialists: (B, N, D) tokens to its output and what experts read."""
-        x_BND = self.attend(x_BND)
+        x_BND = self.attend(x_BND, seen_BN)
         z_BND = self.norm2(x_BND)
         y_BND: Tensor = x_BND + self.ls2(
             self.moe(z_BND, top_k=top_k, trace=trace, block=self.index)
@@ -82,7 +91,15 @@ class MoEBlock(nn.Module):
         branch_BND: Tensor = specialists(bare.normal_BND, grid, trace=trace, block=self.index)
         return bare.output_BND + branch_BND
 
-    def attend(self, x_BND: Tensor) -> Tensor:
+    def attend(self, x_BND: Tensor, seen_BN: Tensor | None = None) -> Tensor:
         """The first half of the block: (B, N, D) to (B, N, D) after attention."""
-        attended_BND: Tensor = x_BND + self.ls1(self.attn(self.norm1(x_BND)))
+        normal_BND = self.norm1(x_BND)
+        if seen_BN is None:
+            mixed_BND = self.attn(normal_BND)
+        else:
+            blank_BN = torch.zeros_like(seen_BN, dtype=x_BND.dtype)
+            mixed_BND = self.attn(
+                normal_BND, blank_BN.masked_fill(~seen_BN, -torch.inf)[:, None, None]
+            )
+        attended_BND: Tensor = x_BND + self.ls1(mixed_BND)
         return attended_BND

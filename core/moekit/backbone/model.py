@@ -268,6 +268,7 @@ class MoEBackbone(nn.Module):
         stop: int | None = None,
         top_k: int | None = None,
         tokens: TokenChoice | None = None,
+        seen_BN: Tensor | None = None,
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Runs blocks `start` to `stop` (not included; None is the end).
 
@@ -281,6 +282,8 @@ class MoEBackbone(nn.Module):
             stop: The block after the last one.
             top_k: Generic experts a token has in this pass; the backbone's own if None.
             tokens: Which tokens these blocks compute; the others keep their value. All if None.
+            seen_BN: (B, N) bool, in place of `tokens`: what attention sees, for graphs, in which
+                images that compute fewer tokens are filled up; all if None.
 
         Returns:
             The tokens after the last block run, and the outputs of the blocks in `keep`.
@@ -291,7 +294,7 @@ class MoEBackbone(nn.Module):
         chosen = self.top_k if top_k is None else self._checked(top_k)
         blocks = range(start, len(self.blocks) if stop is None else stop)
         if tokens is None:
-            return self._run(x_BND, grid, blocks, branches or {}, keep, trace, chosen)
+            return self._run(x_BND, grid, blocks, branches or {}, keep, trace, chosen, seen_BN)
         norms = [cast(MoEBlock, block).norm2 for block in self.blocks]
 
         def run(
@@ -316,13 +319,13 @@ class MoEBackbone(nn.Module):
         keep: Collection[int],
         trace: RoutingTrace | None,
         top_k: int,
+        seen_BN: Tensor | None = None,
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Runs blocks on all tokens that are given."""
         kept: dict[int, Tensor] = {}
+        how: dict[str, Any] = {"top_k": top_k, "trace": trace, "seen_BN": seen_BN}
         for index in blocks:
-            x_BND = self.blocks[index](
-                x_BND, grid, top_k=top_k, specialists=branches.get(index), trace=trace
-            )
+            x_BND = self.blocks[index](x_BND, grid, specialists=branches.get(index), **how)
             if index in keep:
                 kept[index] = x_BND
         return x_BND, kept

@@ -66,6 +66,9 @@ class TokenGateSpec:
         learned: Whether the gate is trained in each run, before anything else is, to foretell how
             much each token of the frozen backbone loses if its window is computed as one token. The
             run keeps its weights.
+        least_score: Of a gate that knows by itself which tokens need no computing: those with a
+            lower score are not computed one by one, however few are left. None: a recipe's share
+            decides.
     """
 
     name: str
@@ -73,6 +76,7 @@ class TokenGateSpec:
     summary: str
     source: str
     learned: bool = False
+    least_score: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

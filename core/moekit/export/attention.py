@@ -40,13 +40,16 @@ class AttentionForm(nn.Module):
         self.biases = None if bias is None else nn.ParameterList(_thirds(bias, within))
         self.q_norm, self.k_norm, self.proj = attention.q_norm, attention.k_norm, attention.proj
 
-    def forward(self, x_BND: Tensor) -> Tensor:
-        """(B, N, D) to (B, N, D)."""
+    def forward(self, x_BND: Tensor, added_B11N: Tensor | None = None) -> Tensor:
+        """(B, N, D) to (B, N, D); what is added to the products says which keys are seen."""
         q_BANd, k_BANd, v_BANd = (self._part(x_BND, number) for number in range(3))
         q_BANd, k_BANd = self.q_norm(q_BANd), self.k_norm(k_BANd)
         if self.scale != 1.0:
             q_BANd = q_BANd * self.scale
-        weight_BANN = torch.matmul(q_BANd, k_BANd.transpose(-2, -1)).softmax(dim=-1)
+        product_BANN = torch.matmul(q_BANd, k_BANd.transpose(-2, -1))
+        if added_B11N is not None:
+            product_BANN = product_BANN + added_B11N
+        weight_BANN = product_BANN.softmax(dim=-1)
         mixed_BND = torch.matmul(weight_BANN, v_BANd).transpose(1, 2).flatten(2)
         output_BND: Tensor = self.proj(mixed_BND)
         return output_BND

@@ -18,7 +18,7 @@ from moekit.contract.tasks import TaskSpec
 from moekit.data.views import view
 from moekit.export.forms import in_export_form
 from moekit.export.positions import fix_positions
-from moekit.export.tokens import RoutedBlocks
+from moekit.export.tokens import routed_blocks
 from moekit.moe.specialists import Grid
 from moekit.moe.tokens import TokenRouting
 from moekit.runtime.kit import KitModules
@@ -64,7 +64,7 @@ class KitProgram(nn.Module):
         fix_positions(self.backbone.stem, rows, columns)
         self.routed = None
         if tokens is not None and not tokens.keeps_all:
-            self.routed = RoutedBlocks(tokens, Grid(rows, columns), backbone.prefix_tokens)
+            self.routed = routed_blocks(tokens, Grid(rows, columns), backbone.prefix_tokens)
         self.kit = cast(KitModules, in_export_form(kit))
         self.baseline = None if baseline is None else cast(KitModules, in_export_form(baseline))
         self.views = tuple(views)

@@ -1,17 +1,20 @@
-"""A routing of tokens as a graph can hold it: each image computes equally many tokens.
+"""A routing of tokens as a graph can hold it.
 
 What is computed is gathered to the front, and the whole map is put back in order behind the routed
-blocks. So all shapes depend on the number of images only.
+blocks. If each image computes equally many tokens, all shapes depend on the number of images only.
+If scores decide how many, images that compute fewer are filled up to the most of the batch by
+tokens that attention does not see.
 
 Shapes: B images (or frames), N tokens, P patches, U windows, W patches of a window, D width, M
-windows that are merged.
+windows that are merged, K the most patches that an image of the batch computes, C = K and the
+tokens that are no patches.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +25,17 @@ from moekit.export.forms import in_export_form
 from moekit.moe.specialists import Grid
 from moekit.moe.token_gates import NamedTokenGate, TokenGate
 from moekit.moe.tokens import TokenRouting
+
+
+def routed_blocks(routing: TokenRouting, grid: Grid, prefix: int) -> nn.Module:
+    """The form of a routing: `RoutedBlocks`, or `ScoredBlocks` of one that goes by score.
+
+    Raises:
+        UsageError: As of `RoutedBlocks`.
+    """
+    if routing.goes_by_score and routing.window is None:
+        return ScoredBlocks(routing, prefix)
+    return RoutedBlocks(routing, grid, prefix)
 
 
 class RoutedBlocks(nn.Module):
@@ -48,8 +62,7 @@ class RoutedBlocks(nn.Module):
                 "windows' (of 28 pixels, for patches of 14 and windows of 2 x 2)",
                 code="usage/option-conflict",
             )
-        gate = routing.gate.gate if isinstance(routing.gate, NamedTokenGate) else routing.gate
-        self.gate = in_export_form(gate) if isinstance(gate, nn.Module) else gate
+        self.gate = _gate_of(routing)
         self.block, self.until, self.merges = routing.block, routing.until, side > 1
         number_RC = torch.arange(grid.rows * grid.columns).view(grid.rows, grid.columns)
         patch_UW = number_RC.unfold(0, side, side).unfold(1, side, side).flatten(2).flatten(0, 1)
@@ -108,12 +121,63 @@ class RoutedBlocks(nn.Module):
 
     def _places(self, x_BND: Tensor, grid: Grid, picture: Tensor) -> Tensor:
         """(B, N) all tokens: those that are no patches, then patches by the rank of windows."""
-        gate = cast(TokenGate, self.gate)
-        score_BP = gate(x_BND[:, self.prefix :], grid, picture=picture)
+        score_BP = self.gate(x_BND[:, self.prefix :], grid, picture=picture)
         score_BU = score_BP[:, self._patch_UW].amax(2)
         patch_BP = self._patch_UW[_ordered(score_BU)].flatten(1) + self.prefix
         first_BF = torch.arange(self.prefix, device=patch_BP.device).expand(patch_BP.shape[0], -1)
         return torch.cat([first_BF, patch_BP], dim=1)
+
+
+class ScoredBlocks(nn.Module):
+    """As `RoutedBlocks`, of a routing without windows that goes by score.
+
+    Args:
+        routing: Its gate is taken in its export form if it is a module.
+        prefix: Tokens that are no patches.
+    """
+
+    def __init__(self, routing: TokenRouting, prefix: int) -> None:
+        super().__init__()
+        self.gate, self.prefix, self._routing = _gate_of(routing), prefix, routing
+
+    def forward(
+        self,
+        backbone: MoEBackbone,
+        x_BND: Tensor,
+        grid: Grid,
+        images: Tensor,
+        *,
+        keep: Collection[int],
+        top_k: int,
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """See `RoutedBlocks.forward`."""
+        routing = self._routing
+        how: dict[str, Any] = {"keep": keep, "top_k": top_k}
+        x_BND, kept = backbone.run_blocks(x_BND, grid, stop=routing.block, **how)
+        score_BP = self.gate(x_BND[:, self.prefix :], grid, picture=frames_of(images))
+        count_B = routing.counts(score_BP, grid.frames)
+        # A graph takes a number of patches that depends on data from `nonzero`.
+        number_P = torch.arange(score_BP.shape[1], device=score_BP.device)
+        number_K = torch.nonzero(number_P < count_B.amax(0))[:, 0]
+        patch_BK = _ordered(score_BP)[:, number_K] + self.prefix
+        first_BF = torch.arange(self.prefix, device=patch_BK.device).expand(patch_BK.shape[0], -1)
+        place_BC = torch.cat([first_BF, patch_BK], dim=1)
+        own_BC = torch.cat([first_BF >= 0, number_K < count_B[:, None]], dim=1)
+        before_BCD = _taken(x_BND, place_BC)
+        after_BCD, found = backbone.run_blocks(
+            before_BCD, grid, start=routing.block, stop=routing.until, seen_BN=own_BC, **how
+        )
+
+        def whole(value_BCD: Tensor) -> Tensor:
+            put_BCD = torch.where(own_BC[:, :, None], value_BCD, before_BCD)
+            return x_BND.scatter(1, place_BC[:, :, None].expand_as(put_BCD), put_BCD)
+
+        return whole(after_BCD), {**kept, **{block: whole(one) for block, one in found.items()}}
+
+
+def _gate_of(routing: TokenRouting) -> TokenGate:
+    gate = routing.gate.gate if isinstance(routing.gate, NamedTokenGate) else routing.gate
+    return cast(TokenGate, in_export_form(gate)) if isinstance(gate, nn.Module) else gate
 
 
 def _ordered(score_BU: Tensor) -> Tensor:

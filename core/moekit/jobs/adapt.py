@@ -249,9 +249,14 @@ def chosen_recipe(
 ) -> Recipe:
     """The recipe with a user's changes; the token gate by its full name.
 
+    A gate with a least score, which knows which tokens need no computing, leaves them out from
+    block 0 on and merges none if block and window are not named. Who names a share or a budget and
+    no gate has the common gate, block and window, and not such a gate of the kit.
+
     Raises:
         UsageError: Gate, block or window of tokens are named although all tokens are computed, or
-            share, block or window although a budget decides them, or no gate has the name.
+            share, block or window although a budget decides them, or no gate has the name, or it
+            decides by itself and a budget is to decide.
     """
     if budget != 1:
         decided = sorted({"token_share", "token_block", "token_window"} & fields.keys())
@@ -262,12 +267,30 @@ def chosen_recipe(
                 fix=f"leave out --budget or --{decided[0].replace('_', '-')}",
                 code="usage/option-conflict",
             )
+    named, asked = set(fields), "token_share" in fields or budget != 1
+    own = registry.token_gate(recipe.token_gate).least_score is not None
+    if asked and own and "token_gate" not in fields:
+        common = Recipe()
+        names = ("token_share", "token_gate", "token_block", "token_window")
+        fields = {**{name: getattr(common, name) for name in names}, **fields}
+    gate = fields.get("token_gate")
+    if gate is not None and registry.token_gate(gate).least_score is not None:
+        fields = {"token_block": 0, "token_window": None, **fields}
     chosen = recipe.changed(fields)
     if "token_gate" in fields:
         name = registry.full_name("token_gates", chosen.token_gate)
         registry.owner("token_gates", name)
         chosen = chosen.model_copy(update={"token_gate": name})
-    idle = [name for name in ("token_gate", "token_block", "token_window") if name in fields]
+    if registry.token_gate(chosen.token_gate).least_score is not None:
+        if budget != 1:
+            raise UsageError(
+                f"the token gate {chosen.token_gate} decides by itself how many are computed",
+                whose="--budget",
+                fix="leave out --budget, or choose another --token-gate",
+                code="usage/option-conflict",
+            )
+        return chosen
+    idle = [name for name in ("token_gate", "token_block", "token_window") if name in named]
     if idle and chosen.token_share == budget == 1:
         raise UsageError(
             f"a {idle[0].replace('_', ' ')} changes nothing if all tokens are computed",

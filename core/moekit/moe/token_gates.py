@@ -48,6 +48,7 @@ class NamedTokenGate:
         version: Of the distribution that it is from.
         is_learned: Whether a run trains it.
         sha256: Hash of the weights that it has learned; None if it has none.
+        least_score: Tokens with a lower score need no computing; None if shares decide.
     """
 
     gate: TokenGate = dataclasses.field(compare=False, repr=False)
@@ -55,6 +56,7 @@ class NamedTokenGate:
     version: str
     is_learned: bool = False
     sha256: str | None = None
+    least_score: float | None = None
 
     def __call__(self, patch_BPD: Tensor, grid: Grid, *, picture: Tensor) -> Tensor:
         """See `TokenGate`."""

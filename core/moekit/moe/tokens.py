@@ -31,7 +31,7 @@ from moekit.moe.routing import is_traced
 from moekit.moe.specialists import Grid
 from moekit.moe.token_gates import NamedTokenGate, TokenGate
 
-_STEPS = 16
+_STEPS = 32
 """If images keep different numbers of tokens, these are multiples of the grid's size by this."""
 
 
@@ -146,7 +146,8 @@ class TokenRouting:
         gate: Scores them.
         block: The first block that a token may skip; 0 is the first of all.
         share: Greatest share of an image's patches that is computed one by one, above 0, at most 1.
-        threshold: Patches with a lower score skip too. None: each image keeps `share`.
+        threshold: Patches with a lower score skip too; if it is not given, the least score of the
+            gate if it has one. None: each image keeps `share`.
         window: Side, in patches, of the windows that are computed as one token each if they are
             not kept: all of a window is kept, or none. None: the others keep their value.
         until: The block from which on all tokens are computed again; None for none.
@@ -163,6 +164,8 @@ class TokenRouting:
     until: int | None = None
 
     def __post_init__(self) -> None:
+        if self.threshold is None and isinstance(self.gate, NamedTokenGate):
+            object.__setattr__(self, "threshold", self.gate.least_score)
         good = self.window is None or self.window > 1
         good = good and (self.until is None or self.until > self.block)
         if not (good and 0 < self.share <= 1 and self.block >= 0):
@@ -179,6 +182,11 @@ class TokenRouting:
     def keeps_all(self) -> bool:
         """Whether no token can skip."""
         return self.share == 1 and self.threshold is None
+
+    @property
+    def goes_by_score(self) -> bool:
+        """Whether images compute different numbers of tokens, those with high scores."""
+        return self.threshold is not None
 
     def is_even(self, grid: Grid) -> bool:
         """Whether all images compute equally many tokens: by share only, of whole windows."""
@@ -212,7 +220,7 @@ class TokenRouting:
     def choose(self, x_BND: Tensor, grid: Grid, picture: Tensor) -> TokenChoice:
         """Chooses the tokens that are computed.
 
-        With a threshold, an image keeps a multiple of a sixteenth of its patches (or windows),
+        With a threshold, an image keeps a multiple of 1/32 of its patches (or windows),
         rounded up, so that few groups run. The frames of a stack keep equally many; a window has
         the highest score of its patches.
 
@@ -234,7 +242,7 @@ class TokenRouting:
             score_BU = scores_BP.new_zeros(len(scores_BP), units).scatter_reduce(
                 1, unit_P.expand_as(scores_BP), scores_BP, "amax", include_self=False
             )
-        count_B = self._counts(score_BU, grid.frames)
+        count_B = self.counts(score_BU, grid.frames)
         rank_BU = score_BU.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
         kept_BU = rank_BU < count_B[:, None]
         kept_BN = functional.pad(kept_BU[:, unit_P], (prefix, 0), value=True)
@@ -265,7 +273,7 @@ class TokenRouting:
             row_R=row_R, token_RK=token_RK, other_RS=other_RS, window_RS=window_RS, windows=windows
         )
 
-    def _counts(self, score_BU: Tensor, frames: int) -> Tensor:
+    def counts(self, score_BU: Tensor, frames: int) -> Tensor:
         """(B,) how many patches, or windows of them, each image keeps."""
         units = score_BU.shape[1]
         most = math.ceil(self.share * units)

@@ -20,7 +20,7 @@ from moekit.runtime.answerer import Answerer
 from moekit.runtime.device import pick_arithmetic
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
-from moekit.runtime.tokens import routing_of, with_weights
+from moekit.runtime.tokens import routes_tokens, routing_of, with_weights
 
 
 def check_kit(run: Run, kit: KitSpec) -> None:
@@ -92,7 +92,7 @@ def load_predictor(
         run.load_weights(name, modules, expected=record["weights"][f"{name}_sha256"])
         loaded[name] = modules.to(device)
     tokens = None
-    if recipe.token_share < 1:  # a baseline by itself is routed as its kit is
+    if routes_tokens(recipe, registry):  # a baseline by itself is routed as its kit is
         kit_modules = loaded.get("kit") or built(resolved.kit)
         tokens = routing_of(recipe, kit_modules, registry, width=backbone.width)
         tokens = with_weights(tokens, run, device)

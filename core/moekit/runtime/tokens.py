@@ -17,6 +17,15 @@ from moekit.runs.run import SELECTOR, Run
 from moekit.runtime.kit import KitModules
 
 
+def routes_tokens(recipe: Recipe, registry: Registry) -> bool:
+    """Whether a recipe leaves tokens out: by its share, or since its gate knows which ones.
+
+    Raises:
+        UsageError: No gate has the name.
+    """
+    return recipe.token_share < 1 or registry.token_gate(recipe.token_gate).least_score is not None
+
+
 def routing_of(
     recipe: Recipe, kit: KitModules, registry: Registry, *, width: int, seed: int = 0
 ) -> TokenRouting | None:
@@ -39,14 +48,14 @@ def routing_of(
         UsageError: The kit's own blocks begin before tokens may be routed, or no gate has the name.
         PluginError: The gate cannot be built.
     """
-    if recipe.token_share == 1:
+    if not routes_tokens(recipe, registry):
         return None
     if recipe.token_block >= kit.prefix_end:
         raise UsageError(
             f"tokens are routed from block {recipe.token_block} on, but the kit's own blocks begin "
             f"at {kit.prefix_end}",
             whose=f"kit {kit.name}",
-            fix="choose an earlier token_block, or a token_share of 1",
+            fix="choose an earlier token_block, or a token_share of 1 and another gate",
             code="usage/out-of-range",
         )
     return TokenRouting(
@@ -80,7 +89,13 @@ def named_gate(name: str, registry: Registry, *, width: int, seed: int = 0) -> N
         )
     if isinstance(gate, nn.Module):
         gate.eval().requires_grad_(False)
-    return NamedTokenGate(gate=gate, name=full, version=owner.version, is_learned=spec.learned)
+    return NamedTokenGate(
+        gate=gate,
+        name=full,
+        version=owner.version,
+        is_learned=spec.learned,
+        least_score=spec.least_score,
+    )
 
 
 def learned_part(routing: TokenRouting | None) -> nn.Module | None:

@@ -10,8 +10,10 @@ from moekit import (
     MapMetricSpec,
     MetricSpec,
     ReportSectionSpec,
+    TokenGateSpec,
     hookimpl,
 )
+from moekit_industrial.anomaly.background import THRESHOLD, BackgroundTokenGate
 from moekit_industrial.bridge import ANOMALIB
 from moekit_industrial.defect import DefectExpert
 from moekit_industrial.elpv import ELPV
@@ -30,6 +32,20 @@ def moekit_experts() -> list[ExpertSpec]:
             build=DefectExpert,
             summary="a bottleneck that compares each patch with its neighbours",
             source="in the line of Convpass, Jie and Deng 2022, arXiv:2207.07039",
+        )
+    ]
+
+
+@hookimpl
+def moekit_token_gates() -> list[TokenGateSpec]:
+    """The gate of the plain background."""
+    return [
+        TokenGateSpec(
+            name="background",
+            build=lambda _: BackgroundTokenGate(),
+            summary="what differs from the plain border of the picture; textures whole",
+            source="tone and contrast of patches next to those of the border",
+            least_score=THRESHOLD,
         )
     ]
 

@@ -7,12 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from moekit import Features, Grid, MoEBackbone, RoutingTrace, TopKSoftmax
+from moekit.moe import tokens as token_routing
 from moekit.moe.specialists import SpecialistSet
 from moekit.moe.token_gates import NamedTokenGate, TextureTokenGate
 from moekit.moe.tokens import TokenChoice, TokenRouting
 from moekit.testing import refused
 
 PATCHES, TOKENS = 20, 21
+
+
+@pytest.fixture(autouse=True)
+def steps_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a threshold, images keep a multiple of two of these few patches."""
+    monkeypatch.setattr(token_routing, "_STEPS", PATCHES // 2)
 
 
 class Given:

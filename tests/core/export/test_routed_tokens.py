@@ -68,6 +68,29 @@ def test_a_graph_computes_the_tokens_that_the_predictor_does(
             torch.testing.assert_close(found["map_BHW"], wanted["map_BHW"], rtol=0, atol=1e-4)
 
 
+def test_a_graph_computes_as_many_tokens_of_each_image_as_the_predictor_does(
+    make_routed, preprocess, generator, tmp_path
+):
+    predictor = make_routed("texture", window=None, share=1.0, threshold=0.4)
+    program = KitProgram.of(predictor, preprocess.shape)
+    names = [field.short for field in program.fields]
+    path = tmp_path / "model.onnx"
+    write_onnx(program, names, preprocess.shape, path, whose="fake/small")
+    batch = torch.randn(5, *preprocess.shape, generator=generator)
+    for row, fine in enumerate((0.0, 0.2, 0.5, 0.8, 1.0)):
+        batch[row, :, int(fine * preprocess.frame.height) :] = 0.1
+    x_BND, grid = predictor.backbone.embed(batch)
+    choice = predictor.tokens.choose(x_BND, grid, batch)
+    assert len(choice.groups) > 2, "the test would not see a difference"
+    sessions = onnx_session(path, threads=1), openvino_session(openvino_model(path), threads=1)
+    for images in (batch, batch[1:2], batch[:1]):
+        wanted = predictor(images).kit
+        for session in sessions:
+            found = ExportedPredictor(session, task=SCORE, precision="fp32")(images).kit
+            torch.testing.assert_close(found["logit_B"], wanted["logit_B"], rtol=0, atol=1e-4)
+            torch.testing.assert_close(found["map_BHW"], wanted["map_BHW"], rtol=0, atol=1e-4)
+
+
 def test_a_routing_that_no_graph_holds_is_refused(make_routed, preprocess):
     for changes in ({"window": 3}, {"threshold": 0.5}):
         with refused("usage/option-conflict", match="4 x 4 patches"):

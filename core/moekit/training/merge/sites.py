@@ -18,6 +18,7 @@ from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import FIRST_TASK, Resolved, kit_of_run, resolve
 from moekit.runs.run import Run
 from moekit.runtime.kit import KitModules
+from moekit.runtime.tokens import routes_tokens
 from moekit.training.counts import parameter_count
 
 How = Literal["average", "route"]
@@ -248,7 +249,7 @@ def _check_record(
         )
     if request.get("changes", {}).get("sites", 1) > 1:
         raise _unfit(run, "it already holds the specialists of several sites side by side")
-    if recipe.token_share < 1 and registry.token_gate(recipe.token_gate).learned:
+    if routes_tokens(recipe, registry) and registry.token_gate(recipe.token_gate).learned:
         raise _unfit(run, "its token gate was trained in the run itself, so it is another one")
     if request["kit"].rpartition("/")[2] != kit.name:
         raise _unfit(run, f"it was made by the kit {request['kit']}, not {kit.name}")

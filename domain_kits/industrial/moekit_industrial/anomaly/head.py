@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from moekit import Grid, HeadSite, Outputs, PluginError
-from moekit_industrial.anomaly.foreground import grown
+from moekit_industrial.anomaly.foreground import on_part
 from moekit_industrial.anomaly.lines import along_lines
 from moekit_industrial.anomaly.memory import RoutedMemory
 from moekit_industrial.anomaly.sizes import SizedByState
@@ -126,9 +126,12 @@ class MemoryHead(SizedByState):
         return torch.where(texture_B[:, None], (far_BP + along_lines(far_BP, grid)) / 2, far_BP)
 
     def part(self, x_BPF: Tensor, product_B: Tensor, grid: Grid) -> Tensor:
-        """(B, P) whether each patch shows the part; all do if a product has no background."""
+        """(B, P) whether each patch shows the part; all do if a product has no background.
+
+        Those that the pass over the backbone did not compute never do.
+        """
         along_BP = torch.einsum("bpf,bf->bp", x_BPF, self.axis_QF[product_B])
-        return grown(along_BP > self.cut_Q[product_B][:, None], grid)
+        return on_part(x_BPF, along_BP > self.cut_Q[product_B][:, None], grid)
 
     def _log_odds(self, far_BP: Tensor, product_B: Tensor) -> Tensor:
         """(B, P) how far beyond the usual of normal images, whose own lie around 0.
@@ -143,14 +146,17 @@ class MemoryHead(SizedByState):
 
 
 def patch_features(tokens: Sequence[Tensor], grid: Grid) -> Tensor:
-    """(B, P, F) float32 patch tokens of each block, each normalised to mean 0 and variance 1."""
-    return torch.cat(
-        [
-            nn.functional.layer_norm(x_BND[:, -grid.patches :].float(), x_BND.shape[2:])
-            for x_BND in tokens
-        ],
-        dim=2,
-    )
+    """(B, P, F) float32 patch tokens of each block, each normalised to mean 0 and variance 1.
+
+    A patch that the blocks did not compute has the same value behind all of them; its features are
+    0, see `is_computed`.
+    """
+    patches = [x_BND[:, -grid.patches :].float() for x_BND in tokens]
+    x_BPF = torch.cat([nn.functional.layer_norm(x, x.shape[2:]) for x in patches], dim=2)
+    if len(patches) == 1:
+        return x_BPF
+    changed_BP = torch.stack([(x != patches[0]).any(2) for x in patches[1:]]).any(0)
+    return torch.where(changed_BP[:, :, None], x_BPF, 0.0)
 
 
 def centred(x_BPF: Tensor) -> Tensor:

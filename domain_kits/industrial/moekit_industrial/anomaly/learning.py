@@ -19,7 +19,12 @@ from torch import Tensor
 from moekit import DataError
 from moekit.files import to_json
 from moekit_industrial.anomaly.cells import cluster
-from moekit_industrial.anomaly.foreground import Foreground, fit_foreground, shows_part
+from moekit_industrial.anomaly.foreground import (
+    Foreground,
+    fit_foreground,
+    is_computed,
+    shows_part,
+)
 from moekit_industrial.anomaly.head import MemoryHead, centred, worst
 from moekit_industrial.anomaly.memory import Members
 from moekit_industrial.anomaly.patches import Patches, in_batches, rows_by_product
@@ -75,7 +80,7 @@ class MemoryLearner:
         val: Other normal images, of each product of `train`.
         seed: Decides what is drawn.
         plain: The baseline's way: a random memory of 16,384 patches, searched whole, with no
-            background left out.
+            background left out but what the pass over the backbone does not compute.
     """
 
     def __init__(
@@ -165,7 +170,8 @@ class MemoryLearner:
             if self._plain
             else fit_foreground(x_BPF, self._train.grid)
         )
-        x_MF = (centred(x_BPF) if self._is_texture(foreground) else x_BPF).flatten(0, 1)
+        of_view_BPF = centred(x_BPF) if self._is_texture(foreground) else x_BPF
+        x_MF = of_view_BPF[is_computed(x_BPF)]
         centre_F = x_MF.mean(0)
         spread_FF = (x_MF - centre_F).T @ (x_MF - centre_F) / len(x_MF)
         basis_FF = torch.linalg.eigh(spread_FF).eigenvectors.flip(1)

@@ -67,6 +67,7 @@ class RoutedMemory(SizedByState):
     def __init__(self, width: int, *, asked: int) -> None:
         super().__init__()
         self.asked = asked
+        self._squares: tuple[Tensor, Tensor] | None = None
         self.register_buffer("bank_MC", torch.zeros(0, width))
         self.register_buffer("centres_KC", torch.zeros(0, width))
         self.register_buffer("counts_K", torch.zeros(0, dtype=torch.int64))
@@ -80,6 +81,13 @@ class RoutedMemory(SizedByState):
         self.counts_K = torch.cat([kind.counts_K for kind in kinds]).to(device)
         numbers = [torch.full_like(kind.counts_K, q) for q, kind in enumerate(kinds)]
         self.kind_K = torch.cat(numbers).to(device)
+
+    def _squares_M(self) -> Tensor:
+        """(M,) squared length of each member, computed once for a bank."""
+        known, bank_MC = self._squares, self.bank_MC
+        if known is None or known[0] is not bank_MC or known[1].device != bank_MC.device:
+            known = self._squares = bank_MC, bank_MC.square().sum(1)
+        return known[1]
 
     def members(self, kind: int) -> Tensor:
         """(M, C) the members of one kind."""
@@ -116,6 +124,7 @@ class RoutedMemory(SizedByState):
         order_A = cell_Tp.flatten().argsort(stable=True)
         queries_A = order_A // cell_Tp.shape[1]
         asking_K = torch.bincount(cell_Tp.flatten(), minlength=len(self.counts_K)).tolist()
+        squares_M = self._squares_M()
         first = begin = 0
         for asking, count in zip(asking_K, self.counts_K.tolist(), strict=True):
             if asking:
@@ -123,7 +132,7 @@ class RoutedMemory(SizedByState):
                 query_AC = x_TC[queries_A[first : first + asking]]
                 bank_MC = self.bank_MC[begin : begin + count]
                 product_AM = torch.addmm(
-                    bank_MC.square().sum(1), query_AC, bank_MC.T, beta=1, alpha=-2
+                    squares_M[begin : begin + count], query_AC, bank_MC.T, beta=1, alpha=-2
                 )
                 found_A[pairs] = product_AM.amin(1)
             first, begin = first + asking, begin + count
