@@ -1,4 +1,4 @@
-"""Good images alone with fewer tokens: AUROC next to all tokens, speed next to that and PatchCore.
+"""Good images only, with fewer tokens: AUROC next to all tokens, speed next to that and PatchCore.
 
 Screws lie on a plain background, which is not computed. Magnetic tile fills its pictures; there
 fewer tokens are those of a smaller picture. Features of screws are computed once for each way; they
