@@ -73,8 +73,9 @@ def defect_types(dataset: Dataset, seed: int) -> Dataset:
 def defect_masks(dataset: Dataset, seed: int) -> Dataset:
     """The set with masks of two classes: what is good, and what is a defect.
 
-    Where masks tell several classes apart, all but the first are defects. A defective image whose
-    mask is missing or cannot be used is left out and named. A good one needs none.
+    Where masks tell several classes apart, those of `good_classes` are good and all others are
+    defects. A defective image whose mask is missing or cannot be used is left out and named, and so
+    is a good one whose mask shows a defect. A good one needs none.
 
     Args:
         dataset: As a loader gives it.
@@ -165,9 +166,11 @@ def _mask_fault(sample: Sample) -> str | None:
     except ImageError:
         return None  # the image is the fault, and is named when it is read
     try:
-        read_mask(sample.mask, size_hw)
+        marked = read_mask(sample.mask, size_hw).any()
     except ImageError as error:
         return f"its mask {sample.mask.name} cannot be used: {error.what}"
+    if marked and sample.label == 0 and sample.mask_table is None:
+        return f"it is labelled good, and its mask {sample.mask.name} shows a defect"
     return None
 
 

@@ -9,27 +9,34 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 
-from moekit import Dataset, MaskTable, Sample
+from moekit import DataError, Dataset, MaskTable, Sample
 from moekit.data import UNSEEN
 from moekit_industrial.loaders.rows import GOOD, is_good
 from moekit_industrial.report import DEFECT
 
 DEFECTIVE = "defective"
+_AROUND = frozenset({"background", "bg"})
+"""Names of mask classes for what is no part at all, and so no defect."""
 
 
 def with_types(dataset: Dataset, _seed: int = 0) -> Dataset:
     """The set as good and defective images, with the type of each defect in the fact `defect`.
 
     A set with such facts stays as it is, and so does one of two classes of which one is negative.
-    An image with several types has their names with `+` between them. In masks of several classes
-    the first class is taken for good, each other one for a defect.
+    An image with several types has their names with `+` between them. Labels and masks of several
+    classes go by the same `good_classes`.
 
     Args:
         dataset: As a loader gives it.
+
+    Raises:
+        DataError: As of `good_classes`.
     """
-    if says_types(dataset) or dataset.may_lack_positives:
+    if says_types(dataset):
         return dataset
     good = good_classes(dataset)
+    if dataset.may_lack_positives and good == {0}:
+        return dataset
     samples = tuple(_typed(sample, dataset, good) for sample in dataset.samples)
     return dataclasses.replace(
         dataset,
@@ -65,10 +72,39 @@ def says_types(dataset: Dataset) -> bool:
 
 
 def good_classes(dataset: Dataset) -> frozenset[int]:
-    """The classes of a set that are good parts, as indices."""
-    named = {number for number, name in enumerate(dataset.classes) if is_good(name)}
-    first = dataset.may_lack_positives or any(one.mask_table for one in dataset.samples)
-    return frozenset(named | ({0} if first else set()))
+    """The classes of a set that are good parts, as indices: one table for labels and pixels.
+
+    Those with a name for good parts; in masks of several classes also what is called background.
+    Only if no name says it, the first class is good, in masks and where the loader says that the
+    first of two is negative.
+
+    Raises:
+        DataError: The loader says that one of two classes is good, and the other has a name for
+            good parts; or each class of masks has such a name.
+    """
+    masks = any(one.mask_table for one in dataset.samples)
+    named = frozenset(
+        number
+        for number, name in enumerate(dataset.classes)
+        if is_good(name) or (masks and name.strip().lower() in _AROUND)
+    )
+    if dataset.may_lack_positives and named == {1}:
+        raise DataError(
+            f"the class {dataset.classes[0]!r} is said to be good, and {dataset.classes[1]!r} has "
+            "a name for good parts",
+            whose=dataset.name,
+            fix=f"exchange the two classes, or call {dataset.classes[1]!r} by the name of a defect",
+            code="data/unclear-good",
+        )
+    if masks and len(named) == len(dataset.classes):
+        raise DataError(
+            f"each class of the masks has a name for good parts: {', '.join(dataset.classes)}",
+            whose=dataset.name,
+            fix="call the class of the defects by another name in the list of classes",
+            code="data/unclear-good",
+        )
+    first = masks or dataset.may_lack_positives
+    return named or frozenset({0} if first else ())
 
 
 def types_of(sample: Sample, dataset: Dataset, good: Collection[int]) -> list[str]:
@@ -108,7 +144,7 @@ def _typed(sample: Sample, dataset: Dataset, good: frozenset[int]) -> Sample:
         labels=None,
         target=_target(sample.target, len(dataset.classes), good),
         facts=sample.facts if unseen else {**sample.facts, DEFECT: "+".join(types) or GOOD},
-        mask_table=None if sample.mask_table is None else _two_classes(sample.mask_table),
+        mask_table=None if sample.mask_table is None else _two_classes(sample.mask_table, good),
     )
 
 
@@ -119,11 +155,11 @@ def _target(target: float | None, classes: int, good: frozenset[int]) -> float |
     return target if good == {0} else 1 - target
 
 
-def _two_classes(table: MaskTable) -> MaskTable:
-    """The table with every class but the first as one."""
+def _two_classes(table: MaskTable, good: Collection[int]) -> MaskTable:
+    """The table with good classes as 0 and all others as 1."""
 
     def two(number: int) -> int:
-        return min(number, 1)  # `IGNORED` is negative and stays
+        return number if number < 0 else int(number not in good)  # `IGNORED` is negative
 
     return MaskTable(
         values={value: two(number) for value, number in table.values.items()},

@@ -1,10 +1,13 @@
 """Types of defects, as the classes of any set say them, for each task of the kit."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from moekit import Registry
+from moekit.tasks.score.masks import read_regions
 from moekit.testing import refused
 from moekit_industrial.kit import DEFECT_BOXES, INDUSTRIAL
 from moekit_industrial.truth import defect_masks, defect_types
@@ -175,3 +178,67 @@ def test_masks_of_several_classes_keep_what_does_not_count(tmp_path):
     table_of = made.samples[0].mask_table
     assert table_of.values == {0: 0, 1: 1, 2: 1, 255: -1}
     assert any("types of defects: dent, burr" in note for note in made.notes)
+
+
+def class_masks(root, classes, planes):
+    """A set of masks; each plane is the list of values of its four quarters, top to bottom."""
+    for number, values in enumerate(planes):
+        picture(root / f"images/{number:02}.png", number)
+        plane = np.repeat(np.array(values, dtype=np.uint8), 4)[:, None].repeat(16, axis=1)
+        (root / "masks").mkdir(exist_ok=True)
+        Image.fromarray(plane).save(root / f"masks/{number:02}.png")
+    (root / "classes.csv").write_text("number,name\n" + "\n".join(classes) + "\n")
+    return load(root, "masks")
+
+
+@pytest.mark.parametrize(
+    ("classes", "values", "good", "types"),
+    [
+        (("1,scratch", "0,good", "2,dent"), {0: 0, 1: 1, 2: 1}, "good", {"scratch", "dent"}),
+        (("0,Background", "1,good", "2,dent"), {0: 0, 1: 0, 2: 1}, "Background, good", {"dent"}),
+        (("0,part", "1,scratch", "2,dent"), {0: 0, 1: 1, 2: 1}, "part", {"scratch", "dent"}),
+    ],
+)
+def test_labels_and_pixels_take_the_same_classes_for_good(tmp_path, classes, values, good, types):
+    planes = [[0, 0, 1, 2], [0, 0, 2, 2], [0, 1, 0, 1], [0, 0, 0, 0]] * 5
+    dataset = class_masks(tmp_path, classes, planes)
+    for made in (defect_masks(dataset, 0), good_or_defective(dataset, 0)):
+        assert f"taken for good parts: {good}" in made.notes
+        assert {tuple(sorted(one.mask_table.values.items())) for one in made.samples} == {
+            tuple(sorted(values.items()))
+        }
+        for sample in made.samples:
+            plane = np.asarray(Image.open(sample.mask))
+            shown = any(values[value] for value in np.unique(plane).tolist())
+            label = 1 in (sample.labels or (sample.label,))
+            assert label == shown, sample.id
+            read = read_regions(dataclasses.replace(sample, label=int(label)), plane.shape)
+            assert read.sizes_R.sum() == sum(
+                int((plane == value).sum()) for value, number in values.items() if number
+            )
+    if len(types) > 1:
+        assert set(defect_types(dataset, 0).classes) == types
+
+
+def test_masks_of_good_classes_alone_are_refused_with_their_names(tmp_path):
+    dataset = class_masks(tmp_path, ("0,background", "1,good"), [[0, 0, 1, 1]] * EACH)
+    for prepare in (defect_masks, good_or_defective, defect_types):
+        with refused("data/unclear-good", match="background, good"):
+            prepare(dataset, 0)
+
+
+def test_a_first_class_that_is_none_by_name_is_refused_if_the_second_is(tmp_path):
+    dataset = load(folders(tmp_path, "good", "dent"))
+    turned = dataclasses.replace(dataset, classes=("dent", "good"))
+    with refused("data/unclear-good", match="'dent'"):
+        good_or_defective(turned, 0)
+
+
+def test_a_good_image_whose_mask_shows_a_defect_is_left_out_and_named(tmp_path):
+    root = table(tmp_path, "label", rows_of("dent", "good", "scratch"), masks=True)
+    lines = (root / "labels.csv").read_text().replace("good-03.png,good,", "good-03.png,good,X")
+    (root / "labels.csv").write_text(lines.replace("X", "masks/dent-00.png"))
+    made = defect_masks(load(root), 0)
+    (left,) = [one for one in made.skipped if one.id == "good-03.png"]
+    assert "labelled good" in left.reason
+    assert "good-03.png" not in {sample.id for sample in made.samples}

@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from moekit.data.class_masks import read_classes
 from moekit.data.images import read_mask
 from moekit.data.samples import Sample
 from moekit.errors import ImageError
@@ -91,7 +92,10 @@ def read_regions(sample: Sample, size: Size) -> RegionMask:
             raise _fault(sample, "it is positive and has no mask", code="image/missing-mask")
         return RegionMask.empty(size)
     try:
-        pixels = read_mask(sample.mask, size)
+        if sample.mask_table is None:
+            pixels = read_mask(sample.mask, size)
+        else:
+            pixels = read_classes(sample.mask, size, sample.mask_table) == 1
     except ImageError as error:
         raise _fault(
             sample, f"its mask cannot be used: {error.what}", code="image/mask-unusable"
