@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -274,10 +275,16 @@ _EPOCH = {
 }
 
 
+def _said(name: str) -> str:
+    return name.replace("val_", "validation ")
+
+
 def _in_words(part: str, figures: Mapping[str, float]) -> str:
     """A line on an epoch; figures of a kit that trains in its own way are printed as they are."""
     told = [
-        _EPOCH.get(name, f"{name.replace('val_', 'validation ')} {{:.6g}}").format(value)
+        f"{_said(name)} undefined, since the validation split cannot tell it"
+        if math.isnan(value) and name.startswith("val_")
+        else _EPOCH.get(name, f"{_said(name)} {{:.6g}}").format(value)
         for name, value in figures.items()
     ]
     return f"{part} epoch {figures['epoch']:.0f}: {', '.join(text for text in told if text)}"

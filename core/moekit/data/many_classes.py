@@ -50,8 +50,28 @@ def with_gaps_noted(dataset: Dataset) -> Dataset:
     """The data set; its note says which classes val or test lacks, if there are more than two."""
     if len(dataset.classes) <= 2:
         return dataset
+    note = "; ".join([dataset.split_note, *_gaps(dataset, SPLITS[1:])])
+    return dataclasses.replace(dataset, split_note=note)
+
+
+def gap_notes(dataset: Dataset, names: Iterable[str]) -> tuple[str, ...]:
+    """A sentence on each of the splits that lacks a class, which can then not be judged there.
+
+    A set that is learned from one class only lacks the other in train and val by design.
+
+    Args:
+        dataset: Split data, as they are used.
+        names: Of splits.
+    """
+    if len(dataset.classes) < 2:
+        return ()
+    judged = [name for name in names if name == SPLITS[-1] or not dataset.negatives_only]
+    return tuple(f"{gap}: what is missing cannot be judged there" for gap in _gaps(dataset, judged))
+
+
+def _gaps(dataset: Dataset, names: Iterable[str]) -> list[str]:
     gaps = []
-    for name in SPLITS[1:]:
+    for name in names:
         part = [sample for sample in dataset.samples if sample.split == name]
         missing = missing_classes(dataset, part)
         if part and missing:
@@ -60,8 +80,7 @@ def with_gaps_noted(dataset: Dataset) -> Dataset:
                 f"{name} lacks {len(missing)} of {len(dataset.classes)} classes "
                 f"({', '.join(missing[:_NAMED])}{rest})"
             )
-    note = "; ".join([dataset.split_note, *gaps])
-    return dataclasses.replace(dataset, split_note=note)
+    return gaps
 
 
 def train_what_it_lacks(

@@ -13,9 +13,11 @@ from moekit.contract.kits import KitSpec
 from moekit.contract.report import RunEvent
 from moekit.data.content import Contents
 from moekit.data.fingerprint import fingerprints, refuse_changes
+from moekit.data.many_classes import gap_notes
 from moekit.data.samples import Dataset
 from moekit.errors import DataError
 from moekit.evaluation.counts import count_classes, shifts_in_words
+from moekit.evaluation.learned import Unlearned, without_learned
 from moekit.evaluation.near import Answered, NearSearch
 from moekit.evaluation.routing import RoutingTable
 from moekit.evaluation.split_pass import Passed, pass_over
@@ -31,8 +33,9 @@ from moekit.plugins.resolve import Resolved, resolve
 from moekit.runs.choices import MEAN, keep, kept_model, model_in_words
 from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
 from moekit.runs.licences import licences_of_answers
-from moekit.runs.pretrained import count_seen, images_before
+from moekit.runs.pretrained import images_before
 from moekit.runs.run import PREDICTIONS, Run, hashes_of
+from moekit.runs.seen import count_seen
 from moekit.runtime.load import (
     load_predictor,
     point_in_words,
@@ -61,6 +64,8 @@ class EvaluateJob:
         precision: fp32, bf16, or that of the adaptation if None.
         metrics: Names of metrics that are reported after the kit's and the run's own.
         use: Which model answers from now on, see `kept_model`; the kept one if None.
+        duplicates: What happens to equal files in two splits, `keep`, `drop` or `refuse`; as the
+            run was made if None.
         command: The command line, for the record.
     """
 
@@ -74,6 +79,7 @@ class EvaluateJob:
     precision: str | None = None
     metrics: Sequence[str] = ()
     use: str | None = None
+    duplicates: str | None = None
     command: str = ""
 
 
@@ -130,8 +136,13 @@ def _evaluate(
     points = points_of(job.run, resolved, rule=job.rule)
     if model == MEAN:
         points = (*points, point_of(job.run, resolved, rule=job.rule, model=model))
-    samples, contents = job.dataset.split(job.split), Contents()
+    contents = Contents()
     inputs = fingerprints(job.dataset, (job.split,), contents, on_progress=on_progress)
+    unlearned = unlearned_of(job, contents)
+    job = dataclasses.replace(job, dataset=unlearned.dataset)
+    if unlearned.found:
+        inputs = fingerprints(job.dataset, (job.split,), contents)
+    samples = job.dataset.split(job.split)
     table = RoutingTable(
         classes=job.dataset.classes if task.labelled else ("all",),
         kit=resolved.kit,
@@ -198,7 +209,12 @@ def _evaluate(
     result = {
         **header(job, resolved, context, points[0], seed=record["request"]["seed"]),
         **summary,
-        "notes": [*job.dataset.notes, *passed.remarks, *summary["notes"]],
+        "notes": [
+            *job.dataset.notes,
+            *gap_notes(job.dataset, (job.split,)),
+            *passed.remarks,
+            *summary["notes"],
+        ],
         "used": used,
         "outcome_in_words": outcome_in_words(model, passed.tallies, points, task, context),
         "point_in_words": list(point_in_words(used_point(model, points))),
@@ -226,6 +242,7 @@ def _evaluate(
         "machine": machine(),
         "data": job.dataset.terms,
         "inputs": inputs,
+        "learned_from": unlearned.as_json,
         "created": now(),
         "command": job.command,
     }
@@ -258,6 +275,15 @@ def _make_up(
     counts = {**known, **({job.split: found} if found and job.split not in known else {})}
     shifts, told = shifts_in_words(counts, job.split)
     return {"counts": counts, "shifts": shifts}, told
+
+
+def unlearned_of(job: EvaluateJob, contents: Contents) -> Unlearned:
+    """The data of a job without images of the split that its run has learned from.
+
+    Raises:
+        DataError: The split is empty, or nothing is left of it.
+    """
+    return without_learned(job.run, job.dataset, job.split, contents, duplicates=job.duplicates)
 
 
 def _seen_before(job: EvaluateJob, contents: Contents) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from moekit.errors import UsageError
 from moekit.evaluation.evaluate import EvaluateJob, header
+from moekit.evaluation.learned import left_for_peer
 from moekit.evaluation.summary import summarise
 from moekit.files import sha256, write_json
 from moekit.licences import as_json
@@ -40,6 +41,11 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
     added = (*job.run.read()["request"].get("metrics", ()), *job.metrics)
     resolved = resolve(job.kit, registry, frames=job.dataset.frames, added=added)
     judge = resolved.task.judge
+    unlearned, read = left_for_peer(
+        judge.read, job.run, job.dataset, job.split, duplicates=job.duplicates
+    )
+    judge = dataclasses.replace(judge, read=read)
+    job = dataclasses.replace(job, dataset=unlearned.dataset)
     if judge.read is None:
         raise UsageError(
             f"the task {resolved.task.name} reads no answers of others",
@@ -70,6 +76,7 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
         "versions": versions(),
         "machine": machine(),
         "data": job.dataset.terms,
+        "learned_from": unlearned.as_json,
         "created": now(),
         "command": job.command,
     }

@@ -84,6 +84,7 @@ def evaluate_run(
         precision=precision,
         metrics=metrics,
         use=use,
+        duplicates=duplicates,
         command=recorded_command(
             command, spec, data=data, paths=(run_folder, weights, form, given)
         ),

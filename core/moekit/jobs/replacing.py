@@ -11,9 +11,11 @@ import numpy as np
 
 from moekit.backbone.model import MoEBackbone
 from moekit.contract.metrics import MetricSpec
+from moekit.data.content import Contents
 from moekit.data.samples import Dataset, Sample
 from moekit.errors import DataError
 from moekit.evaluation.bootstrap import Resamples
+from moekit.evaluation.learned import without_learned
 from moekit.evaluation.split_pass import pass_over
 from moekit.evaluation.summary import differences, figures, measure, usable_metrics
 from moekit.evaluation.verdict import LEAST
@@ -71,10 +73,12 @@ def replaces(
         `decision`, `in_words`, the `metric`, the `split`, and the figures of each of the `parts`.
 
     Raises:
-        DataError: There is nothing held out, or the runs answered other items.
+        DataError: There is nothing held out that they have not learned from, or the runs answered
+            other items.
     """
     split = "test" if "test" in job.dataset.split_names() else "val"
-    samples = job.dataset.split(split)
+    unlearned = without_learned(job.new, job.dataset, split, Contents())
+    samples = unlearned.dataset.split(split)
     found = [
         _answered(run, samples, job, backbone, registry, functools.partial(on_progress, words))
         for run, words in (
@@ -102,6 +106,7 @@ def replaces(
         for name, part in rows.items()
     }
     decision, told = _decided(headline, parts, split)
+    told = [*unlearned.dataset.notes[len(job.dataset.notes) :], *told]
     runs = {
         name: {"folder": run.folder.name, "kit_sha256": run.read()["weights"]["kit_sha256"]}
         for name, run in {"old": job.old, "new": job.new}.items()

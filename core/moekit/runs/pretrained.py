@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,23 +22,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from moekit.data.content import Contents
 from moekit.data.fingerprint import refuse_changes
-from moekit.data.samples import Sample
 from moekit.errors import DataError, UsageError, WeightsError
-from moekit.files import atomic_text, read_json, read_text, sha256, to_json, write_json
+from moekit.files import read_json, sha256, to_json, write_json
 from moekit.files import write_tensors as write
 from moekit.licences import Licences
 from moekit.outputs import PRETRAINING, check_vacant
 from moekit.runs.run import Run, refuse_lost, refuse_other
 from moekit.runs.schema import damaged, first_fault
+from moekit.runs.seen import read_images, write_images
 from moekit.text import first_line
 
 RECORD, WEIGHTS, IMAGES = "pretrain.json", "specialists.safetensors", "images.txt"
 COPIED = "pretrained_images.txt"
 """The same file in a run that began with a pretraining."""
 _SCHEMA = 1
-_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class _Known(pydantic.BaseModel):
@@ -158,10 +155,8 @@ class Pretrained:
         Raises:
             WeightsError: A number in the weights is not finite.
         """
-        seen = sorted(set(images))
-        with atomic_text(self.folder / IMAGES) as file:
-            file.writelines(f"{one}\n" for one in seen)
-        hashes = {"images_sha256": sha256(self.folder / IMAGES)}
+        seen = set(images)
+        hashes = {"images_sha256": write_images(self.folder / IMAGES, seen)}
         if sets is not None:
             path = self.folder / WEIGHTS
             refuse_lost(sets, path)
@@ -205,26 +200,6 @@ class Pretrained:
         return read_images(self.folder / IMAGES, self.read_finished()["images_sha256"])
 
 
-def read_images(path: Path, expected: str) -> frozenset[str]:
-    """The hashes of images that a pretraining saw.
-
-    Args:
-        path: The file.
-        expected: Its own SHA-256.
-
-    Raises:
-        DataError: The file is gone or is another one.
-    """
-    try:
-        same = sha256(path) == expected
-        hashes = read_text(path).split() if same else []
-    except (OSError, UnicodeDecodeError) as error:
-        raise _lost(path, first_line(error)) from error
-    if not same or not all(_HASH.fullmatch(one) for one in hashes):
-        raise _lost(path, "it is not the file that was written")
-    return frozenset(hashes)
-
-
 def images_before(run: Run) -> frozenset[str]:
     """The hash of each image that a run's pretraining saw; none without one.
 
@@ -233,17 +208,6 @@ def images_before(run: Run) -> frozenset[str]:
     """
     known = run.read().get("pretraining")
     return read_images(run.folder / COPIED, known["images_sha256"]) if known else frozenset()
-
-
-def count_seen(samples: Sequence[Sample], seen: Collection[str], contents: Contents) -> int:
-    """How many samples a pretraining saw.
-
-    Args:
-        samples: Of the data.
-        seen: Hashes of the images that it saw.
-        contents: Hashes of the files; none is read if nothing was seen.
-    """
-    return sum(contents.of(one.path) in seen for one in samples) if seen else 0
 
 
 def slots_of(slots: Iterable[Any], depth: int) -> list[dict[str, Any]]:
@@ -263,12 +227,3 @@ def slots_of(slots: Iterable[Any], depth: int) -> list[dict[str, Any]]:
         for slot in slots
     ]
     return sorted(found, key=lambda slot: cast(int, slot["block"]))
-
-
-def _lost(path: Path, why: str) -> DataError:
-    return DataError(
-        f"which images a pretraining saw cannot be read ({why})",
-        whose=str(path),
-        fix="restore the file, or make it again",
-        code="data/changed-file",
-    )

@@ -7,6 +7,7 @@ RUN/
   baseline.safetensors  the same head trained on the bare backbone
   domain.safetensors  what its pictures look like, which sets them apart from others
   token_gate.safetensors  what says which tokens are computed, if it is learned
+  train_images.txt    the SHA-256 of each training image; val_images.txt likewise
   validation.csv      scores of the validation split, from which thresholds are chosen
   history.jsonl       one line an epoch
   checkpoints/        states of unfinished trainings

@@ -116,6 +116,16 @@ class _Use(_Part):
     in_words: str = ""
 
 
+class _LearnedFrom(_Part):
+    images_sha256: str
+
+
+class _Learned(_Part):
+    train: _LearnedFrom
+    val: _LearnedFrom
+    complete: bool
+
+
 class _Record(_Part):
     done: bool
     request: _Request
@@ -132,6 +142,7 @@ class _Record(_Part):
     class_counts: dict[str, dict[str, int]] | None = None
     caution: str | None = None
     pretraining: dict[str, Any] | None = None
+    learned: _Learned | None = None
     licences: Licences | None = None
 
 

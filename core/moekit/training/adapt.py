@@ -244,6 +244,7 @@ def adapt(
         written = resolved.task.judge.save(job.run.folder, VALIDATION, tallies[:2])
         chosen, more = settle(job.run, resolved, tallies, rule=job.rule, dataset=job.dataset)
         chosen.update(near_duplicates=near, domain=keep_domain(job.run, stores[KIT]), **taught)
+        chosen.update(learned.keep(job.run, job.start))
         _keep(job, outcomes, backbone, registry, arithmetic, notes, [*written, *more], chosen)
         shutil.rmtree(job.run.checkpoints, ignore_errors=True)
         registry.tell("run_finished", _event(job, job.run.read()))

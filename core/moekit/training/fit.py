@@ -239,15 +239,20 @@ class _Fit:
         """Loss and figures of the averaged weights on the validation split."""
         self._average.eval()
         outputs = _outputs(self._scorer, self.val, self.task, self.fabric, self.recipe.batch_size)
-        total, sums = 0, collections.Counter[str]()
+        totals, sums = collections.Counter[str](), collections.Counter[str]()
         for rows, merged in _joined(outputs):
             targets = self._targets(self.val, rows, np.zeros_like(rows))
             found = self._learn.figures(merged, targets)
             loss = float(self._learn.loss(merged, targets, self.recipe))
-            total += len(rows)
             for name, value in {"loss": loss, **found}.items():
+                if name != "loss" and math.isnan(value):
+                    sums[name] += 0  # undefined on these rows, so the others say it
+                    continue
+                totals[name] += len(rows)
                 sums[name] += value * len(rows)  # type: ignore[assignment]
-        means = {name: value / total for name, value in sums.items()}
+        means = {
+            name: value / totals[name] if totals[name] else math.nan for name, value in sums.items()
+        }
         return means.pop("loss"), means
 
     def _targets(self, store: PrefixStore, rows: np.ndarray, views: np.ndarray) -> Outputs:

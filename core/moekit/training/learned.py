@@ -22,6 +22,7 @@ from moekit.data.windows import Tiling, cut_samples
 from moekit.moe.tokens import TokenRouting
 from moekit.plugins.resolve import Resolved
 from moekit.runs.run import Run
+from moekit.runs.seen import keep_learned
 from moekit.runtime.device import Arithmetic
 from moekit.runtime.kit import KitModules
 from moekit.runtime.parts import whole_of
@@ -58,6 +59,19 @@ class Learned:
     def samples(self, tiling: Tiling | None) -> dict[str, Sequence[Sample]]:
         """The samples of each split, windows of large pictures."""
         return {split: cut_samples(self.dataset.split(split), tiling) for split in SPLITS}
+
+    def keep(self, run: Run, start: object) -> dict[str, Any]:
+        """Keeps in a run which images these are; returns what its record says of them.
+
+        Args:
+            run: The run.
+            start: What it began with; of a run, what that learned from counts as well.
+        """
+        images = {
+            split: {self.contents.of(one.path) for one in self.dataset.split(split)}
+            for split in SPLITS
+        }
+        return keep_learned(run, images, earlier=[start] if isinstance(start, Run) else [])
 
     def check(self, run: Run) -> None:
         """Refuses data that have changed while they were learned from.

@@ -8,21 +8,15 @@ from typing import Any
 
 from moekit.contract.kits import KitSpec
 from moekit.data.content import Contents
-from moekit.data.samples import Dataset
+from moekit.data.many_classes import gap_notes
+from moekit.data.samples import SPLITS, Dataset
 from moekit.data.scan import notes_on
 from moekit.errors import UsageError
 from moekit.files import atomic_path
 from moekit.plugins.resolve import FIRST_TASK
-from moekit.runs.pretrained import (
-    COPIED,
-    IMAGES,
-    Pretrained,
-    count_seen,
-    images_before,
-    read_images,
-    slots_of,
-)
+from moekit.runs.pretrained import COPIED, IMAGES, Pretrained, images_before, slots_of
 from moekit.runs.run import Run
+from moekit.runs.seen import count_seen, read_images
 from moekit.runtime.kit import KitModules
 
 Start = Run | Pretrained
@@ -128,7 +122,7 @@ def keep_lineage(start: Start | None, run: Run) -> dict[str, Any]:
 def notes_at_start(
     start: Start | None, dataset: Dataset, contents: Contents, *, bits: int | None
 ) -> tuple[str, ...]:
-    """What a scan finds in the data, and a sentence on each split that a pretraining has seen.
+    """What a scan finds in the data, which classes splits lack, and what a pretraining has seen.
 
     Args:
         start: As of `started_from`.
@@ -136,7 +130,7 @@ def notes_at_start(
         contents: Hashes of the files.
         bits: As of `Preprocess`.
     """
-    notes = [*notes_on(dataset, bits=bits)]
+    notes = [*notes_on(dataset, bits=bits), *gap_notes(dataset, SPLITS[1:])]
     seen = start.images() if isinstance(start, Pretrained) else frozenset[str]()
     if isinstance(start, Run):
         seen = images_before(start)

@@ -32,7 +32,7 @@ def _write(
     event: RunEvent,
     *,
     text: str = "",
-    curves: list[dict[str, float]] | None = None,
+    curves: list[dict[str, float | None]] | None = None,
     metrics: Mapping[str, Any] | None = None,
 ) -> None:
     from torch.utils.tensorboard import SummaryWriter
@@ -43,13 +43,13 @@ def _write(
             writer.add_text(f"{event.kit} on {event.dataset}", f"```\n{text}\n```")
         for epoch in curves or []:
             for name, value in epoch.items():
-                if name != "epoch":
-                    writer.add_scalar(name, value, int(epoch["epoch"]))
+                if name != "epoch" and value is not None:  # which is a figure that is undefined
+                    writer.add_scalar(name, value, int(epoch["epoch"] or 0))
         for name, entry in (metrics or {}).items():
             if entry["value"] is not None:
                 writer.add_scalar(f"test/{name}", entry["value"], 0)
 
 
-def _history(path: Path) -> list[dict[str, float]]:
+def _history(path: Path) -> list[dict[str, float | None]]:
     lines = path.read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]

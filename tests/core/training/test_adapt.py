@@ -45,6 +45,16 @@ def test_a_training_that_diverges_stops_and_says_when(tmp_path, run_adapt, recip
     assert not Run(tmp_path / "run").read()["done"]
 
 
+def test_a_figure_is_the_mean_over_the_pieces_of_a_split_that_tell_it(
+    tmp_path, run_adapt, recipe, monkeypatch
+):
+    monkeypatch.setattr("moekit.training.fit._TOGETHER", 0)
+    seen = []
+    small = recipe.model_copy(update={"batch_size": 3, "epochs": 1, "baseline_epochs": 1})
+    run_adapt(tmp_path / "run", recipe=small, on_epoch=lambda _, figures: seen.append(figures))
+    assert all(0 <= figures["val_auroc"] <= 1 for figures in seen)
+
+
 @pytest.mark.parametrize("part", ["kit", "baseline"])
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_a_run_killed_after_an_epoch_resumes_to_the_weights_of_an_unbroken_one(

@@ -1,5 +1,7 @@
 """The tracker keeps the contract, and what it writes TensorBoard reads."""
 
+import json
+
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -38,3 +40,14 @@ def test_the_request_becomes_text(tracker, tmp_path):
     tracker.tell("run_started", reference_events(tmp_path / "run", "run_started")[0])
     events = read(tmp_path / "run" / "tensorboard" / "adapt")
     assert len(events.Tags()["tensors"]) == 1
+
+
+def test_figures_that_are_undefined_are_left_out_of_the_curves(tracker, tmp_path):
+    event, _ = reference_events(tmp_path / "run", "run_finished")
+    path = tmp_path / "run" / "history.jsonl"
+    epochs = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps({**one, "val_auroc": None}) + "\n" for one in epochs))
+    tracker.tell("run_finished", event)
+    names = read(tmp_path / "run" / "tensorboard" / "adapt").Tags()["scalars"]
+    assert "val_loss" in names
+    assert "val_auroc" not in names

@@ -11,6 +11,7 @@ from moekit.data.images import relative_id
 from moekit.data.samples import SPLITS, split_name, split_notes
 from moekit.data.survey import Survey
 from moekit.errors import DataError
+from moekit.text import many
 
 
 class Place(NamedTuple):
@@ -66,6 +67,8 @@ class ClassLayout:
 
 _UNSURE = frozenset({"training", "trainval", "testing", "eval", "evaluation", "holdout"})
 """Names of folders that are no splits here, and probably meant so."""
+_SHOWN = 5
+"""Folders that a note names."""
 _OUTSIDE = "it lies outside the class sub-folders"
 
 
@@ -108,6 +111,37 @@ def find_layout(survey: Survey) -> ClassLayout:
             code="data/unknown-split",
         )
     return ClassLayout(splits=named, notes=split_notes(named))
+
+
+def empty_notes(survey: Survey, layout: ClassLayout) -> tuple[str, ...]:
+    """A sentence on the folders in the place of a class that hold no picture, if there are any.
+
+    Args:
+        survey: What lies below the folder.
+        layout: How its folders are meant.
+    """
+    depth = 2 if layout.splits else 1
+    known = {
+        PurePosixPath(relative_id(path, survey.folder)).parts[:number]
+        for path in survey.pictures
+        for number in (1, depth)
+    }
+    known |= {PurePosixPath(name).parts for name, _ in (*survey.linked, *survey.outputs)}
+    homes = [survey.folder, *(survey.folder / name for name in sorted(layout.splits))]
+    empty = [
+        name
+        for home in homes
+        if home.is_dir()
+        for one in sorted(home.iterdir())
+        if one.is_dir() and not one.name.startswith(".")
+        if PurePosixPath(name := relative_id(one, survey.folder)).parts not in known
+    ]
+    if not empty:
+        return ()
+    more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
+    words = many(len(empty), "folder holds", "folders hold")
+    none = "is no class" if len(empty) == 1 else "are no classes"
+    return (f"{words} no picture and {none} here: {', '.join(empty[:_SHOWN])}{more}",)
 
 
 def _taken_for_class(name: str) -> str:

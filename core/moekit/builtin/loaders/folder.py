@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from moekit.builtin.loaders.class_folders import Place, find_layout
+from moekit.builtin.loaders.class_folders import Place, empty_notes, find_layout
 from moekit.builtin.loaders.finish import FINISH_OPTIONS, finish_dataset
 from moekit.builtin.loaders.labels import alike_notes, order_classes
 from moekit.builtin.loaders.table import read_table
@@ -84,7 +84,11 @@ FOLDER = DatasetSpec(
 def _read_folders(folder: Path) -> Dataset:
     survey = survey_folder(folder)
     layout = find_layout(survey)
-    notes = [*layout.notes, *survey.check_linked(layout.place, whose=str(folder))]
+    notes = [
+        *layout.notes,
+        *survey.check_linked(layout.place, whose=str(folder)),
+        *empty_notes(survey, layout),
+    ]
     placed: list[tuple[Path, Place]] = []
     skipped = list(survey.skipped)
     for image in survey.images:

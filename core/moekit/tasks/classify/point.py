@@ -117,13 +117,20 @@ class LabelPoint:
 
     def in_words(self) -> tuple[str, ...]:
         """The point in sentences."""
-        least, most = min(self.thresholds), max(self.thresholds)
+        pairs = list(zip(self.thresholds, self.values, strict=True))
+        chosen = [threshold for threshold, value in pairs if value is not None]
+        left = [threshold for threshold, value in pairs if value is None]
+        whole = len(pairs)
+        on = f"by the rule {self.rule} on {self.n} items of the {self.split} split"
+        if not chosen:
+            said = f"no threshold can be chosen {on}, which tell of no label: all {whole} are "
+            return (f"{said}{left[0]:.4f}", *((self.warning,) if self.warning else ()))
+        least, most = min(chosen), max(chosen)
+        of = f" of {whole}" if left else ""
+        rest = f"; the other labels' are {left[0]:.4f}, since no item tells of them" if left else ""
         widths = [high - low for low, high in filter(None, self.ci95)]
         wide = f"; the widest 95% interval of one is {max(widths):.4f} wide" if widths else ""
-        said = (
-            f"{len(self.thresholds)} thresholds from {least:.4f} to {most:.4f} by the rule "
-            f"{self.rule} on {self.n} items of the {self.split} split{wide}"
-        )
+        said = f"{len(chosen)}{of} thresholds from {least:.4f} to {most:.4f} {on}{wide}{rest}"
         return (said, *((self.warning,) if self.warning else ()))
 
     def brief(self) -> dict[str, Any]:

@@ -44,12 +44,15 @@ def loss(outputs: Outputs, targets: Outputs, recipe: Recipe) -> Tensor:
 
 
 def figures(outputs: Outputs, targets: Outputs) -> Mapping[str, float]:
-    """The AUROC of the validation split."""
+    """The AUROC of the validation split; nan if it lacks one of the two classes."""
+    label_B = targets["label_B"].long()
+    if len(set(label_B.tolist())) < 2:
+        return {"auroc": float("nan")}
     # Imported here: torchmetrics imports matplotlib, which writes folders.
     from torchmetrics.functional.classification import binary_auroc
 
     score_B = outputs["logit_B"].double().sigmoid()
-    return {"auroc": float(binary_auroc(score_B, targets["label_B"].long()))}
+    return {"auroc": float(binary_auroc(score_B, label_B))}
 
 
 LEARN = Learn(targets=targets, loss=loss, figures=figures, check=two_classes_check)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from moekit.backbone.model import MoEBackbone
+from moekit.data.content import Contents
 from moekit.data.samples import Dataset
 from moekit.evaluation.counts import count_classes
 from moekit.evaluation.split_pass import Passed
@@ -18,6 +19,7 @@ from moekit.runs.choices import MEAN
 from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
 from moekit.runs.licences import licences_of_run
 from moekit.runs.run import MEAN_VALIDATION, VALIDATION, Run, hashes_of
+from moekit.runs.seen import keep_learned
 from moekit.runtime.kit import KitModules
 from moekit.training.counts import parameter_count
 from moekit.training.merge.sites import PARTS, Site
@@ -57,6 +59,7 @@ def keep_merged(
     resolved: Resolved,
     backbone: MoEBackbone,
     registry: Registry,
+    contents: Contents,
     command: str,
 ) -> dict[str, Any]:
     """Writes the run; run.json, by which it is one, comes last.
@@ -69,6 +72,7 @@ def keep_merged(
     if made.chosen["use"]["model"] == MEAN:
         written += save(run.folder, MEAN_VALIDATION, made.tallies[2:])
     hashes = {f"{part}_sha256": run.save_weights(part, made.parts[part]) for part in PARTS}
+    judged_on = [contents.of(one.path) for one in dataset.split("val")]
     facts = {
         "weights": hashes,
         "files": hashes_of(run.folder, [*written, JUDGED]),
@@ -84,6 +88,7 @@ def keep_merged(
         "class_counts": _class_counts(sites, dataset, resolved),
         "near_duplicates": {"checked": False, "why": NO_CODES, "in_words": [NO_CODES]},
         "merged": dict(made.judged),
+        **keep_learned(run, {"val": judged_on}, earlier=[site.run for site in sites]),
         "skipped": [dataclasses.asdict(one) for one in (*dataset.skipped, *made.passed.skipped)],
         "backbone": backbone_facts(backbone),
         "plugins": plugin_facts(registry.used()),

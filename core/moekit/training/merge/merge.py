@@ -137,6 +137,7 @@ def merge(
         resolved=resolved,
         backbone=backbone,
         registry=registry,
+        contents=contents,
         command=job.command,
     )
     return {**judged, "record": record}

@@ -11,6 +11,7 @@ from PIL import Image
 
 from moekit.builtin.loaders.finish import keep_shots
 from moekit.builtin.loaders.folder import load_folder
+from moekit.data.many_classes import gap_notes
 from moekit.testing import refused
 
 FRUIT = ("apple", "pear", "plum")
@@ -290,3 +291,38 @@ def test_shots_count_each_label_of_a_sample(tmp_path):
     counts = collections.Counter(label for s in kept for label in s.labels or ("none",))
     assert set(counts) == {0, 1, 2, "none"}
     assert len(kept) <= 4
+
+
+def test_folders_without_a_picture_are_named(fruit):
+    assert not load_folder(fruit, 0).notes
+    (fruit / "quince").mkdir()
+    (fruit / ".hidden").mkdir()
+    (fruit / "medlar/sub").mkdir(parents=True)
+    (fruit / "medlar/sub/notes.txt").write_text("none yet")
+    (note,) = load_folder(fruit, 0).notes
+    assert note == "2 folders hold no picture and are no classes here: medlar, quince"
+
+
+def test_empty_folders_of_splits_are_named_too(fruit, tmp_path):
+    for split in ("train", "test"):
+        shutil.copytree(fruit, tmp_path / "set" / split)
+    for number, path in enumerate(sorted((tmp_path / "set/test").rglob("*.png"))):
+        draw(path, 100 + number)
+    shutil.rmtree(tmp_path / "set/test/pear")
+    (tmp_path / "set/test/pear").mkdir()
+    (tmp_path / "set/val").mkdir()
+    dataset = load_folder(tmp_path / "set", 0)
+    assert "2 folders hold no picture and are no classes here: val, test/pear" in dataset.notes
+    (gap,) = gap_notes(dataset, ("test",))
+    assert gap == "test lacks 1 of 3 classes (pear): what is missing cannot be judged there"
+
+
+def test_a_set_of_negatives_lacks_the_other_class_of_val_by_design(fruit):
+    shutil.rmtree(fruit / "plum")
+    (fruit / "apple").rename(fruit / "good")
+    dataset = load_folder(fruit, 0)
+    assert gap_notes(dataset, ("val", "test")) == ()
+    normal = dataset.with_samples(one for one in dataset.samples if one.label == 0)
+    assert [note[:27] for note in gap_notes(normal, ("val", "test"))] == [
+        "test lacks 1 of 2 classes ("
+    ]

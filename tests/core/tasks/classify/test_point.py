@@ -68,6 +68,17 @@ def test_a_label_that_validation_lacks_gets_one_half_and_no_value(tally):
     made.labels_NC[:, 1] = 0
     point = choose_point(made, "f1")
     assert (point.thresholds[1], point.values[1]) == (0.5, None)
+    (said,) = point.in_words()
+    assert said.startswith("2 of 3 thresholds from ")
+    assert said.endswith("; the other labels' are 0.5000, since no item tells of them")
+
+
+def test_thresholds_of_which_none_was_chosen_are_not_said_to_be(tally):
+    made = tally(30, 3, several=True)
+    made.labels_NC[:] = 0
+    (said,) = choose_point(made, "f1").in_words()
+    assert said.startswith("no threshold can be chosen by the rule f1 on 30 items of the val split")
+    assert said.endswith("all 3 are 0.5000")
 
 
 @pytest.mark.parametrize(
