@@ -94,7 +94,7 @@ FLAGS = {
     "evaluate": "--batch-size --data --data-licence --debug --device --duplicates --form --from "
     "--json --metric --precision --run --seed --split --threshold-rule --use --weights",
     "export": "--allow-slower --batch-size --data --debug --form --format --int8 --json "
-    "--max-loss --out --run --use --weights",
+    "--max-loss --out --prefix --run --split --use --weights",
     "predict": "--backend --batch-size --debug --device --form --json --out --precision --review "
     "--run --threshold-rule --use --weights",
     "watch": "--backend --batch-size --debug --device --form --golden --golden-every "

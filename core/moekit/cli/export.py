@@ -27,6 +27,8 @@ from moekit.cli.output import ProgressDisplay, print_json, reporter, say
 @click.command(
     epilog=examples(
         "moekit export KIT --run runs/parts --data folder=parts --int8",
+        "moekit export KIT --run runs/types --data folder=parts --int8 "
+        "--prefix runs/parts/export/openvino-int8-split",
     )
 )
 @click.argument("kit")
@@ -57,7 +59,18 @@ from moekit.cli.output import ProgressDisplay, print_json, reporter, say
     click.option(
         "--out",
         type=click.Path(path_type=Path, file_okay=False),
-        help="The folder to make; RUN/export/FORMAT[-int8] if not given.",
+        help="The folder to make; RUN/export/FORMAT[-int8][-split] if not given.",
+    ),
+    click.option(
+        "--split",
+        is_flag=True,
+        help="Write two graphs: the blocks before the kit's own, and the kit's own.",
+    ),
+    click.option(
+        "--prefix",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="FOLDER",
+        help="Take the first graph of this split export, so that both kits share it.",
     ),
     use_option,
     batch_option,
@@ -103,6 +116,14 @@ def show_export(record: dict[str, Any], folder: Path) -> None:
         f"{parity['n']} images in batches of {', '.join(map(str, parity['batches']))}: the graph "
         f"differs from the kit by at most: {told}"
     )
+    if split := record.get("split"):
+        one = split["prefix"]
+        parts = ", ".join(
+            f"{name} by {max(field['greatest'] for field in part['fields'].values()):.1g}"
+            for name, part in parity["parts"].items()
+        )
+        say(f"two graphs, which differ by at most: {parts} (tokens as shares of the largest)")
+        say(f"the first {one['blocks']} blocks are the prefix {one['sha256'][:12]}")
     if "quantisation" in record:
         accuracy = record["quantisation"]["accuracy"]
         interval = accuracy["ci95"]

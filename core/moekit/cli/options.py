@@ -199,8 +199,8 @@ backend_option = click.option(
     default="torch",
     show_default=True,
     metavar="NAME",
-    help="What computes: torch, or an export of the run: onnx, openvino, openvino-int8, or its "
-    "folder.",
+    help="What computes: torch, or an export of the run: onnx, openvino, openvino-int8, each also "
+    "with -split, or its folder.",
 )
 precision_option = click.option(
     "--precision", type=click.Choice(["fp32", "bf16"]), help="Arithmetic."

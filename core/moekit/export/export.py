@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,16 @@ from moekit.evaluation.evaluate import check_passed
 from moekit.evaluation.split_pass import pass_over
 from moekit.evaluation.summary import difference_ci95, measure, value_of
 from moekit.export.data import check_data
-from moekit.export.graph import INPUT, name_in_onnx, write_onnx
+from moekit.export.graph import INPUT
+from moekit.export.graphs import Graphs, OnProgress, WholeGraph, is_sparse
 from moekit.export.libraries import library_versions, need
-from moekit.export.parity import BATCHES, check_parity
-from moekit.export.predictor import ExportedPredictor, ExportPrecision
-from moekit.export.program import KitProgram
-from moekit.export.quantise import kept_in_float, quantise
+from moekit.export.parity import BATCHES
+from moekit.export.predictor import ExportPrecision
+from moekit.export.quantise import kept_in_float
 from moekit.export.record import RECORD, SCHEMA, weights_of, write_card
-from moekit.export.sessions import Format, open_session, openvino_model
+from moekit.export.sessions import Format
 from moekit.export.speed import check_faster
+from moekit.export.split.graphs import SplitGraphs
 from moekit.files import atomic_folder, sha256, write_json
 from moekit.plugins.resolve import Resolved
 from moekit.runs.choices import SPECIALIST, Model
@@ -43,12 +44,11 @@ from moekit.runs.facts import machine, now, versions
 from moekit.runs.licences import licences_of_answers
 from moekit.runs.run import VALIDATION, Run
 from moekit.runtime.load import point_in_words, rule_of
-from moekit.runtime.predictor import Predictor
+from moekit.runtime.predictor import Compute, Predictor
 
 CALIBRATION_IMAGES = 200
 LARGEST_LOSS = 0.01
 """Of the headline metric by quantisation, if the task has no comparison of its own."""
-OnProgress = Callable[[str, int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,8 @@ class ExportJob:
         allow_slower: Whether int8 may be no faster than float32 on this machine.
         batch_size: Images a forward pass when the validation split is scored.
         use: Which of the run's models it is.
+        split: Whether the blocks that kits share are a graph of their own.
+        prefix: Then the folder of an export whose prefix is used; None for one of its own.
         command: The command line, for the record.
     """
 
@@ -77,6 +79,8 @@ class ExportJob:
     allow_slower: bool = False
     batch_size: int = 16
     use: Model = SPECIALIST
+    split: bool = False
+    prefix: Path | None = None
     command: str = ""
 
 
@@ -120,26 +124,15 @@ def export(
         classes=job.run.classes(), frame=job.run.frame(), kinds=predictor.kit.kinds
     )
     validation = job.dataset.split("val")
+    graphs = _graphs(job, predictor, preprocess, whose, data)
     with atomic_folder(job.out, mark=RECORD) as folder:
-        graph = folder / "model.onnx"
         on_progress("recording the graph", 0, 1)
-        program = KitProgram.of(predictor, preprocess.shape)
-        names = [field.short for field in program.fields]
-        outputs = write_onnx(program, names, preprocess.shape, graph, whose=whose)
+        outputs = graphs.write(folder)
         on_progress("recording the graph", 1, 1)
-        model = _load(job, graph)
-        predictor_of = functools.partial(_predictor, job, task)
+        in_fp32 = graphs.compute("fp32")
         images = _images(validation, preprocess, sum(BATCHES))
-        in_fp32 = predictor_of(model, precision="fp32")
-        parity = check_parity(
-            images,
-            graph=in_fp32,
-            kit=predictor,
-            task=task,
-            whose=str(job.out),
-        )
         facts: dict[str, Any] = {
-            "parity": parity.as_json(),
+            "parity": graphs.parity(images),
             "data": data,
             "licences": licences_of_answers(record),
         }
@@ -156,9 +149,8 @@ def export(
         tally = tally_of(in_fp32, "fp32")
         if job.int8:
             calibration = _calibration(job, preprocess)
-            sparse = predictor.top_k < predictor.backbone.experts
-            model = quantise(model, calibration, sparse=sparse, on_progress=on_progress)
-            in_int8 = predictor_of(model, precision="int8")
+            graphs.quantise(calibration, on_progress=on_progress)
+            in_int8 = graphs.compute("int8")
             speed = check_faster(
                 images,
                 fp32=in_fp32,
@@ -171,14 +163,15 @@ def export(
             accuracy = _quantised(resolved, fp32, tally, job)
             facts["quantisation"] = {
                 "calibration": {"split": "train", "n": len(calibration)},
-                "kept_in_float32": kept_in_float(sparse=sparse),
+                "kept_in_float32": kept_in_float(sparse=is_sparse(predictor)),
                 "accuracy": accuracy,
                 "speed": speed,
+                **graphs.drift(images),
             }
         task.judge.save(folder, VALIDATION, (tally,))
-        name = _save(job, model, folder, facts["licences"])
+        facts |= graphs.save(write_card(folder, facts["licences"]))
         files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
-        facts |= {"validation": _figures(resolved, tally, job.run), "files": files, "model": name}
+        facts |= {"validation": _figures(resolved, tally, job.run), "files": files}
         result = _record(job, record, predictor, preprocess, outputs, precision, facts)
         write_json(folder / RECORD, result)
     return result
@@ -211,29 +204,23 @@ def _check_task(job: ExportJob) -> None:
         )
 
 
-def _load(job: ExportJob, graph: Path) -> Any:
-    """The graph as the format has it: the path of the ONNX file, or a model of OpenVINO."""
-    return openvino_model(graph) if job.format == "openvino" else graph
-
-
-def _save(job: ExportJob, model: Any, folder: Path, licences: Mapping[str, Any]) -> str:
-    text = write_card(folder, licences)
-    if job.format == "onnx":
-        name_in_onnx(folder / "model.onnx", text)
-        return "model.onnx"
-    model.set_rt_info(text, ["moekit", "licences"])
-    # Weights are kept in float32: rounded to float16 they would be other weights.
-    need("openvino").save_model(model, folder / "model.xml", compress_to_fp16=False)
-    for path in folder.glob("model.onnx*"):
-        path.unlink()
-    return "model.xml"
-
-
-def _predictor(
-    job: ExportJob, task: TaskSpec, model: Any, *, precision: ExportPrecision
-) -> ExportedPredictor:
-    session = open_session(model, format_=job.format, threads=torch.get_num_threads())
-    return ExportedPredictor(session, task=task, precision=precision)
+def _graphs(
+    job: ExportJob, predictor: Predictor, preprocess: Preprocess, kit: str, data: Mapping[str, Any]
+) -> Graphs:
+    if not job.split:
+        return WholeGraph(predictor, preprocess, format_=job.format, kit=kit, out=job.out)
+    train = data.get("train")
+    return SplitGraphs(
+        predictor,
+        preprocess,
+        format_=job.format,
+        int8=job.int8,
+        kit=kit,
+        out=job.out,
+        computes=str(weights_of(job.run.read_finished())["computes"]),
+        calibration={"dataset": job.dataset.name, "split": "train", **train} if train else None,
+        prefix=job.prefix,
+    )
 
 
 def _images(samples: Sequence[Sample], preprocess: Preprocess, count: int) -> Tensor:
@@ -266,7 +253,7 @@ def _validate(
     job: ExportJob,
     samples: Sequence[Sample],
     preprocess: Preprocess,
-    graph: ExportedPredictor,
+    graph: Compute,
     name: str,
     *,
     task: TaskSpec,

@@ -6,10 +6,11 @@ Shapes: B images or stacks, T frames of a stack, H = W the side of the input.
 from __future__ import annotations
 
 import ast
+import inspect
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,13 +27,28 @@ _ONE_FILE = 1_500_000_000
 _TRACED_IMAGES = 2
 
 
+class GraphInput(NamedTuple):
+    """What a graph takes.
+
+    Attributes:
+        shape: Of one image, the dimension of the images left out.
+        images: The place of that dimension.
+    """
+
+    shape: tuple[int, ...]
+    images: int
+
+    def example(self) -> Tensor:
+        """Zeros for a few images."""
+        sides = list(self.shape)
+        sides.insert(self.images, _TRACED_IMAGES)
+        return torch.zeros(sides)
+
+
 def write_onnx(
     program: nn.Module, names: Sequence[str], shape: Sequence[int], path: Path, *, whose: str
 ) -> list[str]:
-    """Records a program and writes it as ONNX, its nodes named after the modules they come from.
-
-    A graph above the size that protobuf allows has its weights in a second file next to it. Traces
-    of the code, which name paths of the machine, are left out.
+    """Records a program of images and writes it as ONNX; see `record_onnx`.
 
     Args:
         program: From (B, *shape) float32 to a tuple of tensors, or None for an output there is not.
@@ -48,20 +64,57 @@ def write_onnx(
         PluginError: The program cannot be recorded: a part of it depends on data.
         UsageError: A library is not installed.
     """
+    inputs = {INPUT: GraphInput(tuple(shape), 0)}
+    return record_onnx(program, names, inputs, path, whose=whose)
+
+
+def record_onnx(
+    program: nn.Module,
+    names: Sequence[str],
+    inputs: Mapping[str, GraphInput],
+    path: Path,
+    *,
+    whose: str,
+) -> list[str]:
+    """Records a program and writes it as ONNX, its nodes named after the modules they come from.
+
+    A graph above the size that protobuf allows has its weights in a second file next to it. Traces
+    of the code, which name paths of the machine, are left out.
+
+    Args:
+        program: From the inputs, float32, to a tuple of tensors, or None for one there is not.
+        names: What the outputs are called in the graph, in their order.
+        inputs: By name, in their order.
+        path: The file.
+        whose: The kit, for the error.
+
+    Returns:
+        The names of the outputs there are, in their order.
+
+    Raises:
+        PluginError: The program cannot be recorded: a part of it depends on data.
+        UsageError: A library is not installed.
+    """
     need("onnx")
     need("onnxscript")
-    example = torch.zeros(_TRACED_IMAGES, *shape)
+    examples = tuple(one.example() for one in inputs.values())
+    images = torch.export.Dim("batch")
+    moving = tuple({one.images: images} for one in inputs.values())
+    several = any(
+        one.kind is one.VAR_POSITIONAL
+        for one in inspect.signature(program.forward).parameters.values()
+    )
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        outputs: Sequence[Tensor | None] = program(example)
+        outputs: Sequence[Tensor | None] = program(*examples)
         given = [name for name, value in zip(names, outputs, strict=True) if value is not None]
         try:
             # Asked of torch.onnx alone, a number of images that the code fixes is no error.
             recorded = torch.export.export(
-                program, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+                program, examples, dynamic_shapes=(moving,) if several else moving
             )
             exported = torch.onnx.export(
-                recorded, dynamo=True, input_names=[INPUT], output_names=given, verbose=False
+                recorded, dynamo=True, input_names=[*inputs], output_names=given, verbose=False
             )
         except Exception as error:  # the exporter raises anything
             fault = named_fault(error)

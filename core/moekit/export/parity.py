@@ -6,7 +6,7 @@ Shapes: B images or stacks.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -70,11 +70,37 @@ class Parity:
             del facts["field"]
         return {"n": self.n, "batches": list(self.batches), "fields": fields}
 
+    def checked(self, whose: str, *, part: str = "") -> Parity:
+        """The same, if all fields are within their tolerance.
+
+        Args:
+            whose: The graph, for the error.
+            part: What of it was compared, in brackets; nothing for all.
+
+        Raises:
+            MoekitError: One is not.
+        """
+        wrong = [one for one in self.fields if not one.holds]
+        if wrong:
+            told = "; ".join(
+                f"by {one.greatest:.2g} in {one.field} (allowed {_in_words(one.tolerance)}), by "
+                f"{one.mean:.2g} on average over an item (allowed {_in_words(one.mean_tolerance)})"
+                for one in wrong
+            )
+            raise MoekitError(
+                f"the graph differs from the kit on {self.n} images{part}: {told}",
+                whose=whose,
+                fix="nothing was written; use torch, and report it with the versions of the "
+                "libraries",
+                code="error/graph-differs",
+            )
+        return self
+
 
 def check_parity(
     images: Tensor, *, graph: Compute, kit: Compute, task: TaskSpec, whose: str
 ) -> Parity:
-    """Compares a graph with the kit it was made from.
+    """Compares a graph with the kit it was made from; see `measure_parity`.
 
     Args:
         images: (n, ...) normalised images or stacks; n of at least 1.
@@ -87,32 +113,37 @@ def check_parity(
         MoekitError: They differ by more than the tolerance, one of them has no number, or other
             shapes.
     """
+    return measure_parity(images, graph=graph, kit=kit, task=task).checked(whose)
+
+
+def measure_parity(images: Tensor, *, graph: Compute, kit: Compute, task: TaskSpec) -> Parity:
+    """How far a graph is from the kit it was made from; arguments as of `check_parity`."""
+
+    def pair(batch: Tensor) -> tuple[Outputs, Outputs]:
+        return _with_derived(graph(batch).kit, task), _with_derived(kit(batch).kit, task)
+
+    return compare(images, pair, fields=(*task.outputs, *task.derived))
+
+
+def compare(
+    images: Tensor, pair: Callable[[Tensor], tuple[Outputs, Outputs]], *, fields: Sequence[Field]
+) -> Parity:
+    """How far what a graph gives is from what it should give.
+
+    Args:
+        images: (n, ...) normalised images or stacks; n of at least 1.
+        pair: Computes a batch by the graph, and as it should be.
+        fields: What is compared, and by how much each may differ.
+    """
     batches = _cut(images)
-    pairs = [
-        (_with_derived(graph(batch).kit, task), _with_derived(kit(batch).kit, task))
-        for batch in batches
-    ]
-    found = []
-    for field in (*task.outputs, *task.derived):
+    pairs = [pair(batch) for batch in batches]
+    parts = []
+    for field in fields:
         differences = [_differences(field, *pair) for pair in pairs]
         there = [one for one in differences if one is not None]
         if there:
-            found.append(_parity_of(field, there))
-    parity = Parity(n=len(images), batches=tuple(map(len, batches)), fields=tuple(found))
-    wrong = [one for one in found if not one.holds]
-    if wrong:
-        told = "; ".join(
-            f"by {one.greatest:.2g} in {one.field} (allowed {_in_words(one.tolerance)}), by "
-            f"{one.mean:.2g} on average over an item (allowed {_in_words(one.mean_tolerance)})"
-            for one in wrong
-        )
-        raise MoekitError(
-            f"the graph differs from the kit on {parity.n} images: {told}",
-            whose=whose,
-            fix="nothing was written; use torch, and report it with the versions of the libraries",
-            code="error/graph-differs",
-        )
-    return parity
+            parts.append(_parity_of(field, there))
+    return Parity(n=len(images), batches=tuple(map(len, batches)), fields=tuple(parts))
 
 
 def _with_derived(outputs: Outputs, task: TaskSpec) -> Outputs:

@@ -6,11 +6,14 @@ Shapes: B images or stacks.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import TaskSpec
 from moekit.export.sessions import Session
 from moekit.moe.stats import RoutingTrace
@@ -39,9 +42,14 @@ class ExportedPredictor:
         began = time.perf_counter()
         found = self._session(images.float().cpu().numpy())
         seconds = time.perf_counter() - began
-        named = {
-            field.name: torch.from_numpy(found[field.short])
-            for field in self.task.outputs
-            if field.short in found
-        }
-        return Computed(outputs=(converted(named, self.task),), seconds=seconds)
+        return Computed(outputs=(outputs_of(found, self.task),), seconds=seconds)
+
+
+def outputs_of(found: Mapping[str, np.ndarray], task: TaskSpec) -> Outputs:
+    """A task's outputs, of what a graph gives by their short names."""
+    named = {
+        field.name: torch.from_numpy(found[field.short])
+        for field in task.outputs
+        if field.short in found
+    }
+    return converted(named, task)

@@ -68,7 +68,7 @@ class KitProgram(nn.Module):
         self.kit = cast(KitModules, in_export_form(kit))
         self.baseline = None if baseline is None else cast(KitModules, in_export_form(baseline))
         self.views = tuple(views)
-        self._task, self._top_k = task, top_k
+        self.top_k, self._task = top_k, task
         self.eval()
 
     @classmethod
@@ -90,25 +90,27 @@ class KitProgram(nn.Module):
         """What it may put out, in order: what is derived from the task's outputs, then these."""
         return (*self._task.derived, *self._task.outputs)
 
+    def seen(self, images: Tensor) -> Tensor:
+        """(V * B, ...) the views of images."""
+        if len(self.views) == 1:
+            return images
+        return torch.cat([view(images, number) for number in self.views])
+
     def forward(self, images: Tensor) -> tuple[Tensor | None, ...]:
         """Normalised images (B, 3, H, W) or stacks (B, T, 3, H, W), float32, to `fields`.
 
         None stands in the place of a field that the head leaves out.
         """
-        seen = images
-        if len(self.views) > 1:
-            seen = torch.cat([view(images, number) for number in self.views])
+        seen = self.seen(images)
         x_BND, grid = self.backbone.embed(seen)
-        keep, top_k = self.kit.prefix_keep, self._top_k
+        keep, top_k = self.kit.prefix_keep, self.top_k
         if self.routed is None:
             x_BND, kept = self.backbone.run_blocks(
                 x_BND, grid, stop=self.kit.prefix_end, keep=keep, top_k=top_k
             )
         else:
             x_BND, kept = self.routed(self.backbone, x_BND, grid, seen, keep=keep, top_k=top_k)
-        merge = self._task.answering.merge
-        outputs = self.kit(self.backbone, x_BND, kept, grid, top_k=top_k, picture=seen)
-        merged = merge(self._of_views(outputs))
+        outputs = [self.kit(self.backbone, x_BND, kept, grid, top_k=top_k, picture=seen)]
         if self.baseline is not None:
             bare = self.baseline(
                 self.backbone,
@@ -119,7 +121,14 @@ class KitProgram(nn.Module):
                 top_k=top_k,
                 picture=seen,
             )
-            merged = merge([merged, merge(self._of_views(bare))])
+            outputs.append(bare)
+        return self.merged(outputs)
+
+    def merged(self, models: Sequence[Outputs]) -> tuple[Tensor | None, ...]:
+        """The `fields`, of the outputs of each model for all views."""
+        merge = self._task.answering.merge
+        of_models = [merge(self._of_views(outputs)) for outputs in models]
+        merged = of_models[0] if len(of_models) == 1 else merge(of_models)
         named = {**merged, **self._task.answering.derive(merged)}
         return tuple(named.get(field.name) for field in self.fields)
 

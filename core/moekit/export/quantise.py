@@ -42,6 +42,7 @@ def quantise(
     images: Sequence[np.ndarray],
     *,
     sparse: bool,
+    feed: Callable[[np.ndarray], Any] = lambda image: image,
     on_progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Any:
     """A quantised copy of a graph.
@@ -50,6 +51,7 @@ def quantise(
         model: An `openvino.Model`, its nodes named by `write_onnx`.
         images: Calibration samples, each (1, 3, H, W) or (1, T, 3, H, W) float32.
         sparse: See `kept_in_float`.
+        feed: Makes the graph's inputs of a sample: an array, or several in their order.
         on_progress: Called with the pass over the images, the images done and their number. NNCF
             decides how many passes there are.
 
@@ -60,10 +62,10 @@ def quantise(
     nncf.set_log_level(logging.ERROR)
     served = itertools.count()
 
-    def counted(image: np.ndarray) -> np.ndarray:
+    def counted(image: np.ndarray) -> Any:
         number, done = divmod(next(served), len(images))
         on_progress(f"quantising, pass {number + 1} over the images", done + 1, len(images))
-        return image
+        return feed(image)
 
     with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
         return nncf.quantize(

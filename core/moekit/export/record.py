@@ -3,6 +3,7 @@
 ```
 RUN/export/openvino/
   model.xml, model.bin   the graph (of ONNX: model.onnx)
+  prefix.xml, prefix.bin of a split export the blocks that kits share; the graph reads its tokens
   validation.csv         tallies of the validation split by this graph, for its point
   export.json            the record: weights, preprocessing, parity, accuracy, versions
 ```
@@ -11,7 +12,8 @@ RUN/export/openvino/
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,11 +37,14 @@ RECORD = "export.json"
 CARD = "licences.txt"
 """Names the licences of what an export was made from, for whoever is handed its folder."""
 BACKENDS = {
-    "onnx": ("onnx", "fp32"),
-    "openvino": ("openvino", "fp32"),
-    "openvino-int8": ("openvino", "int8"),
+    "onnx": "--format onnx",
+    "openvino": "--format openvino",
+    "openvino-int8": "--format openvino --int8",
+    "onnx-split": "--format onnx --split",
+    "openvino-split": "--format openvino --split",
+    "openvino-int8-split": "--format openvino --int8 --split",
 }
-"""What exports are called: format and arithmetic of each; also their folders in RUN/export."""
+"""What exports are called, with the options that make them; also their folders in RUN/export."""
 
 
 class PreprocessRecord(pydantic.BaseModel):
@@ -55,6 +60,54 @@ class PreprocessRecord(pydantic.BaseModel):
     frames: int = pydantic.Field(ge=1)
     tiling: Tiling | None = None
     bits: int | None = pydantic.Field(default=None, ge=8, le=16)
+
+
+class PrefixRecord(pydantic.BaseModel):
+    """The graph of the blocks that exports share, and what decides whether a kit can use it.
+
+    Attributes:
+        sha256: See `prefix_sha256`.
+        model: The file of the graph.
+        files: All its files.
+        precision: Its arithmetic.
+        computes: Name of what the backbone computes; see `MoEBackbone.computes_at`.
+        shape: Of one sample, without its other views.
+        blocks: How many blocks it runs.
+        outputs: Names of the tokens that it gives; see `moekit.export.split.programs`.
+        top_k: Generic experts a token has.
+        tokens: Which tokens are computed, as of `TokenRouting.as_json`; None for all.
+        calibration: Of int8 the images that it was calibrated on.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True)
+
+    sha256: str
+    model: str
+    files: tuple[str, ...]
+    precision: ExportPrecision
+    computes: str
+    shape: tuple[int, ...]
+    blocks: int = pydantic.Field(ge=1)
+    outputs: tuple[str, ...]
+    top_k: int
+    tokens: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
+
+
+class SplitRecord(pydantic.BaseModel):
+    """How the two graphs of a split export belong together.
+
+    Attributes:
+        prefix: The first one.
+        inputs: What the kit's own graph takes, in order.
+        views: The numbers of the views whose tokens it takes.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True)
+
+    prefix: PrefixRecord
+    inputs: tuple[str, ...]
+    views: tuple[int, ...]
 
 
 class ExportRecord(pydantic.BaseModel):
@@ -76,6 +129,7 @@ class ExportRecord(pydantic.BaseModel):
     model: str
     files: dict[str, str]
     licences: Licences | None = None
+    split: SplitRecord | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +226,7 @@ def open_export(run: Run, backend: str) -> Export:
     """
     folder = run.folder / "export" / backend if backend in BACKENDS else Path(backend)
     if not (folder / RECORD).is_file():
-        format_, precision = BACKENDS.get(backend, ("openvino", "fp32"))
-        flags = f"--format {format_}" + (" --int8" if precision == "int8" else "")
+        flags = BACKENDS.get(backend, BACKENDS["openvino"])
         raise DataError(
             "there is no such export of the run",
             whose=str(folder),
@@ -181,17 +234,28 @@ def open_export(run: Run, backend: str) -> Export:
             f"{', '.join(BACKENDS)}, or the folder of an export",
             code="data/no-export",
         )
-    record = _read(folder)
+    export = open_folder(folder)
     wanted = weights_of(run.read_finished())
-    if record.baseline_sha256 is None:
+    if export.record.baseline_sha256 is None:
         wanted.pop("baseline_sha256")  # an earlier version did not say it
-    if any(getattr(record, name) != value for name, value in wanted.items()):
+    if any(getattr(export.record, name) != value for name, value in wanted.items()):
         raise WeightsError(
             "the export was made from other weights than the run's",
             whose=str(folder),
             fix="make it again: moekit export KIT --run RUN --data D, or name the run it is of",
             code="weights/other-weights",
         )
+    return export
+
+
+def open_folder(folder: Path) -> Export:
+    """Checks the files of an export, of whichever run it is.
+
+    Raises:
+        DataError: Its record is damaged.
+        WeightsError: A file is damaged.
+    """
+    record = _read(folder)
     for name, expected in record.files.items():
         path = folder / name
         if Path(name).name != name or not path.is_file() or sha256(path) != expected:
@@ -204,12 +268,30 @@ def open_export(run: Run, backend: str) -> Export:
     return Export(folder, record)
 
 
+def prefix_sha256(files: Mapping[str, str], names: Iterable[str]) -> str:
+    """By what a prefix is known: the SHA-256 of those of its files.
+
+    Its graph holds all that it computes: the backbone's weights, the size of images, its blocks
+    and, in int8, what calibration found. Prefixes of one hash are one.
+
+    Args:
+        files: SHA-256 of the files of an export, by name.
+        names: Those of the prefix.
+    """
+    text = "".join(f"{name} {files[name]}\n" for name in sorted(names))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _read(folder: Path) -> ExportRecord:
     path = folder / RECORD
     try:
         record = ExportRecord.model_validate(read_json(path))
-        if record.model not in record.files:
+        prefix = None if record.split is None else record.split.prefix
+        named = {record.model, *(() if prefix is None else (prefix.model, *prefix.files))}
+        if not named <= record.files.keys():
             raise ValueError("it does not name the files of an export")
+        if prefix is not None and prefix.sha256 != prefix_sha256(record.files, prefix.files):
+            raise ValueError("the hash of its prefix is not that of the prefix's files")
     except ValueError as error:
         raise DataError(
             f"the record is damaged or of another version ({first_line(error)})",

@@ -13,8 +13,9 @@ import numpy as np
 
 from moekit.export.libraries import need
 
-Session = Callable[[np.ndarray], dict[str, np.ndarray]]
-"""Normalised images (B, 3, H, W) or stacks, float32, to the graph's outputs by their names."""
+Session = Callable[..., dict[str, np.ndarray]]
+"""A graph's inputs in their order, float32, to its outputs by their names. Of a kit's whole graph
+the only input is normalised images (B, 3, H, W) or stacks."""
 
 
 Format = Literal["onnx", "openvino"]
@@ -44,10 +45,11 @@ def onnx_session(path: Path, *, threads: int) -> Session:
         str(path), sess_options=options, providers=["CPUExecutionProvider"]
     )
     names = [output.name for output in session.get_outputs()]
-    (given,) = session.get_inputs()
+    inputs = [given.name for given in session.get_inputs()]
 
-    def call(images: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(names, session.run(names, {given.name: images}), strict=True))
+    def call(*given: np.ndarray) -> dict[str, np.ndarray]:
+        found = session.run(names, dict(zip(inputs, given, strict=True)))
+        return dict(zip(names, found, strict=True))
 
     return call
 
@@ -90,8 +92,8 @@ def openvino_session(model: Any, *, threads: int) -> Session:
     )
     names = [output.get_any_name() for output in compiled.outputs]
 
-    def call(images: np.ndarray) -> dict[str, np.ndarray]:
-        outputs = compiled(np.ascontiguousarray(images))
+    def call(*given: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = compiled([np.ascontiguousarray(one) for one in given])
         return {name: np.array(outputs[place]) for place, name in enumerate(names)}
 
     return call

@@ -37,6 +37,8 @@ def export_run(
     weights: str = "auto",
     form: str = "auto",
     use: str | None = None,
+    split: bool = False,
+    prefix: Path | None = None,
     command: str = "",
 ) -> tuple[dict[str, Any], Path]:
     """Exports a run; returns the content of export.json and the folder.
@@ -50,11 +52,14 @@ def export_run(
         int8: Whether to quantise.
         max_loss: Greatest loss by quantisation.
         allow_slower: Whether int8 may be no faster than float32 on this machine.
-        out: The folder to make; RUN/export/FORMAT[-int8] if None.
+        out: The folder to make; RUN/export/FORMAT[-int8][-split] if None.
         batch_size: Images a forward pass.
         weights: Of the backbone.
         form: Sparse form of the backbone.
         use: Which model is exported: specialist, baseline or best; the kept one if None.
+        split: Whether the blocks that kits share are a graph of their own.
+        prefix: Folder of a split export whose prefix is used; None for one of its own. With it the
+            export is split.
         command: The command line, for the record.
 
     Raises:
@@ -77,7 +82,9 @@ def export_run(
     run = Run(run_folder)
     record = run.read_finished()
     model = kept_model(run, use)
-    folder = out or run_folder / "export" / (f"{format_}-int8" if int8 else format_)
+    split = split or prefix is not None
+    name = format_ + "-int8" * int8 + "-split" * split
+    folder = out or run_folder / "export" / name
     check_replaceable(folder)
     check_writable(folder.parent)
     registry = Registry()
@@ -92,7 +99,11 @@ def export_run(
         allow_slower=allow_slower,
         batch_size=batch_size,
         use=model,
-        command=recorded_command(command, spec, data=data, paths=(run_folder, out, weights, form)),
+        split=split,
+        prefix=prefix,
+        command=recorded_command(
+            command, spec, data=data, paths=(run_folder, out, prefix, weights, form)
+        ),
     )
     backbone = open_backbone(
         device="cpu",

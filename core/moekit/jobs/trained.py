@@ -6,13 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from moekit.contract.kits import KitSpec
 from moekit.errors import UsageError
-from moekit.export.predictor import ExportedPredictor
 from moekit.export.record import open_export
-from moekit.export.sessions import open_session
+from moekit.export.split.opening import open_compute
 from moekit.jobs.session import open_backbone
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import Resolved, resolve
@@ -196,11 +193,10 @@ def _open_export(spec: KitSpec, run: Run, resolved: Resolved, how: Opening) -> _
             fix="leave out --use, or export that model: moekit export KIT --run RUN --data D --use",
             code="usage/option-conflict",
         )
-    session = open_session(
-        export.model, format_=export.record.format, threads=torch.get_num_threads()
-    )
+    split = export.record.split
+    prefix = {} if split is None else {"prefix_sha256": split.prefix.sha256}
     return _Opened(
-        compute=ExportedPredictor(session, task=resolved.task, precision=export.record.precision),
+        compute=open_compute(export, resolved.task),
         preprocess=export.preprocess,
         validation=validation_of(run, resolved.task, export=export.folder)[0],
         model=export.record.use,
@@ -209,6 +205,7 @@ def _open_export(spec: KitSpec, run: Run, resolved: Resolved, how: Opening) -> _
             "precision": export.record.precision,
             "backend": export.record.format,
             "model_sha256": export.record.files[export.record.model],
+            **prefix,
         },
     )
 

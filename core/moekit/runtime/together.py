@@ -180,6 +180,10 @@ def _run(
             began = time.perf_counter()
 
 
+ComputesKits = Callable[[Sequence[str], Tensor, dict[str, MoekitError]], Mapping[str, Computed]]
+"""From names of kits, normalised images and the errors of kits that failed, which it adds to."""
+
+
 def answer_together(
     kits: Mapping[str, Trained],
     read: Callable[[int, int | None], Sequence[Stack]],
@@ -193,14 +197,42 @@ def answer_together(
         read: Gives the RGB pictures of each input, from frames and bits as of `Preprocess`.
         batch_size: Pictures or stacks a forward pass.
     """
+
+    def compute(
+        names: Sequence[str], images: Tensor, failed: dict[str, MoekitError]
+    ) -> Mapping[str, Computed]:
+        return compute_together({name: kits[name].predictor for name in names}, images, failed)
+
+    answerers = {name: one.answerer for name, one in kits.items()}
+    return answer_by(answerers, compute, read, batch_size=batch_size)
+
+
+def answer_by(
+    kits: Mapping[str, Answerer],
+    compute: ComputesKits,
+    read: Callable[[int, int | None], Sequence[Stack]],
+    *,
+    batch_size: int,
+) -> Answers:
+    """The same of kits that something else computes, such as graphs.
+
+    Args:
+        kits: By name.
+        compute: Computes those of them that read pictures alike.
+        read: As of `answer_together`.
+        batch_size: Likewise.
+    """
     answers = Answers()
     failed = answers.failed
     found: dict[str, dict[int, Answer]] = {name: {} for name in kits}
-    for preprocess, group in readings_of(kits).items():
+    groups: dict[Preprocess, dict[str, Answerer]] = {}
+    for name, one in kits.items():
+        groups.setdefault(one.preprocess, {})[name] = one
+    for preprocess, group in groups.items():
         try:
             stacks = read(preprocess.frames, preprocess.bits)
             for batch in stack_batches(stacks, preprocess, batch_size=batch_size):
-                for name, row, answer in _answer_batch(batch, group, batch_size, failed):
+                for name, row, answer in _answer_batch(batch, group, compute, batch_size, failed):
                     found[name][row] = answer
         except MoekitError as error:  # of the pictures, or of the trunk
             for name in group:
@@ -214,19 +246,20 @@ def answer_together(
 
 
 def _answer_batch(
-    batch: ImageBatch, kits: Mapping[str, Trained], batch_size: int, failed: dict[str, MoekitError]
+    batch: ImageBatch,
+    kits: Mapping[str, Answerer],
+    compute: ComputesKits,
+    batch_size: int,
+    failed: dict[str, MoekitError],
 ) -> Iterator[tuple[str, int, Answer]]:
     """Yields kit, row and answer; the kits read pictures alike."""
-    first = next(iter(kits.values())).answerer
-    assemblies = {
-        name: Assembly(one.answerer.task, one.answerer.context) for name, one in kits.items()
-    }
-    predictors = {name: one.predictor for name, one in kits.items()}
+    first = next(iter(kits.values()))
+    assemblies = {name: Assembly(one.task, one.context) for name, one in kits.items()}
     for step in steps(batch, first.preprocess, batch_size):
-        for name, computed in compute_together(predictors, step.images, failed).items():
+        for name, computed in compute(list(kits), step.images, failed).items():
             with _apart(name, failed):
                 call = functools.partial(
-                    _answers, kits[name].answerer, assemblies[name], batch, step, computed
+                    _answers, kits[name], assemblies[name], batch, step, computed
                 )
                 for item, answer in owned(f"kit {name}", call):
                     yield name, int(item.id), answer

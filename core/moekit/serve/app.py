@@ -162,7 +162,11 @@ def build_app(
     async def kits() -> Response:
         """The kits that are served, and what their answers rest on."""
         taken = {one.name for one in facts if keeper is not None and keeper.takes(one.name)}
-        return json_reply({"kits": [_as_json(one, corrected=one.name in taken) for one in facts]})
+        told = [
+            {**_as_json(one, corrected=one.name in taken), "prefix": _prefix(one, facts)}
+            for one in facts
+        ]
+        return json_reply({"kits": told})
 
     @app.get("/healthz", response_model=StateReply, responses=_NOT_NOW)
     async def healthz() -> Response:
@@ -362,6 +366,14 @@ def _as_json(facts: KitFacts, *, corrected: bool) -> dict[str, Any]:
             "ignored": terms.ignored,
         },
     }
+
+
+def _prefix(facts: KitFacts, others: Sequence[KitFacts]) -> dict[str, Any] | None:
+    hashed = facts.prefix_sha256
+    if hashed is None:
+        return None
+    alike = [one.name for one in others if one.prefix_sha256 == hashed and one is not facts]
+    return {"sha256": hashed, "shared_with": alike}
 
 
 def _state(word: str, good: bool) -> Response:

@@ -1,21 +1,22 @@
-"""Exports of runs that answer side by side; each has a graph of its own, and they share no pass."""
+"""Exports of runs that answer side by side; split exports of one prefix share its pass."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from moekit.contract.answers import Answer
 from moekit.errors import MoekitError, UsageError
-from moekit.moe.owned import owned
+from moekit.export.together import compute_exports
 from moekit.plugins.registry import Registry
 from moekit.runtime.answerer import Answerer
+from moekit.runtime.predictor import Computed
 from moekit.runtime.select.answer import Selected
 from moekit.runtime.shown import Draft, RoutedPicture, Shown, draft_of, shown
-from moekit.runtime.together import Answers
+from moekit.runtime.together import Answers, answer_by
 
 
 class ExportedKits:
@@ -51,18 +52,18 @@ class ExportedKits:
         Raises:
             MoekitError: All of them fail; the error is the first kit's.
         """
-        answers, moved = Answers(), levels or {}
+        asked: dict[str, Answerer] = {}
+        failed: dict[str, MoekitError] = {}
+        moved = levels or {}
         for name in kits:
-            answerer = self._answerers[name]
+            one = self._answerers[name]
             try:
-                if name in moved:
-                    answerer = answerer.at(moved[name])
-                call = functools.partial(answerer.answer, list(pictures), batch_size=batch_size)
-                found: list[Answer] = owned(f"kit {name}", call)
+                asked[name] = one.at(moved[name]) if name in moved else one
             except MoekitError as error:
-                answers.failed[name] = error
-            else:
-                answers[name] = found
+                failed[name] = error
+        stacks = [(picture,) for picture in pictures]
+        answers = answer_by(asked, self._compute, lambda *_: stacks, batch_size=batch_size)
+        answers.failed.update(failed)
         if not answers:
             raise answers.failed[kits[0]]
         return answers
@@ -86,6 +87,12 @@ class ExportedKits:
             fix="name the kits of the request, or serve the runs by torch",
             code="usage/no-domain",
         )
+
+    def _compute(
+        self, names: Sequence[str], images: Tensor, failed: dict[str, MoekitError]
+    ) -> Mapping[str, Computed]:
+        computes = {name: self._answerers[name].compute for name in names}
+        return compute_exports(computes, images, failed)
 
     def shown(self, picture: Image.Image, answer: Answer, *, kit: str) -> Shown:
         """An answer as its task shows it; see `Runtime.shown`."""

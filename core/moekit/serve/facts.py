@@ -24,7 +24,7 @@ from moekit.runtime.load import point_of, rule_of
 
 AUTO = "auto"
 """In the place of a kit: each image is answered by the kit that it belongs to."""
-_GRAPH = "model_sha256"
+_GRAPH, _PREFIX = "model_sha256", "prefix_sha256"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,11 @@ class KitFacts:
         """SHA-256 of the settings as JSON with sorted keys and without spaces, in hexadecimal."""
         text = to_json(self.settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def prefix_sha256(self) -> str | None:
+        """Hash of the prefix of the export that answers; None if it has none."""
+        return self.settings.get(_PREFIX)
 
     def at(self, level: float) -> KitFacts:
         """The same with the level that a request asked for among its settings."""
@@ -119,7 +124,9 @@ def facts_of(
     else:
         model = computed_by.made_with.get("model", SPECIALIST)
         point = computed_by.answerer.point
-        how = {key: computed_by.made_with[key] for key in ("precision", "backend", _GRAPH)}
+        keys = ("precision", "backend", _GRAPH, _PREFIX)
+        made_with = computed_by.made_with
+        how = {key: made_with[key] for key in keys if key in made_with}
     level = resolved.task.answering.level
     recipe = run.recipe()
     tiling = run.tiling()

@@ -213,6 +213,13 @@ class Corrects(Strict):
     ignored: int = Field(description="The value of pixels that count for nothing.")
 
 
+class SharedPrefix(Strict):
+    """The blocks of the backbone that exports share."""
+
+    sha256: str = Field(pattern=HASH, description="Of their graph; equal ones run once a pass.")
+    shared_with: list[str] = Field(description="The other kits that are served by it.")
+
+
 class ServedKit(Strict):
     """A kit that is served, and what its answers rest on."""
 
@@ -232,6 +239,9 @@ class ServedKit(Strict):
     )
     corrects: Corrects | None = Field(
         description="What /v1/corrections takes for it; null if it takes nothing."
+    )
+    prefix: SharedPrefix | None = Field(
+        default=None, description="If a split export answers, its prefix."
     )
 
 

@@ -11,7 +11,7 @@ from torch import nn
 import moekit
 from moekit.data.samples import Dataset, Sample
 from moekit.data.stream import Preprocess
-from moekit.export.export import ExportJob
+from moekit.export.export import ExportJob, export
 from moekit.plugins.discovery import discover
 from moekit.plugins.resolve import resolve
 from moekit.runs.run import VALIDATION, Run
@@ -164,3 +164,24 @@ def make_task(cells):
 def resolved(registry):
     """The small kit with what its names mean."""
     return resolve(SMALL, registry)
+
+
+@pytest.fixture
+def write(make_run, make_task, preprocess, resolved):
+    """Exports a predictor; returns the run and the record."""
+
+    def call(predictor, name="openvino", run=None, **changes):
+        run = run or make_run(predictor)
+        task = make_task(run, name, **changes)
+        said = []
+        record = export(
+            task,
+            resolved=resolved,
+            predictor=predictor,
+            preprocess=preprocess,
+            on_progress=lambda *step: said.append(step),
+        )
+        assert said
+        return run, record
+
+    return call

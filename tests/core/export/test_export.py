@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from moekit.export.export import export
 from moekit.export.graph import write_onnx
 from moekit.export.libraries import need
 from moekit.export.predictor import ExportedPredictor
@@ -37,27 +36,6 @@ class Shifted(Predictor):
         return dataclasses.replace(computed, outputs=(shifted,))
 
 
-@pytest.fixture
-def write(make_run, make_task, preprocess, resolved):
-    """Exports a predictor; returns the run and the record."""
-
-    def call(predictor, name="openvino", run=None, **changes):
-        run = run or make_run(predictor)
-        task = make_task(run, name, **changes)
-        said = []
-        record = export(
-            task,
-            resolved=resolved,
-            predictor=predictor,
-            preprocess=preprocess,
-            on_progress=lambda *step: said.append(step),
-        )
-        assert said
-        return run, record
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def _graphs(tmp_path_factory):
     """Where graphs are kept by what they were recorded from."""
@@ -70,7 +48,7 @@ def _recorded_once(_graphs, monkeypatch):
 
     def write(program, names, shape, path, *, whose):
         weights = save({name: value.clone() for name, value in program.state_dict().items()})
-        settings = (program.views, program._top_k, names, shape, whose)
+        settings = (program.views, program.top_k, names, shape, whose)
         key = hashlib.sha256(weights + repr(settings).encode())
         graph = _graphs / key.hexdigest()
         given = graph.with_suffix(".json")
@@ -79,7 +57,7 @@ def _recorded_once(_graphs, monkeypatch):
         shutil.copy(graph, path)
         return json.loads(given.read_text())
 
-    monkeypatch.setattr("moekit.export.export.write_onnx", write)
+    monkeypatch.setattr("moekit.export.graphs.write_onnx", write)
 
 
 @pytest.fixture(scope="module")

@@ -18,17 +18,27 @@ NAMES = ("all", "again")
 
 
 @pytest.fixture(scope="module")
-def exported(folder, runs):
+def export(folder, runs):
+    """Exports a run by the command."""
+
+    def call(name, *options):
+        with pytest.raises(SystemExit) as stop:
+            main(
+                [
+                    *("export", "industrial", "--run", str(runs[name]), "--form", "none"),
+                    *("--data", f"folder={folder / 'parts'}", "--format", "openvino"),
+                    *("--weights", str(folder / "weights.safetensors"), *map(str, options)),
+                ]
+            )
+        assert stop.value.code == 0
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def exported(export, runs):
     """A run with an export, which is served by two names."""
-    with pytest.raises(SystemExit) as stop:
-        main(
-            [
-                *("export", "industrial", "--run", str(runs["all"]), "--form", "none"),
-                *("--data", f"folder={folder / 'parts'}", "--format", "openvino"),
-                *("--weights", str(folder / "weights.safetensors")),
-            ]
-        )
-    assert stop.value.code == 0
+    export("all")
     return dict.fromkeys(NAMES, runs["all"])
 
 
@@ -100,3 +110,43 @@ def test_what_an_export_cannot_follow_is_refused(exported, runs, tmp_path):
         open_runs(exported, options=options, backend="openvino", form="none")
     with refused("data/no-export"):
         open_runs({"few": runs["few"]}, options=options, backend="onnx")
+
+
+@pytest.fixture(scope="module")
+def split(export, runs):
+    """Two runs with split exports, the second on the prefix of the first."""
+    export("all", "--split")
+    export("other", "--prefix", runs["all"] / "export" / "openvino-split")
+    return {name: runs[name] for name in ("all", "other")}
+
+
+def test_split_exports_answer_by_one_pass_as_each_does_alone(serve, split, service, image):
+    options = ServeOptions(batch_size=1)
+    with contextlib.closing(open_runs(split, options=options, backend="openvino-split")) as made:
+        computes = [one.compute for one in made._runtime._answerers.values()]
+        assert computes[0].prefix is computes[1].prefix
+        passes, prefix = [], computes[0].prefix
+
+        def counted(images):
+            passes.append(len(images))
+            return prefix(images)
+
+        for one in computes:
+            one.prefix = counted
+        served = serve(made, batch_size=1)
+        found = served.ask(image).json()["images"][0]["answers"]
+        views = len(passes)
+        alone = [served.ask(image, kits=[name]).json()["images"][0]["answers"] for name in split]
+        assert len(passes) == 3 * views, "together they have the passes of one"
+        kits = served.client.get("/v1/kits").json()
+    KitsReply.model_validate(kits)
+    assert [one["prefix"]["shared_with"] for one in kits["kits"]] == [["other"], ["all"]]
+    for one in alone:
+        for name, answer in one.items():
+            assert answer["values"] == found[name]["values"]
+    by_torch = serve(service).ask(image, kits=[*split]).json()["images"][0]["answers"]
+    for name, one in found.items():
+        wanted = by_torch[name]["values"]["score"]
+        assert one["values"]["score"] == pytest.approx(wanted, abs=1e-4)
+    whole = found["all"]["receipt"]["export_sha256"]
+    assert whole == sha256(split["all"] / "export" / "openvino-split" / "model.xml")
