@@ -121,12 +121,9 @@ def empty_notes(survey: Survey, layout: ClassLayout) -> tuple[str, ...]:
         layout: How its folders are meant.
     """
     depth = 2 if layout.splits else 1
-    known = {
-        PurePosixPath(relative_id(path, survey.folder)).parts[:number]
-        for path in survey.pictures
-        for number in (1, depth)
-    }
-    known |= {PurePosixPath(name).parts for name, _ in (*survey.linked, *survey.outputs)}
+    told = [PurePosixPath(name) for name, _ in (*survey.linked, *survey.outputs)]
+    pictures = [PurePosixPath(relative_id(path, survey.folder)) for path in survey.pictures]
+    known = {path.parts[:number] for path in (*told, *pictures) for number in (1, depth)}
     homes = [survey.folder, *(survey.folder / name for name in sorted(layout.splits))]
     empty = [
         name
