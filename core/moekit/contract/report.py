@@ -88,7 +88,8 @@ class ReportSection:
     """A section of a report.
 
     Attributes:
-        title: Its heading.
+        title: Its heading. Of a task, `Metrics`, `Worst misses` and `What next` (whose paragraphs
+            are steps) add to the page's own sections, and an empty one to its header.
         paragraphs: Plain text, before the rest.
         tables: Tables.
         charts: Charts.

@@ -14,6 +14,7 @@ from moekit import ReportChart, ReportContext, ReportLine, ReportSection, Report
 from moekit_detection.judging.average import RECALLS, curves_of
 from moekit_detection.judging.points import DetectPoint
 from moekit_detection.judging.tally import ALARMS, MISSES, DetectTally
+from moekit_detection.steps import next_section
 
 NAMES = {
     "ap": "AP",
@@ -48,6 +49,8 @@ def sections(context: ReportContext) -> Sequence[ReportSection]:
         made.append(_by_mistake(context.result["mistakes"]))
     if context.tallies:
         made.append(_worst(context.tallies, context.result.get("point")))
+    if context.result.get("mistakes"):
+        made.append(next_section(context.result))
     return made
 
 

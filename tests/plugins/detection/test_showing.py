@@ -154,8 +154,10 @@ def test_a_report_has_curves_classes_sizes_mistakes_and_the_worst():
     made = {section.title: section for section in sections(context)}
     assert list(made) == [
         *("Precision and recall", "Classes", "Sizes", "Mistakes by kind"),
-        "Pictures answered worst",
+        *("Pictures answered worst", "What next"),
     ]
+    costs = {name: one["ap50_gain"] or 0.0 for name, one in result["mistakes"].items()}
+    assert f'"{max(costs, key=costs.get)}"' in made["What next"].paragraphs[0]
     chart = made["Precision and recall"].charts[0]
     assert [line.style for line in chart.lines] == ["kit", "baseline"]
     area = np.mean([y for _, y in chart.lines[0].points])

@@ -16,6 +16,7 @@ from moekit.tasks.classify.metrics import unseen_auroc
 from moekit.tasks.classify.per_class import ClassRow, Interval, class_rows, confusions
 from moekit.tasks.classify.point import TOP, Chosen, choose_point
 from moekit.tasks.classify.refusal import refused_rows
+from moekit.tasks.classify.steps import next_section
 from moekit.tasks.classify.tally import ClassTally
 from moekit.text import many
 
@@ -27,7 +28,7 @@ _REFUSED = 0.05
 
 
 def class_sections(context: ReportContext) -> Sequence[ReportSection]:
-    """Confusions, the classes one by one, and items of no class; nothing without tallies."""
+    """Confusions, the classes one by one, items of no class, steps; nothing without tallies."""
     if not context.tallies:
         return ()
     tally: ClassTally = context.tallies[0]
@@ -36,10 +37,14 @@ def class_sections(context: ReportContext) -> Sequence[ReportSection]:
     if tally.several:
         if point is None:
             return ()
-        return (_classes_section(tally, point),)
-    sections = [_confusion_section(tally, point), _classes_section(tally, point)]
+        return (_classes_section(tally, point), next_section(tally, point))
     strange = _unseen_section(tally, validation)
-    return (*sections, strange) if strange else tuple(sections)
+    return (
+        _confusion_section(tally, point),
+        _classes_section(tally, point),
+        *([strange] if strange else []),
+        next_section(tally, point),
+    )
 
 
 def _point(context: ReportContext, validation: ClassTally | None) -> Chosen | None:

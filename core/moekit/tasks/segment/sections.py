@@ -12,6 +12,7 @@ import numpy as np
 
 from moekit.contract.report import ReportContext, ReportGrid, ReportSection, ReportTable
 from moekit.tasks.segment.metrics import class_iou
+from moekit.tasks.segment.steps import next_section
 from moekit.tasks.segment.tally import FALSE, MISSED, WORST, SegmentTally
 
 _KINDS = {
@@ -25,13 +26,15 @@ _UNDEFINED = ""
 
 
 def sections(context: ReportContext) -> Sequence[ReportSection]:
-    """Figures by class, the confusion of classes, and the pictures answered worst."""
+    """Figures by class, the confusion of classes, the pictures answered worst, and steps."""
     made = []
     if context.result.get("per_class"):
         made.append(_by_class(context.result["per_class"]))
     if context.tallies:
         made.append(_confusion(context.tallies[0]))
         made.append(_worst(context.tallies))
+    if context.result.get("per_class"):
+        made.append(next_section(context))
     return made
 
 

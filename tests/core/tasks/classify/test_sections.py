@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from moekit.contract.report import ReportContext
+from moekit.contract.report import NEXT, ReportContext
 from moekit.tasks.classify.per_class import confusions
 from moekit.tasks.classify.sections import MOST_SHOWN, class_sections
 
@@ -25,7 +25,7 @@ def test_without_tallies_nothing_is_said():
 
 def test_confusions_are_shares_of_rows(tally):
     made = tally(80, 4, skill=1.0)
-    confused, classes = class_sections(context((made,), (made,)))
+    confused, classes, _ = class_sections(context((made,), (made,)))
     (grid,) = confused.grids
     counts = confusions(made, None)[:4, :4]
     assert grid.rows == grid.columns == made.classes
@@ -65,10 +65,10 @@ def test_the_class_that_is_found_least_comes_first_with_its_interval(tally):
 def test_items_of_no_class_have_a_section_only_if_there_are_some(tally):
     made, validation = tally(100, 4, unseen=30), tally(100, 4, seed=1)
     sections = class_sections(context((made,), (validation,)))
-    assert sections[-1].title == "Items of no class"
-    assert "30 of 100" in sections[-1].paragraphs[0]
-    assert "5%" in sections[-1].paragraphs[1]
-    assert len(class_sections(context((validation,), (validation,)))) == 2
+    assert sections[2].title == "Items of no class"
+    assert "30 of 100" in sections[2].paragraphs[0]
+    assert "5%" in sections[2].paragraphs[1]
+    assert len(class_sections(context((validation,), (validation,)))) == 3
 
 
 def test_the_rule_of_the_run_refuses_in_the_confusions(tally):
@@ -83,7 +83,7 @@ def test_the_rule_of_the_run_refuses_in_the_confusions(tally):
 def test_several_labels_have_a_table_whatever_the_rule_says(tally, rule):
     made = tally(60, 4, several=True)
     sections = class_sections(context((made,), (made,), point={"rule": rule}))
-    assert [section.title for section in sections] == ["Class by class"]
+    assert [section.title for section in sections] == ["Class by class", NEXT]
     assert len(sections[0].tables[0].rows) == 4
     assert class_sections(context((made,))) == ()
 
@@ -91,3 +91,19 @@ def test_several_labels_have_a_table_whatever_the_rule_says(tally, rule):
 def test_nothing_confused_is_said_so(tally):
     made = tally(20, 4, skill=100.0)
     assert class_sections(context((made,)))[0].tables[0].rows == (("none", "", "", ""),)
+
+
+def test_steps_name_the_pair_that_is_confused_most_and_the_class_that_is_found_least(tally):
+    made = tally(200, 4, skill=0.5)
+    confused, classes, steps = class_sections(context((made,), (made,), point={"rule": "top"}))
+    truth, answer, count, share = confused.tables[0].rows[0]
+    assert steps.title == NEXT
+    assert f"{count} items of {truth} that are taken for {answer} ({share}" in steps.paragraphs[0]
+    assert classes.tables[0].rows[0][0] in steps.paragraphs[1]
+    assert "refuse=0.05" in steps.paragraphs[2]
+
+
+def test_a_run_that_refuses_is_not_asked_to_refuse(tally):
+    made = tally(100, 4, skill=0.5)
+    steps = class_sections(context((made,), (made,), point={"rule": "refuse=0.3"}))[-1]
+    assert not any("refuse=" in step for step in steps.paragraphs)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from moekit.contract.answers import Item
-from moekit.contract.report import ReportContext
+from moekit.contract.report import NEXT, ReportContext
 from moekit.contract.tasks import SummaryJob
 from moekit.tasks.segment.answers import SegmentAnswer
 from moekit.tasks.segment.classes import palette
@@ -145,7 +145,7 @@ def test_sections_tell_classes_confusion_and_the_worst(tallies):
     made = sections(
         ReportContext(result=result, record={}, predictions=None, validation=None, tallies=tallies)
     )
-    by_class, confusion, worst = made
+    by_class, confusion, worst, steps = made
     (table,) = by_class.tables
     assert [line[0] for line in table.rows] == ["ground (background)", "square", "disc"]
     assert all(len(line) == len(table.columns) == 8 for line in table.rows)
@@ -158,11 +158,27 @@ def test_sections_tell_classes_confusion_and_the_worst(tallies):
     assert len(lowest.rows) == 10
     assert float(lowest.rows[0][1]) <= float(lowest.rows[-1][1])
     assert all(len(line) == len(lowest.columns) == 4 for line in lowest.rows)
+    assert steps.title == NEXT
+    least = min(("square", "disc"), key=lambda name: result["per_class"][name]["iou"]["value"])
+    assert f"with {least}, the class with the lowest IoU" in steps.paragraphs[0]
+    row = tallies[0].confusion_NCC.sum(0)[tallies[0].classes.index(least)]
+    wrong = np.delete(row, tallies[0].classes.index(least))
+    assert steps.paragraphs[1].startswith(f"{wrong.max() / row.sum():.0%} of its pixels")
+
+
+def test_classes_that_are_outlined_well_ask_for_no_step(tallies):
+    job = SummaryJob(tallies=tallies, points=(None, None), metrics=(), seed=0, resamples=10)
+    result = complete({}, job)
+    for entry in result["per_class"].values():
+        entry["iou"]["value"] = 0.95
+    context = ReportContext(result=result, record={}, predictions=None, validation=None)
+    assert sections(context)[-1].paragraphs == ()
 
 
 def test_sections_of_one_model_whose_tallies_are_gone(tallies):
     job = SummaryJob(tallies=tallies[:1], points=(None,), metrics=(), seed=0, resamples=10)
     context = ReportContext(result=complete({}, job), record={}, predictions=None, validation=None)
-    (only,) = sections(context)
-    assert len(only.tables[0].columns) == 6
+    by_class, steps = sections(context)
+    assert len(by_class.tables[0].columns) == 6
+    assert len(steps.paragraphs) in (1, 2)
     assert not sections(ReportContext(result={}, record={}, predictions=None, validation=None))
