@@ -39,6 +39,8 @@ from moekit.json_text import to_json
 from moekit.runs.facts import now
 
 IMAGES, MASKS = "images", "masks"
+_LABELS = "labels"
+"""What its lock is named after: only one process writes labels at a time."""
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "PPM": ".ppm"}
 
 
@@ -93,12 +95,13 @@ class Store:
         self._current: dict[str, Kept] = {}
         self._keys: dict[str, Kept] = {}
         self._count = 0
-        self._thread = threading.Lock()
+        self._written = 0
+        self._thread, self._writing = threading.Lock(), threading.Lock()
         with self._thread, locked(folder / JOURNAL):
             open_terms(folder, terms)
             self._catch_up()
-            if self._current:  # a kill may have come between the journal and the labels
-                write_labels(folder, terms, list(self._current.values()))
+        if self._current:  # a kill may have come between the journal and the labels
+            self.write()
 
     def add(self, correction: Correction, *, labels: bool = True) -> tuple[Kept, bool]:
         """Keeps a correction, unless the same holds already.
@@ -133,39 +136,56 @@ class Store:
         with self._thread, locked(self.folder / JOURNAL):
             self._catch_up()
             same = self._same(digest, picture, correction.key)
-            if same is not None:
-                return same, False
-            before = self._current.get(picture)
-            kept = Kept(
-                id=digest,
-                number=self._count + 1,
-                image=picture,
-                file=f"{IMAGES}/{picture}{_suffix(correction.content)}",
-                size=correction.size,
-                label=found,
-                confirmed=correction.confirmed,
-                at=now(),
-                by=correction.by,
-                source=correction.source,
-                group=correction.group,
-                receipt=correction.receipt,
-                key=correction.key,
-                supersedes="" if before is None else before.id,
-            )
-            self._keep_file(kept.file, correction.content)
-            if mask:
-                self._keep_file(found["mask"], mask)
-            self._log.append(kept)
-            self._take(kept)
-            if labels:
-                write_labels(self.folder, self.terms, list(self._current.values()))
-        return kept, True
+            kept = same or self._append(correction, digest, found, mask)
+        if labels:
+            self._write(kept.number)
+        return kept, same is None
 
     def write(self) -> None:
         """Writes the file of labels."""
-        with self._thread, locked(self.folder / JOURNAL):
-            self._catch_up()
-            write_labels(self.folder, self.terms, list(self._current.values()))
+        self._write(None)
+
+    def _write(self, number: int | None) -> None:
+        """Writes the file of labels, unless another request has: one writes for all that wait.
+
+        Args:
+            number: Of the correction that it must hold; all that there are if None.
+        """
+        with self._writing, locked(self.folder / _LABELS):
+            if number is not None and self._written >= number:
+                return
+            with self._thread, locked(self.folder / JOURNAL):
+                self._catch_up()
+                current, count = list(self._current.values()), self._count
+            write_labels(self.folder, self.terms, current)
+            self._written = count
+
+    def _append(self, correction: Correction, digest: str, label: Any, mask: bytes) -> Kept:
+        """Keeps a correction with its files; labels are written after it."""
+        picture = correction.sha256
+        before = self._current.get(picture)
+        kept = Kept(
+            id=digest,
+            number=self._count + 1,
+            image=picture,
+            file=f"{IMAGES}/{picture}{_suffix(correction.content)}",
+            size=correction.size,
+            label=label,
+            confirmed=correction.confirmed,
+            at=now(),
+            by=correction.by,
+            source=correction.source,
+            group=correction.group,
+            receipt=correction.receipt,
+            key=correction.key,
+            supersedes="" if before is None else before.id,
+        )
+        self._keep_file(kept.file, correction.content)
+        if mask:
+            self._keep_file(label["mask"], mask)
+        self._log.append(kept)
+        self._take(kept)
+        return kept
 
     def current(self) -> dict[str, Kept]:
         """The corrections that hold now, by the SHA-256 of their images."""

@@ -6,12 +6,15 @@ import io
 import json
 import multiprocessing
 import threading
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from moekit.builtin.loaders.corrections import load_corrections
+from moekit.corrections import store as stored
+from moekit.corrections import tables
 from moekit.corrections.kept import split_of
 from moekit.corrections.store import Store
 from moekit.data.class_masks import read_classes
@@ -100,6 +103,38 @@ def test_processes_and_threads_lose_nothing(tmp_path, terms, correction):
     assert process.exitcode == 0
     assert sorted(one["number"] for one in lines(tmp_path)) == list(range(1, 19))
     assert len(rows(tmp_path)) == 18
+
+
+def test_one_write_of_the_labels_holds_all_that_wait_for_it(
+    tmp_path, terms, correction, monkeypatch
+):
+    store, write, begun, go = (
+        Store(tmp_path, terms("class")),
+        [],
+        threading.Event(),
+        threading.Event(),
+    )
+
+    def slow(*arguments):
+        write.append(len(arguments[2]))
+        begun.set()
+        assert go.wait(30)
+        tables.write_labels(*arguments)
+
+    monkeypatch.setattr(stored, "write_labels", slow)
+    made = [correction(GOOD, seed=n) for n in range(9)]
+    threads = [threading.Thread(target=store.add, args=(one,)) for one in made]
+    threads[0].start()
+    assert begun.wait(30)
+    for thread in threads[1:]:
+        thread.start()
+    while len(lines(tmp_path)) < len(made):
+        time.sleep(0.01)
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert write == [1, 9]
+    assert len(rows(tmp_path)) == 9
 
 
 def test_a_line_that_a_kill_cut_off_is_gone_and_labels_are_written_again(
