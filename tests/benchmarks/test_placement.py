@@ -149,9 +149,9 @@ def _few(dataset, seed, sizes):
     return tuple(chosen)
 
 
-def _answered(predictors, dataset, resolved, backbone):
+def _answered(predictors, dataset, resolved, backbone, *, side=SIDE):
     """The tallies of the test split, all placements in one pass."""
-    frame = Frame(height=SIDE, width=SIDE)
+    frame = Frame(height=side, width=side)
     reading = Preprocess(frame=frame, mean=backbone.mean, std=backbone.std)
     context = resolved.context(classes=dataset.classes, frame=frame)
     talliers = {name: resolved.task.judge.tallier(context, 1) for name in predictors}

@@ -6,6 +6,7 @@ what it finds wherever packages are installed as folders on the path, for `moeki
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import re
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moekit.files import read_plain
+from moekit.files import check_plain, read_plain
 from moekit.plugins.settings import canonical
 from moekit.text import printable
 
@@ -27,6 +28,7 @@ LARGEST_MANIFEST = 2**16
 TOO_DEEP = re.compile(r"(?:\.\s?[\w\"'-]{1,40}\s?){20}")
 """A dotted key that no manifest has; reading a long one takes minutes."""
 _LARGEST_LIST = 2**18
+_LARGEST_METADATA = 2**23
 _LONGEST_NAME = 100
 _LONGEST_VALUE = 300
 _MOST_ENTRIES = 50
@@ -64,9 +66,22 @@ def version_of(distribution: Distribution) -> str:
 
 def _said(distribution: Distribution, field: str) -> str:
     try:
+        _check_metadata(distribution)
         return printable(str(getattr(distribution, field) or UNKNOWN), most=_LONGEST_NAME)
     except Exception:  # metadata are gone, cannot be read, or are no metadata
         return UNKNOWN
+
+
+def _check_metadata(distribution: Distribution) -> None:
+    """Raises OSError if its metadata are a device or a pipe, which may never end, or too large."""
+    folder = getattr(distribution, "_path", None)
+    if not isinstance(folder, Path):
+        return
+    for file in (folder / "METADATA", folder / "PKG-INFO"):
+        if file.exists():
+            check_plain(file)
+            if file.stat().st_size > _LARGEST_METADATA:
+                raise OSError(errno.EFBIG, "it is too large", str(file))
 
 
 def _entries_text(distribution: Distribution) -> str:

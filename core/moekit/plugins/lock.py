@@ -147,10 +147,18 @@ def _code(folder: Path | None) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
-        digest.update(sha256(path).encode())
+        digest.update(_read(path).encode())
     return digest.hexdigest()
 
 
 def _hash(folder: Path | None, file: str) -> str:
     path = folder / file if folder is not None else None
-    return sha256(path) if path is not None and path.is_file() else "missing"
+    return _read(path) if path is not None and path.is_file() else "missing"
+
+
+def _read(path: Path) -> str:
+    """The hash of a file, or `unreadable`: of one plugin, which must not stop the others."""
+    try:
+        return sha256(path)
+    except OSError:
+        return "unreadable"

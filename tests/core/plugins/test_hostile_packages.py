@@ -9,6 +9,7 @@ import pytest
 
 from moekit.cli.plugin_commands import help_lines
 from moekit.plugins.discovery import State, discover
+from moekit.plugins.lock import lock_plugin
 from moekit.plugins.settings import disabled_by_settings, switch
 
 ENTRY = "[moekit.plugins]\n{} = {}\n"
@@ -76,19 +77,34 @@ def test_names_of_a_distribution_are_shown_without_terminal_codes(install, moeki
     assert "\x1b" not in moekit("plugins", "list").out
 
 
+@pytest.mark.parametrize("device", ["", "/dev/zero"], ids=["pipe", "device"])
 @pytest.mark.parametrize("name", ["plugin.toml", "entry_points.txt", "METADATA"])
-def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(name, install):
+def test_a_pipe_or_device_in_the_place_of_a_file_is_not_read(name, device, install):
     folder = install("hostile")
     if name != "plugin.toml":
         folder = folder.parent / "hostile-1.0.dist-info"
     (folder / name).unlink()
-    if name == "METADATA":
-        (folder / name).symlink_to("/dev/null")
+    if device:
+        (folder / name).symlink_to(device)
     else:
         os.mkfifo(folder / name)
     install("sound-neighbour", metrics=("sound",))
     assert states()["sound-neighbour"].state is State.ACTIVE
     help_lines()
+
+
+def test_code_that_cannot_be_read_is_locked_as_such(install):
+    folder = install("hostile")
+    whole = lock_plugin(states()["hostile"]).code_sha256
+    locked = set()
+    for make in (os.mkfifo, Path.mkdir, lambda path: path.symlink_to(path)):
+        odd = folder / "odd.py"
+        make(odd)
+        locked.add(lock_plugin(states()["hostile"]).code_sha256)
+        odd.rmdir() if odd.is_dir() else odd.unlink()
+    assert len(locked) == 1  # it has a name, and no content
+    assert whole not in locked
+    assert lock_plugin(states()["hostile"]).code_sha256 == whole
 
 
 def test_a_package_folder_that_cannot_be_read_disturbs_nobody(install, monkeypatch):

@@ -1,6 +1,6 @@
 """Pretrains in as many processes as it is launched with; a script for torchrun.
 
-`pretrain_in_processes.py specialists|tier FOLDER PROCESSES`
+`pretrain_in_processes.py FOLDER PROCESSES` pretrains specialists and the base tier's twin.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ def shared():
     return module
 
 
-def main(what: str, folder: Path, processes: int) -> None:
+def main(folder: Path, processes: int) -> None:
     torch.set_num_threads(1)
     fabric = Fabric(
         accelerator="cpu",
@@ -55,7 +55,8 @@ def main(what: str, folder: Path, processes: int) -> None:
         precision="32-true",
     )
     fabric.launch()
-    {"specialists": specialists, "tier": tier}[what](folder, processes, fabric)
+    specialists(folder, processes, fabric)
+    tier(folder, processes, fabric)
 
 
 def specialists(folder: Path, processes: int, fabric: Fabric) -> None:
@@ -112,4 +113,4 @@ def tier(folder: Path, processes: int, fabric: Fabric) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

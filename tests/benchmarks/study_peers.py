@@ -1,0 +1,154 @@
+"""Full fine-tuning and LoRA of the dense backbone, with a kit's head on a kit's blocks.
+
+LoRA (Hu et al. 2021, arXiv:2106.09685) is that of `peft`, in every linear layer of the blocks that
+the head depends on, of the rank with about as many parameters as the kit's specialists.
+
+Shapes: B images, N tokens, D width.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from timm.data import resolve_model_data_config
+from torch import nn
+
+from moekit import Grid, HeadSite
+from moekit.backbone.build import build_dense, create_dense
+from moekit.backbone.sources import DEFAULT_ARCHITECTURE, find_weights
+from moekit.data.stream import Preprocess
+from moekit.data.views import view
+from moekit.tasks.score import auroc
+from moekit.tasks.score.predictions import Predictions
+
+HEAD_RATE, DECAY = 1e-3, 0.05
+RATES = {"full": 3e-5, "lora": 5e-4}
+LAYERS = ("qkv", "proj", "fc1", "fc2")
+LOOKS = 5
+"""How often the validation split is answered; the best of these states is kept."""
+
+
+class Dense(nn.Module):
+    """The dense timm model with the kit's head."""
+
+    def __init__(self, spec):
+        super().__init__()
+        self.vit = build_dense(DEFAULT_ARCHITECTURE, find_weights(DEFAULT_ARCHITECTURE))
+        self.taken = sorted(block % len(self.vit.blocks) for block in spec.head_blocks)
+        # What comes after the last of them would be trained by nothing.
+        self.vit.blocks = self.vit.blocks[: self.taken[-1] + 1]
+        self.vit.norm = self.vit.head = nn.Identity()
+        self.patch = self.vit.patch_embed.patch_size[0]
+        site = HeadSite(
+            width=self.vit.embed_dim, blocks=len(self.taken), members=spec.recipe.head_members
+        )
+        self.head = spec.build_head(site)
+
+    def forward(self, images):
+        """(B, 3, H, W) to the head's logits (B,)."""
+        x_BND = self.vit.norm_pre(self.vit._pos_embed(self.vit.patch_embed(images)))
+        kept = []
+        for index, block in enumerate(self.vit.blocks):
+            x_BND = block(x_BND)
+            kept += [x_BND] if index in self.taken else []
+        rows, columns = (side // self.patch for side in images.shape[-2:])
+        return self.head(kept, Grid(rows, columns))["logit_B"].float()
+
+
+def reading(side):
+    """How files become inputs of the dense model."""
+    config = resolve_model_data_config(create_dense(DEFAULT_ARCHITECTURE))
+    return Preprocess(size=side, mean=config["mean"], std=config["std"])
+
+
+def trained(method, spec, splits, *, parameters, side, steps, batch, seed):
+    """The test tally of a peer, and how many parameters it trained besides the head's.
+
+    Args:
+        method: `full` or `lora`.
+        spec: The kit.
+        splits: Samples of train, val and test by name.
+        parameters: Of the kit's specialists, which LoRA's rank follows.
+        side: Of the images.
+        steps: Of training.
+        batch: Images a step.
+        seed: Of weights, order and views.
+    """
+    torch.manual_seed(seed)
+    model = Dense(spec)
+    if method == "lora":
+        adapt_low_rank(model, parameters)
+    read = reading(side)
+    images = {
+        name: torch.stack([read(one.path) for one in samples]) for name, samples in splits.items()
+    }
+    labels = {name: np.array([one.label for one in samples]) for name, samples in splits.items()}
+    own = [one for name, one in model.named_parameters() if not name.startswith("head.")]
+    own = [one for one in own if one.requires_grad]
+    rates = [RATES[method], HEAD_RATE]
+    optimizer = torch.optim.AdamW(
+        [{"params": own, "lr": rates[0]}, {"params": model.head.parameters(), "lr": rates[1]}],
+        weight_decay=DECAY,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, rates, total_steps=steps, pct_start=0.1
+    )
+    target = torch.tensor(labels["train"], dtype=torch.float32)
+    generator, order, best, state = np.random.default_rng(seed), [], -1.0, None
+    for step in range(1, steps + 1):
+        if len(order) < batch:
+            order = [*order, *generator.permutation(len(target)).tolist()]
+        rows, order = order[:batch], order[batch:]
+        model.train()
+        logit_B = model(view(images["train"][rows], int(generator.integers(8))))
+        loss = nn.functional.binary_cross_entropy_with_logits(logit_B, target[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if step % -(-steps // LOOKS) == 0 or step == steps:
+            found = auroc(answered(model, images["val"]), labels["val"])
+            if found > best:
+                best = found
+                state = copy.deepcopy(
+                    {name: one for name, one in model.state_dict().items() if _changes(model, name)}
+                )
+    model.load_state_dict(state, strict=False)
+    tally = Predictions(
+        ids=tuple(one.id for one in splits["test"]),
+        scores=answered(model, images["test"]),
+        labels=labels["test"],
+    )
+    return tally, sum(one.numel() for one in own)
+
+
+def _changes(model, name):
+    """Whether training can change a tensor of the state; buffers may."""
+    known = dict(model.named_parameters()).get(name)
+    return known is None or known.requires_grad
+
+
+def adapt_low_rank(model, parameters):
+    """Freezes the blocks and puts low-rank updates into them, of about as many parameters."""
+    import peft
+
+    linear = [
+        layer
+        for name, layer in model.vit.blocks.named_modules()
+        if name.rpartition(".")[2] in LAYERS
+    ]
+    each = sum(layer.in_features + layer.out_features for layer in linear)
+    rank = max(1, round(parameters / each))
+    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(LAYERS))
+    model.vit.requires_grad_(False)
+    peft.inject_adapter_in_model(config, model.vit)
+
+
+@torch.inference_mode()
+def answered(model, images):
+    """(B,) probabilities."""
+    model.eval()
+    logits = [model(images[start : start + 32]) for start in range(0, len(images), 32)]
+    return torch.cat(logits).double().sigmoid().numpy()
