@@ -103,7 +103,7 @@ def judged(kit, data, kept, given, *, split):
     )
     facts = json.loads((kept / "facts.json").read_text(encoding="utf-8"))
     judge = Registry().task(facts["task"]).judge
-    (tally,) = judge.load(kept / "given" / given.stem, "predictions")
+    (tally,) = judge.load(kept / "given" / given.name, "predictions")
     return tally
 
 

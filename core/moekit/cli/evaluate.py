@@ -112,7 +112,7 @@ def show_result(result: dict[str, Any]) -> None:
             _figure(entry),
             _figure(baseline.get(name)),
             *([] if mean is None else [_figure(mean.get(name))]),
-            "up" if up else "down",
+            "higher" if up else "lower",
         ]
         for name, entry in result["metrics"].items()
         for up in [entry["higher_is_better"]]
@@ -120,7 +120,7 @@ def show_result(result: dict[str, Any]) -> None:
     third = [] if mean is None else ["mean of both, which answers"]
     print_table(
         f"{result['kit']} on {result['dataset']}, {result['split']} split, n = {result['n']}",
-        ("metric [95% interval]", "specialist", named, *third, "better"),
+        ("metric [95% interval]", _judged(result), named, *third, "better if"),
         rows,
     )
     told = [
@@ -134,10 +134,17 @@ def show_result(result: dict[str, Any]) -> None:
         told.append(
             f"{many(len(result['skipped']), 'input', 'inputs')} skipped; result.json says which"
         )
+    if result.get("foreign"):
+        told.append(f"answers of {result['from']}, judged on their own: see {result['folder']}")
     told.append((result.get("licences") or {}).get("remarks", ""))
     for sentence in (*told, *result["notes"], result["data"]["caution"], result["disclaimer"]):
         if sentence:
             echo(sentence)
+
+
+def _judged(result: dict[str, Any]) -> str:
+    """Whose figures stand in the first column."""
+    return f"given: {result['from']}" if result.get("foreign") else "specialist"
 
 
 def verdict_in_words(result: dict[str, Any]) -> str:

@@ -21,7 +21,8 @@ class Field:
     """One tensor of a task's outputs.
 
     Attributes:
-        name: Its name with a shape suffix that begins with B, such as `logit_BC`.
+        name: Its name with a shape suffix that begins with B, such as `logit_BC`: a letter for each
+            axis, of which C has an entry for each class, or a digit for one of that size.
         summary: What it holds, its range and its unit.
         dtype: What it is converted to once the head has returned it.
         optional: Whether a head may leave it out.

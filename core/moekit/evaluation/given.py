@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 from pathlib import Path
 from typing import Any
 
-from moekit.errors import UsageError
+from moekit.errors import MoekitError, UsageError
 from moekit.evaluation.evaluate import EvaluateJob, header
 from moekit.evaluation.learned import left_for_peer
 from moekit.evaluation.summary import summarise
-from moekit.files import sha256, write_json
+from moekit.files import read_json, sha256, write_json
 from moekit.licences import as_json
+from moekit.names import cut_bytes
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import resolve
 from moekit.runs.facts import machine, now, plugin_facts, versions
@@ -20,11 +22,16 @@ from moekit.runs.licences import data_link
 from moekit.runs.run import PREDICTIONS, hashes_of
 from moekit.runtime.load import point_in_words, points_of
 
+_LONGEST_NAME = 200
+"""Bytes of the name of a folder; a hash fits next to it."""
+
 
 def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict[str, Any]:
     """Judges answers in the task's own format, without a model.
 
-    Writes RUN/given/NAME/result.json and the tallies; the run's own result stays as it is.
+    Writes RUN/given/NAME/result.json and the tallies; the run's own result stays as it is. NAME is
+    that of the file or folder. If other answers of that name, or those of another split, stand
+    there, the beginning of a hash follows it.
 
     Args:
         job: Says run, data and split. The point is the run's.
@@ -56,15 +63,15 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
     context = resolved.context(
         classes=job.dataset.classes, frame=job.run.frame(), words=job.dataset.words
     )
-    samples = job.dataset.split(job.split)
+    samples, content = job.dataset.split(job.split), _content(given)
     tally = judge.read(given, samples, context)
     points = points_of(job.run, resolved, rule=job.rule)
     summary = summarise((tally,), points[:1], resolved.metrics, task=resolved.task, seed=job.seed)
     result = {
         **header(job, resolved, context, points[0], seed=job.seed),
         "foreign": True,
-        "from": given.name,
-        "from_sha256": _content(given),
+        "from": given.resolve().name,
+        "from_sha256": content,
         **summary,
         "notes": [*job.dataset.notes, *summary["notes"]],
         "samples": len(samples),
@@ -80,11 +87,26 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
         "created": now(),
         "command": job.command,
     }
-    folder = job.run.folder / "given" / given.stem
+    folder = _place(job.run.folder / "given", given.resolve().name, content, job.split)
+    result["folder"] = folder.relative_to(job.run.folder).as_posix()
     folder.mkdir(parents=True, exist_ok=True)
     result["files"] = hashes_of(folder, judge.save(folder, PREDICTIONS, (tally,)))
     write_json(folder / "result.json", result)
     return result
+
+
+def _place(parent: Path, name: str, content: str, split: str) -> Path:
+    """The folder of a result, which holds that of no other answers and of no other split."""
+    name = cut_bytes(name, _LONGEST_NAME) or "answers"
+    known = parent / name / "result.json"
+    if not known.is_file():
+        return parent / name
+    with contextlib.suppress(MoekitError, AttributeError):
+        earlier = read_json(known)
+        if (earlier.get("from_sha256"), earlier.get("split")) == (content, split):
+            return parent / name
+    own = hashlib.sha256(f"{content} {split}".encode()).hexdigest()
+    return parent / f"{name}-{own[:8]}"
 
 
 def _content(given: Path) -> str:

@@ -163,7 +163,7 @@ def _without(ids: Sequence[str], answered: Answered) -> dict[str, Any] | None:
     If items are no rows of the tally, or what is left cannot be measured, there is none.
     """
     tally, point = answered.tally, answered.point
-    leading = headline(answered.metrics)
+    leading = headline(answered.metrics, tally, point)
     twins = set(ids)
     kept = [row for row, name in enumerate(tally.ids) if name not in twins]
     whole = None if leading is None else answered.known.get(leading.name)

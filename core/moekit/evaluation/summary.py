@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -162,9 +162,13 @@ def _need(name: str, tally: Tally, point: Any) -> Any:
     return getattr(point, name, None) if value is None else value
 
 
-def headline(metrics: Iterable[Metric]) -> MetricSpec | None:
-    """The metric that runs are compared by: the first that is one of values."""
-    return next((one for one in metrics if isinstance(one, MetricSpec)), None)
+def headline(metrics: Sequence[Metric], tally: Tally, point: Any) -> MetricSpec | None:
+    """The metric that runs are compared by: the first of values whose needs the tally meets.
+
+    None of values: None. If no need is met, the first of them.
+    """
+    usable, _ = usable_metrics(metrics, tally, point)
+    return next(iter([*usable, *(one for one in metrics if isinstance(one, MetricSpec))]), None)
 
 
 def value_of(metric: MetricSpec, tally: Tally, point: Any) -> float:

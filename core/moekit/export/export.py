@@ -25,7 +25,7 @@ from moekit.errors import DataError, MoekitError, UsageError
 from moekit.evaluation.bootstrap import Resamples
 from moekit.evaluation.evaluate import check_passed
 from moekit.evaluation.split_pass import pass_over
-from moekit.evaluation.summary import difference_ci95, measure, value_of
+from moekit.evaluation.summary import difference_ci95, headline, measure, value_of
 from moekit.export.data import check_data
 from moekit.export.graph import INPUT
 from moekit.export.graphs import Graphs, OnProgress, WholeGraph, is_sparse
@@ -276,9 +276,17 @@ def _validate(
 
 
 def _headline(resolved: Resolved, tally: Any, run: Run) -> tuple[MetricSpec, Any]:
-    """The kit's headline metric, and the point that it is computed at."""
-    metric = next(one for one in resolved.metrics if isinstance(one, MetricSpec))
-    return metric, resolved.task.judge.choose(tally, rule_of(resolved, None, run))
+    """The kit's headline metric on such a tally, and the point that it is computed at."""
+    point = resolved.task.judge.choose(tally, rule_of(resolved, None, run))
+    metric = headline(resolved.metrics, tally, point)
+    if metric is None:
+        raise UsageError(
+            "it has no metric of values, by which an export is judged",
+            whose=f"kit {resolved.kit.name}",
+            fix="give the kit a metric",
+            code="usage/no-metric",
+        )
+    return metric, point
 
 
 def _quantised(resolved: Resolved, fp32: Any, int8: Any, job: ExportJob) -> dict[str, Any]:

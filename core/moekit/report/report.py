@@ -218,7 +218,7 @@ def _counted(entry: Mapping[str, Any]) -> list[str]:
 
 def _better(gap: Mapping[str, Any] | None, *, up: bool) -> str | None:
     """`kit` or `baseline` if the interval of the difference leaves out 0; None elsewhere."""
-    if gap is None or gap["ci95"] is None:
+    if gap is None or gap.get("ci95") is None:
         return None
     low, high = gap["ci95"]
     if low <= 0 <= high:

@@ -62,6 +62,7 @@ class KitModules(nn.Module):
         super().__init__()
         depth = len(backbone.blocks)
         self.name = spec.name
+        self.classes = classes
         self.slots = tuple(spec.slots)
         self.is_side = spec.placement == "side" and bool(spec.slots)
         if not spec.head_blocks:

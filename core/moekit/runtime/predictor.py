@@ -19,6 +19,7 @@ from moekit.backbone.model import MoEBackbone
 from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import TaskSpec
 from moekit.data.views import unview, view
+from moekit.errors import PluginError
 from moekit.moe.stats import RoutingTrace
 from moekit.moe.tokens import TokenRouting
 from moekit.runtime.cells import cells_of
@@ -74,6 +75,36 @@ def converted(outputs: Mapping[str, Tensor], task: TaskSpec) -> Outputs:
         for field in task.outputs
         if field.name in outputs
     }
+
+
+def check_fields(outputs: Mapping[str, Tensor], task: TaskSpec, kit: KitModules) -> None:
+    """Checks what a head returned against the fields of its task.
+
+    Raises:
+        PluginError: A field that the task needs is missing, or has another shape than its name.
+    """
+    for field in task.outputs:
+        axes = field.name.rpartition("_")[2]
+        sizes = {"C": kit.classes, **{axis: int(axis) for axis in axes if axis.isdigit()}}
+        value = outputs.get(field.name)
+        fault = ""
+        if value is None:
+            fault = "" if field.optional else f"gives no {field.name}"
+        elif value.ndim != len(axes):
+            fault = f"gives {field.name} with {value.ndim} dimensions in place of {len(axes)}"
+        else:
+            pairs = zip(axes, value.shape, strict=True)
+            odd = [(axis, size) for axis, size in pairs if size != sizes.get(axis, size)]
+            if odd:
+                of = f"{kit.classes} classes" if odd[0][0] == "C" else odd[0][0]
+                fault = f"gives {field.name} with {odd[0][1]} entries for {of}"
+        if fault:
+            raise PluginError(
+                f"its head {fault}",
+                whose=f"kit {kit.name}",
+                fix=f"return what the task {task.name} declares; `moekit tasks` lists it",
+                code="plugin/bad-head",
+            )
 
 
 def turned_back(outputs: Outputs, task: TaskSpec, number: int) -> Outputs:
@@ -213,6 +244,7 @@ class Predictor:
             picture=stop.picture,
             read=stop.read,
         )
+        check_fields(output, self.task, self.models[model])
         return turned_back(converted(output, self.task), self.task, number)
 
     def merged(self, views: Sequence[Sequence[Outputs]]) -> tuple[Outputs, ...]:

@@ -33,7 +33,7 @@ from moekit.data.samples import Dataset, Sample
 from moekit.data.windows import cut_samples
 from moekit.errors import MoekitError, UsageError
 from moekit.evaluation.bootstrap import Resamples
-from moekit.evaluation.summary import Measured, difference_ci95, headline, measure, usable_metrics
+from moekit.evaluation.summary import Measured, difference_ci95, measure, usable_metrics
 from moekit.evaluation.verdict import LEAST
 from moekit.moe.tokens import TokenRouting
 from moekit.plugins.registry import Registry
@@ -48,6 +48,7 @@ from moekit.training.fit import fit
 from moekit.training.learned import frame_for, plan_for, tiling_for
 from moekit.training.prefix import PrefixStore, open_prefix
 from moekit.training.prefix_plan import PrefixPlan
+from moekit.training.selection import headline_of
 from moekit.training.tally import tally_stored
 
 OnProgress = Callable[[str, int, int], None]
@@ -175,8 +176,8 @@ class _Search:
         """The fastest setting whose headline on the validation split is kept."""
         ways = self._compared([one for level in LEVELS for one in self._trunk.ways(level)])
         facts: dict[str, Any] = {"allowed_loss": ALLOWED, "compared": [w.as_json() for w in ways]}
-        metric = headline(self._resolved.metrics)
         dense = self._tally(None)
+        metric = headline_of(self._resolved, dense, rule_of(self._resolved, self._job.rule))
         base = None if metric is None else self._measured(metric, dense, None)
         if metric is None or base is None or not math.isfinite(base.value):
             told = "all tokens are computed: no headline can be computed on the validation split"

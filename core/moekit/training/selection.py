@@ -119,7 +119,7 @@ def select(resolved: Resolved, tallies: Sequence[Any], *, rule: str) -> dict[str
         `model`, the `rule`, the `metric` with n and its `values`, the `differences` to the
         specialist and, `in_words`, why; ready for JSON.
     """
-    metric = headline(resolved.metrics)
+    metric = headline_of(resolved, tallies[0], rule)
     measured = None
     if metric is not None:
         drawn = Resamples(tallies[0], seed=0, count=RESAMPLES)
@@ -152,6 +152,21 @@ def select(resolved: Resolved, tallies: Sequence[Any], *, rule: str) -> dict[str
         },
         "in_words": _in_words(metric, measured, chosen, len(tallies[0])),
     }
+
+
+def headline_of(resolved: Resolved, tally: Any, rule: str) -> MetricSpec | None:
+    """The metric that models are compared by on such a tally; None if there is none of values.
+
+    Args:
+        resolved: The kit.
+        tally: Of the validation split.
+        rule: By which points are chosen.
+    """
+    try:
+        point = resolved.task.judge.choose(tally, rule)
+    except MoekitError:  # the evaluation says what is wrong
+        point = None
+    return headline(resolved.metrics, tally, point)
 
 
 def measured_of(

@@ -12,7 +12,9 @@ from moekit import KitSpec, MoEBackbone, Registry, RoutingTrace, Runtime
 from moekit.data.views import view
 from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
+from moekit.tasks.classify import CLASSIFY
 from moekit.tasks.score import SCORE
+from moekit.testing import refused
 
 
 @pytest.fixture
@@ -154,3 +156,36 @@ def test_passes_of_another_top_k_on_one_backbone_are_what_they_are_alone(
             backbone=runtime.backbone, kit=kit, baseline=None, task=SCORE, arithmetic="fp32"
         )(images)
     assert torch.equal(first.kit["logit_B"], alone.kit["logit_B"])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "told"),
+    [
+        ({"logit_BC": (3, 6)}, "logit_BC with 6 entries for 3 classes"),
+        ({"logit_BC": (3, 1)}, "logit_BC with 1 entries for 3 classes"),
+        ({"logit_BC": (3,)}, "logit_BC with 1 dimensions in place of 2"),
+        ({"logits_BC": (3, 3)}, "no logit_BC"),
+        ({"logit_BC": (3, 3), "unlike_B": (3, 1)}, "unlike_B with 2 dimensions"),
+    ],
+)
+def test_outputs_that_are_not_those_of_the_task_name_the_kit(
+    runtime: Runtime,
+    make_kit: Callable[..., KitSpec],
+    images: Tensor,
+    outputs: dict[str, tuple[int, ...]],
+    told: str,
+) -> None:
+    class Head(torch.nn.Module):
+        def forward(self, tokens: object, grid: object) -> dict[str, Tensor]:
+            return {name: torch.zeros(shape) for name, shape in outputs.items()}
+
+    spec = make_kit("odd", task="classify", build_head=lambda site: Head())
+    predictor = Predictor(
+        backbone=runtime.backbone,
+        kit=runtime.attach(spec, classes=3),
+        baseline=None,
+        task=CLASSIFY,
+        arithmetic="fp32",
+    )
+    with refused("plugin/bad-head", match=told):
+        predictor(images)

@@ -76,6 +76,8 @@ def read_table(table: Path) -> Dataset:
             code="data/bad-header",
         )
     named = [(line, _names(row, several)) for line, row in rows]
+    if not several:
+        _check_single(named, table)
     classes, has_negative = _classes(named, table, several=several)
     samples: dict[str, Sample] = {}
     files: list[Path] = []
@@ -169,6 +171,18 @@ def _names(row: Mapping[str, str], several: bool) -> tuple[str, ...]:
     if not several:
         return (row["label"],)
     return tuple(dict.fromkeys(filter(None, map(str.strip, row["labels"].split(_BETWEEN)))))
+
+
+def _check_single(named: Sequence[tuple[int, tuple[str, ...]]], table: Path) -> None:
+    """Refuses several labels in the column of one."""
+    line = next((line for line, names in named if any(_BETWEEN in one for one in names)), None)
+    if line is not None:
+        raise DataError(
+            f"a cell of the column label holds {_BETWEEN!r}, which separates several labels",
+            whose=f"{table}, line {line}",
+            fix="call the column labels if an image has several, or name the class without it",
+            code="data/several-labels",
+        )
 
 
 def _classes(

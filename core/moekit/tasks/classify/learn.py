@@ -21,6 +21,7 @@ from moekit.data.geometry import Frame
 from moekit.data.many_classes import missing_classes
 from moekit.data.samples import UNSEEN, Dataset, Sample
 from moekit.errors import DataError, UsageError
+from moekit.tasks.classify.answers import NONE_OF_THESE, UNREADABLE
 from moekit.tasks.classify.metrics import mean_average_precision, top1
 
 MOST_LABELS = 64
@@ -145,6 +146,15 @@ def check_classes(dataset: Dataset) -> None:
         what = f"the class {twice[0]!r} is named twice" if twice else "there are not two classes"
         raise _refused(
             dataset, what, "name at least two classes, each once", code="data/class-count"
+        )
+    reserved = [name for name in classes if name in (NONE_OF_THESE, UNREADABLE)]
+    if reserved:
+        raise _refused(
+            dataset,
+            f"a class is called {reserved[0]!r}, which is what moekit answers of an item that is "
+            "of no class or that cannot be read",
+            "give the class another name",
+            code="data/reserved-class",
         )
     train = [sample for sample in dataset.samples if sample.split == "train"]
     several = [sample.labels is not None for sample in dataset.samples]

@@ -23,6 +23,7 @@ from moekit.tasks.score.localisation import localise
 from moekit.tasks.score.map_summary import with_map_metrics
 from moekit.tasks.score.outcome import outcome
 from moekit.tasks.score.predictions import RECOGNISED, Predictions
+from moekit.tasks.score.read import read_scores
 from moekit.tasks.score.tail import tail_limit
 from moekit.tasks.score.tallier import ScoreTallier
 from moekit.tasks.score.threshold import (
@@ -184,6 +185,7 @@ JUDGE = Judge(
     tallier=ScoreTallier,
     save=save,
     load=load,
+    read=read_scores,
     rules=RULES,
     choose=choose,
     words=words,

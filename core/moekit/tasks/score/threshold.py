@@ -104,7 +104,8 @@ class OperatingPoint:
         if promised is not None and self.ci95 is not None:
             low, high = self.ci95
             what = promised.replace("_", " ")
-            said += f"; {what} there: {self.value:.1%} [{low:.1%}, {high:.1%}]"
+            where = "expected by the fitted tail" if self.rule.startswith("tail") else "there"
+            said += f"; {what} {where}: {self.value:.1%} [{low:.1%}, {high:.1%}]"
         promise = () if self.guarantee is None else (self.guarantee.in_words(),)
         return (said, *promise, *((self.warning,) if self.warning else ()))
 

@@ -11,13 +11,13 @@ from torch import Tensor
 from moekit.contract.metrics import MetricSpec
 from moekit.errors import MoekitError
 from moekit.evaluation.bootstrap import Resamples
-from moekit.evaluation.summary import Measured, difference_ci95, headline
+from moekit.evaluation.summary import Measured, difference_ci95
 from moekit.evaluation.verdict import LEAST
 from moekit.moe.stats import RoutingTrace
 from moekit.plugins.resolve import Resolved
 from moekit.runtime.predictor import Computed, Predictor
 from moekit.runtime.together import compute_together
-from moekit.training.selection import measured_of
+from moekit.training.selection import headline_of, measured_of
 
 MERGED = "merged"
 RULE = (
@@ -67,7 +67,7 @@ def judge(resolved: Resolved, tallies: Mapping[str, Any], *, rule: str) -> dict[
         `accepted`, the `rule`, the `metric` with `n`, `values` and `differences` to each site, the
         `best` site, and `in_words`; ready for JSON. `accepted` is None if nothing was compared.
     """
-    metric = headline(resolved.metrics)
+    metric = headline_of(resolved, tallies[MERGED], rule)
     measured = None
     if metric is not None:
         drawn = Resamples(tallies[MERGED], seed=0, count=RESAMPLES)

@@ -237,6 +237,12 @@ def test_the_column_labels_holds_several(tmp_path):
     assert not dataset.negatives_only
 
 
+def test_several_labels_in_the_column_of_one_are_no_class_of_their_own(tmp_path):
+    folder = table(tmp_path, labelled(["a", "a|b", "b"], "path,label"))
+    with refused("data/several-labels", match="line 3.*call the column labels"):
+        load_folder(folder, 0)
+
+
 def test_a_table_of_several_labels_that_names_one_class_is_refused(tmp_path):
     with refused("data/class-count"):
         load_folder(table(tmp_path, labelled(["a", ""], "path,labels")), 0)
