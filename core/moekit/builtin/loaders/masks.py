@@ -163,7 +163,7 @@ def _classes(folder: Path, options: Mapping[str, str]) -> ClassList:
     raise DataError(
         f"there is no list of classes ({' or '.join(LISTS)})",
         whose=str(folder),
-        fix="add classes.csv with the header number,name and lines such as 0,good and 255,defect; "
+        fix="add classes.csv with the header number,name and lines such as 0,good and 255,bad; "
         "or write ?classes=NAME,NAME,... after the path, the names of the values 0, 1, ...",
         code="data/class-list",
     )
