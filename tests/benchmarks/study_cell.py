@@ -16,15 +16,12 @@ import numpy as np
 
 from moekit import Registry
 from moekit.bench.kits import placed
-from moekit.jobs.adapt import open_fabric
 from moekit.jobs.session import load_licensed, open_backbone
 from moekit.plugins.resolve import prepared, resolve
 from moekit.runs import Run
-from moekit.runtime.load import load_predictor
-from moekit.training.adapt import AdaptJob, adapt
-from tests.benchmarks.study_peers import trained
+from tests.benchmarks.placements import FROZEN, answered, trained
+from tests.benchmarks.study_peers import trained_peer
 from tests.benchmarks.task_child import with_fewer_labels
-from tests.benchmarks.test_placement import _answered
 
 SIDE, TEST = 112, 400
 SETS = {"elpv": "industrial", "luna16": "medical"}
@@ -40,7 +37,7 @@ CHANGES = {
     "least_steps": 0,
     "near_duplicate_pairs": 0,
 }
-FROZEN, OWN, LATE, SIDED, LORA, FULL = "frozen", "own", "late", "side", "lora", "full"
+OWN, LATE, SIDED, LORA, FULL = "own", "late", "side", "lora", "full"
 METHODS = (FROZEN, OWN, LATE, SIDED, LORA, FULL)
 
 
@@ -72,20 +69,19 @@ def cell(name, share, seed, folder, source):
         if all((folder / f"{one}.npz").is_file() for one in wanted):
             continue
         run, worked = Run(folder / method), time.process_time()
-        made = adapt(
-            AdaptJob(kit=spec, dataset=dataset, run=run, seed=seed, recipe=recipe, resume=True),
+        made, models = trained(
+            method,
+            spec,
+            run,
             backbone=backbone,
             registry=registry,
-            fabric=open_fabric("cpu", 1, "fp32"),
-            on_progress=lambda *_: None,
-            on_epoch=lambda *_: None,
+            with_frozen=method == OWN,
+            dataset=dataset,
+            seed=seed,
+            recipe=recipe,
         )
         used = time.process_time() - worked
-        how = {"backbone": backbone, "registry": registry, "with_baseline": False}
-        models = {method: load_predictor(run, spec, **how)}
-        if method == OWN:
-            models[FROZEN] = load_predictor(run, spec, **how, model="baseline")
-        found = _answered(models, dataset, resolve(kit, registry), backbone, side=SIDE)
+        found = answered(models, dataset, resolve(kit, registry), backbone, side=SIDE)
         for one, tally in found.items():
             own = made["parameters"]["trained"] if one != FROZEN else 0
             keep(folder, one, tally, parameters=own, processor_s=used)
@@ -96,7 +92,7 @@ def cell(name, share, seed, folder, source):
             continue
         worked = time.process_time()
         sizes = {"parameters": parameters, "side": SIDE, "steps": steps, "batch": batch}
-        tally, own = trained(method, kit, splits, **sizes, seed=seed)
+        tally, own = trained_peer(method, kit, splits, **sizes, seed=seed)
         keep(folder, method, tally, parameters=own, processor_s=time.process_time() - worked)
 
 

@@ -15,13 +15,13 @@ import torch
 from timm.data import resolve_model_data_config
 from torch import nn
 
-from moekit import Grid, HeadSite
 from moekit.backbone.build import build_dense, create_dense
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE, find_weights
 from moekit.data.stream import Preprocess
 from moekit.data.views import view
 from moekit.tasks.score import auroc
 from moekit.tasks.score.predictions import Predictions
+from tests.benchmarks.dense import Dense
 
 HEAD_RATE, DECAY = 1e-3, 0.05
 RATES = {"full": 3e-5, "lora": 5e-4}
@@ -30,40 +30,13 @@ LOOKS = 5
 """How often the validation split is answered; the best of these states is kept."""
 
 
-class Dense(nn.Module):
-    """The dense timm model with the kit's head."""
-
-    def __init__(self, spec):
-        super().__init__()
-        self.vit = build_dense(DEFAULT_ARCHITECTURE, find_weights(DEFAULT_ARCHITECTURE))
-        self.taken = sorted(block % len(self.vit.blocks) for block in spec.head_blocks)
-        # What comes after the last of them would be trained by nothing.
-        self.vit.blocks = self.vit.blocks[: self.taken[-1] + 1]
-        self.vit.norm = self.vit.head = nn.Identity()
-        self.patch = self.vit.patch_embed.patch_size[0]
-        site = HeadSite(
-            width=self.vit.embed_dim, blocks=len(self.taken), members=spec.recipe.head_members
-        )
-        self.head = spec.build_head(site)
-
-    def forward(self, images):
-        """(B, 3, H, W) to the head's logits (B,)."""
-        x_BND = self.vit.norm_pre(self.vit._pos_embed(self.vit.patch_embed(images)))
-        kept = []
-        for index, block in enumerate(self.vit.blocks):
-            x_BND = block(x_BND)
-            kept += [x_BND] if index in self.taken else []
-        rows, columns = (side // self.patch for side in images.shape[-2:])
-        return self.head(kept, Grid(rows, columns))["logit_B"].float()
-
-
 def reading(side):
     """How files become inputs of the dense model."""
     config = resolve_model_data_config(create_dense(DEFAULT_ARCHITECTURE))
     return Preprocess(size=side, mean=config["mean"], std=config["std"])
 
 
-def trained(method, spec, splits, *, parameters, side, steps, batch, seed):
+def trained_peer(method, spec, splits, *, parameters, side, steps, batch, seed):
     """The test tally of a peer, and how many parameters it trained besides the head's.
 
     Args:
@@ -77,7 +50,8 @@ def trained(method, spec, splits, *, parameters, side, steps, batch, seed):
         seed: Of weights, order and views.
     """
     torch.manual_seed(seed)
-    model = Dense(spec)
+    model = Dense(build_dense(DEFAULT_ARCHITECTURE, find_weights(DEFAULT_ARCHITECTURE)), spec)
+    model.leave_out_the_rest()
     if method == "lora":
         adapt_low_rank(model, parameters)
     read = reading(side)

@@ -11,7 +11,7 @@ from timm.data import resolve_model_data_config
 from torch import nn
 from torchmetrics.functional.classification import binary_auroc
 
-from moekit import HeadSite, Registry
+from moekit import Registry
 from moekit.backbone.build import build_dense
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE, find_weights
 from moekit.cli.adapt import run_adaptation
@@ -19,33 +19,12 @@ from moekit.cli.evaluate import run_evaluation
 from moekit.cli.output import ProgressDisplay
 from moekit.data.stream import Preprocess
 from moekit.data.views import view
-from moekit.moe.specialists import Grid
 from moekit.runtime.device import autocast
+from tests.benchmarks.dense import Dense
 
 pytestmark = pytest.mark.bench
 SEED, BATCH, EPOCHS, PATIENCE, RATE = 0, 32, 5, 2, 3e-5
 CPU = torch.device("cpu")
-
-
-class Dense(nn.Module):
-    """The dense timm model, all of it trained, with the kit's head on the kit's blocks."""
-
-    def __init__(self, vit, spec):
-        super().__init__()
-        self.vit = vit
-        self.blocks = sorted(block % len(vit.blocks) for block in spec.head_blocks)
-        self.head = spec.build_head(
-            HeadSite(width=vit.embed_dim, blocks=len(self.blocks), members=spec.recipe.head_members)
-        )
-
-    def forward(self, images):
-        x = self.vit.norm_pre(self.vit._pos_embed(self.vit.patch_embed(images)))
-        kept = []
-        for index in range(self.blocks[-1] + 1):
-            x = self.vit.blocks[index](x)
-            kept += [x] if index in self.blocks else []
-        side = images.shape[-1] // self.vit.patch_embed.patch_size[0]
-        return self.head(kept, Grid(side, side))["logit_B"].float()
 
 
 def test_the_specialist_is_cheaper_than_full_fine_tuning_and_as_good(tmp_path, record):

@@ -20,20 +20,14 @@ import os
 
 import numpy as np
 import pytest
-import torch
 
-from moekit import Frame, Registry
+from moekit import Registry
 from moekit.bench.kits import placed
-from moekit.contract.answers import Item
-from moekit.data.stream import Preprocess, image_batches
-from moekit.jobs.adapt import open_fabric
 from moekit.jobs.session import load_licensed, open_backbone
 from moekit.plugins.resolve import prepared, resolve
 from moekit.runs import Run
-from moekit.runtime.load import load_predictor
-from moekit.runtime.together import compute_together
 from moekit.tasks.score import auroc
-from moekit.training.adapt import AdaptJob, adapt
+from tests.benchmarks.placements import FROZEN, answered, trained
 from tests.benchmarks.task_runs import SEEDS, TINY, gain, mean_of
 
 pytestmark = pytest.mark.bench
@@ -55,7 +49,7 @@ CHANGES = {
     "near_duplicate_pairs": 0,
 }
 SETS = {"elpv": "industrial", "luna16": "medical"}
-OWN, FROZEN = "own", "frozen"
+OWN = "own"
 
 
 @pytest.mark.parametrize("name", sorted(SETS))
@@ -118,20 +112,20 @@ def _one_seed(name, source, seed, runs):
     predictors, seconds = {}, {}
     for placement, spec in specs.items():
         run = Run(runs / f"placement-{name}-{placement}-{seed}")
-        made = adapt(
-            AdaptJob(kit=spec, dataset=dataset, run=run, seed=seed, recipe=recipe, resume=True),
+        made, found = trained(
+            placement,
+            spec,
+            run,
             backbone=backbone,
             registry=registry,
-            fabric=open_fabric("cpu", 1, "fp32"),
-            on_progress=lambda *_: None,
-            on_epoch=lambda *_: None,
+            with_frozen=placement == OWN,
+            dataset=dataset,
+            seed=seed,
+            recipe=recipe,
         )
         seconds[placement] = {part: one["seconds"] for part, one in made["training"].items()}
-        how = {"backbone": backbone, "registry": registry, "with_baseline": False}
-        predictors[placement] = load_predictor(run, spec, **how)
-        if placement == OWN:
-            predictors[FROZEN] = load_predictor(run, spec, **how, model="baseline")
-    tallies = _answered(predictors, dataset, resolve(kit, registry), backbone)
+        predictors |= found
+    tallies = answered(predictors, dataset, resolve(kit, registry), backbone, side=SIDE)
     return tallies, seconds, {name: one.kit.own_blocks for name, one in predictors.items()}
 
 
@@ -147,28 +141,6 @@ def _few(dataset, seed, sizes):
             rows.extend(of_label[: max(2, round(count * len(of_label) / len(samples)))])
         chosen.extend(samples[row] for row in sorted(rows))
     return tuple(chosen)
-
-
-def _answered(predictors, dataset, resolved, backbone, *, side=SIDE):
-    """The tallies of the test split, all placements in one pass."""
-    frame = Frame(height=side, width=side)
-    reading = Preprocess(frame=frame, mean=backbone.mean, std=backbone.std)
-    context = resolved.context(classes=dataset.classes, frame=frame)
-    talliers = {name: resolved.task.judge.tallier(context, 1) for name in predictors}
-    samples = dataset.split("test")
-    inputs = [(sample.id, sample.path) for sample in samples]
-    for batch in image_batches(inputs, reading, batch_size=16):
-        failed = {}
-        with torch.inference_mode():
-            found = compute_together(predictors, batch.images, failed)
-        assert not failed, failed
-        items = [
-            Item(id=samples[row].id, size=size, sample=samples[row])
-            for row, size in zip(batch.rows, batch.sizes, strict=True)
-        ]
-        for name, computed in found.items():
-            talliers[name].add(items, [computed.kit])
-    return {name: one.finish()[0] for name, one in talliers.items()}
 
 
 def _auroc(tally, rows):

@@ -49,6 +49,11 @@ class Field:
         """The name without its shape suffix; graphs call their outputs so."""
         return self.name.rpartition("_")[0]
 
+    @property
+    def axes(self) -> str:
+        """The shape suffix: a letter or a digit for each axis."""
+        return self.name.rpartition("_")[2]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HeadSite:

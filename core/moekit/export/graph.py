@@ -48,21 +48,14 @@ class GraphInput(NamedTuple):
 def write_onnx(
     program: nn.Module, names: Sequence[str], shape: Sequence[int], path: Path, *, whose: str
 ) -> list[str]:
-    """Records a program of images and writes it as ONNX; see `record_onnx`.
+    """As `record_onnx`, of a program of images only.
 
     Args:
-        program: From (B, *shape) float32 to a tuple of tensors, or None for an output there is not.
-        names: What the outputs are called in the graph, in their order.
+        program: From (B, *shape) float32.
+        names: As of `record_onnx`.
         shape: Of one sample: (3, H, W), or (T, 3, H, W) of a stack.
-        path: The file.
-        whose: The kit, for the error.
-
-    Returns:
-        The names of the outputs there are, in their order.
-
-    Raises:
-        PluginError: The program cannot be recorded: a part of it depends on data.
-        UsageError: A library is not installed.
+        path: As of `record_onnx`.
+        whose: As of `record_onnx`.
     """
     inputs = {INPUT: GraphInput(tuple(shape), 0)}
     return record_onnx(program, names, inputs, path, whose=whose)

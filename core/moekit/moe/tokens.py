@@ -181,7 +181,7 @@ class TokenRouting:
     @property
     def keeps_all(self) -> bool:
         """Whether no token can skip."""
-        return self.share == 1 and self.threshold is None
+        return self.share == 1 and not self.goes_by_score
 
     @property
     def goes_by_score(self) -> bool:
@@ -191,7 +191,7 @@ class TokenRouting:
     def is_even(self, grid: Grid) -> bool:
         """Whether all images compute equally many tokens: by share only, of whole windows."""
         side = self.window or 1
-        return self.threshold is None and not (grid.rows % side or grid.columns % side)
+        return not self.goes_by_score and not (grid.rows % side or grid.columns % side)
 
     def computed(self, patches: int) -> int:
         """About how many tokens are computed at most for a number of patches, windows included."""

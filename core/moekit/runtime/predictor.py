@@ -16,7 +16,7 @@ from torch import Tensor
 
 from moekit.backbone.features import Features
 from moekit.backbone.model import MoEBackbone
-from moekit.contract.outputs import Outputs
+from moekit.contract.outputs import Field, Outputs
 from moekit.contract.tasks import TaskSpec
 from moekit.data.views import unview, view
 from moekit.errors import PluginError
@@ -84,27 +84,29 @@ def check_fields(outputs: Mapping[str, Tensor], task: TaskSpec, kit: KitModules)
         PluginError: A field that the task needs is missing, or has another shape than its name.
     """
     for field in task.outputs:
-        axes = field.name.rpartition("_")[2]
-        sizes = {"C": kit.classes, **{axis: int(axis) for axis in axes if axis.isdigit()}}
-        value = outputs.get(field.name)
-        fault = ""
-        if value is None:
-            fault = "" if field.optional else f"gives no {field.name}"
-        elif value.ndim != len(axes):
-            fault = f"gives {field.name} with {value.ndim} dimensions in place of {len(axes)}"
-        else:
-            pairs = zip(axes, value.shape, strict=True)
-            odd = [(axis, size) for axis, size in pairs if size != sizes.get(axis, size)]
-            if odd:
-                of = f"{kit.classes} classes" if odd[0][0] == "C" else odd[0][0]
-                fault = f"gives {field.name} with {odd[0][1]} entries for {of}"
+        fault = _fault_of(outputs.get(field.name), field, kit.classes)
         if fault:
             raise PluginError(
-                f"its head {fault}",
+                f"its head gives {fault}",
                 whose=f"kit {kit.name}",
                 fix=f"return what the task {task.name} declares; `moekit tasks` lists it",
                 code="plugin/bad-head",
             )
+
+
+def _fault_of(value: Tensor | None, field: Field, classes: int) -> str:
+    """What a head gives in place of a field; empty if it is as declared."""
+    name, axes = field.name, field.axes
+    if value is None:
+        return "" if field.optional else f"no {name}"
+    if value.ndim != len(axes):
+        return f"{name} with {value.ndim} dimensions in place of {len(axes)}"
+    for axis, size in zip(axes, value.shape, strict=True):
+        if axis == "C" and size != classes:
+            return f"{name} with {size} entries for {classes} classes"
+        if axis.isdigit() and size != int(axis):
+            return f"{name} with {size} entries for {axis}"
+    return ""
 
 
 def turned_back(outputs: Outputs, task: TaskSpec, number: int) -> Outputs:

@@ -40,9 +40,9 @@ def require_fields(outputs: Outputs, task: TaskSpec, items: int) -> None:
             require(field.optional, f"there is no {name}")
             continue
         value = outputs[name]
-        axes = name.rpartition("_")[2]  # a letter for each axis, a digit for one of known size
-        require(value.ndim == len(axes), f"{name} has {value.ndim} dimensions, not {len(axes)}")
-        for axis, size in zip(axes, value.shape, strict=True):
+        dimensions = len(field.axes)
+        require(value.ndim == dimensions, f"{name} has {value.ndim} dimensions, not {dimensions}")
+        for axis, size in zip(field.axes, value.shape, strict=True):
             fits = not axis.isdigit() or size == int(axis)
             require(fits, f"an axis of {name} has {size} entries, not {axis}")
         require(len(value) == items, f"{name} has {len(value)} rows for {items} images")

@@ -50,8 +50,8 @@ def is_described(subject: Subject, name: str) -> None:
     names = [field.name for field in (*spec.outputs, *spec.derived)]
     require(len(set(names)) == len(names), f"two fields have one name: {names}")
     for field in (*spec.outputs, *spec.derived):
-        first = field.name.rpartition("_")[2][:1]
-        require(bool(field.short) and first == "B", f"{field.name} does not end with axes, B first")
+        named = bool(field.short) and field.axes.startswith("B")
+        require(named, f"{field.name} does not end with axes, B first")
         require(bool(field.summary.strip()), f"the summary of {field.name} is empty")
     columns = spec.show.columns
     missing = [column for column in _NEEDED_COLUMNS if column not in columns]

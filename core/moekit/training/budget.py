@@ -48,7 +48,7 @@ from moekit.training.fit import fit
 from moekit.training.learned import frame_for, plan_for, tiling_for
 from moekit.training.prefix import PrefixStore, open_prefix
 from moekit.training.prefix_plan import PrefixPlan
-from moekit.training.selection import headline_of
+from moekit.training.selection import measured_of
 from moekit.training.tally import tally_stored
 
 OnProgress = Callable[[str, int, int], None]
@@ -177,11 +177,16 @@ class _Search:
         ways = self._compared([one for level in LEVELS for one in self._trunk.ways(level)])
         facts: dict[str, Any] = {"allowed_loss": ALLOWED, "compared": [w.as_json() for w in ways]}
         dense = self._tally(None)
-        metric = headline_of(self._resolved, dense, rule_of(self._resolved, self._job.rule))
-        base = None if metric is None else self._measured(metric, dense, None)
-        if metric is None or base is None or not math.isfinite(base.value):
+        metric, found = measured_of(
+            self._resolved,
+            {"dense": dense},
+            Resamples(dense, seed=0, count=_RESAMPLES),
+            rule_of(self._resolved, self._job.rule),
+        )
+        if metric is None or found is None:
             told = "all tokens are computed: no headline can be computed on the validation split"
             return {**facts, **self._dense(), "in_words": [told]}
+        (base,) = found.values()
         if base.units < LEAST:
             told = (
                 f"all tokens are computed: the validation split has {base.units} independent items "
@@ -315,9 +320,9 @@ class _Search:
             batch_size=job.recipe.batch_size,
         )[0]
 
-    def _measured(self, metric: MetricSpec, tally: Any, dense: Any | None) -> Measured | None:
+    def _measured(self, metric: MetricSpec, tally: Any, dense: Any) -> Measured | None:
         """The headline; None if it is not defined. `dense` has the same items."""
-        drawn = Resamples(tally if dense is None else dense, seed=0, count=_RESAMPLES)
+        drawn = Resamples(dense, seed=0, count=_RESAMPLES)
         try:
             judge = self._resolved.task.judge
             point = judge.choose(tally, rule_of(self._resolved, self._job.rule))

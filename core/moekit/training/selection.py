@@ -119,12 +119,9 @@ def select(resolved: Resolved, tallies: Sequence[Any], *, rule: str) -> dict[str
         `model`, the `rule`, the `metric` with n and its `values`, the `differences` to the
         specialist and, `in_words`, why; ready for JSON.
     """
-    metric = headline_of(resolved, tallies[0], rule)
-    measured = None
-    if metric is not None:
-        drawn = Resamples(tallies[0], seed=0, count=RESAMPLES)
-        named = dict(zip(_ORDER, tallies, strict=True))
-        measured = measured_of(metric, resolved, named, drawn, rule)
+    drawn = Resamples(tallies[0], seed=0, count=RESAMPLES)
+    named = dict(zip(_ORDER, tallies, strict=True))
+    metric, measured = measured_of(resolved, named, drawn, rule)
     if metric is None or measured is None:
         name = "the headline metric" if metric is None else metric.name
         return {
@@ -154,45 +151,40 @@ def select(resolved: Resolved, tallies: Sequence[Any], *, rule: str) -> dict[str
     }
 
 
-def headline_of(resolved: Resolved, tally: Any, rule: str) -> MetricSpec | None:
-    """The metric that models are compared by on such a tally; None if there is none of values.
-
-    Args:
-        resolved: The kit.
-        tally: Of the validation split.
-        rule: By which points are chosen.
-    """
-    try:
-        point = resolved.task.judge.choose(tally, rule)
-    except MoekitError:  # the evaluation says what is wrong
-        point = None
-    return headline(resolved.metrics, tally, point)
-
-
 def measured_of(
-    metric: MetricSpec, resolved: Resolved, tallies: Mapping[Name, Any], drawn: Resamples, rule: str
-) -> dict[Name, Measured] | None:
-    """A metric of several models on the same resamples; None if it is not defined for all.
+    resolved: Resolved, tallies: Mapping[Name, Any], drawn: Resamples, rule: str
+) -> tuple[MetricSpec | None, dict[Name, Measured] | None]:
+    """The headline metric of several models on the same resamples.
 
     Args:
-        metric: Of values.
         resolved: The kit.
         tallies: By the name of the model, of the same items.
         drawn: The resamples.
         rule: By which the points are chosen.
+
+    Returns:
+        The metric, None if the kit has none of values; and its figures, None if it is not defined
+        for all models.
     """
+    metric: MetricSpec | None = None
     found: dict[Name, Measured] = {}
     for name, tally in tallies.items():
         try:
             point = resolved.task.judge.choose(tally, rule)
+        except MoekitError:  # the evaluation says what is wrong
+            return metric or headline(resolved.metrics, tally, None), None
+        metric = metric or headline(resolved.metrics, tally, point)
+        if metric is None:
+            return None, None
+        try:
             usable, _ = usable_metrics([metric], tally, point)
             measured = measure(usable, tally, point, drawn)
-        except MoekitError:  # the evaluation says what is wrong
-            return None
+        except MoekitError:
+            return metric, None
         if not measured or not math.isfinite(measured[0].value):
-            return None
+            return metric, None
         found[name] = measured[0]
-    return found
+    return metric, found
 
 
 def _beats(first: Measured, second: Measured) -> bool:

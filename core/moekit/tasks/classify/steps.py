@@ -1,4 +1,4 @@
-"""What a reader of a report can do about the classes that are told apart badly."""
+"""What a reader of a report can do about classes that the kit confuses or misses."""
 
 from __future__ import annotations
 

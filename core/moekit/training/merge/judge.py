@@ -17,7 +17,7 @@ from moekit.moe.stats import RoutingTrace
 from moekit.plugins.resolve import Resolved
 from moekit.runtime.predictor import Computed, Predictor
 from moekit.runtime.together import compute_together
-from moekit.training.selection import headline_of, measured_of
+from moekit.training.selection import measured_of
 
 MERGED = "merged"
 RULE = (
@@ -67,11 +67,8 @@ def judge(resolved: Resolved, tallies: Mapping[str, Any], *, rule: str) -> dict[
         `accepted`, the `rule`, the `metric` with `n`, `values` and `differences` to each site, the
         `best` site, and `in_words`; ready for JSON. `accepted` is None if nothing was compared.
     """
-    metric = headline_of(resolved, tallies[MERGED], rule)
-    measured = None
-    if metric is not None:
-        drawn = Resamples(tallies[MERGED], seed=0, count=RESAMPLES)
-        measured = measured_of(metric, resolved, tallies, drawn, rule)
+    drawn = Resamples(tallies[MERGED], seed=0, count=RESAMPLES)
+    metric, measured = measured_of(resolved, tallies, drawn, rule)
     if metric is None or measured is None:
         name = "the headline metric" if metric is None else metric.name
         return {
