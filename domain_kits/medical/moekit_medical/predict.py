@@ -7,37 +7,43 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from moekit import PredictJob, UsageError
+from moekit import DataError, PredictJob, UsageError
+from moekit.data import parse_source, whole_number
 from moekit.files import to_json
 
 if TYPE_CHECKING:
     from moekit_medical.inference.lesions import LesionSummary
     from moekit_medical.inference.records import InferenceSummary
 
+_LARGEST = 100_000
+"""Candidates of a series that may be asked for."""
+
 
 def predict_series(task: PredictJob) -> dict[str, Any]:
     """Scores the nodule candidates of every CT series below one path.
 
     The tokens that name files and series in the outputs are salted with the run's provenance, so
-    that the same command gives the same bytes.
+    that the same command gives the same bytes. `PATH?candidates=NUMBER` says how many candidates of
+    a series are scored at most.
 
     Raises:
         UsageError: More than one path was given.
-        DataError: There is nothing at the path, or no series that can be used.
+        DataError: There is nothing at the path, no series that can be used, or the option is none.
         StorageError: The output cannot be written.
     """
     # The libraries of images and of DICOM output take a second to load; only this needs them.
     from moekit_medical.inference.earlier import remove_series, series_of
-    from moekit_medical.inference.pipeline import run_inference
+    from moekit_medical.inference.pipeline import OPTION, run_inference
 
-    path = _one_input(task)
+    path, options = _one_input(task, OPTION)
+    most = _most(options, OPTION)
     earlier = series_of(task.out / "series.json")
 
     def paint(crops_NSS: np.ndarray) -> list[Callable[[Image.Image], Image.Image | None]]:
@@ -56,16 +62,19 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
         provenance=task.provenance,
         batch_size=max(task.batch_size, 64),
         frames=task.frames,
+        **({} if most is None else {"most": most}),
         progress=task.on_progress,
     )
     gone = remove_series(task.out, earlier - {record.name for record in summary.series})
     _check_usable(summary, record="series.json")
+    dropped = sum(record.dropped for record in summary.series)
     return {
         **task.provenance,
         **summary.counts,
         **gone,
         "told": list(told_of(task)),
-        "notes": list(summary.notes),
+        "notes": [*summary.notes, *summary.dropped_in_words],
+        **({"candidates not scored": dropped} if dropped else {}),
         "findings": sum(len(record.findings) for record in summary.series),
         "ignored": len(summary.ignored),
     }
@@ -101,7 +110,7 @@ def _outlined(task: PredictJob, pixels_of: Callable[[Any], np.ndarray]) -> dict[
     from moekit_medical.inference.lesion_outputs import FILES
     from moekit_medical.inference.lesions import run_lesions
 
-    path, answer = _one_input(task), task.answer
+    (path, _), answer = _one_input(task), task.answer
     if answer is None or task.frames != 1:
         raise UsageError(
             f"the run answers stacks of {task.frames} slices",
@@ -158,7 +167,11 @@ def _drawn(task: PredictJob, answer: Any, picture: Image.Image) -> Image.Image |
     return None if task.draw is None else task.draw(picture, answer)
 
 
-def _one_input(task: PredictJob) -> Path:
+def _one_input(task: PredictJob, *known: str) -> tuple[Path, Mapping[str, str]]:
+    """The path, and the options behind it.
+
+    A path that is not there is left to whoever reads it, whose error does not repeat it.
+    """
     if len(task.inputs) != 1:
         raise UsageError(
             f"{len(task.inputs)} inputs were given",
@@ -166,7 +179,25 @@ def _one_input(task: PredictJob) -> Path:
             fix="name one folder, zip archive or file; folders may hold many series",
             code="usage/several-inputs",
         )
-    return task.inputs[0]
+    (path,) = task.inputs
+    name, mark, _ = str(path).rpartition("?")
+    if mark and not path.exists() and Path(name).exists():
+        return parse_source(path, known=known)
+    return path, {}
+
+
+def _most(options: Mapping[str, str], name: str) -> int | None:
+    if name not in options:
+        return None
+    number = whole_number(options[name], least=1, most=_LARGEST)
+    if number is None:
+        raise DataError(
+            f"it is no number from 1 to {_LARGEST}",
+            whose=f"the option {name}",
+            fix=f"write it as in ?{name}=2000",
+            code="data/bad-option",
+        )
+    return number
 
 
 def _check_usable(summary: InferenceSummary | LesionSummary, *, record: str) -> None:

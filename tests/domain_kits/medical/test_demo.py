@@ -8,6 +8,7 @@ import pytest
 
 from moekit import PredictJob, Recipe
 from moekit.cli.main import main
+from moekit.testing import refused
 from moekit_medical.demo_inputs import BALLS, demo_inputs
 from moekit_medical.findings.record import DISCLAIMER
 from moekit_medical.loaders.candidates import write_example
@@ -45,6 +46,23 @@ def test_the_balls_of_the_made_volume_are_its_candidates(inputs, tmp_path):
     assert depths == set(BALLS)
     assert len(list((folder / "overlays").glob("*.png"))) == 2
     assert not list(folder.glob("*.dcm"))
+
+
+def test_an_option_of_the_path_says_how_many_candidates_are_scored(inputs, tmp_path):
+    made = inputs["made_volume"]
+    summary = predict_series(task(made.with_name(f"{made.name}?candidates=2"), tmp_path / "few"))
+    record = json.loads((tmp_path / "few" / "series.json").read_text())["series"][0]
+    left = summary["candidates not scored"]
+    assert (record["candidates"], record["candidates_not_scored"]) == (2, left)
+    assert any(note.startswith(f"{left} candidates ") for note in summary["notes"])
+    more = predict_series(
+        task(made.with_name(f"{made.name}?candidates={left + 2}"), tmp_path / "all")
+    )
+    assert "candidates not scored" not in more
+    assert more["notes"] == []
+    for wrong in ("candidates=0", "candidates=many", "other=1"):
+        with refused("data/bad-option"):
+            predict_series(task(made.with_name(f"{made.name}?{wrong}"), tmp_path / "none"))
 
 
 def test_the_made_volume_is_the_same_each_time(inputs, tmp_path):

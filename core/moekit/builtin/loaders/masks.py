@@ -19,6 +19,7 @@ from moekit.builtin.loaders.class_list import (
 )
 from moekit.builtin.loaders.rows import (
     check_filled,
+    check_once,
     path_in,
     read_header,
     read_rows,
@@ -236,6 +237,7 @@ def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
     skipped: list[Skipped] = []
     splits: list[str] = []
     files: list[Path] = []
+    lines: dict[str, int] = {}
     beside = functools.cache(_beside)
     for line, row in read_rows(table, needed=(), known=("image", "mask", "id", *chosen)):
         _check_columns(row, [options[name].lower() for name in chosen if name in options], table)
@@ -252,6 +254,7 @@ def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
         if mask is None:
             skipped.append(Skipped(id=name, reason="no mask is listed for it", split=split))
             continue
+        check_once(name, line, lines, table)
         samples.append(
             Sample(
                 id=name,

@@ -216,6 +216,24 @@ def unread_columns(header: Sequence[str], known: Collection[str]) -> tuple[str, 
     return (f"columns of the table that are not read: {', '.join(other)}",) if other else ()
 
 
+def check_once(name: str, line: int, lines: dict[str, int], table: Path) -> None:
+    """Refuses a line that lists what an earlier line lists; else notes the line.
+
+    Args:
+        name: What the line lists.
+        line: Its number.
+        lines: The numbers of the lines so far, by what they list.
+        table: The file.
+
+    Raises:
+        DataError: It is listed already; both lines are named.
+    """
+    if name in lines:
+        what = f"{name} is listed in line {lines[name]} already"
+        raise fault(table, line, what, code="data/duplicate-id")
+    lines[name] = line
+
+
 def check_filled(samples: Sequence[Sample], table: Path) -> None:
     """Refuses a column that only some lines fill, which says nothing certain about the others.
 

@@ -13,6 +13,7 @@ from moekit.builtin.loaders.labels import (
 )
 from moekit.builtin.loaders.rows import (
     check_filled,
+    check_once,
     fault,
     path_in,
     read_header,
@@ -83,11 +84,11 @@ def read_table(table: Path) -> Dataset:
     files: list[Path] = []
     skipped: list[Skipped] = []
     near = _Near()
+    lines: dict[str, int] = {}
     numbers = {name: number for number, name in enumerate(classes)}
     for (line, row), (_, names) in zip(rows, named, strict=True):
         sample = _sample(row, table, line, _numbers(names, numbers, table, line), several=several)
-        if sample.id in samples:
-            raise fault(table, line, f"{sample.id} is listed twice", code="data/duplicate-id")
+        check_once(sample.id, line, lines, table)
         files += [path for path in (sample.path, sample.mask) if path is not None]
         reason = _fault_of(sample.path, near)
         if reason is not None:

@@ -13,7 +13,14 @@ import numpy as np
 
 from moekit.errors import DataError, UsageError
 from moekit.evaluation.bootstrap import Resamples, percentile_interval
-from moekit.tasks.parts.support import RESAMPLES, choice_interval, unsupported
+from moekit.tasks.parts.support import (
+    FEWEST,
+    RESAMPLES,
+    choice_interval,
+    too_few,
+    unsupported,
+)
+from moekit.text import many
 
 if TYPE_CHECKING:
     from moekit.tasks.classify.tally import ClassTally
@@ -186,10 +193,24 @@ def _label_intervals(tally: ClassTally, rule: str) -> tuple[Interval | None, ...
 
 def _label_warning(tally: ClassTally, rule: str) -> str:
     kind, share = _parse(rule)
-    if kind != FALSE_ALARM or tally.labels_NC is None:
+    if tally.labels_NC is None:
         return ""
+    if kind == F1:
+        return _f1_warning(rule, tally.labels_NC, tally.classes)
     fewest = int((tally.labels_NC == 0).sum(0).min(initial=len(tally)))
     return unsupported(rule, share, max(fewest, 1), "items without a label")
+
+
+def _f1_warning(rule: str, labels_NC: np.ndarray, classes: Sequence[str]) -> str:
+    """What is said of the rarest label of those that items have; the others have no threshold."""
+    count_C = labels_NC.sum(0)
+    scarce = [place for place in np.argsort(count_C, kind="stable") if 0 < count_C[place] < FEWEST]
+    if not scarce:
+        return ""
+    others = many(len(scarce) - 1, "other label has", "other labels have")
+    more = f" ({others} fewer than {FEWEST} too)" if len(scarce) > 1 else ""
+    what = f"items with the label {classes[scarce[0]]}{more}"
+    return too_few(rule, {what: int(count_C[scarce[0]])})
 
 
 def choose_point(tally: ClassTally, rule: str) -> Chosen:

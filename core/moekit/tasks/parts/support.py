@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from moekit.errors import MoekitError
 from moekit.evaluation.bootstrap import Resamples
 
 RESAMPLES = 200
+FEWEST = 20
+"""Items of a class, or groups of them, below which what a rule reaches hangs on single ones."""
 _RISK = 0.05
 
 
@@ -69,4 +71,27 @@ def unsupported(rule: str, share: float, count: int, what: str) -> str:
         f"{1 / count:.0%}: it allows no error there and promises no more than that. "
         f"{math.ceil(1 / share - 1e-9)} {what} would resolve the share, and "
         f"{needed(share, _RISK)} without an error would show it with 95% confidence."
+    )
+
+
+def too_few(rule: str, counts: Mapping[str, int], why: str = "") -> str:
+    """A warning if a rule that promises no share rests on very few items; empty if it does not.
+
+    Args:
+        rule: The rule, for the sentence.
+        counts: Items or groups of each class that the rule looks at, by what they are.
+        why: What such a number does to the rule; if empty, how much one of the fewest counts.
+    """
+    scarce = {what: count for what, count in counts.items() if count < FEWEST}
+    if not scarce:
+        return ""
+    told = " and ".join(f"{count} {what}" for what, count in scarce.items())
+    least = min(scarce.values())
+    why = why or (
+        f"one of {least} is {1 / max(least, 1):.0%} of them, so single ones decide what it reaches "
+        "there, and new ones may need another threshold"
+    )
+    return (
+        f"The rule {rule} rests on {told} of the validation split, fewer than {FEWEST}: {why}. "
+        f"{FEWEST} or more would do."
     )

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from moekit.errors import DataError, UsageError
-from moekit.tasks.parts.support import unsupported
+from moekit.tasks.parts.support import too_few, unsupported
 from moekit.tasks.score.candidates import MEASURES, Counts, candidates_of, count_at, middle_of_best
 from moekit.tasks.score.certified import Guarantee, Rate, certify
 from moekit.tasks.score.image_kinds import UNKNOWN
@@ -40,6 +40,10 @@ _PROMISED: dict[str, Rate] = {
     "certified-false-alarm": "false_alarm",
 }
 """The errors whose share a rule speaks of."""
+_BY_TAIL = (
+    "they show no tail of their own, so its form is taken for granted and the share beyond the "
+    "threshold is hardly known"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -153,7 +157,7 @@ def choose_threshold(
             code="data/one-class",
         )
     if name == "tail":
-        return _from_tail(scores[labels == 0], rule, split)
+        return _from_tail(scores[labels == 0], rule, split, _warning(rule, labels, groups))
     candidates = candidates_of(scores)
     counts = count_at(scores, labels, candidates)
     if name.startswith("certified"):
@@ -165,15 +169,12 @@ def choose_threshold(
         split=split,
         n=len(scores),
         value=float(values[best]),
+        warning=_warning(rule, labels, groups),
     )
     if name not in _PROMISED:
         return point
     errors, total = _errors(counts, best, _PROMISED[name])
-    return dataclasses.replace(
-        point,
-        ci95=counted_interval(errors, total),
-        warning=_warning(rule, labels, groups, _PROMISED[name]),
-    )
+    return dataclasses.replace(point, ci95=counted_interval(errors, total))
 
 
 def _errors(counts: Counts, best: int, rate: Rate) -> tuple[int, int]:
@@ -183,16 +184,29 @@ def _errors(counts: Counts, best: int, rate: Rate) -> tuple[int, int]:
     return int(counts.false_positives[best]), counts.negatives
 
 
-def _warning(rule: str, labels: np.ndarray, groups: Sequence[str] | None, rate: Rate) -> str:
-    """What is said if the class has too few images, or groups of them, for the rule."""
+def _warning(rule: str, labels: np.ndarray, groups: Sequence[str] | None) -> str:
+    """What is said if a class has too few images, or groups of them, for the rule."""
+    if rule in MEASURES:
+        both = (_counted(labels, groups, rate) for rate in ("missed", "false_alarm"))
+        return too_few(rule, {what: count for count, what in both})
+    name, share = _promise(rule)
+    count, what = _counted(labels, groups, _PROMISED[name])
+    if name == "tail":
+        return too_few(rule, {what: count}, _BY_TAIL)
+    return unsupported(rule, share, count, what)
+
+
+def _counted(
+    labels: np.ndarray, groups: Sequence[str] | None, rate: Literal["missed", "false_alarm"]
+) -> tuple[int, str]:
+    """How many images, or groups of them, an error may be among, and what they are called."""
     rows = np.flatnonzero(labels == (rate == "missed"))
     what = "positive" if rate == "missed" else "negative"
     named = [] if groups is None else [groups[row] for row in rows.tolist()]
     if not any(named):
-        return unsupported(rule, _promise(rule)[1], len(rows), f"{what} images")
+        return len(rows), f"{what} images"
     alone = sum(not name for name in named)
-    count = len(set(named) - {""}) + alone
-    return unsupported(rule, _promise(rule)[1], count, f"groups of {what} images")
+    return len(set(named) - {""}) + alone, f"groups of {what} images"
 
 
 def _certified(
@@ -228,11 +242,17 @@ def _certified(
     )
 
 
-def _from_tail(scores: np.ndarray, rule: str, split: str) -> OperatingPoint:
+def _from_tail(scores: np.ndarray, rule: str, split: str, warning: str) -> OperatingPoint:
     _, share = _promise(rule)
     threshold, interval = tail_threshold(scores, alarms=share)
     return OperatingPoint(
-        threshold=threshold, rule=rule, split=split, n=len(scores), value=share, ci95=interval
+        threshold=threshold,
+        rule=rule,
+        split=split,
+        n=len(scores),
+        value=share,
+        ci95=interval,
+        warning=warning,
     )
 
 

@@ -52,11 +52,13 @@ class Candidates:
         centre_mm_N3: (N, 3) float64, LPS mm.
         diameter_mm_N: (N,) float64, estimated from the size of Gaussian that answers most.
         strength_N: (N,) float64, HU.
+        dropped: How many weaker places were found and are not among these.
     """
 
     centre_mm_N3: np.ndarray
     diameter_mm_N: np.ndarray
     strength_N: np.ndarray
+    dropped: int = 0
 
     def __len__(self) -> int:
         return len(self.strength_N)
@@ -71,7 +73,8 @@ def find_candidates(volume: Volume, lungs: Lungs, *, most: int = MOST) -> Candid
         most: How many to give at most.
 
     Returns:
-        Candidates at least `APART_MM` apart, by descending strength; equal ones by place.
+        Candidates at least `APART_MM` apart, by descending strength; equal ones by place. What
+        there is beyond `most` is counted.
     """
     work = reduce(volume, to_mm=GRID_MM)
     inside_mm_DHW = carry(lungs.inside_mm_DHW, work)
@@ -87,11 +90,13 @@ def find_candidates(volume: Volume, lungs: Lungs, *, most: int = MOST) -> Candid
     diameter_N = np.concatenate([part[1] for part in found])
     strength_N = np.concatenate([part[2] for part in found])
     centre_N3 = work.to_patient(index_N3)
-    chosen = _thin_out(centre_N3, strength_N, most)
+    apart = _thin_out(centre_N3, strength_N)
+    chosen = apart[:most]
     return Candidates(
         centre_mm_N3=centre_N3[chosen],
         diameter_mm_N=diameter_N[chosen].astype(np.float64),
         strength_N=strength_N[chosen],
+        dropped=len(apart) - len(chosen),
     )
 
 
@@ -223,14 +228,12 @@ def _derivatives(image_DHW: np.ndarray, index_N3: np.ndarray) -> tuple[np.ndarra
     return gradient_N3, hessian_N33
 
 
-def _thin_out(centre_N3: np.ndarray, strength_N: np.ndarray, most: int) -> np.ndarray:
-    """Indices of the strongest, none closer than `APART_MM` to a stronger one."""
+def _thin_out(centre_N3: np.ndarray, strength_N: np.ndarray) -> np.ndarray:
+    """Indices by descending strength, none closer than `APART_MM` to a stronger one."""
     order = np.lexsort((*centre_N3.T, -strength_N))
     open_N = np.ones(len(order), dtype=bool)
     chosen: list[int] = []
     for index in order:
-        if len(chosen) == most:
-            break
         if open_N[index]:
             chosen.append(int(index))
             open_N &= np.linalg.norm(centre_N3 - centre_N3[index], axis=1) >= APART_MM

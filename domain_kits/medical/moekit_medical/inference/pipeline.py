@@ -42,6 +42,9 @@ from moekit_medical.inference.regions import METHOD
 from moekit_medical.inference.report import Picture, as_pictures, write_report
 from moekit_medical.volume import Volume
 
+OPTION = "candidates"
+"""The option of a path (`PATH?candidates=NUMBER`) that says how many are scored at most."""
+
 NEIGHBOUR_MM = 10.0
 """Of findings closer to each other than this the best is kept."""
 
@@ -86,6 +89,7 @@ def run_inference(
     painter: Painter | None = None,
     batch_size: int = 64,
     frames: int = 1,
+    most: int = MOST,
     progress: Callable[[str, int, int], None] = _silent,
 ) -> InferenceSummary:
     """Finds and scores nodule candidates in every sound CT volume at a path.
@@ -108,6 +112,7 @@ def run_inference(
         painter: Draws the evidence in the pictures of findings; None for pictures without.
         batch_size: Crops or stacks a call of `scorer`.
         frames: T, the slices of a stack, odd; 1 for crops of one slice.
+        most: Candidates of a series that are scored at most, the strongest; the others are counted.
         progress: Called with what is done ("read" or the token of a series), the steps done and
             their total.
 
@@ -116,7 +121,8 @@ def run_inference(
         DataError: There is nothing to read at the path.
         StorageError: series.json or report.html cannot be written.
     """
-    _check(inputs, threshold=threshold, out=out, salt=salt, batch_size=batch_size, frames=frames)
+    _check_numbers(threshold=threshold, batch_size=batch_size, frames=frames, most=most)
+    check_places(inputs, out=out, salt=salt)
     assembly, found = read_inputs(
         inputs, salt=salt, progress=lambda done, total: progress("read", done, total)
     )
@@ -128,6 +134,7 @@ def run_inference(
         out=out,
         batch_size=batch_size,
         frames=frames,
+        most=most,
     )
     records: list[SeriesRecord] = []
     pictures: dict[str, tuple[Picture, ...]] = {}
@@ -143,7 +150,7 @@ def run_inference(
         notes=tuple(doubt.in_words() for doubt in assembly.doubts),
         out=out,
     )
-    _write_summary(summary, threshold, provenance, told, pictures, frames)
+    _write_summary(summary, run, provenance, told, pictures)
     return summary
 
 
@@ -157,6 +164,7 @@ class _Run:
     out: Path
     batch_size: int
     frames: int
+    most: int
 
     def score(
         self, series: Series, headers: Headers, progress: Callable[[str, int, int], None]
@@ -173,7 +181,7 @@ class _Run:
             if reason or lungs is None:
                 return begin_record(series, "no lung found", reason=reason), ()
             stage = "finding candidates"
-            places = find_candidates(volume, lungs)
+            places = find_candidates(volume, lungs, most=self.most)
             crops_NSS, beyond = self._cut(volume, places.centre_mm_N3)
             stage = "scoring"
             score_N = self._score_crops(
@@ -203,8 +211,9 @@ class _Run:
             candidates=len(candidates),
             findings=findings,
             regions=regions,
-            problems=problems,
+            problems=(*_dropped_in_words(places), *problems),
             beyond=beyond,
+            dropped=places.dropped,
         )
         return record, pictures
 
@@ -250,6 +259,16 @@ class _Run:
         return score_N
 
 
+def _dropped_in_words(places: Candidates) -> tuple[str, ...]:
+    if not places.dropped:
+        return ()
+    total = len(places) + places.dropped
+    return (
+        f"candidates: the strongest {len(places)} of {total} places are scored, the other "
+        f"{places.dropped} are not; PATH?{OPTION}={total} scores all",
+    )
+
+
 def _as_findings(places: Candidates, score_N: np.ndarray, volume: Volume) -> tuple[Finding, ...]:
     """Candidates in the volume they are read from, none beyond its outermost voxel centres."""
     last = np.array(volume.hu_DHW.shape) - 1
@@ -272,9 +291,7 @@ def _as_findings(places: Candidates, score_N: np.ndarray, volume: Volume) -> tup
     )
 
 
-def _check(
-    inputs: Path, *, threshold: float, out: Path, salt: bytes, batch_size: int, frames: int
-) -> None:
+def _check_numbers(*, threshold: float, batch_size: int, frames: int, most: int) -> None:
     if not math.isfinite(threshold) or not 0 <= threshold <= 1:
         raise UsageError(
             f"the threshold is {threshold}",
@@ -282,13 +299,11 @@ def _check(
             fix="give a number from 0 to 1",
             code="usage/out-of-range",
         )
-    if batch_size < 1:
-        raise UsageError(
-            f"the batch size is {batch_size}",
-            whose="batch_size",
-            fix="give 1 or more",
-            code="usage/out-of-range",
-        )
+    for name, number in {"batch_size": batch_size, "most": most}.items():
+        if number < 1:
+            raise UsageError(
+                f"it is {number}", whose=name, fix="give 1 or more", code="usage/out-of-range"
+            )
     if frames < 1 or frames % 2 == 0:
         raise UsageError(
             f"the frames are {frames}",
@@ -296,22 +311,20 @@ def _check(
             fix="give an odd number, 1 for one slice",
             code="usage/out-of-range",
         )
-    check_places(inputs, out=out, salt=salt)
 
 
 def _write_summary(
     summary: InferenceSummary,
-    threshold: float,
+    run: _Run,
     provenance: Mapping[str, Any],
     told: Sequence[str],
     pictures: Mapping[str, tuple[Picture, ...]],
-    frames: int,
 ) -> None:
     one_slice = f"{PIXELS} x {PIXELS} pixels of {PIXEL_MM:g} mm, axial"
     settings = {
-        "threshold": threshold,
-        "candidates at most": MOST,
-        "crop": one_slice if frames == 1 else stack_form(frames).words,
+        "threshold": run.threshold,
+        "candidates at most": run.most,
+        "crop": one_slice if run.frames == 1 else stack_form(run.frames).words,
         "window": WINDOW_WORDS,
         "findings apart": f"{NEIGHBOUR_MM:g} mm",
         "region": METHOD,

@@ -34,6 +34,7 @@ class SeriesRecord:
         problems: Which files could not be written or are not complete, and why.
         beyond: Of how many candidates the stack reaches beyond the volume and repeats its outermost
             slice; 0 if single slices were scored.
+        dropped: How many weaker places were found and not scored.
     """
 
     name: str
@@ -50,6 +51,7 @@ class SeriesRecord:
     regions: int | None = None
     problems: tuple[str, ...] = ()
     beyond: int = 0
+    dropped: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The record for series.json, with the number of findings in place of them."""
@@ -64,6 +66,7 @@ class SeriesRecord:
             "facts": dict(sorted(self.facts.items())),
             "lung_ml": None if self.lung_ml is None else round(self.lung_ml),
             "candidates": self.candidates,
+            "candidates_not_scored": self.dropped,
             "findings": len(self.findings),
             "regions": self.regions,
             "problems": list(self.problems),
@@ -102,6 +105,18 @@ class InferenceSummary:
     ignored: tuple[Ignored, ...]
     out: Path
     notes: tuple[str, ...] = ()
+
+    @property
+    def dropped_in_words(self) -> tuple[str, ...]:
+        """A sentence on the candidates that were not scored; none if all were."""
+        many = [one for one in self.series if one.dropped]
+        if not many:
+            return ()
+        return (
+            f"{sum(one.dropped for one in many)} candidates of {len(many)} series were found and "
+            "not scored, the weakest of each: series.json says how many, and PATH?candidates="
+            f"{max(one.dropped + one.candidates for one in many)} scores all",
+        )
 
     @property
     def counts(self) -> dict[str, int]:

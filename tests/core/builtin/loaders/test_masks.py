@@ -202,7 +202,8 @@ def test_lines_without_a_mask_are_left_out_and_double_ones_refused(folder):
         ("images/15.png", "no mask is listed for it")
     ]
     write_index(folder, [*lines, lines[0]], "image,mask")
-    with refused("data/duplicate-id", match=r"images/00\.png"):
+    twice = r"images/00\.png is listed in line 2.*\n.*index\.csv, line 17"
+    with refused("data/duplicate-id", match=twice):
         load_masks(folder, 0)
 
 

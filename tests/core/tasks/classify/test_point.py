@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from moekit.tasks.classify.point import ClassPoint, LabelPoint, choose_point
+from moekit.tasks.classify.point import (
+    ClassPoint,
+    LabelPoint,
+    choose_point,
+    chosen_with_interval,
+)
 from moekit.tasks.classify.refusal import refused_rows
 from moekit.testing import refused
 
@@ -79,6 +84,20 @@ def test_thresholds_of_which_none_was_chosen_are_not_said_to_be(tally):
     (said,) = choose_point(made, "f1").in_words()
     assert said.startswith("no threshold can be chosen by the rule f1 on 30 items of the val split")
     assert said.endswith("all 3 are 0.5000")
+
+
+@pytest.mark.parametrize("rule", ["top", "f1"])
+def test_thresholds_of_labels_that_very_few_items_have_are_warned_of(tally, rule):
+    made = tally(200, 4, several=True)
+    assert chosen_with_interval(made, rule).warning == ""
+    made.labels_NC[:, 1] = 0
+    made.labels_NC[:19, 2] = 1
+    made.labels_NC[19:, 2] = 0
+    made.labels_NC[:3, 3] = 1
+    made.labels_NC[3:, 3] = 0
+    point = chosen_with_interval(made, rule)
+    assert "on 3 items with the label class 3 (1 other label has" in point.warning
+    assert point.as_json()["warning"] == point.warning == point.in_words()[-1]
 
 
 @pytest.mark.parametrize(

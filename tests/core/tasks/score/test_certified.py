@@ -183,6 +183,30 @@ def test_a_share_that_the_data_cannot_tell_is_warned_of_with_the_number_that_wou
     assert choose(dataclasses.replace(enough, groups=names), rule).warning
 
 
+@pytest.mark.parametrize("rule", ["accuracy", "f1", "youden"])
+@pytest.mark.parametrize(("positives", "negatives"), [(6, 40), (40, 6), (3, 3)])
+def test_a_best_threshold_that_rests_on_very_few_images_is_warned_of(rule, positives, negatives):
+    point = choose(scored(0, positives, negatives), rule)
+    for count, what in ((positives, "positive"), (negatives, "negative")):
+        assert (f"{count} {what} images" in point.warning) == (count < 20)
+    assert point.as_json()["warning"] == point.warning == point.in_words()[-1]
+    enough = scored(0, 20, 20)
+    assert choose(enough, rule).warning == ""
+    names = tuple(str(row // 10) for row in range(40))
+    assert "2 groups of" in choose(dataclasses.replace(enough, groups=names), rule).warning
+
+
+def test_a_tail_of_very_few_negatives_is_warned_of():
+    point = choose(scored(0, 30, 19), "tail=0.02")
+    assert "19 negative images" in point.warning
+    assert point.as_json()["warning"] == point.warning == point.in_words()[-1]
+    enough = scored(0, 0, 20)
+    assert choose(enough, "tail=0.02").warning == ""
+    names = tuple(str(row // 10) for row in range(20))
+    grouped = dataclasses.replace(enough, groups=names)
+    assert "2 groups of negative images" in choose(grouped, "tail=0.02").warning
+
+
 def test_a_review_zone_that_the_data_cannot_tell_is_warned_of():
     given = scored(0, 200, 30)
     point = dataclasses.replace(choose(given, "max-miss=0.01"), threshold=0.99)

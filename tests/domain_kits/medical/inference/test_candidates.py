@@ -66,6 +66,12 @@ def test_no_more_than_asked_for_are_given_and_they_are_the_strongest(thorax: Vol
     assert (np.diff(all_.strength_N) <= 0).all()
 
 
+def test_what_is_beyond_the_number_asked_for_is_counted(thorax: Volume) -> None:
+    all_, few = find(thorax), find(thorax, most=7)
+    assert all_.dropped == 0
+    assert few.dropped == len(all_) - 7 > 0
+
+
 def test_candidates_are_apart(thorax: Volume) -> None:
     centre_N3 = find(thorax).centre_mm_N3
     away_NN = np.linalg.norm(centre_N3[:, None] - centre_N3, axis=2)

@@ -93,6 +93,27 @@ def test_all_candidates_are_kept_with_their_scores(finished: Finished) -> None:
     assert (away >= NEIGHBOUR_MM - 0.01).all()
 
 
+def test_candidates_that_are_not_scored_are_counted_in_every_output(
+    finished: Finished, series: Path, tmp_path: Path
+) -> None:
+    total = finished.summary.series[0].candidates
+    assert finished.summary.series[0].dropped == 0
+    assert finished.summary.dropped_in_words == ()
+    summary = run(series, tmp_path / "out", most=4)
+    (record,) = summary.series
+    assert (record.candidates, record.dropped) == (4, total - 4)
+    (problem,) = (one for one in record.problems if one.startswith("candidates: "))
+    assert f"{total - 4} are not" in problem
+    assert f"?candidates={total} " in problem
+    written = json.loads((tmp_path / "out" / "series.json").read_text())
+    assert written["series"][0]["candidates_not_scored"] == total - 4
+    assert written["series"][0]["problems"] == list(record.problems)
+    assert written["settings"]["candidates at most"] == 4
+    assert problem in (tmp_path / "out" / "report.html").read_text()
+    (told,) = summary.dropped_in_words
+    assert told.startswith(f"{total - 4} candidates of 1 series ")
+
+
 def test_a_repeat_gives_the_same_bytes_even_over_an_earlier_run(
     finished: Finished, tmp_path: Path
 ) -> None:
@@ -353,7 +374,13 @@ def test_a_nifti_file_is_scored_without_dicom_outputs(tmp_path: Path, thorax: Vo
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"threshold": 1.5}, {"threshold": float("nan")}, {"batch_size": 0}, {"salt": b""}],
+    [
+        {"threshold": 1.5},
+        {"threshold": float("nan")},
+        {"batch_size": 0},
+        {"most": 0},
+        {"salt": b""},
+    ],
 )
 def test_a_wrong_call_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
