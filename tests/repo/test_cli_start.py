@@ -92,7 +92,8 @@ FLAGS = {
     "merge": "--accept-anyway --batch-size --by --data --data-licence --debug --device --form "
     "--json --leave-out-unfit --out --threshold-rule --weigh --weights",
     "evaluate": "--batch-size --data --data-licence --debug --device --duplicates --form --from "
-    "--json --metric --precision --run --seed --split --threshold-rule --use --weights",
+    "--json --metric --no-near-duplicates --precision --run --seed --split --threshold-rule --use "
+    "--weights",
     "export": "--allow-slower --batch-size --data --debug --form --format --int8 --json "
     "--max-loss --out --prefix --run --split --use --weights",
     "predict": "--backend --batch-size --debug --device --form --json --out --precision --review "

@@ -244,7 +244,7 @@ def run_adaptation(
         recipe: Fields of the recipe that are changed, besides those of the command's options.
         options: The command's options.
     """
-    with quick_imports():
+    with quick_imports(progress.update):
         from moekit.jobs.adapt import adapt_kit
 
     options["rule"] = options.pop("threshold_rule", None)

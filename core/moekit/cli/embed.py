@@ -58,11 +58,11 @@ def embed(inputs: tuple[Path, ...], out: Path, as_json: bool, **options: Any) ->
     The archive holds names, hashes, the class token and the mean patch token of each image. Use it
     for search, clustering or a classifier of your own.
     """
-    with quick_imports():
-        from moekit.jobs.embed import embed_images
-
     options["precision"] = options["precision"] or "auto"
     with reporter() as progress:
+        with quick_imports(progress.update):
+            from moekit.jobs.embed import embed_images
+
         made = embed_images(inputs, out=out, on_progress=progress.update, **options)
     if as_json:
         print_json({**made, "out": str(out)})

@@ -99,7 +99,7 @@ def run_export(
     kit: str, *, progress: ProgressDisplay, **options: Any
 ) -> tuple[dict[str, Any], Path]:
     """Exports a run with progress on the terminal; options as of `export_run`."""
-    with quick_imports():
+    with quick_imports(progress.update):
         from moekit.jobs.export import export_run
 
     return export_run(kit, on_progress=progress.update, command=command_line(), **options)

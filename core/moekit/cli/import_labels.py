@@ -51,10 +51,10 @@ def import_labels(export: Path, as_json: bool, **options: Any) -> None:
     EXPORT is "CVAT for images 1.1" (XML), JSON of Label Studio, or a COCO file. What cannot be used
     is counted by reason.
     """
-    with quick_imports():
-        from moekit.jobs import import_labels as job
-
     with reporter() as report:
+        with quick_imports(report.update):
+            from moekit.jobs import import_labels as job
+
         made = job.import_labels(export, on_progress=report.update, **options)
     if as_json:
         print_json(made)

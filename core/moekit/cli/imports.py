@@ -12,15 +12,25 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _COMPILER = "torch._dynamo.utils"
+STEP = "loading the libraries"
+"""What a command does while it imports."""
+
+
+def _unheard(what: str, done: int, total: int) -> None:
+    del what, done, total
 
 
 @contextlib.contextmanager
-def quick_imports() -> Iterator[None]:
+def quick_imports(on_progress: Callable[[str, int, int], None] = _unheard) -> Iterator[None]:
     """Imports modules without looking for cycles of objects, and timm without torch's compiler.
 
     Modules stay, so the collector finds nothing, and takes a fifth of the time that torch and timm
     need. What the first imports made is left out of later collections too (`gc.freeze`).
+
+    Args:
+        on_progress: Called with the name of this step, what is done and the total.
     """
+    on_progress(STEP, 0, 1)
     first = "torch" not in sys.modules and gc.isenabled()
     if first:
         gc.disable()
@@ -29,6 +39,7 @@ def quick_imports() -> Iterator[None]:
             with _compiler_later():
                 importlib.import_module("timm")
         yield
+        on_progress(STEP, 1, 1)
     finally:
         if first:
             gc.freeze()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from moekit.cli.hints import data_option_hint
 from moekit.cli.plugin_commands import PASSED_ON, fault, help_lines, load_command
 from moekit.errors import MoekitError, UsageError
 from moekit.plugins.settings import DISABLE_VARIABLE, STRICT_VARIABLE
@@ -207,6 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shown = io.StringIO()
         error.show(shown)
         click.echo(_in_our_words(shown.getvalue()), err=True, nl=False)
+        hint = data_option_hint(error, given)
+        if hint:
+            click.echo(printable(hint), err=True)
         code = 2
     except (KeyboardInterrupt, click.Abort):
         code = 130

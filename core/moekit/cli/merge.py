@@ -107,7 +107,7 @@ def run_merge(
     run_folders: tuple[Path, ...], *, progress: ProgressDisplay, **options: Any
 ) -> dict[str, Any]:
     """Merges runs with progress on the terminal; options as of `merge_runs`."""
-    with quick_imports():
+    with quick_imports(progress.update):
         from moekit.jobs.merge import merge_runs
 
     rule = options.pop("threshold_rule", None)

@@ -62,10 +62,10 @@ def next_images(
     What counts is how near an answer is to another one, how far the baseline disagrees, and how
     unlike an image is to what the run learned from.
     """
-    with quick_imports():
-        from moekit.jobs import next_images as job
-
     with reporter() as report:
+        with quick_imports(report.update):
+            from moekit.jobs import next_images as job
+
         made = job.next_images(run, inputs=inputs, out=out, on_progress=report.update, **options)
     if as_json:
         print_json({**made, "out": str(out)})

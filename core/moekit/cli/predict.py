@@ -129,7 +129,7 @@ def run_selection(
     inputs: Sequence[Path], *, runs: Sequence[str], progress: ProgressDisplay, **options: Any
 ) -> dict[str, Any]:
     """Answers inputs by the runs that they belong to, with progress on the terminal."""
-    with quick_imports():
+    with quick_imports(progress.update):
         from moekit.jobs.select import predict_selected
         from moekit.serve.facts import named_runs
 
@@ -162,7 +162,7 @@ def run_prediction(
     **how: Any,
 ) -> dict[str, Any]:
     """Answers inputs with progress on the terminal; returns what `--json` prints."""
-    with quick_imports():
+    with quick_imports(progress.update):
         from moekit.jobs.predict import predict_inputs
         from moekit.jobs.trained import Opening
 

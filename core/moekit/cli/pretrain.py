@@ -171,7 +171,7 @@ def run_pretraining(
     kit: str | None, *, report: ProgressDisplay, **options: Any
 ) -> dict[str, Any] | None:
     """Pretrains a kit's specialists with progress on the terminal; options as of `pretrain_kit`."""
-    with quick_imports():
+    with quick_imports(report.update):
         from moekit.jobs.pretrain import pretrain_kit
 
     for name in _OF_TIER:
@@ -191,7 +191,7 @@ def run_backbone(
     _kit: str | None, *, report: ProgressDisplay, **options: Any
 ) -> dict[str, Any] | None:
     """Trains the base tier with progress on the terminal; options as of `pretrain_tier`."""
-    with quick_imports():
+    with quick_imports(report.update):
         from moekit.jobs.pretrain_tier import pretrain_tier
 
     recipe = _recipe(options)

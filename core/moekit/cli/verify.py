@@ -67,12 +67,12 @@ def verify(
     with its receipt. It must come out to the bit if its pass held no other image and if device,
     threads and versions are the same. Otherwise the tolerance holds. The code is 1 if it differs.
     """
-    with quick_imports():
-        from moekit.serve.client import image_bytes
-        from moekit.serve.receipts import read_served
-        from moekit.serve.verify import verify_answers
+    with reporter() as progress:
+        with quick_imports(progress.update):
+            from moekit.serve.client import image_bytes
+            from moekit.serve.receipts import read_served
+            from moekit.serve.verify import verify_answers
 
-    with reporter():
         found, left = verify_answers(read_served(answer), image_bytes(image), runs, **options)
     if as_json:
         print_json({"verified": [dataclasses.asdict(one) for one in found], "runs_not_given": left})

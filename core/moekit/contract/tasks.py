@@ -202,6 +202,8 @@ class Judge:
             samples cannot do for it. None leaves it to `choose`.
         read: Reads answers that a peer wrote into a file or folder, for the samples of a split, and
             returns a tally; None if the task reads none.
+        lacking: Why a tally has no such field, or a point no such attribute, by its name: a clause
+            such as "the answers hold no open-set score". A note on a metric that needs it says so.
     """
 
     tallier: Callable[[TaskContext, int], Tallier]
@@ -220,6 +222,7 @@ class Judge:
     quantised: Callable[[Any, Any, float | None], dict[str, Any]] | None = None
     check_rule: Callable[[str, Sequence[Sample]], None] | None = None
     read: Callable[[Path, Sequence[Sample], TaskContext], Any] | None = None
+    lacking: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def _no_picture(

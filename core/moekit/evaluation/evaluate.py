@@ -66,6 +66,8 @@ class EvaluateJob:
         use: Which model answers from now on, see `kept_model`; the kept one if None.
         duplicates: What happens to equal files in two splits, `keep`, `drop` or `refuse`; as the
             run was made if None.
+        near_duplicates: Whether near-duplicates of the split are looked for among what the run
+            learned from; if not, the result says so.
         command: The command line, for the record.
     """
 
@@ -80,6 +82,7 @@ class EvaluateJob:
     metrics: Sequence[str] = ()
     use: str | None = None
     duplicates: str | None = None
+    near_duplicates: bool = True
     command: str = ""
 
 
@@ -148,7 +151,7 @@ def _evaluate(
         kit=resolved.kit,
         depth=len(backbone.blocks),
     )
-    near = NearSearch(job.run, job.dataset, job.split)
+    near = NearSearch(job.run, job.dataset, job.split, wanted=job.near_duplicates)
     predictor.with_cells = near.wants_cells
     passed = pass_over(
         samples,

@@ -8,6 +8,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from moekit.contract.tasks import TaskSpec
 from moekit.errors import MoekitError, UsageError
 from moekit.evaluation.evaluate import EvaluateJob, header
 from moekit.evaluation.learned import left_for_peer
@@ -21,6 +22,7 @@ from moekit.runs.facts import machine, now, plugin_facts, versions
 from moekit.runs.licences import data_link
 from moekit.runs.run import PREDICTIONS, hashes_of
 from moekit.runtime.load import point_in_words, points_of
+from moekit.text import visible_name
 
 _LONGEST_NAME = 200
 """Bytes of the name of a folder; a hash fits next to it."""
@@ -76,7 +78,11 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
         "notes": [*job.dataset.notes, *summary["notes"]],
         "samples": len(samples),
         "outcome_in_words": list(judge.outcome(tally, points[0], context)),
-        "point_in_words": list(point_in_words(points[0])),
+        "point_of": "run",
+        "point_in_words": [
+            *_not_its_own(resolved.task, points[0], given),
+            *point_in_words(points[0]),
+        ],
         "plugins": plugin_facts(registry.used()),
         "licences": as_json([data_link(job.dataset)]),
         "skipped": [dataclasses.asdict(skip) for skip in job.dataset.skipped],
@@ -93,6 +99,19 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
     result["files"] = hashes_of(folder, judge.save(folder, PREDICTIONS, (tally,)))
     write_json(folder / "result.json", result)
     return result
+
+
+def _not_its_own(task: TaskSpec, point: Any, given: Path) -> tuple[str, ...]:
+    """A sentence on the threshold by which a peer's answers are judged; none without one."""
+    level = task.answering.level
+    if point is None or level is None or level.of(point) is None:
+        return ()
+    name = visible_name(given.resolve().name)
+    return (
+        f"the answers of {name} are judged by the run's threshold, which was chosen on the run's "
+        "own validation answers and not on those of this peer; figures that need no threshold do "
+        "not depend on it",
+    )
 
 
 def _place(parent: Path, name: str, content: str, split: str) -> Path:

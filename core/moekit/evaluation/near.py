@@ -29,6 +29,11 @@ UNKNOWN = (
     "near-duplicates were not looked for: the run was made by a version that kept no codes of "
     "what it learned from"
 )
+SKIPPED = "near-duplicates were not looked for, as was asked: figures may be too good"
+NO_PAIRS = (
+    "near-duplicates were not looked for, since the recipe of the run compares no pairs: figures "
+    "may be too good"
+)
 OTHERS = "near-duplicates were not looked for: what the run learned from is not among these data"
 Progress = Callable[[int, int], None]
 
@@ -65,13 +70,19 @@ class NearSearch:
         run: The run, with the codes of what it learned from.
         dataset: Split data.
         split: The split that is evaluated.
+        wanted: Whether they are looked for; if not, the result says so.
     """
 
-    def __init__(self, run: Run, dataset: Dataset, split: str) -> None:
+    def __init__(self, run: Run, dataset: Dataset, split: str, *, wanted: bool = True) -> None:
         self._run, self._dataset, self._split = run, dataset, split
         self._codes: list[np.ndarray] = []
         self._failure: dict[str, Any] | None = None
         self._coder: Coder | None = None
+        self._most = run.recipe().near_duplicate_pairs
+        if not wanted or not self._most:
+            why = NO_PAIRS if wanted else SKIPPED
+            self._failure = {"checked": False, "why": why, "in_words": [why]}
+            return
         try:
             known = read_codes(run)
         except FAULTS as error:
@@ -135,7 +146,7 @@ class NearSearch:
                 codes_NVW=np.concatenate(self._codes)[:, None],
                 kept=answered.picture,
             ),
-            most=self._run.recipe().near_duplicate_pairs,
+            most=self._most,
             device=device,
             on_progress=on_progress,
         )

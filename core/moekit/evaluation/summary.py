@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def summarise(
     task.judge.check(tallies)
     kit, *others = tallies
     drawn = Resamples(kit, seed=seed, count=resamples)
-    usable, notes = usable_metrics(metrics, kit, points[0])
+    usable, notes = usable_metrics(metrics, kit, points[0], lacking=task.judge.lacking)
     notes = [] if optional else notes
     measured = measure(usable, kit, points[0], drawn)
     result: dict[str, Any] = {
@@ -142,19 +143,36 @@ class Measured:
 
 
 def usable_metrics(
-    metrics: Sequence[Metric], tally: Tally, point: Any
+    metrics: Sequence[Metric],
+    tally: Tally,
+    point: Any,
+    *,
+    lacking: Mapping[str, str] | None = None,
 ) -> tuple[list[MetricSpec], list[str]]:
-    """The metrics whose needs are met, and a note on each of the others."""
+    """The metrics whose needs are met, and a note on each of the others.
+
+    Args:
+        metrics: Those that are wanted.
+        tally: What they are computed from.
+        point: Likewise.
+        lacking: See `Judge.lacking`.
+    """
     usable, notes = [], []
     for metric in metrics:
         if not isinstance(metric, MetricSpec):
             continue
         missing = [name for name in metric.needs if _need(name, tally, point) is None]
         if missing:
-            notes.append(f"{metric.name} not computed: there is no {', '.join(missing)}")
+            why = dict.fromkeys((lacking or {}).get(name) or _unnamed(name) for name in missing)
+            notes.append(f"{metric.name} not computed: {'; '.join(why)}")
         else:
             usable.append(metric)
     return usable, notes
+
+
+def _unnamed(name: str) -> str:
+    """What is said of a field that the task has no words for: its name without the shape."""
+    return f"there is no {re.sub('_[A-Z0-9]+$', '', name).replace('_', ' ')}"
 
 
 def _need(name: str, tally: Tally, point: Any) -> Any:

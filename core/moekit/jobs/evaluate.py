@@ -38,6 +38,7 @@ def evaluate_run(
     use: str | None = None,
     data_licence: str | None = None,
     duplicates: str | None = None,
+    near_duplicates: bool = True,
     command: str = "",
 ) -> dict[str, Any]:
     """Evaluates a run; returns the content of result.json.
@@ -62,6 +63,7 @@ def evaluate_run(
         data_licence: The licence of the data, in place of what loader and folder say.
         duplicates: What happens to equal files in two splits: `keep`, `drop` or `refuse`; as the
             run was made if None.
+        near_duplicates: Whether near-duplicates are looked for; if not, the result says so.
         command: The command line, for the record.
 
     Raises:
@@ -85,6 +87,7 @@ def evaluate_run(
         metrics=metrics,
         use=use,
         duplicates=duplicates,
+        near_duplicates=near_duplicates,
         command=recorded_command(
             command, spec, data=data, paths=(run_folder, weights, form, given)
         ),

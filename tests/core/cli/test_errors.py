@@ -33,6 +33,29 @@ def test_a_failure_has_its_code_and_says_what_to_do(
     assert "to do:" in outcome.err or code == 2
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (("--data", "folder=parts", "--shots", "5"), '--data "folder=parts?shots=5"'),
+        (("--data=coco=a?test=b", "--shots=5"), '--data "coco=a?test=b&shots=5"'),
+        (("--shots",), '--data "LOADER=PATH?shots=VALUE"'),
+    ],
+)
+def test_an_option_of_the_data_is_shown_where_it_stands(moekit, typed, meant):
+    outcome = moekit("adapt", "industrial", *typed)
+    assert outcome.code == 2
+    assert meant in outcome.err
+
+
+@pytest.mark.parametrize(
+    "typed", [("adapt", "k", "--epoch", "3"), ("kits", "--shots", "5"), ("adapt", "k")]
+)
+def test_what_is_no_option_of_the_data_has_no_such_hint(moekit, typed):
+    outcome = moekit(*typed)
+    assert outcome.code == 2
+    assert "option of the data" not in outcome.err
+
+
 def test_debug_adds_the_traceback(moekit, tmp_path):
     assert "Traceback" in moekit("report", tmp_path, "--debug").err
 

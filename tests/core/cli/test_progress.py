@@ -1,10 +1,13 @@
 """Progress where no terminal draws bars: lines that come often enough, with the time left."""
 
+import pkgutil
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from moekit.cli import output
+from moekit.cli.imports import STEP, quick_imports
 
 
 @pytest.fixture
@@ -80,6 +83,37 @@ def test_a_single_step_has_a_line_only_if_it_takes_long(capsys, clock):
     clock[0] += 9.0
     progress.beat()
     assert capsys.readouterr().err.splitlines() == ["recording the graph: for 9 s so far"]
+
+
+def test_imports_are_a_step_with_a_name(capsys, clock):
+    progress = output.ProgressDisplay(None)
+    with quick_imports(progress.update):
+        clock[0] += 9.0
+        progress.beat()
+    clock[0] += 9.0
+    progress.beat()
+    assert capsys.readouterr().err.splitlines() == [
+        f"{STEP}: for 9 s so far",
+        f"{STEP} is done; still working, for 9 s so far",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("run", "job"),
+    [
+        ("moekit.cli.adapt:run_adaptation", "moekit.jobs.adapt:adapt_kit"),
+        ("moekit.cli.evaluate:run_evaluation", "moekit.jobs.evaluate:evaluate_run"),
+        ("moekit.cli.predict:run_prediction", "moekit.jobs.predict:predict_inputs"),
+        ("moekit.cli.export:run_export", "moekit.jobs.export:export_run"),
+    ],
+)
+def test_commands_name_the_step_in_which_they_import(monkeypatch, run, job):
+    seen = []
+    progress = SimpleNamespace(update=lambda *step: seen.append(step), line=lambda _: None)
+    monkeypatch.setattr(job.replace(":", "."), lambda *_, **__: None)
+    folders = {"inputs": (), "run_folder": "r", "out": "o"} if "predict" in run else {}
+    pkgutil.resolve_name(run)("kit", progress=progress, **folders)
+    assert seen == [(STEP, 0, 1), (STEP, 1, 1)]
 
 
 def test_a_command_beats_while_its_steps_are_silent(monkeypatch, capsys):

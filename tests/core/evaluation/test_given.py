@@ -4,14 +4,17 @@ import dataclasses
 import json
 import os
 
+import numpy as np
 import pytest
 
 from moekit import KitSpec, Recipe, Registry
 from moekit.evaluation.evaluate import EvaluateJob
 from moekit.evaluation.given import evaluate_given
+from moekit.evaluation.summary import usable_metrics
 from moekit.report.report import render_report
 from moekit.runs.run import Run
 from moekit.tasks.classify import CLASSIFY, ClassHead
+from moekit.tasks.classify.tally import ClassTally
 from moekit.tasks.score import SCORE
 from moekit.tasks.score.predictions import Predictions
 from moekit.testing import refused
@@ -112,6 +115,26 @@ def test_a_table_may_be_separated_by_semicolons(trained, tmp_path):
     assert top1(judged(dataset, run, answers(dataset, tmp_path / "a.csv", between=";"))) == 1
 
 
+def test_what_a_peer_does_not_say_is_named_in_words_of_the_field(trained, tmp_path):
+    dataset, run = trained
+    result = judged(dataset, run, answers(dataset, tmp_path / "words.csv"))
+    fields = {name for metric in CLASSIFY.metrics for name in Registry().metric(metric).needs}
+    told = [note for note in result["notes"] if "not computed" in note]
+    assert {note.split()[0] for note in told} >= {"mean_average_precision", "unseen_auroc"}
+    assert not [note for note in told for name in fields if name in note]
+    assert any("open-set score" in note for note in told)
+    # The most probable class has no threshold that could be another's.
+    assert not [one for one in result["point_in_words"] if "judged by" in one]
+
+
+def test_a_field_without_words_is_named_without_its_shape():
+    lost = dataclasses.replace(Registry().metric("top1"), needs=("area_of_parts_NC",))
+    tally = ClassTally(ids=(), classes=(), probability_NC=np.zeros((0, 0)))
+    assert usable_metrics([lost], tally, None)[1] == [
+        "top1 not computed: there is no area of parts"
+    ]
+
+
 def test_a_run_of_several_labels_has_a_report_and_a_model_is_chosen_for_it(tmp_path):
     _, run = made(tmp_path, several=True)
     result = json.loads((run / "result.json").read_text())
@@ -145,6 +168,9 @@ def test_scores_of_a_peer_are_judged_too(tmp_path):
     job = EvaluateJob(kit=kit, dataset=dataset, run=Run(tmp_path / "run"), split="test")
     result = evaluate_given(job, path, registry=Registry())
     assert result["metrics"]["auroc"]["value"] == 1
+    assert result["point_of"] == "run"
+    assert result["point_in_words"][0].startswith("the answers of peer.csv are judged by the run's")
+    assert f"threshold {result['threshold']['value']:.4f}" in result["point_in_words"][1]
     kept = Predictions.read_csv(tmp_path / "run" / result["folder"] / "predictions.csv")
     assert kept.ids == tuple(one.id for one in samples)
     for broken, code in (("id,score\nno,1", "data/unknown-id"), ("id,p\n", "data/bad-header")):

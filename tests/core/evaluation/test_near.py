@@ -8,9 +8,10 @@ import pytest
 from lightning.fabric import Fabric
 from PIL import Image, ImageEnhance
 
-from moekit import Recipe, Registry
+from moekit import Recipe, Registry, UsageError
 from moekit.data.near import find as finding
 from moekit.evaluation.evaluate import EvaluateJob, evaluate
+from moekit.evaluation.near import NO_PAIRS, SKIPPED
 from moekit.report.report import render_report
 from moekit.runs.near import CODES
 from moekit.runs.run import Run
@@ -124,6 +125,49 @@ def test_a_run_without_codes_says_that_nothing_was_looked_for(job, registry, tmp
         assert "kept no codes" in near["why"]
     finally:
         task.run.record.write_text(json.dumps({**record, "near_duplicates": known}))
+
+
+def test_a_search_that_is_not_wanted_is_left_out_and_said_to_be(job, registry, monkeypatch):
+    task, _, _ = job
+
+    def never(*_given, **_named):
+        raise AssertionError
+
+    monkeypatch.setattr("moekit.evaluation.near.find_across", never)
+    monkeypatch.setattr("moekit.evaluation.near.read_codes", never)
+    result = evaluated(task, registry, near_duplicates=False)
+    near = result["near_duplicates"]
+    assert (near["checked"], near["why"]) == (False, SKIPPED)
+    assert SKIPPED in result["notes"]
+    page = render_report(task.run.folder, registry=registry).read_text(encoding="utf-8")
+    assert SKIPPED in page
+
+
+@pytest.mark.parametrize(("typed", "wanted"), [((), True), (("--no-near-duplicates",), False)])
+def test_the_command_says_whether_they_are_looked_for(moekit, tmp_path, monkeypatch, typed, wanted):
+    asked = []
+
+    def evaluate_run(kit, **options):
+        asked.append(options["near_duplicates"])
+        raise UsageError("enough", whose=kit, fix="-", code="usage/other-run")
+
+    monkeypatch.setattr("moekit.jobs.evaluate.evaluate_run", evaluate_run)
+    assert moekit("evaluate", "k", "--data", "d", "--run", tmp_path, *typed).code == 2
+    assert asked == [wanted]
+
+
+def test_a_recipe_that_compares_no_pairs_is_said_to_look_for_none(job, registry):
+    task, _, _ = job
+    record = json.loads(task.run.record.read_text())
+    known = record["request"]["recipe"]["near_duplicate_pairs"]
+    try:
+        record["request"]["recipe"]["near_duplicate_pairs"] = 0
+        task.run.record.write_text(json.dumps(record))
+        near = evaluated(task, registry)["near_duplicates"]
+        assert (near["checked"], near["in_words"]) == (False, [NO_PAIRS])
+    finally:
+        record["request"]["recipe"]["near_duplicate_pairs"] = known
+        task.run.record.write_text(json.dumps(record))
 
 
 def test_damaged_codes_are_told_and_stop_nothing(job, registry):

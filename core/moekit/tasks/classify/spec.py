@@ -27,7 +27,7 @@ from moekit.tasks.classify.read import read_answers
 from moekit.tasks.classify.sections import class_sections
 from moekit.tasks.classify.show import COLUMNS, NAMES, caption, draw_strip
 from moekit.tasks.classify.store import load_tallies, save_tallies
-from moekit.tasks.classify.tally import ClassTallier, ClassTally, check_tallies
+from moekit.tasks.classify.tally import LACKING, ClassTallier, ClassTally, check_tallies
 
 
 def _words(context: TaskContext, point: Any) -> dict[str, Any]:
@@ -114,6 +114,7 @@ CLASSIFY = TaskSpec(
         complete=_complete,
         reference=_monitored,
         read=read_answers,
+        lacking=LACKING,
     ),
     show=Show(
         columns=COLUMNS,

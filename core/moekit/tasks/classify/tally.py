@@ -23,6 +23,18 @@ SHOWN = 12
 """Items of each kind of mistake that are shown."""
 
 
+_ONE_EACH = "it is of items with several labels, and these have one each"
+_SEVERAL = "it is of items with one label each, and these may have several"
+LACKING = {
+    "labels_N": _SEVERAL,
+    "unseen_N": _SEVERAL,
+    "labels_NC": _ONE_EACH,
+    "unlike_N": "the answers hold no open-set score, which says how unlike all classes an item is",
+    "thresholds_C": "no threshold was chosen for each label",
+}
+"""Why a tally has no such field, or a point no such attribute."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassTally:
     """One model's probabilities next to the truth, in the order of the data set.

@@ -186,6 +186,7 @@ JUDGE = Judge(
     save=save,
     load=load,
     read=read_scores,
+    lacking={"threshold": "no threshold was chosen"},
     rules=RULES,
     choose=choose,
     words=words,

@@ -48,4 +48,5 @@ JUDGE = Judge(
     complete=complete,
     reference=_reference,
     read=read_results,
+    lacking={"thresholds_C": "no threshold was chosen for each class"},
 )
