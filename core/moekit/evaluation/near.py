@@ -21,7 +21,8 @@ from moekit.data.near.find import find_across
 from moekit.data.near.in_words import FAULTS, failed, items_of, pairs_in_words
 from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.evaluation.bootstrap import Resamples
-from moekit.evaluation.summary import Metric, figures, headline, measure, usable_metrics
+from moekit.evaluation.needs import Metric, headline, usable_metrics
+from moekit.evaluation.summary import figures, measure
 from moekit.runs.near import draw_pairs, read_codes
 from moekit.runs.run import Run
 

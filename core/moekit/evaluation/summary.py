@@ -5,25 +5,24 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from moekit.contract.answers import Tally
-from moekit.contract.metrics import MapMetricSpec, MetricSpec
+from moekit.contract.metrics import MetricSpec
 from moekit.contract.tasks import SummaryJob, TaskSpec
 from moekit.errors import PluginError, is_nobodys
 from moekit.evaluation.bootstrap import Resamples
 from moekit.evaluation.intervals import resampled_difference, resampled_interval
+from moekit.evaluation.needs import Metric, need_of, usable_metrics
 from moekit.evaluation.shares import METHOD, Share, paired_interval, share_of
 from moekit.evaluation.verdict import better_in_words
 from moekit.plugins.faults import owner_in_words
 
 BASELINE = "frozen backbone, same head"
 _ROUNDING = 1e-9
-Metric = MetricSpec | MapMetricSpec
 
 
 def summarise(
@@ -142,60 +141,13 @@ class Measured:
         return _listed(resampled_interval(self.resampled, self.units, self.spec.bounds))
 
 
-def usable_metrics(
-    metrics: Sequence[Metric],
-    tally: Tally,
-    point: Any,
-    *,
-    lacking: Mapping[str, str] | None = None,
-) -> tuple[list[MetricSpec], list[str]]:
-    """The metrics whose needs are met, and a note on each of the others.
-
-    Args:
-        metrics: Those that are wanted.
-        tally: What they are computed from.
-        point: Likewise.
-        lacking: See `Judge.lacking`.
-    """
-    usable, notes = [], []
-    for metric in metrics:
-        if not isinstance(metric, MetricSpec):
-            continue
-        missing = [name for name in metric.needs if _need(name, tally, point) is None]
-        if missing:
-            why = dict.fromkeys((lacking or {}).get(name) or _unnamed(name) for name in missing)
-            notes.append(f"{metric.name} not computed: {'; '.join(why)}")
-        else:
-            usable.append(metric)
-    return usable, notes
-
-
-def _unnamed(name: str) -> str:
-    """What is said of a field that the task has no words for: its name without the shape."""
-    return f"there is no {re.sub('_[A-Z0-9]+$', '', name).replace('_', ' ')}"
-
-
-def _need(name: str, tally: Tally, point: Any) -> Any:
-    value = tally.field(name)
-    return getattr(point, name, None) if value is None else value
-
-
-def headline(metrics: Sequence[Metric], tally: Tally, point: Any) -> MetricSpec | None:
-    """The metric that runs are compared by: the first of values whose needs the tally meets.
-
-    None of values: None. If no need is met, the first of them.
-    """
-    usable, _ = usable_metrics(metrics, tally, point)
-    return next(iter([*usable, *(one for one in metrics if isinstance(one, MetricSpec))]), None)
-
-
 def value_of(metric: MetricSpec, tally: Tally, point: Any) -> float:
     """A metric's value on a tally.
 
     Raises:
         PluginError: It raises, or leaves its bounds.
     """
-    given = [_need(name, tally, point) for name in metric.needs]
+    given = [need_of(name, tally, point) for name in metric.needs]
     # Copies, so that a metric that writes into its input spoils no other.
     return checked_value(metric, *map(_copy, given))
 
@@ -210,7 +162,7 @@ def measure(
     """Every metric on a tally and on its resamples."""
     measured = []
     for metric in metrics:
-        given = [_need(name, tally, point) for name in metric.needs]
+        given = [need_of(name, tally, point) for name in metric.needs]
         # Arrays of the point have no rows of items.
         has_rows = [isinstance(tally.field(name), np.ndarray) for name in metric.needs]
 

@@ -9,7 +9,8 @@ from moekit.contract.answers import TaskContext
 from moekit.contract.metrics import MapMetricSpec, MetricSpec
 from moekit.contract.tasks import TaskSpec
 from moekit.evaluation.bootstrap import Resamples
-from moekit.evaluation.summary import figures, measure, usable_metrics
+from moekit.evaluation.needs import usable_metrics
+from moekit.evaluation.summary import figures, measure
 from moekit.runs.choices import BASELINE, MEAN, SPECIALIST, Model
 
 _PLACES: Mapping[Model, int] = {SPECIALIST: 0, BASELINE: 1, MEAN: 2}

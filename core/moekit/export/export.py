@@ -24,8 +24,9 @@ from moekit.data.windows import cut_samples
 from moekit.errors import DataError, MoekitError, UsageError
 from moekit.evaluation.bootstrap import Resamples
 from moekit.evaluation.evaluate import check_passed
+from moekit.evaluation.needs import headline
 from moekit.evaluation.split_pass import pass_over
-from moekit.evaluation.summary import difference_ci95, headline, measure, value_of
+from moekit.evaluation.summary import difference_ci95, measure, value_of
 from moekit.export.data import check_data
 from moekit.export.graph import INPUT
 from moekit.export.graphs import Graphs, OnProgress, WholeGraph, is_sparse

@@ -16,8 +16,9 @@ from moekit.data.samples import Dataset, Sample
 from moekit.errors import DataError
 from moekit.evaluation.bootstrap import Resamples
 from moekit.evaluation.learned import without_learned
+from moekit.evaluation.needs import usable_metrics
 from moekit.evaluation.split_pass import pass_over
-from moekit.evaluation.summary import differences, figures, measure, usable_metrics
+from moekit.evaluation.summary import differences, figures, measure
 from moekit.evaluation.verdict import LEAST
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import Resolved, kit_of_run, resolve

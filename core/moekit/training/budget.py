@@ -33,7 +33,8 @@ from moekit.data.samples import Dataset, Sample
 from moekit.data.windows import cut_samples
 from moekit.errors import MoekitError, UsageError
 from moekit.evaluation.bootstrap import Resamples
-from moekit.evaluation.summary import Measured, difference_ci95, measure, usable_metrics
+from moekit.evaluation.needs import usable_metrics
+from moekit.evaluation.summary import Measured, difference_ci95, measure
 from moekit.evaluation.verdict import LEAST
 from moekit.moe.tokens import TokenRouting
 from moekit.plugins.registry import Registry

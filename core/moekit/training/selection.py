@@ -17,13 +17,8 @@ from moekit.data.samples import Dataset
 from moekit.errors import MoekitError, UsageError
 from moekit.evaluation.bootstrap import Resamples
 from moekit.evaluation.counts import count_classes
-from moekit.evaluation.summary import (
-    Measured,
-    difference_ci95,
-    headline,
-    measure,
-    usable_metrics,
-)
+from moekit.evaluation.needs import headline, usable_metrics
+from moekit.evaluation.summary import Measured, difference_ci95, measure
 from moekit.evaluation.verdict import LEAST
 from moekit.plugins.resolve import Resolved
 from moekit.runs.choices import BASELINE, MEAN, SPECIALIST, Model

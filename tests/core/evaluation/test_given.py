@@ -10,7 +10,7 @@ import pytest
 from moekit import KitSpec, Recipe, Registry
 from moekit.evaluation.evaluate import EvaluateJob
 from moekit.evaluation.given import evaluate_given
-from moekit.evaluation.summary import usable_metrics
+from moekit.evaluation.needs import usable_metrics
 from moekit.report.report import render_report
 from moekit.runs.run import Run
 from moekit.tasks.classify import CLASSIFY, ClassHead
