@@ -102,15 +102,15 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
 
 
 def _not_its_own(task: TaskSpec, point: Any, given: Path) -> tuple[str, ...]:
-    """A sentence on the threshold by which a peer's answers are judged; none without one."""
+    """A sentence on the point by which a peer's answers are judged; none without one."""
     level = task.answering.level
     if point is None or level is None or level.of(point) is None:
         return ()
     name = visible_name(given.resolve().name)
     return (
-        f"the answers of {name} are judged by the run's threshold, which was chosen on the run's "
-        "own validation answers and not on those of this peer; figures that need no threshold do "
-        "not depend on it",
+        f"the answers of {name} are judged by the run's point, which was chosen on the run's own "
+        "validation answers and not on those of this peer; figures that need no point do not "
+        "depend on it",
     )
 
 
