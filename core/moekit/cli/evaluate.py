@@ -72,7 +72,8 @@ from moekit.text import many
         "given",
         type=click.Path(path_type=Path, exists=True),
         help="Judge the answers of a peer in place of the run's, in the task's own format (a CSV, "
-        "a folder of masks). They go to RUN/given.",
+        "a folder of masks); or those that another run has stored, next to the run's own. They go "
+        "to RUN/given.",
     ),
     click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Arithmetic."),
     seed_option,
@@ -144,7 +145,8 @@ def show_result(result: dict[str, Any]) -> None:
             f"{many(len(result['skipped']), 'input', 'inputs')} skipped; result.json says which"
         )
     if result.get("foreign"):
-        told.append(f"answers of {result['from']}, judged on their own: see {result['folder']}")
+        how = "judged on their own" if result["baseline"] is None else "judged next to the run's"
+        told.append(f"answers of {result['from']}, {how}: see {result['folder']}")
     told.append((result.get("licences") or {}).get("remarks", ""))
     for sentence in (*told, *result["notes"], result["data"]["caution"], result["disclaimer"]):
         if sentence:
@@ -179,7 +181,10 @@ def comparison_in_words(result: dict[str, Any]) -> str:
             parts.append(f"{name.replace('_', ' ')} {value:{sign}.4g}")
         elif value is not None:
             parts.append(str(value))
-    return "specialist less baseline: " + ", ".join(parts)
+    pair = "specialist less baseline"
+    if result.get("foreign"):
+        pair = f"{result['from']} less {result['baseline']['name']}"
+    return f"{pair}: " + ", ".join(parts)
 
 
 def _figure(entry: dict[str, Any] | None) -> str:

@@ -1,4 +1,4 @@
-"""Answers that a peer gave, judged by the same code as a kit's."""
+"""Answers that a peer gave, or another run, judged by the same code as a kit's."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from moekit.contract.answers import TaskContext
 from moekit.contract.tasks import TaskSpec
 from moekit.errors import MoekitError, UsageError
 from moekit.evaluation.evaluate import EvaluateJob, header
-from moekit.evaluation.learned import left_for_peer
+from moekit.evaluation.given_run import GIVEN, RUN, Judged, judged_run
+from moekit.evaluation.learned import Read, left_for_peer
+from moekit.evaluation.stored import is_run
 from moekit.evaluation.summary import summarise
 from moekit.files import read_json, sha256, write_json
 from moekit.licences import as_json
 from moekit.names import cut_bytes
 from moekit.plugins.registry import Registry
-from moekit.plugins.resolve import resolve
+from moekit.plugins.resolve import Resolved, resolve
 from moekit.runs.facts import machine, now, plugin_facts, versions
 from moekit.runs.licences import data_link
 from moekit.runs.run import PREDICTIONS, hashes_of
@@ -29,15 +32,17 @@ _LONGEST_NAME = 200
 
 
 def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict[str, Any]:
-    """Judges answers in the task's own format, without a model.
+    """Judges answers in the task's own format, or another run's stored ones, without a model.
+
+    Those of a run are compared with those of the job's run by the task's paired test.
 
     Writes RUN/given/NAME/result.json and the tallies; the run's own result stays as it is. NAME is
     that of the file or folder. If other answers of that name, or those of another split, stand
     there, the beginning of a hash follows it.
 
     Args:
-        job: Says run, data and split. The point is the run's.
-        given: A file or folder with the answers.
+        job: Says run, data and split. A peer's point is the run's; another run's is its own.
+        given: A file or folder with the answers, or the folder of a run.
         registry: The installed plugins.
 
     Returns:
@@ -49,40 +54,39 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
     """
     added = (*job.run.read()["request"].get("metrics", ()), *job.metrics)
     resolved = resolve(job.kit, registry, frames=job.dataset.frames, added=added)
-    judge = resolved.task.judge
+    judge, whole = resolved.task.judge, job
     unlearned, read = left_for_peer(
         judge.read, job.run, job.dataset, job.split, duplicates=job.duplicates
     )
-    judge = dataclasses.replace(judge, read=read)
     job = dataclasses.replace(job, dataset=unlearned.dataset)
-    if judge.read is None:
-        raise UsageError(
-            f"the task {resolved.task.name} reads no answers of others",
-            whose="--from",
-            fix="leave it out",
-            code="usage/not-for-task",
-        )
     context = resolved.context(
         classes=job.dataset.classes, frame=job.run.frame(), words=job.dataset.words
     )
-    samples, content = job.dataset.split(job.split), _content(given)
-    tally = judge.read(given, samples, context)
-    points = points_of(job.run, resolved, rule=job.rule)
-    summary = summarise((tally,), points[:1], resolved.metrics, task=resolved.task, seed=job.seed)
+    if is_run(given):
+        judged = judged_run(whole, given, job.dataset, resolved, registry=registry)
+    else:
+        judged = _judged_file(job, given, read, resolved, context)
+    point = judged.points[0]
+    summary = summarise(
+        judged.tallies,
+        judged.points,
+        resolved.metrics,
+        task=resolved.task,
+        seed=job.seed,
+        baseline=judged.compared_with,
+        sides={GIVEN: judged.name, RUN: judged.compared_with},
+    )
     result = {
-        **header(job, resolved, context, points[0], seed=job.seed),
+        **header(job, resolved, context, point, seed=job.seed),
         "foreign": True,
         "from": given.resolve().name,
-        "from_sha256": content,
+        "from_sha256": judged.content,
+        **judged.facts,
         **summary,
-        "notes": [*job.dataset.notes, *summary["notes"]],
-        "samples": len(samples),
-        "outcome_in_words": list(judge.outcome(tally, points[0], context)),
-        "point_of": "run",
-        "point_in_words": [
-            *_not_its_own(resolved.task, points[0], given),
-            *point_in_words(points[0]),
-        ],
+        "notes": [*job.dataset.notes, *judged.notes, *summary["notes"]],
+        "samples": len(job.dataset.split(job.split)),
+        "outcome_in_words": list(judge.outcome(judged.tallies[0], point, context)),
+        "point_in_words": list(judged.point_in_words),
         "plugins": plugin_facts(registry.used()),
         "licences": as_json([data_link(job.dataset)]),
         "skipped": [dataclasses.asdict(skip) for skip in job.dataset.skipped],
@@ -93,12 +97,41 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
         "created": now(),
         "command": job.command,
     }
-    folder = _place(job.run.folder / "given", given.resolve().name, content, job.split)
+    folder = _place(job.run.folder / "given", given.resolve().name, judged.content, job.split)
     result["folder"] = folder.relative_to(job.run.folder).as_posix()
     folder.mkdir(parents=True, exist_ok=True)
-    result["files"] = hashes_of(folder, judge.save(folder, PREDICTIONS, (tally,)))
+    result["files"] = hashes_of(folder, judge.save(folder, PREDICTIONS, judged.tallies))
     write_json(folder / "result.json", result)
     return result
+
+
+def _judged_file(
+    job: EvaluateJob, given: Path, read: Read | None, resolved: Resolved, context: TaskContext
+) -> Judged:
+    """A peer's answers, with the point of the run.
+
+    Raises:
+        UsageError: The task reads none.
+    """
+    if read is None:
+        raise UsageError(
+            f"the task {resolved.task.name} reads no answers of others",
+            whose="--from",
+            fix="leave it out, or name the folder of another run",
+            code="usage/not-for-task",
+        )
+    content = _content(given)
+    tally = read(given, job.dataset.split(job.split), context)
+    point = points_of(job.run, resolved, rule=job.rule)[0]
+    told = (*_not_its_own(resolved.task, point, given), *point_in_words(point))
+    return Judged(
+        name=visible_name(given.resolve().name),
+        tallies=(tally,),
+        points=(point,),
+        content=content,
+        point_in_words=told,
+        facts={"point_of": "run"},
+    )
 
 
 def _not_its_own(task: TaskSpec, point: Any, given: Path) -> tuple[str, ...]:

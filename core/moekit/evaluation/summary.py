@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from moekit.evaluation.bootstrap import Resamples
 from moekit.evaluation.intervals import resampled_difference, resampled_interval
 from moekit.evaluation.needs import Metric, need_of, usable_metrics
 from moekit.evaluation.shares import METHOD, Share, paired_interval, share_of
-from moekit.evaluation.verdict import better_in_words
+from moekit.evaluation.verdict import better_in_words, sides_of
 from moekit.plugins.faults import owner_in_words
 
 BASELINE = "frozen backbone, same head"
@@ -35,6 +35,7 @@ def summarise(
     resamples: int | None = None,
     optional: bool = False,
     baseline: str = BASELINE,
+    sides: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Computes all figures of one split.
 
@@ -48,6 +49,7 @@ def summarise(
         optional: Whether a metric whose needs are not met is left out without a note: the kit has
             not asked for it by name.
         baseline: What the baseline is called.
+        sides: Names of both by what the verdict calls them; specialist and baseline if None.
 
     Returns:
         n, the task's counts, metrics, subsets, interval, baseline, comparison and notes, ready for
@@ -93,7 +95,10 @@ def summarise(
         compared = _comparison(task, kit, others[0], measured, bare)
         if compared is not None:
             verdict = better_in_words(
-                result["metrics"], compared["metrics"], baseline, units=drawn.units
+                result["metrics"],
+                compared["metrics"],
+                sides or sides_of(baseline),
+                units=drawn.units,
             )
             compared = {**compared, "verdict": verdict}
         result["comparison"] = compared

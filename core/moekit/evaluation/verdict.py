@@ -14,19 +14,24 @@ From fewer a bootstrap interval is too narrow.
 """
 
 
+def sides_of(baseline: str) -> Mapping[str, str]:
+    """The names of a specialist and its baseline, by what a verdict calls them."""
+    return {SPECIALIST: "the specialist", BASELINE: f"the baseline ({baseline})"}
+
+
 def better_in_words(
-    metrics: Mapping[str, Any], gaps: Mapping[str, Any], baseline: str, *, units: int
+    metrics: Mapping[str, Any], gaps: Mapping[str, Any], who: Mapping[str, str], *, units: int
 ) -> dict[str, Any] | None:
     """Which of the two models is better by the headline metric, and whether that is proven.
 
     Args:
-        metrics: Figures of the specialist, the headline first.
-        gaps: Specialist less baseline of each metric, with its interval.
-        baseline: What the baseline is called.
+        metrics: Figures of the first, the headline first.
+        gaps: First less second of each metric, with its interval.
+        who: Names of both by what `better` calls them, such as those of `sides_of`.
         units: Independent items of the smallest stratum.
 
     Returns:
-        `metric`, `better` (`specialist`, `baseline` or None if they are equal), `proven` and
+        `metric`, `better` (a key of `who`, or None if they are equal), `proven` and
         `in_words`; None if the headline has no difference.
     """
     name = next((name for name in metrics if name in gaps), None)
@@ -38,8 +43,8 @@ def better_in_words(
     up = metrics[name]["higher_is_better"]
     better = None
     if difference:
-        better = SPECIALIST if (difference > 0) == up else BASELINE
-    who = {SPECIALIST: "the specialist", BASELINE: f"the baseline ({baseline})"}
+        first, second = who
+        better = first if (difference > 0) == up else second
     by = f"by {abs(difference):.4f} of {name}"
     between = "" if interval is None else f" [{interval[0]:+.4f}, {interval[1]:+.4f}]"
     if better is None:

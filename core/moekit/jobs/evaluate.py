@@ -57,7 +57,8 @@ def evaluate_run(
         weights: Of the backbone.
         form: Sparse form of the backbone.
         device: auto, cpu, cuda or cuda:N.
-        given: Answers of a peer, in the task's own format, which are judged in place of the run's.
+        given: Answers of a peer, in the task's own format, which are judged in place of the run's;
+            or the folder of another run, whose stored answers are.
         metrics: Names of metrics that are reported after the kit's and the run's own.
         use: Which model answers from now on: specialist, baseline or best; the kept one if None.
         data_licence: The licence of the data, in place of what loader and folder say.

@@ -3,7 +3,7 @@
 import pytest
 
 from moekit.evaluation.counts import shift_between, shifts_in_words
-from moekit.evaluation.verdict import better_in_words
+from moekit.evaluation.verdict import better_in_words, sides_of
 
 UP, DOWN = {"higher_is_better": True}, {"higher_is_better": False}
 
@@ -24,7 +24,9 @@ def test_the_better_model_is_named_and_whether_that_is_proven(
     entry, difference, ci95, better, proven
 ):
     gaps = {"auroc": {"difference": difference, "ci95": ci95}}
-    found = better_in_words({"auroc": entry}, gaps, "frozen backbone, same head", units=20)
+    found = better_in_words(
+        {"auroc": entry}, gaps, sides_of("frozen backbone, same head"), units=20
+    )
     assert (found["better"], found["proven"]) == (better, proven)
     if better:
         assert better in found["in_words"]
@@ -32,14 +34,14 @@ def test_the_better_model_is_named_and_whether_that_is_proven(
 
 
 def test_without_a_difference_nothing_is_said():
-    assert better_in_words({"auroc": UP}, {}, "-", units=20) is None
+    assert better_in_words({"auroc": UP}, {}, sides_of("-"), units=20) is None
     gaps = {"auroc": {"difference": None, "ci95": None}}
-    assert better_in_words({"auroc": UP}, gaps, "-", units=20) is None
+    assert better_in_words({"auroc": UP}, gaps, sides_of("-"), units=20) is None
 
 
 def test_few_items_prove_nothing():
     gaps = {"auroc": {"difference": 0.2, "ci95": [0.1, 0.3]}}
-    found = better_in_words({"auroc": UP}, gaps, "-", units=19)
+    found = better_in_words({"auroc": UP}, gaps, sides_of("-"), units=19)
     assert (found["better"], found["proven"]) == ("specialist", False)
     assert "19" in found["in_words"]
 
