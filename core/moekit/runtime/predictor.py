@@ -16,14 +16,14 @@ from torch import Tensor
 
 from moekit.backbone.features import Features
 from moekit.backbone.model import MoEBackbone
-from moekit.contract.outputs import Field, Outputs
+from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import TaskSpec
 from moekit.data.views import unview, view
-from moekit.errors import PluginError
 from moekit.moe.stats import RoutingTrace
 from moekit.moe.tokens import TokenRouting
 from moekit.runtime.cells import cells_of
 from moekit.runtime.device import Arithmetic, autocast
+from moekit.runtime.fields import check_fields
 from moekit.runtime.kit import KitModules
 from moekit.runtime.side import SideKit, run_sides
 from moekit.runtime.trunk import Stop, walk
@@ -75,38 +75,6 @@ def converted(outputs: Mapping[str, Tensor], task: TaskSpec) -> Outputs:
         for field in task.outputs
         if field.name in outputs
     }
-
-
-def check_fields(outputs: Mapping[str, Tensor], task: TaskSpec, kit: KitModules) -> None:
-    """Checks what a head returned against the fields of its task.
-
-    Raises:
-        PluginError: A field that the task needs is missing, or has another shape than its name.
-    """
-    for field in task.outputs:
-        fault = _fault_of(outputs.get(field.name), field, kit.classes)
-        if fault:
-            raise PluginError(
-                f"its head gives {fault}",
-                whose=f"kit {kit.name}",
-                fix=f"return what the task {task.name} declares; `moekit tasks` lists it",
-                code="plugin/bad-head",
-            )
-
-
-def _fault_of(value: Tensor | None, field: Field, classes: int) -> str:
-    """What a head gives in place of a field; empty if it is as declared."""
-    name, axes = field.name, field.axes
-    if value is None:
-        return "" if field.optional else f"no {name}"
-    if value.ndim != len(axes):
-        return f"{name} with {value.ndim} dimensions in place of {len(axes)}"
-    for axis, size in zip(axes, value.shape, strict=True):
-        if axis == "C" and size != classes:
-            return f"{name} with {size} entries for {classes} classes"
-        if axis.isdigit() and size != int(axis):
-            return f"{name} with {size} entries for {axis}"
-    return ""
 
 
 def turned_back(outputs: Outputs, task: TaskSpec, number: int) -> Outputs:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from moekit.contract.outputs import Outputs
 from moekit.contract.tasks import TaskSpec
+from moekit.runtime.fields import form_fault
 from moekit.runtime.kit import KitModules
 from moekit.runtime.runtime import Runtime
 from moekit.testing.verdicts import require
@@ -36,15 +37,11 @@ def require_fields(outputs: Outputs, task: TaskSpec, items: int) -> None:
     unknown = set(outputs) - set(declared)
     require(not unknown, f"the task declares no {', '.join(sorted(unknown))}")
     for name, field in declared.items():
+        fault = form_fault(outputs.get(name), field)
+        require(not fault, f"the head gives {fault}")
         if name not in outputs:
-            require(field.optional, f"there is no {name}")
             continue
         value = outputs[name]
-        dimensions = len(field.axes)
-        require(value.ndim == dimensions, f"{name} has {value.ndim} dimensions, not {dimensions}")
-        for axis, size in zip(field.axes, value.shape, strict=True):
-            fits = not axis.isdigit() or size == int(axis)
-            require(fits, f"an axis of {name} has {size} entries, not {axis}")
         require(len(value) == items, f"{name} has {len(value)} rows for {items} images")
         require(bool(value.isfinite().all()), f"{name} is not finite")
         if field.bounds is not None:

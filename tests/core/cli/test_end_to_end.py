@@ -78,6 +78,21 @@ def test_evaluating_again_gives_the_same_scores_and_reads_the_run_once(
     assert outcome.json["metrics"] == result["metrics"]
 
 
+def test_the_answers_of_another_run_are_compared_with_those_of_the_run(
+    moekit, cells, run, result, tmp_path
+):
+    shutil.copytree(run, tmp_path / "second")
+    data = ("--data", f"folder={cells}", "--run", run)
+    outcome = moekit("evaluate", "industrial", *data, "--from", tmp_path / "second")
+    assert outcome.code == 0, outcome.err
+    (line,) = (one for one in outcome.out.splitlines() if one.startswith("second less the run run"))
+    assert "auroc difference +0, [" in line
+    assert line.endswith("delong p 1")
+    assert "the run second is judged by its own point" in outcome.out
+    found = json.loads((run / "given" / "second" / "result.json").read_text())
+    assert found["metrics"]["auroc"] == result["metrics"]["auroc"]
+
+
 def test_the_broken_image_is_counted_wherever_it_falls(run, result):
     record = json.loads((run / "run.json").read_text())
     skipped = [*record["skipped"], *result["skipped"]]

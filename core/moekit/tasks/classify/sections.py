@@ -6,7 +6,6 @@ Shapes: C classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -37,13 +36,15 @@ def class_sections(context: ReportContext) -> Sequence[ReportSection]:
     if tally.several:
         if point is None:
             return ()
-        return (_classes_section(tally, point), next_section(tally, point))
+        rows = class_rows(tally, point)
+        return (_classes_section(rows), next_section(tally, point, rows))
+    rows, counts = class_rows(tally, point), confusions(tally, point)
     strange = _unseen_section(tally, validation)
     return (
-        _confusion_section(tally, point),
-        _classes_section(tally, point),
+        _confusion_section(tally, counts),
+        _classes_section(rows),
         *([strange] if strange else []),
-        next_section(tally, point),
+        next_section(tally, point, rows, counts),
     )
 
 
@@ -61,8 +62,8 @@ def _point(context: ReportContext, validation: ClassTally | None) -> Chosen | No
     return None
 
 
-def _confusion_section(tally: ClassTally, point: Any) -> ReportSection:
-    counts = confusions(tally, point)
+def _confusion_section(tally: ClassTally, counts: np.ndarray) -> ReportSection:
+    pairs = _pairs(tally, counts)
     names = [*tally.classes, "none of these"]
     used = np.flatnonzero(counts.sum(0) + counts.sum(1))
     notes = ["Rows are the truth, columns the answers; a cell is its share of the row."]
@@ -81,7 +82,6 @@ def _confusion_section(tally: ClassTally, point: Any) -> ReportSection:
         shares=tuple(tuple(row.tolist()) for row in counts / totals),
         cells=tuple(tuple(str(value) for value in row) for row in counts.tolist()),
     )
-    pairs = _pairs(tally, point)
     table = ReportTable(
         columns=("truth", "answer", "items", "share of the class"),
         rows=pairs or (("none", "", "", ""),),
@@ -103,9 +103,8 @@ def _folded(counts: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, list[
     return folded, [*(names[place] for place in kept), "others"]
 
 
-def _pairs(tally: ClassTally, point: Any) -> tuple[tuple[str, ...], ...]:
+def _pairs(tally: ClassTally, counts: np.ndarray) -> tuple[tuple[str, ...], ...]:
     """The most frequent confusions."""
-    counts = confusions(tally, point)
     wrong = counts - np.diag(np.diagonal(counts))
     names = [*tally.classes, "none of these"]
     order = np.argsort(-wrong.flatten(), kind="stable")[:_PAIRS]
@@ -119,9 +118,8 @@ def _pairs(tally: ClassTally, point: Any) -> tuple[tuple[str, ...], ...]:
     return tuple(rows)
 
 
-def _classes_section(tally: ClassTally, point: Any) -> ReportSection:
-    rows = class_rows(tally, point)
-    rows.sort(key=lambda row: (row.recall is None, row.recall or 0.0, row.name))
+def _classes_section(found: Sequence[ClassRow]) -> ReportSection:
+    rows = sorted(found, key=lambda row: (row.recall is None, row.recall or 0.0, row.name))
     notes = [
         "Intervals are Wilson's, 95%, with the effective number of items if they share groups. "
         "The classes that are found least come first."

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from moekit.contract.report import NEXT, ReportSection
-from moekit.tasks.classify.per_class import class_rows, confusions
+from moekit.tasks.classify.per_class import ClassRow
 from moekit.tasks.classify.point import TOP, Chosen
 from moekit.tasks.classify.tally import ClassTally
 from moekit.text import many
@@ -14,16 +16,23 @@ _FEW = 0.9
 _DOUBTFUL = "refuse=0.05"
 
 
-def next_section(tally: ClassTally, point: Chosen | None) -> ReportSection:
+def next_section(
+    tally: ClassTally,
+    point: Chosen | None,
+    rows: Sequence[ClassRow],
+    counts: np.ndarray | None = None,
+) -> ReportSection:
     """Steps: the two classes that are confused most, the class that is found least, doubt.
 
     Args:
         tally: Of the evaluated split.
         point: Of the run; None if it is not known.
+        rows: How each class is answered.
+        counts: The confusions; None of items that may have several labels.
     """
-    said = [] if tally.several else _confused(tally, point)
+    said = [] if counts is None else _confused(tally.classes, counts)
     if point is not None:
-        said += _least(tally, point)
+        said += _least(rows)
     if not tally.several and (point is None or point.rule == TOP):
         said.append(
             "To leave unfamiliar items to a person, evaluate again with "
@@ -33,13 +42,13 @@ def next_section(tally: ClassTally, point: Chosen | None) -> ReportSection:
     return ReportSection(title=NEXT, paragraphs=tuple(said))
 
 
-def _confused(tally: ClassTally, point: Chosen | None) -> list[str]:
-    counts = confusions(tally, point)[: len(tally.classes), : len(tally.classes)]
+def _confused(classes: Sequence[str], whole: np.ndarray) -> list[str]:
+    counts = whole[: len(classes), : len(classes)]
     wrong = counts - np.diag(np.diagonal(counts))
     if not wrong.any():
         return []
     truth, answer = np.unravel_index(int(wrong.argmax()), wrong.shape)
-    names = [tally.classes[int(place)] for place in (truth, answer)]
+    names = [classes[int(place)] for place in (truth, answer)]
     count, total = int(wrong[truth, answer]), int(counts[truth].sum())
     return [
         f"Look at the {many(count, 'item', 'items')} of {names[0]} that "
@@ -49,8 +58,8 @@ def _confused(tally: ClassTally, point: Chosen | None) -> list[str]:
     ]
 
 
-def _least(tally: ClassTally, point: Chosen) -> list[str]:
-    known = [row for row in class_rows(tally, point) if row.recall is not None]
+def _least(rows: Sequence[ClassRow]) -> list[str]:
+    known = [row for row in rows if row.recall is not None]
     least = min(known, key=lambda row: (row.recall, row.name), default=None)
     if least is None or least.recall is None or least.recall > _FEW:
         return []

@@ -93,5 +93,5 @@ def too_few(rule: str, counts: Mapping[str, int], why: str = "") -> str:
     )
     return (
         f"The rule {rule} rests on {told} of the validation split, fewer than {FEWEST}: {why}. "
-        f"{FEWEST} or more would do."
+        f"{FEWEST} or more of each would do."
     )
