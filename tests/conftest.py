@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import importlib.resources
 import json
 import os
@@ -20,6 +21,7 @@ import torch
 from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 import moekit
 from moekit import MoEBackbone, Provenance
@@ -66,9 +68,15 @@ def quick() -> Iterator[None]:
     - Fewer pairs are compared by pixels in the search for near-duplicates, of which most of the
       time of a small training would go. Tests of that search use `all_pairs`.
     - Commands build the default backbone once; each has a copy of its own.
+    - torch reads its table of graph operators once, and not again for each graph.
+    - Python looks for cycles of objects seldom, and not among what the imports made.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         for place in ("evaluation.bootstrap", "training.selection", "tasks.segment.intervals"):
@@ -77,8 +85,12 @@ def quick() -> Iterator[None]:
         patch.setattr(find, "DRAWN", 8)
         patch.setattr(find, "OF_KIND", 1)
         patch.setattr(session, "build_backbone", _build_once)
+        table = functools.cache(ONNXRegistry.from_torchlib)
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(table))
         yield
     torch.set_num_threads(threads)
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

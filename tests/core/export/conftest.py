@@ -19,6 +19,7 @@ from moekit.runtime.kit import KitModules
 from moekit.runtime.predictor import Predictor
 from moekit.tasks.score import SCORE
 from moekit.tasks.score.predictions import Predictions
+from tests.core.export.recordings import Recordings
 
 SIDE = 32
 
@@ -185,3 +186,18 @@ def write(make_run, make_task, preprocess, resolved):
         return run, record
 
     return call
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """The graphs of a module's tests; see `recorded_once`."""
+    return Recordings(tmp_path_factory.mktemp("recordings"))
+
+
+@pytest.fixture
+def recorded_once(recordings, monkeypatch):
+    """Exports record the same program once: what a recording gives is held in test_graph.py."""
+    monkeypatch.setattr("moekit.export.graphs.write_onnx", recordings.write)
+    monkeypatch.setattr("moekit.export.split.graphs.write_onnx", recordings.write)
+    monkeypatch.setattr("moekit.export.split.graphs.record_onnx", recordings.record)
+    return recordings

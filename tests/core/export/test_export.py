@@ -1,7 +1,6 @@
 """Exports of a run, from the task to the folder and back."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -10,9 +9,7 @@ import sys
 
 import pytest
 import torch
-from safetensors.torch import save
 
-from moekit.export.graph import write_onnx
 from moekit.export.libraries import need
 from moekit.export.predictor import ExportedPredictor
 from moekit.export.record import CARD, open_export
@@ -25,6 +22,7 @@ from moekit.tasks.score.predictions import Predictions
 from moekit.testing import refused
 
 pytest.importorskip("openvino", reason="needs the extra `export`")
+pytestmark = pytest.mark.usefixtures("recorded_once")
 
 
 class Shifted(Predictor):
@@ -34,30 +32,6 @@ class Shifted(Predictor):
         computed = super().__call__(images, **options)
         shifted = {**computed.kit, "logit_B": computed.kit["logit_B"] + 0.04}
         return dataclasses.replace(computed, outputs=(shifted,))
-
-
-@pytest.fixture(scope="module")
-def _graphs(tmp_path_factory):
-    """Where graphs are kept by what they were recorded from."""
-    return tmp_path_factory.mktemp("graphs")
-
-
-@pytest.fixture(autouse=True)
-def _recorded_once(_graphs, monkeypatch):
-    """The same program is recorded once: what a recording gives is held in test_graph.py."""
-
-    def write(program, names, shape, path, *, whose):
-        weights = save({name: value.clone() for name, value in program.state_dict().items()})
-        settings = (program.views, program.top_k, names, shape, whose)
-        key = hashlib.sha256(weights + repr(settings).encode())
-        graph = _graphs / key.hexdigest()
-        given = graph.with_suffix(".json")
-        if not graph.exists():
-            given.write_text(json.dumps(write_onnx(program, names, shape, graph, whose=whose)))
-        shutil.copy(graph, path)
-        return json.loads(given.read_text())
-
-    monkeypatch.setattr("moekit.export.graphs.write_onnx", write)
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def make_routed(make_predictor, registry):
     [("texture", 2), ("texture", None), ("foreground", 2), ("motion", 2), ("learned", 2)],
 )
 def test_a_graph_computes_the_tokens_that_the_predictor_does(
-    gate, window, make_routed, make_predictor, preprocess, generator, tmp_path
+    gate, window, make_routed, preprocess, generator, tmp_path, recordings
 ):
     frames = 3 if gate == "motion" else 1
     preprocess = dataclasses.replace(preprocess, frames=frames)
@@ -51,7 +51,7 @@ def test_a_graph_computes_the_tokens_that_the_predictor_does(
     program = KitProgram.of(predictor, preprocess.shape)
     names = [field.short for field in program.fields]
     path = tmp_path / "model.onnx"
-    write_onnx(program, names, preprocess.shape, path, whose="fake/small")
+    recordings.write(program, names, preprocess.shape, path, whose="fake/small")
     sessions = onnx_session(path, threads=1), openvino_session(openvino_model(path), threads=1)
     for images in (1, 5):
         batch = torch.randn(images, *preprocess.shape, generator=generator)
@@ -97,6 +97,7 @@ def test_a_routing_that_no_graph_holds_is_refused(make_routed, preprocess):
             KitProgram.of(make_routed("texture", **changes), preprocess.shape)
 
 
+@pytest.mark.usefixtures("recorded_once")
 def test_a_run_that_routes_tokens_is_exported(
     make_routed, make_run, make_task, resolved, preprocess
 ):

@@ -1,7 +1,7 @@
 """Compares many processes with one and writes the greatest differences as JSON.
 
-A script for torchrun; with a number of processes as its second argument it starts them itself, by
-forking, which spares them the imports.
+`parity_in_processes.py FOLDER PROCESSES...` starts each number of processes in turn, by forking,
+which spares them the imports.
 
 Shapes: B images, N tokens, D width, E experts, H hidden.
 """
@@ -263,13 +263,14 @@ def forked(rank: int, folder: Path, processes: int) -> None:
     main(folder)
 
 
+def start(folder: Path, processes: int) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    start_processes(forked, (folder, processes), nprocs=processes, start_method="fork")
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        arguments = (Path(sys.argv[1]), int(sys.argv[2]))
-        start_processes(forked, arguments, nprocs=arguments[1], start_method="fork")
-    else:
-        main(Path(sys.argv[1]))
+    for number in sys.argv[2:]:
+        start(Path(sys.argv[1]), int(number))

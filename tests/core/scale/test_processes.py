@@ -63,28 +63,29 @@ def folder(
 
 
 @pytest.fixture(scope="module")
-def two(folder: Path) -> Outcome:
-    """Two processes under torchrun, next to one."""
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    return run([*launch, str(SCRIPT), str(folder)], folder / "outcome2.json")
-
-
-@pytest.fixture(scope="module")
-def four(folder: Path) -> Outcome:
-    """Four processes in two rows, next to one."""
-    return run([str(SCRIPT), str(folder), "4"], folder / "outcome4.json")
-
-
-def run(arguments: list[str], outcome: Path) -> Outcome:
+def outcomes(folder: Path) -> dict[int, Outcome]:
+    """What two processes found next to one, and four in two rows; one program starts them all."""
     done = subprocess.run(
-        [sys.executable, *arguments],
+        [sys.executable, str(SCRIPT), str(folder), "2", "4"],
         capture_output=True,
         text=True,
         timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(outcome.read_text())
+    return {count: json.loads((folder / f"outcome{count}.json").read_text()) for count in (2, 4)}
+
+
+@pytest.fixture(scope="module")
+def two(outcomes: dict[int, Outcome]) -> Outcome:
+    """Two processes, next to one."""
+    return outcomes[2]
+
+
+@pytest.fixture(scope="module")
+def four(outcomes: dict[int, Outcome]) -> Outcome:
+    """Four processes in two rows, next to one."""
+    return outcomes[4]
 
 
 @pytest.mark.parametrize(
