@@ -43,6 +43,12 @@ def record(request: pytest.FixtureRequest) -> Callable[[str, dict[str, Any]], No
     return write
 
 
+def measured_before(name):
+    """What `record` wrote by that name, or nothing."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
 FIGURES = Path(__file__).parent / "results" / "figures.json"
 
 

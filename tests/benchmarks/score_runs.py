@@ -16,15 +16,15 @@ FIVE = tuple(int(seed) for seed in os.environ.get("MOEKIT_SEEDS", "0,1,2,3,4").s
 TENTH = 0.1
 
 
-def made(runs, name, kit, data, *, labels=1.0, changes=(), **recipe):
-    """Of each seed the two tallies of the test split, and the facts of the run."""
+def made(runs, name, kit, data, *, split="test", labels=1.0, changes=(), **recipe):
+    """Of each seed the two tallies of a split, and the facts of the run."""
     found = [
         run(
             runs / f"{name}-{seed}",
             kit,
             data,
             seed=seed,
-            split="test",
+            split=split,
             labels=labels,
             changes=changes,
             **recipe,

@@ -43,7 +43,19 @@ def _background(kit):
     return dataclasses.replace(kit, options={**kit.options, "background": (0,)})
 
 
-CHANGES = {"linear": _linear, "concatenation": _concatenation, "background": _background}
+def _earlier(kit):
+    """Specialists from block 4 on, in as many blocks again."""
+    (last, *_) = kit.slots
+    slots = tuple(dataclasses.replace(last, block=block) for block in range(4, 10))
+    return dataclasses.replace(kit, slots=slots)
+
+
+CHANGES = {
+    "linear": _linear,
+    "concatenation": _concatenation,
+    "background": _background,
+    "earlier": _earlier,
+}
 
 
 def with_fewer_labels(dataset, share, *, seed):

@@ -8,12 +8,27 @@ import numpy as np
 import pytest
 
 from moekit import Registry
+from tests.benchmarks.conftest import measured_before
 from tests.benchmarks.score_runs import FIVE, TENTH, area, compared, keep_all, made
-from tests.benchmarks.task_runs import mean_of
+from tests.benchmarks.task_runs import cost, gain, mean_of
 
 pytestmark = pytest.mark.bench
 
 COMMAND = "python -m pytest -m bench -s tests/benchmarks/test_elpv.py -k "
+VIEWS = {"views": 8, "epochs": 12, "baseline_epochs": 20, "patience": 6}
+SCORED = {**VIEWS, "scoring_views": 4}
+MEMBERS = {**SCORED, "head_members": 4}
+ATTEMPTS = {
+    "as it is": ((), {}),
+    "views": ((), VIEWS),
+    "scored in views": ((), SCORED),
+    "members": ((), MEMBERS),
+    "earlier blocks": (("earlier",), MEMBERS),
+    "faster specialists": ((), {**MEMBERS, "specialist_rate": 1e-3}),
+    "soft targets": ((), {**MEMBERS, "soft_targets": True}),
+    "dropout and decay": ((), {**MEMBERS, "weight_decay": 0.3}),
+}
+"""Recipes that are compared by validation data: changes of the kit, changes of its recipe."""
 
 
 def test_all_labels(runs, record, record_figure):
@@ -54,6 +69,25 @@ def test_a_tenth_of_the_labels(runs, record, record_figure):
     record("elpv_tenth", figures)
     keep_all(record_figure, {"elpv.gain_10pct": figures["gain"]}, command=f"{COMMAND}tenth")
     assert figures["gain"][0] >= 0.02
+
+
+@pytest.mark.parametrize("name", ATTEMPTS)
+def test_attempts_on_validation_data(name, runs, record):
+    changes, recipe = ATTEMPTS[name]
+    called = f"elpv-{name.replace(' ', '-')}"
+    pairs, facts = made(runs, called, "industrial", "elpv", split="val", changes=changes, **recipe)
+    known = measured_before("elpv_attempts")
+    row = {
+        "auroc": mean_of([kit for kit, _ in pairs], area),
+        "auroc_frozen": mean_of([frozen for _, frozen in pairs], area),
+        "gain": gain(pairs, area),
+        "gain_by_seed": [gain([pair], area) for pair in pairs],
+        "accuracy": [one["metrics"]["accuracy"]["value"] for one in facts],
+        "cost": cost(facts),
+        "seeds": FIVE,
+    }
+    record("elpv_attempts", {"attempts": {**known.get("attempts", {}), name: row}})
+    assert row["auroc"][0] > 0.9
 
 
 def _of_doubtful_cells(tallies):

@@ -17,7 +17,7 @@ from moekit import Registry
 from moekit.bench.kits import ALONE, PLACEMENTS, kit_calls, peak_bytes, placed, seeded_kits
 from moekit.bench.timing import compare
 from moekit.jobs.session import open_backbone
-from tests.benchmarks.conftest import RESULTS
+from tests.benchmarks.conftest import measured_before
 from tests.benchmarks.task_runs import TINY
 
 pytestmark = pytest.mark.bench
@@ -54,7 +54,13 @@ def test_eight_kits_together_cost_little_more_than_one(placement, record, record
         "threads": torch.get_num_threads(),
     }
     about = {"images": 1, "input": SIDE}
-    record("kits", {**about, "placements": {**measured_before(), placement: found}})
+    record(
+        "kits",
+        {
+            **about,
+            "placements": {**measured_before("kits").get("placements", {}), placement: found},
+        },
+    )
     record_figure(
         f"kits8.{placement}",
         round(eight.ratio, 3),
@@ -67,12 +73,6 @@ def test_eight_kits_together_cost_little_more_than_one(placement, record, record
     )
     assert not memory or memory["8 kits"] <= MOST_MEMORY * memory["1 kits"]
     assert TINY or eight.ratio <= MOST[placement]
-
-
-def measured_before():
-    """What is known of the placements, each of which can be measured by itself."""
-    path = RESULTS / "kits.json"
-    return json.loads(path.read_text(encoding="utf-8"))["placements"] if path.is_file() else {}
 
 
 def peaks(kits, inputs, *, count):

@@ -22,7 +22,7 @@ from moekit.tasks.score import auroc
 from moekit.tasks.score.predictions import Predictions
 from moekit.testing.child import child_command, child_environment
 from tests.benchmarks import study_cell
-from tests.benchmarks.conftest import RESULTS
+from tests.benchmarks.conftest import measured_before
 from tests.benchmarks.task_runs import _ROOT, SEEDS, TINY, gain, mean_of
 
 pytestmark = pytest.mark.bench
@@ -49,7 +49,7 @@ def test_where_a_specialist_wins(name, share, shared, runs, record):
         }
         for method, of_seeds in tallies.items()
     }
-    known = measured_before()
+    known = measured_before("study")
     cells = {**known.get("cells", {}), f"{name}, {share:g}": {"seeds": SEEDS, "methods": row}}
     record("study", {"side": study_cell.SIDE, "judged": study_cell.TEST, "cells": cells})
     assert TINY or row[study_cell.OWN]["auroc"][0] > 0.5
@@ -78,9 +78,3 @@ def read(path):
 def area(tally, rows):
     """AUROC."""
     return auroc(tally.scores[rows], tally.labels[rows])
-
-
-def measured_before():
-    """What is known of other cells."""
-    path = RESULTS / "study.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
