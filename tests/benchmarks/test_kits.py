@@ -7,7 +7,6 @@ about five minutes on two quiet cores. With `OMP_NUM_THREADS=1` the time is proc
 leaves out what else the machine does.
 """
 
-import json
 import os
 
 import pytest
