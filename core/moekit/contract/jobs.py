@@ -153,6 +153,8 @@ class PredictJob:
         draw: Draws an answer over its picture, as overlays are drawn; None if it has nothing to
             show.
         told: Which model answers and how its point was chosen, with what it promises, in sentences.
+        glance: As `score`, by the first of several views only; None if the run answers by one view,
+            or by a graph that holds all views.
     """
 
     inputs: tuple[Path, ...]
@@ -166,3 +168,4 @@ class PredictJob:
     answer: Callable[..., Sequence[Answer]] | None = None
     draw: Callable[[Image, Answer], Image | None] | None = None
     told: tuple[str, ...] = ()
+    glance: Callable[[Sequence[Image | Sequence[Image]]], np.ndarray] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from moekit.plugins.resolve import kit_of_run
 from moekit.prediction.inputs import check_paths, collect_inputs
 from moekit.prediction.predict import notes_on, predict, predict_items
 from moekit.runs.run import Run
-from moekit.runtime.answerer import UNREADABLE, Pictures
+from moekit.runtime.answerer import UNREADABLE, Answerer, Pictures
 
 
 @names_owner
@@ -117,9 +118,10 @@ def _own_way(
     on_progress: Callable[[str, int, int], None],
 ) -> PredictJob:
     answerer = trained.answerer
+    glanced = answerer.of_one_view
 
-    def score(pictures: Pictures) -> np.ndarray:
-        answers = answerer.answer(pictures, batch_size=batch_size)
+    def monitors(by: Answerer, pictures: Pictures) -> np.ndarray:
+        answers = by.answer(pictures, batch_size=batch_size)
         return np.array([answer.monitor for answer in answers], dtype=np.float64)
 
     def draw(picture: Image, answer: Any) -> Image | None:
@@ -128,7 +130,7 @@ def _own_way(
     return PredictJob(
         inputs=tuple(inputs),
         out=out,
-        score=score,
+        score=functools.partial(monitors, answerer),
         answer=answerer.answer,
         threshold=float(getattr(answerer.point, "threshold", np.nan)),
         provenance=trained.provenance,
@@ -137,4 +139,5 @@ def _own_way(
         frames=answerer.preprocess.frames,
         draw=draw,
         told=trained.sentences,
+        glance=None if glanced is None else functools.partial(monitors, glanced),
     )

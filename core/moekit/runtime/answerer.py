@@ -66,6 +66,12 @@ class Answerer:
         return [found[row] for row in range(len(stacks))]
 
     @property
+    def of_one_view(self) -> Answerer | None:
+        """The same by the first of several views; None if it has one, or if a graph holds all."""
+        made = getattr(self.compute, "of_one_view", None)
+        return None if made is None else dataclasses.replace(self, compute=made)
+
+    @property
     def level(self) -> float | None:
         """The number in [0, 1] of the point that may be moved; None if there is none."""
         level = self.task.answering.level

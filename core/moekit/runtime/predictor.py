@@ -5,6 +5,7 @@ Shapes: B images or stacks, T frames of a stack, N tokens, D width.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
@@ -143,6 +144,15 @@ class Predictor:
         self.tokens = tokens
         self.device = next(backbone.parameters()).device
         self.with_cells = False
+
+    @property
+    def of_one_view(self) -> Predictor | None:
+        """The same by the first of its views; None if there is no other."""
+        if len(self.views) == 1:
+            return None
+        made = copy.copy(self)
+        made.views = self.views[:1]
+        return made
 
     @property
     def averaged(self) -> KitModules | None:

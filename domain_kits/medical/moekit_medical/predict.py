@@ -44,6 +44,7 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
 
     path, options = _one_input(task, OPTION)
     most = _most(options, OPTION)
+    glance = task.glance
     earlier = series_of(task.out / "series.json")
 
     def paint(crops_NSS: np.ndarray) -> list[Callable[[Image.Image], Image.Image | None]]:
@@ -54,6 +55,7 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
     summary = run_inference(
         path,
         scorer=lambda crops_NSS: task.score(_pictures(crops_NSS)),
+        glance=None if glance is None else lambda crops_NSS: glance(_pictures(crops_NSS)),
         painter=paint if task.answer and task.draw else None,
         told=told_of(task),
         threshold=task.threshold,

@@ -32,7 +32,7 @@ from moekit_medical.inference.crops import (
     stack_form,
 )
 from moekit_medical.inference.earlier import begin_summary
-from moekit_medical.inference.failures import BadAnswersError, check_places, reason_of
+from moekit_medical.inference.failures import check_places, reason_of
 from moekit_medical.inference.grids import upright
 from moekit_medical.inference.inputs import Headers, Series, read_inputs
 from moekit_medical.inference.lungs import find_lungs, why_no_lungs
@@ -40,6 +40,7 @@ from moekit_medical.inference.outputs import MOST_OVERLAYS, clear, discard, writ
 from moekit_medical.inference.records import InferenceSummary, SeriesRecord, begin_record
 from moekit_medical.inference.regions import METHOD
 from moekit_medical.inference.report import Picture, as_pictures, write_report
+from moekit_medical.inference.scoring import Scorer, score_crops
 from moekit_medical.volume import Volume
 
 OPTION = "candidates"
@@ -47,22 +48,6 @@ OPTION = "candidates"
 
 NEIGHBOUR_MM = 10.0
 """Of findings closer to each other than this the best is kept."""
-
-
-class Scorer(Protocol):
-    """Gives each crop the probability of a nodule."""
-
-    def __call__(self, crops_NSS: np.ndarray) -> np.ndarray:
-        """Scores crops.
-
-        Args:
-            crops_NSS: (N, S, S) uint8, as `cut_crops` gives them; or stacks (N, T, S, S), as
-                `cut_stacks` does, if `run_inference` gets T frames.
-
-        Returns:
-            (N,) float64 in [0, 1].
-        """
-        ...
 
 
 class Painter(Protocol):
@@ -81,6 +66,7 @@ def run_inference(
     inputs: Path,
     *,
     scorer: Scorer,
+    glance: Scorer | None = None,
     threshold: float,
     out: Path,
     salt: bytes,
@@ -104,6 +90,8 @@ def run_inference(
     Args:
         inputs: A file, a zip archive or a folder at any depth; or one NIfTI file.
         scorer: The model.
+        glance: The same by one view of several, by which most candidates are settled: see
+            `score_crops`. None scores all by all views.
         threshold: Least score of a finding, in [0, 1].
         out: Folder to write to, not within `inputs`. What an earlier call wrote is replaced.
         salt: Secret of this run, not empty; whoever has it can confirm a guess of a path.
@@ -129,6 +117,7 @@ def run_inference(
     begin_summary(out / "series.json", provenance)
     run = _Run(
         scorer=scorer,
+        glance=glance,
         painter=painter,
         threshold=threshold,
         out=out,
@@ -159,6 +148,7 @@ class _Run:
     """What all series share."""
 
     scorer: Scorer
+    glance: Scorer | None
     painter: Painter | None
     threshold: float
     out: Path
@@ -184,11 +174,16 @@ class _Run:
             places = find_candidates(volume, lungs, most=self.most)
             crops_NSS, beyond = self._cut(volume, places.centre_mm_N3)
             stage = "scoring"
-            score_N = self._score_crops(
-                crops_NSS, lambda done: progress(series.name, done, len(places))
+            scores = score_crops(
+                crops_NSS,
+                scorer=self.scorer,
+                glance=self.glance,
+                threshold=self.threshold,
+                batch_size=self.batch_size,
+                progress=lambda done: progress(series.name, done, len(places)),
             )
             stage = "writing"
-            candidates = _as_findings(places, score_N, series.volume)
+            candidates = _as_findings(places, scores.score_N, series.volume)
             above = [one for one in candidates if one.score >= self.threshold]
             findings = suppress(above, distance_mm=NEIGHBOUR_MM)
             drawn = self._draw(volume, findings[:MOST_OVERLAYS])
@@ -213,6 +208,7 @@ class _Run:
             regions=regions,
             problems=(*_dropped_in_words(places), *problems),
             beyond=beyond,
+            by_one_view=int(scores.by_one_view_N.sum()),
             dropped=places.dropped,
         )
         return record, pictures
@@ -243,20 +239,6 @@ class _Run:
             )
             for finding, index, evidence in zip(findings, index_N3, shown, strict=True)
         ]
-
-    def _score_crops(self, crops_NSS: np.ndarray, progress: Callable[[int], None]) -> np.ndarray:
-        """(N,) float64 scores, checked."""
-        score_N = np.empty(len(crops_NSS))
-        for first in range(0, len(crops_NSS), self.batch_size):
-            batch_NSS = crops_NSS[first : first + self.batch_size].copy()
-            given_N = np.asarray(self.scorer(batch_NSS), dtype=np.float64)
-            if given_N.shape != (len(batch_NSS),):
-                raise BadAnswersError("the scorer gave not one score for each crop")
-            if not ((given_N >= 0) & (given_N <= 1)).all():
-                raise BadAnswersError("the scorer gave scores that are not in [0, 1]")
-            score_N[first : first + len(given_N)] = given_N
-            progress(first + len(given_N))
-        return score_N
 
 
 def _dropped_in_words(places: Candidates) -> tuple[str, ...]:

@@ -35,6 +35,8 @@ class SeriesRecord:
         beyond: Of how many candidates the stack reaches beyond the volume and repeats its outermost
             slice; 0 if single slices were scored.
         dropped: How many weaker places were found and not scored.
+        by_one_view: How many candidates have the score of one view only, since more views could not
+            make them findings.
     """
 
     name: str
@@ -52,6 +54,7 @@ class SeriesRecord:
     problems: tuple[str, ...] = ()
     beyond: int = 0
     dropped: int = 0
+    by_one_view: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The record for series.json, with the number of findings in place of them."""
@@ -71,6 +74,7 @@ class SeriesRecord:
             "regions": self.regions,
             "problems": list(self.problems),
             "stacks_beyond_volume": self.beyond,
+            "scored_by_one_view": self.by_one_view,
         }
 
 
