@@ -40,11 +40,11 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
     """
     # The libraries of images and of DICOM output take a second to load; only this needs them.
     from moekit_medical.inference.earlier import remove_series, series_of
-    from moekit_medical.inference.pipeline import OPTION, run_inference
+    from moekit_medical.inference.pipeline import OPTION, VIEWS, run_inference
 
-    path, options = _one_input(task, OPTION)
+    path, options = _one_input(task, OPTION, VIEWS)
     most = _most(options, OPTION)
-    glance = task.glance
+    glance = None if _all_views(options, VIEWS) else task.glance
     earlier = series_of(task.out / "series.json")
 
     def paint(crops_NSS: np.ndarray) -> list[Callable[[Image.Image], Image.Image | None]]:
@@ -200,6 +200,18 @@ def _most(options: Mapping[str, str], name: str) -> int | None:
             code="data/bad-option",
         )
     return number
+
+
+def _all_views(options: Mapping[str, str], name: str) -> bool:
+    given = options.get(name, "needed")
+    if given not in ("needed", "all"):
+        raise DataError(
+            "it is neither needed nor all",
+            whose=f"the option {name}",
+            fix=f"write ?{name}=all, or leave it out",
+            code="data/bad-option",
+        )
+    return given == "all"
 
 
 def _check_usable(summary: InferenceSummary | LesionSummary, *, record: str) -> None:

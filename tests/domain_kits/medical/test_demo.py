@@ -1,6 +1,7 @@
 """What `moekit demo medical` predicts, and the demonstration as a whole."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -48,6 +49,22 @@ def test_the_balls_of_the_made_volume_are_its_candidates(inputs, tmp_path):
     assert not list(folder.glob("*.dcm"))
 
 
+def test_an_option_of_the_path_asks_all_views_for_each_candidate(inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr("moekit_medical.inference.scoring.LEAST", 1)
+    glanced = []
+
+    def glance(pictures):
+        glanced.append(len(pictures))
+        return brightness(pictures) / 2
+
+    made = inputs["made_volume"]
+    for name, asked in (("all", False), ("needed", True)):
+        job = task(made.with_name(f"{made.name}?views={name}"), tmp_path / name)
+        summary = predict_series(dataclasses.replace(job, glance=glance))
+        assert summary["findings"] == 2
+        assert bool(glanced) is asked
+
+
 def test_an_option_of_the_path_says_how_many_candidates_are_scored(inputs, tmp_path):
     made = inputs["made_volume"]
     summary = predict_series(task(made.with_name(f"{made.name}?candidates=2"), tmp_path / "few"))
@@ -60,7 +77,7 @@ def test_an_option_of_the_path_says_how_many_candidates_are_scored(inputs, tmp_p
     )
     assert "candidates not scored" not in more
     assert more["notes"] == []
-    for wrong in ("candidates=0", "candidates=many", "other=1"):
+    for wrong in ("candidates=0", "candidates=many", "views=some", "other=1"):
         with refused("data/bad-option"):
             predict_series(task(made.with_name(f"{made.name}?{wrong}"), tmp_path / "none"))
 

@@ -46,6 +46,9 @@ from moekit_medical.volume import Volume
 OPTION = "candidates"
 """The option of a path (`PATH?candidates=NUMBER`) that says how many are scored at most."""
 
+VIEWS = "views"
+"""The option (`PATH?views=all`) by which each candidate is scored by all views of the run."""
+
 NEIGHBOUR_MM = 10.0
 """Of findings closer to each other than this the best is kept."""
 
