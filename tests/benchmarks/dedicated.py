@@ -24,6 +24,8 @@ from tests.benchmarks.lite0 import lite0
 
 CALIBRATION = 8
 MODEL = "model"
+SHARED = ("side", "frozen")
+"""Placements that let kits share all blocks of the trunk."""
 
 
 class Dedicated(torch.nn.Module):
@@ -74,11 +76,15 @@ def open_networks(folder, count):
     ]
 
 
-def side_kits(count, *, backbone, registry):
-    """Kits like the industrial one, with three blocks of specialists in the side stream."""
-    own, placement = PLACEMENTS["side"]
-    depth = len(backbone.blocks)
-    spec = placed(registry.kit("industrial"), depth=depth, own=own, placement=placement)
+def spec_of(placement, registry, *, depth):
+    """A kit like the industrial one, with that placement on a backbone of `depth` blocks."""
+    own, where = PLACEMENTS[placement]
+    return placed(registry.kit("industrial"), depth=depth, own=own, placement=where)
+
+
+def shared_kits(placement, count, *, backbone, registry):
+    """That many such kits, with drawn weights."""
+    spec = spec_of(placement, registry, depth=len(backbone.blocks))
     made = {"backbone": backbone, "registry": registry, "arithmetic": "fp32"}
     return seeded_kits(spec, count, **made)
 
@@ -93,7 +99,7 @@ def main(what, count, folder, side):
             return [session(image.numpy()) for session in sessions]
     else:
         backbone = open_backbone(device="cpu", weights="auto")
-        kits = side_kits(count, backbone=backbone, registry=Registry())
+        kits = shared_kits("side", count, backbone=backbone, registry=Registry())
         call = kit_calls(kits, [image], (count,))[0][f"{count} kits"]
     call(0)
     sys.stdout.write(f"{peak_bytes(functools.partial(call, 1)) or 0}\n")

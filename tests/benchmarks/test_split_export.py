@@ -1,14 +1,11 @@
 """Kits in int8 that share one prefix, next to as many whole int8 graphs: processor time and memory.
 
-The graphs are of the industrial kit with random weights, on which time does not depend. Each kit
-has files of its own, copies of one export, so that no two sessions share memory but by the prefix.
-Both ways run in turn; a figure is the median of ratios within a round, of the process's time. Run
-it with `OMP_NUM_THREADS=1`.
+The graphs are of the industrial kit, see `split_kits`. Both ways run in turn; a figure is the
+median of ratios within a round, of the process's time. Run it with `OMP_NUM_THREADS=1`.
 """
 
 import gc
 import os
-import shutil
 import time
 from pathlib import Path
 
@@ -16,17 +13,9 @@ import pytest
 import torch
 
 from moekit import Registry
-from moekit.bench.kits import seeded_kits
 from moekit.bench.timing import compare
-from moekit.data.geometry import Frame
-from moekit.data.stream import Preprocess
-from moekit.export.graphs import WholeGraph
-from moekit.export.predictor import ExportedPredictor
-from moekit.export.sessions import openvino_session
-from moekit.export.split.graphs import SplitGraphs
-from moekit.export.split.predictor import SplitPredictor, by_session
 from moekit.export.together import compute_exports
-from moekit.jobs.session import open_backbone
+from tests.benchmarks.split_kits import SPLIT, WHOLE, Exports
 from tests.benchmarks.task_runs import TINY
 
 pytestmark = pytest.mark.bench
@@ -38,51 +27,9 @@ COMMAND = "OMP_NUM_THREADS=1 python -m pytest -m bench -s tests/benchmarks/test_
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """The folders of a whole int8 export and of a split one; what the second's graph takes."""
-    registry, backbone = Registry(), open_backbone(device="cpu", weights="auto")
-    spec = registry.kit("industrial")
-    made = {"backbone": backbone, "registry": registry, "arithmetic": "fp32"}
-    (predictor,) = seeded_kits(spec, 1, **made).values()
-    frame = Frame(height=SIDE, width=SIDE)
-    preprocess = Preprocess(frame=frame, mean=backbone.mean, std=backbone.std)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(CALIBRATION, *preprocess.shape, generator=generator)
-    home = tmp_path_factory.mktemp("exports")
-    given = {"format_": "openvino", "kit": spec.name, "out": home}
-    ways = {
-        "whole": WholeGraph(predictor, preprocess, **given),
-        "split": SplitGraphs(predictor, preprocess, int8=True, computes="-", **given),
-    }
-    facts = {}
-    for name, graphs in ways.items():
-        (home / name).mkdir()
-        graphs.write(home / name)
-        graphs.quantise([image[None].numpy() for image in images], on_progress=lambda *_: None)
-        facts[name] = graphs.save("of a benchmark")
-    return home, predictor.task, facts["split"]["split"]
-
-
-def opened(exported, way):
-    """Eight kits, each by files of its own."""
-    home, task, split = exported
-    threads = torch.get_num_threads()
-    found = {}
-    if way == "split":
-        first = openvino_session(home / way / "prefix.xml", threads=threads)
-        prefix = by_session(first)
-    for number in range(max(COUNTS)):
-        folder = home / f"{way}-{number}"
-        folder.mkdir()
-        for path in (home / way).glob("model.*"):
-            shutil.copy(path, folder)
-        session = openvino_session(folder / "model.xml", threads=threads)
-        if way == "whole":
-            found[str(number)] = ExportedPredictor(session, task=task, precision="int8")
-        else:
-            how = {"inputs": split["inputs"], "views": split["views"]}
-            found[str(number)] = SplitPredictor(prefix, session, task=task, precision="int8", **how)
-    return found
+def exports(tmp_path_factory):
+    spec = Registry().kit("industrial")
+    return Exports(tmp_path_factory.mktemp("exports"), spec, side=SIDE, images=CALIBRATION)
 
 
 def resident():
@@ -94,12 +41,12 @@ def resident():
     return found[0] if found else None
 
 
-def test_eight_int8_kits_share_a_prefix(exported, record, record_figure):
+def test_eight_int8_kits_share_a_prefix(exports, record, record_figure):
     images = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     kits, memory = {}, {}
-    for way in ("split", "whole"):
+    for way in (SPLIT, WHOLE):
         before = resident()
-        kits[way] = opened(exported, way)
+        kits[way] = exports.opened(way, max(COUNTS))
         assert len(compute_exports(kits[way], images, {})) == max(COUNTS)
         after = resident()
         memory[way] = None if before is None else after - before
@@ -111,14 +58,14 @@ def test_eight_int8_kits_share_a_prefix(exported, record, record_figure):
     for count in COUNTS:
         calls = {way: call(dict(list(some.items())[:count])) for way, some in kits.items()}
         timings = compare(
-            calls, baseline="whole", seconds=SECONDS, least_rounds=9, clock=time.process_time
+            calls, baseline=WHOLE, seconds=SECONDS, least_rounds=9, clock=time.process_time
         )
-        one = timings["split"]
+        one = timings[SPLIT]
         counts[str(count)] = {
             "ratio": one.ratio,
             "quartiles": [one.ratio_q25, one.ratio_q75],
             "split_ms": one.milliseconds,
-            "whole_ms": timings["whole"].milliseconds,
+            "whole_ms": timings[WHOLE].milliseconds,
             "rounds": one.rounds,
         }
     eight, alone = counts["8"], counts["1"]["whole_ms"]
@@ -128,7 +75,7 @@ def test_eight_int8_kits_share_a_prefix(exported, record, record_figure):
         "memory_of_eight_mib": {
             way: None if value is None else round(value / 2**20) for way, value in memory.items()
         },
-        "shared_blocks": exported[2]["prefix"]["blocks"],
+        "shared_blocks": exports.split["prefix"]["blocks"],
     }
     record("split_export", {"images": 1, "input": SIDE, "kits": counts, **about})
     record_figure(
