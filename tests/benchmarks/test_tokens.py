@@ -23,8 +23,9 @@ from moekit.moe.instructions import cpu_computes_bf16
 from moekit.moe.learned_token_gate import LearnedTokenGate
 from moekit.runtime.device import pick_arithmetic
 from moekit.training.token_gate import Teaching, teach
+from tests.benchmarks.probe_sets import camvid, grid_at, large_pictures, reading
 from tests.benchmarks.task_runs import TINY
-from tests.benchmarks.token_probe import RandomTokenGate, frames, grid_at, probe, reading, share_at
+from tests.benchmarks.token_probe import RandomTokenGate, probe, share_at
 
 pytestmark = pytest.mark.bench
 COMMAND = "python -m pytest -m bench -s tests/benchmarks/test_tokens.py"
@@ -86,14 +87,14 @@ BLOCKS = {490: (0, 1, 2), 1022: (0,)}
 """First blocks that are routed, by the width of the input. The pictures have 480 columns, so the
 second shows them enlarged; later blocks lost more there on frames to choose by."""
 FIT, CHOOSE, JUDGE, TEACH = (2, 2, 2, 5) if TINY else (8, 5, 16, 6)
-"""Frames: to fit the probe, to choose a way, to judge it, and to teach the learned gate."""
+"""Pictures: to fit the probe, to choose a way, to judge it, and to teach the learned gate."""
 
 
-def ways_at(backbone, width, folder, arithmetic):
+def ways_at(backbone, of, width, arithmetic):
     """Ways with a third of the dense backbone's arithmetic, and how well the gate has learned."""
     grid = grid_at(backbone, width)
     gates = {"texture": TextureTokenGate(), "random": RandomTokenGate()}
-    gates["learned"], facts = taught(backbone, width, folder, arithmetic)
+    gates["learned"], facts = taught(backbone, of, width, arithmetic)
     asked = [("texture", block, window) for block in BLOCKS[width] for window in (2, None)]
     asked += [("learned", 0, 2), ("random", 0, 2)]
     ways = {"all": None}
@@ -105,15 +106,16 @@ def ways_at(backbone, width, folder, arithmetic):
     return ways, facts
 
 
-def taught(backbone, width, folder, arithmetic):
-    """The learned gate, trained on frames that the probe may be fitted on, and how well it did."""
+def taught(backbone, of, width, arithmetic):
+    """The learned gate, trained on pictures that the probe may see, and how well it did."""
     torch.manual_seed(0)
     gate = LearnedTokenGate(backbone.width)
-    names = frames(folder, "fit", TEACH)
     facts = teach(
         gate,
         Teaching(
-            samples=[Sample(id=one, path=folder / f"images/{one}.jpg", label=0) for one in names],
+            samples=[
+                Sample(id=one.image.stem, path=one.image, label=0) for one in of.some("fit", TEACH)
+            ],
             preprocess=reading(backbone, width),
             backbone=backbone,
             routing=TokenRouting(gate=gate, block=0, share=0.5, window=2),
@@ -127,48 +129,76 @@ def taught(backbone, width, folder, arithmetic):
     return gate, facts
 
 
-@pytest.mark.parametrize("width", list(BLOCKS)[: 1 if TINY else None])
-def test_merging_at_three_times_the_speed_keeps_the_features(width, shared, record, record_figure):
-    """The way is chosen on frames of the training sequences; the figure is of other frames."""
-    folder, backbone = shared / "data" / "camvid", build_backbone()
+def lost_by_merging(of, width, judge):
+    """What merging at a third of the arithmetic loses: a record, the loss and its interval.
+
+    The way is chosen on pictures of the training split; the figure is of others.
+    """
+    backbone = build_backbone()
     arithmetic = pick_arithmetic("auto", torch.device("cpu"))
-    ways, learned = ways_at(backbone, width, folder, arithmetic)
+    ways, learned = ways_at(backbone, of, width, arithmetic)
     found = probe(
         backbone,
-        folder,
+        of,
         width=width,
         arithmetic=arithmetic,
-        fit=frames(folder, "fit", FIT),
-        judged={"choose": frames(folder, "choose", CHOOSE), "val": frames(folder, "val", JUDGE)},
+        fit=of.some("fit", FIT),
+        judged={"choose": of.some("choose", CHOOSE), "val": of.some("val", judge)},
         ways=ways,
         told=lambda line: sys.stderr.write(f"{line}\n"),
     )
     merging = [name for name in ways if "merge" in name and "random" not in name]
     best = max(merging, key=lambda name: found["choose"][name].miou)
-    loss, low, high = found["val"][best].loss_to(found["val"]["all"])
     facts = {
-        "frames": {"fit": FIT, "choose": CHOOSE, "val": JUDGE, "teach": TEACH},
+        "pictures": {"fit": FIT, "choose": CHOOSE, "val": judge, "teach": TEACH},
         "arithmetic": arithmetic,
         "learned_gate": learned,
         "chosen": best,
     }
     tables = {
-        of: {name: facts_of(one, by_way["all"]) for name, one in by_way.items()}
-        for of, by_way in found.items()
+        split: {name: facts_of(one, by_way["all"]) for name, one in by_way.items()}
+        for split, by_way in found.items()
     }
-    record(f"token_probe_{width}", {**facts, "by": tables})
+    return {**facts, "by": tables}, found["val"][best].loss_to(found["val"]["all"])
+
+
+@pytest.mark.parametrize("width", list(BLOCKS)[: 1 if TINY else None])
+def test_merging_at_three_times_the_speed_keeps_the_features(width, shared, record, record_figure):
+    facts, lost = lost_by_merging(camvid(shared / "data"), width, JUDGE)
+    record(f"token_probe_{width}", facts)
     if width == max(BLOCKS):
-        record_figure(
-            "camvid.miou_loss_tokens",
-            round(loss, 3),
-            command=COMMAND,
-            ci95=(round(low, 3), round(high, 3)),
-            seeds=(0,),
-            **facts,
-            width=width,
-            note="points of mIoU of a linear probe of patches; below 0 is a gain",
-        )
-        assert loss <= 1
+        del facts["by"]
+        keep_loss(record_figure, "camvid.miou_loss_tokens", lost, width=width, **facts)
+        assert lost[0] <= 1
+
+
+def test_merging_keeps_the_features_of_large_pictures(shared, record, record_figure):
+    """Printed parts and plants; the figure is that of the set that loses more."""
+    width = min(BLOCKS) if TINY else max(BLOCKS)
+    found = {}
+    for name in ("print3d", "cwfid"):
+        of = large_pictures(shared / "data", name)
+        found[name] = lost_by_merging(of, width, len(of.of_split["val"]))
+        record(f"token_probe_{name}", found[name][0])
+    worst = max(found, key=lambda name: found[name][1][0])
+    losses = {name: [round(value, 3) for value in lost] for name, (_, lost) in found.items()}
+    keep_loss(
+        record_figure, "hires.miou_loss", found[worst][1], width=width, set=worst, by_set=losses
+    )
+    assert TINY or found[worst][1][0] <= 1
+
+
+def keep_loss(record_figure, key, lost, **facts):
+    loss, low, high = (round(value, 3) for value in lost)
+    record_figure(
+        key,
+        loss,
+        command=COMMAND,
+        ci95=(low, high),
+        seeds=(0,),
+        **facts,
+        note="points of mIoU of a linear probe of patches; below 0 is a gain",
+    )
 
 
 def facts_of(one, dense):

@@ -11,24 +11,20 @@ Shapes: P patches, F features, C classes, H and W rows and columns of the input.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional
 
-from moekit.data.geometry import Frame
-from moekit.data.stream import Preprocess
 from moekit.moe.specialists import Grid
 from moekit.moe.tokens import TokenRouting
 from moekit.runtime.device import Arithmetic, autocast
 from moekit.runtime.plan import block_operations
+from tests.benchmarks.probe_sets import Picture, ProbeSet, grid_at, reading
 
-CLASSES, VOID = 11, 11
 BLOCKS, RIDGE = (5, 11), 30.0
 
 
@@ -45,10 +41,11 @@ class RandomTokenGate:
 
 @dataclasses.dataclass(frozen=True)
 class Probed:
-    """What a way of routing gives on some frames.
+    """What a way of routing gives on some pictures.
 
     Attributes:
-        counts: (frames, 2, C) of each class the patches that are both said and so, and either.
+        counts: (n, 2, C) of each class the patches that are both said and so, and either; of each
+            picture, or of each group of them.
         share: Of the tokens that are computed.
         ratio: Operations of all blocks, as a share of those of the dense backbone.
     """
@@ -63,7 +60,7 @@ class Probed:
         return miou(self.counts)
 
     def loss_to(self, dense: Probed, *, draws: int = 2000) -> tuple[float, float, float]:
-        """Points of mIoU lost, and the 95% interval over pictures (paired percentile bootstrap)."""
+        """Points of mIoU lost, and the 95% interval over what is drawn (paired bootstrap)."""
         source = np.random.default_rng(0)
         rows = source.integers(len(self.counts), size=(draws, len(self.counts)))
         lost = [miou(dense.counts[row]) - miou(self.counts[row]) for row in rows]
@@ -72,38 +69,10 @@ class Probed:
 
 
 def miou(counts: np.ndarray) -> float:
-    """Of (frames, 2, C) counts, in percent."""
+    """Of (n, 2, C) counts, in percent, over the classes that are there."""
     both_C, either_C = counts.sum(0)
-    return 100 * float((both_C / np.maximum(either_C, 1)).mean())
-
-
-def frames(folder: Path, split: str, count: int) -> list[str]:
-    """The names of `count` frames of a split of CamVid, evenly spread.
-
-    `fit` is the first four fifths of each training sequence, `choose` the rest of it less a gap.
-    """
-    with (folder / "index.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    of = "val" if split == "val" else "train"
-    names: list[str] = []
-    for sequence in sorted({row["sequence"] for row in rows}):
-        own = [row["id"] for row in rows if row["split"] == of and row["sequence"] == sequence]
-        cut = len(own) * 4 // 5
-        names += {"fit": own[:cut], "choose": own[cut + 2 :], "val": own}[split]
-    return [names[place] for place in np.linspace(0, len(names) - 1, count).round().astype(int)]
-
-
-def reading(backbone, width: int) -> Preprocess:
-    """How CamVid's pictures, of 4 to 3, are read at a width that is a multiple of the patch."""
-    height = -(-width * 3 // 4 // backbone.patch) * backbone.patch
-    frame = Frame(height=height, width=width, fit="letterbox")
-    return Preprocess(frame=frame, mean=backbone.mean, std=backbone.std)
-
-
-def grid_at(backbone, width: int) -> Grid:
-    """Rows and columns of the patches."""
-    frame = reading(backbone, width).frame
-    return Grid(frame.height // backbone.patch, frame.width // backbone.patch)
+    there_C = either_C > 0
+    return 100 * float((both_C[there_C] / np.maximum(either_C[there_C], 1)).mean())
 
 
 def share_at(backbone, grid: Grid, *, times: float, block: int, window: int | None) -> float:
@@ -131,73 +100,72 @@ def operations(backbone, tokens: int) -> float:
 @torch.inference_mode()
 def probe(
     backbone,
-    folder: Path,
+    of: ProbeSet,
     *,
     width: int,
     arithmetic: Arithmetic,
-    fit: Sequence[str],
-    judged: Mapping[str, Sequence[str]],
+    fit: Sequence[Picture],
+    judged: Mapping[str, Sequence[Picture]],
     ways: Mapping[str, TokenRouting | None],
     told=lambda _: None,
 ) -> dict[str, dict[str, Probed]]:
-    """Fits the probe for each way on some frames, and judges it on others.
+    """Fits the probe for each way on some pictures, and judges it on others.
 
     Args:
         backbone: With all experts.
-        folder: CamVid's.
+        of: Whose pictures they are.
         width: W of the input.
         arithmetic: Of the backbone.
-        fit: Frames.
-        judged: Frames by the name of their set.
+        fit: What is learned from.
+        judged: Pictures by the name of their split.
         ways: By name.
-        told: Called with a line after each frame.
+        told: Called with a line after each picture.
 
     Returns:
-        By set and way.
+        By split and way.
     """
     size = backbone.width * len(BLOCKS) + 1
     gram = {name: torch.zeros(size, size) for name in ways}
-    cross = {name: torch.zeros(size, CLASSES) for name in ways}
-    for frame in fit:
-        for way, x_PF, share_PC, _ in _seen(backbone, folder, frame, width, ways, arithmetic):
+    cross = {name: torch.zeros(size, of.classes) for name in ways}
+    for picture in fit:
+        for way, x_PF, share_PC, _ in _seen(backbone, of, picture, width, ways, arithmetic):
             gram[way] += (x_PF * share_PC.sum(1, keepdim=True)).T @ x_PF
             cross[way] += x_PF.T @ share_PC
-        told(f"{width} px, fit: {frame}")
+        told(f"{width} px, fit: {picture.image.stem}")
     ridge = RIDGE * torch.eye(size)
     maps = {
         way: torch.linalg.solve((gram[way] + ridge).double(), cross[way].double()) for way in ways
     }
     found: dict[str, dict[str, Probed]] = {}
-    for of, names in judged.items():
-        counts: dict[str, list[np.ndarray]] = {way: [] for way in ways}
+    for split, pictures in judged.items():
+        counts: dict[str, dict[str, np.ndarray]] = {way: {} for way in ways}
         shares: dict[str, list[float]] = {way: [] for way in ways}
-        for frame in names:
-            for way, x_PF, share_PC, share in _seen(
-                backbone, folder, frame, width, ways, arithmetic
-            ):
-                said_PC = functional.one_hot((x_PF @ maps[way].float()).argmax(1), CLASSES).float()
+        for picture in pictures:
+            for way, x_PF, share_PC, share in _seen(backbone, of, picture, width, ways, arithmetic):
+                said_P = (x_PF @ maps[way].float()).argmax(1)
+                said_PC = functional.one_hot(said_P, of.classes).float()
                 both_PC = share_PC * said_PC
                 either_PC = share_PC + said_PC * share_PC.sum(1, keepdim=True) - both_PC
-                counts[way].append(torch.stack([both_PC.sum(0), either_PC.sum(0)]).numpy())
+                own = torch.stack([both_PC.sum(0), either_PC.sum(0)]).numpy()
+                counts[way][picture.group] = counts[way].get(picture.group, 0) + own
                 shares[way].append(share)
-            told(f"{width} px, {of}: {frame}")
-        found[of] = {}
+            told(f"{width} px, {split}: {picture.image.stem}")
+        found[split] = {}
         whole = backbone.prefix_tokens + len(share_PC)
         for way, routing in ways.items():
             share = float(np.mean(shares[way]))
             depth, block = len(backbone.blocks), 0 if routing is None else routing.block
             part = operations(backbone, round(share * whole)) / operations(backbone, whole)
             ratio = (block + (depth - block) * part) / depth
-            found[of][way] = Probed(np.stack(counts[way]), share, ratio)
+            found[split][way] = Probed(np.stack(list(counts[way].values())), share, ratio)
     return found
 
 
-def _seen(backbone, folder, name, width, ways, arithmetic) -> Iterator[tuple]:
+def _seen(backbone, of, one, width, ways, arithmetic) -> Iterator[tuple]:
     """By way (P, F) features, (P, C) shares of the classes, and the share of computed tokens."""
-    preprocess = reading(backbone, width)
-    grid = grid_at(backbone, width)
-    picture = preprocess(folder / "images" / f"{name}.jpg")[None]
-    share_PC = _labels(folder / "masks" / f"{name}.png", preprocess.frame, grid, backbone.patch)
+    preprocess, grid = reading(backbone, width), grid_at(backbone, width)
+    picture = preprocess(one.image)[None]
+    share_PC = _labels(one, of.classes, preprocess.frame, grid, backbone.patch)
     for way, routing in ways.items():
         with autocast(picture.device, arithmetic):
             features = backbone(picture, keep=BLOCKS, tokens=routing)
@@ -209,9 +177,9 @@ def _seen(backbone, folder, name, width, ways, arithmetic) -> Iterator[tuple]:
         yield way, x_PF, share_PC, 1.0 if features.tokens is None else features.tokens.share
 
 
-def _labels(path: Path, frame: Frame, grid: Grid, patch: int) -> torch.Tensor:
+def _labels(one, classes, frame, grid, patch) -> torch.Tensor:
     """(P, C) shares of the classes; nothing is known of the border of a letterbox."""
-    label_HW = frame.place(np.array(Image.open(path)).astype(np.int64), border=VOID)
-    one_hot_HWC = functional.one_hot(torch.from_numpy(label_HW).clamp(max=VOID), CLASSES + 1)
+    label_HW = frame.place(np.array(Image.open(one.mask)).astype(np.int64), border=classes)
+    one_hot_HWC = functional.one_hot(torch.from_numpy(label_HW).clamp(max=classes), classes + 1)
     cells = one_hot_HWC.float().view(grid.rows, patch, grid.columns, patch, -1).mean((1, 3))
-    return cells.flatten(0, 1)[:, :CLASSES]
+    return cells.flatten(0, 1)[:, :classes]
