@@ -3,13 +3,19 @@
 A file is named by the hash of the image's bytes, so any data set that holds the image finds it. It
 holds the views one after the other, then a CRC-32 of each (measured: 1.05 GB/s;
 SHA-256 0.67 GB/s). It finds damage; it does not guard against forgery of one's own cache.
+
+Several commands may share a folder. Each holds a lock on its plans, which ends with the process, so
+none deletes what another one learns from.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
+import sys
+import weakref
 import zlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -18,8 +24,12 @@ import numpy as np
 
 from moekit.errors import StorageError
 
+if sys.platform != "win32":
+    import fcntl
+
 DEFAULT_LIMIT = 16 * 2**30
 _BYTES, _CHECK = 2, 4
+_LOCK = ".used"
 
 
 class ActivationCache:
@@ -49,6 +59,7 @@ class ActivationCache:
         self._kept = {folder / name for name in kept}
         self._view = math.prod(shape[1:]) * _BYTES
         self._size = shape[0] * (self._view + _CHECK)
+        self._is_held = False
 
     def has(self, image: str) -> bool:
         """Whether the image of that hash is stored, in full length."""
@@ -85,6 +96,7 @@ class ActivationCache:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             views = [np.ascontiguousarray(view).tobytes() for view in values]
+            self._folder.mkdir(parents=True, exist_ok=True)  # somebody may have cleared the cache
             temporary.write_bytes(b"".join([*views, *map(_check_of, views)]))
             temporary.replace(path)
         except OSError as error:
@@ -94,8 +106,11 @@ class ActivationCache:
     def make_room(self, wanted: Iterable[str]) -> None:
         """Sees that the images of these hashes fit; deletes what was used least recently.
 
+        From then on, as long as this object lives, no other one deletes this plan.
+
         Raises:
-            StorageError: They pass the limit by themselves, or the space on the disk.
+            StorageError: They pass the limit by themselves or with what is in use now, or the space
+                on the disk.
         """
         wanted = set(wanted)
         needed = len(wanted) * self._size
@@ -104,6 +119,7 @@ class ActivationCache:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             os.utime(self._folder)
+            self._hold()
             self._delete_others(needed)
             self._delete_unwanted(wanted, needed)
             missing = sum(not self.has(image) for image in wanted) * self._size
@@ -115,25 +131,39 @@ class ActivationCache:
 
     def _delete_others(self, needed: int) -> None:
         others = [path for path in self._root.iterdir() if path.is_dir() and path != self._folder]
-        sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in others}
-        used = sum(sizes.values())
+        sizes = {path: _size_of(path) for path in others}
+        used, busy = sum(sizes.values()), 0
         spare = [path for path in others if path not in self._kept]
-        for path in sorted(spare, key=lambda path: path.stat().st_mtime):
+        for path in sorted(spare, key=_age):
             if used + needed <= self._limit:
                 return
+            if _is_held(path):
+                busy += sizes[path]
+                continue
             shutil.rmtree(path, ignore_errors=True)
             used -= sizes[path]
         if used + needed > self._limit:
-            raise self._no_space(f"{_gib(used + needed)} needed, the limit is {_gib(self._limit)}")
+            others_in_words = f", {_gib(busy)} of it by other commands that run now" if busy else ""
+            raise self._no_space(
+                f"{_gib(used + needed)} needed{others_in_words}, the limit is {_gib(self._limit)}"
+            )
 
     def _delete_unwanted(self, wanted: set[str], needed: int) -> None:
-        spare = [path for path in self._folder.iterdir() if path.stem not in wanted]
+        kept = {*wanted, _LOCK}
+        spare = [path for path in self._folder.iterdir() if path.stem not in kept]
         used = sum(path.stat().st_size for path in spare)
-        for path in sorted(spare, key=lambda path: path.stat().st_mtime):
+        for path in sorted(spare, key=_age):
             if used + needed <= self._limit:
                 return
             used -= path.stat().st_size
             path.unlink(missing_ok=True)
+
+    def _hold(self) -> None:
+        """Says to others, until this object or the process ends, that the plan is in use."""
+        if not self._is_held:
+            handle = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+            weakref.finalize(self, os.close, handle)
+            self._is_held = _try_lock(handle, alone=False)
 
     def _path(self, image: str) -> Path:
         return self._folder / f"{image}.bf16"
@@ -154,6 +184,48 @@ class ActivationCache:
             "name another cache folder with XDG_CACHE_HOME",
             code="storage/no-space",
         )
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether somebody has opened that plan and still uses it."""
+    try:
+        handle = os.open(folder / _LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _try_lock(handle, alone=True)
+    finally:
+        os.close(handle)
+
+
+def _try_lock(file: int, *, alone: bool) -> bool:
+    """Locks a file for as long as it is open; whether nobody else's lock is in the way."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            return True
+    return True
+
+
+def _size_of(folder: Path) -> int:
+    """Bytes of the files of a plan; what another command deletes meanwhile has none."""
+    size = 0
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                size += path.stat().st_size
+    return size
+
+
+def _age(path: Path) -> float:
+    """When it was changed; what is gone comes first."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _check_of(values: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """The stored prefix: right, bounded, resumable."""
 
+import gc
 import os
 import shutil
 
@@ -211,6 +212,24 @@ def test_a_plan_that_is_needed_at_the_same_time_makes_no_room(tmp_path):
     with refused("storage/no-space"):
         both.make_room(["x"])
     assert (tmp_path / "a" / "x.bf16").exists()
+
+
+def test_a_plan_that_another_command_uses_makes_no_room(tmp_path):
+    used = cache_with(tmp_path, "a", ["x"], limit=150)
+    with refused("storage/no-space", match="by other commands"):
+        cache_with(tmp_path, "b", ["x"], limit=150)
+    assert used.has("x")
+    del used
+    gc.collect()
+    assert cache_with(tmp_path, "b", ["x"], limit=150).has("x")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_cache_that_somebody_cleared_is_filled_again(tmp_path):
+    cache = cache_with(tmp_path, "a", ["x"])
+    shutil.rmtree(tmp_path)
+    cache.write("x", np.ones((1, 1, 5, 10), dtype=np.int16))
+    assert cache.read("x", 0).all()
 
 
 def test_images_that_nobody_asks_for_make_room_and_those_asked_for_stay(tmp_path):
