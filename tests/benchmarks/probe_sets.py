@@ -34,10 +34,13 @@ class ProbeSet:
 
     Attributes:
         classes: How many; a larger number in a mask is of no class.
+        balance: Exponent of the inverse class frequency by which patches weigh when the probe is
+            fitted. Printed parts are a hundredth of their pictures: with 0 none is ever found.
         of_split: Pictures by `fit`, `choose` and `val`.
     """
 
     classes: int
+    balance: float = 0.0
     of_split: dict[str, Sequence[Picture]]
 
     def some(self, split: str, count: int) -> list[Picture]:
@@ -96,7 +99,8 @@ def large_pictures(data: Path, name: str) -> ProbeSet:
         of = "val" if row["split"] == "val" else "fit" if row["group"] in fit else "choose"
         picture = Picture(folder / row["image"], folder / row["mask"], row["group"])
         of_split[of].append(picture)
-    return ProbeSet(classes={"print3d": 2, "cwfid": 3}[name], of_split=of_split)
+    classes = {"print3d": 2, "cwfid": 3}[name]
+    return ProbeSet(classes=classes, balance=0.5, of_split=of_split)
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:

@@ -129,7 +129,7 @@ def taught(backbone, of, width, arithmetic):
     return gate, facts
 
 
-def lost_by_merging(of, width, judge):
+def lost_by_merging(of, width, *, fit, judge):
     """What merging at a third of the arithmetic loses: a record, the loss and its interval.
 
     The way is chosen on pictures of the training split; the figure is of others.
@@ -142,7 +142,7 @@ def lost_by_merging(of, width, judge):
         of,
         width=width,
         arithmetic=arithmetic,
-        fit=of.some("fit", FIT),
+        fit=of.some("fit", fit),
         judged={"choose": of.some("choose", CHOOSE), "val": of.some("val", judge)},
         ways=ways,
         told=lambda line: sys.stderr.write(f"{line}\n"),
@@ -150,7 +150,7 @@ def lost_by_merging(of, width, judge):
     merging = [name for name in ways if "merge" in name and "random" not in name]
     best = max(merging, key=lambda name: found["choose"][name].miou)
     facts = {
-        "pictures": {"fit": FIT, "choose": CHOOSE, "val": judge, "teach": TEACH},
+        "pictures": {"fit": fit, "choose": CHOOSE, "val": judge, "teach": TEACH},
         "arithmetic": arithmetic,
         "learned_gate": learned,
         "chosen": best,
@@ -164,7 +164,7 @@ def lost_by_merging(of, width, judge):
 
 @pytest.mark.parametrize("width", list(BLOCKS)[: 1 if TINY else None])
 def test_merging_at_three_times_the_speed_keeps_the_features(width, shared, record, record_figure):
-    facts, lost = lost_by_merging(camvid(shared / "data"), width, JUDGE)
+    facts, lost = lost_by_merging(camvid(shared / "data"), width, fit=FIT, judge=JUDGE)
     record(f"token_probe_{width}", facts)
     if width == max(BLOCKS):
         del facts["by"]
@@ -178,7 +178,7 @@ def test_merging_keeps_the_features_of_large_pictures(shared, record, record_fig
     found = {}
     for name in ("print3d", "cwfid"):
         of = large_pictures(shared / "data", name)
-        found[name] = lost_by_merging(of, width, len(of.of_split["val"]))
+        found[name] = lost_by_merging(of, width, fit=2 * FIT, judge=len(of.of_split["val"]))
         record(f"token_probe_{name}", found[name][0])
     worst = max(found, key=lambda name: found[name][1][0])
     losses = {name: [round(value, 3) for value in lost] for name, (_, lost) in found.items()}

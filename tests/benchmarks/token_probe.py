@@ -125,17 +125,24 @@ def probe(
         By split and way.
     """
     size = backbone.width * len(BLOCKS) + 1
-    gram = {name: torch.zeros(size, size) for name in ways}
-    cross = {name: torch.zeros(size, of.classes) for name in ways}
+    gram = {name: torch.zeros(of.classes, size, size) for name in ways}
+    cross = {name: torch.zeros(of.classes, size) for name in ways}
+    patches_C = torch.zeros(of.classes)
     for picture in fit:
         for way, x_PF, share_PC, _ in _seen(backbone, of, picture, width, ways, arithmetic):
-            gram[way] += (x_PF * share_PC.sum(1, keepdim=True)).T @ x_PF
-            cross[way] += x_PF.T @ share_PC
+            for label, share_P in enumerate(share_PC.T):
+                gram[way][label] += (x_PF * share_P[:, None]).T @ x_PF
+            cross[way] += share_PC.T @ x_PF
+        patches_C += share_PC.sum(0)
         told(f"{width} px, fit: {picture.image.stem}")
+    weight_C = (patches_C.sum() / patches_C.clamp(min=1)) ** of.balance
     ridge = RIDGE * torch.eye(size)
-    maps = {
-        way: torch.linalg.solve((gram[way] + ridge).double(), cross[way].double()) for way in ways
-    }
+    maps = {}
+    for way in ways:
+        weighed = (gram[way] * weight_C[:, None, None]).sum(0) + ridge
+        maps[way] = torch.linalg.solve(
+            weighed.double(), (cross[way] * weight_C[:, None]).T.double()
+        )
     found: dict[str, dict[str, Probed]] = {}
     for split, pictures in judged.items():
         counts: dict[str, dict[str, np.ndarray]] = {way: {} for way in ways}
