@@ -9,7 +9,7 @@ import numpy as np
 from inference_series import brightness
 
 from moekit_medical.dicom.assemble import assemble
-from moekit_medical.inference.candidates import find_candidates
+from moekit_medical.inference.candidates import MOST, find_candidates
 from moekit_medical.inference.grids import upright
 from moekit_medical.inference.lungs import find_lungs
 from moekit_medical.inference.pipeline import run_inference
@@ -69,6 +69,8 @@ def test_a_real_series_is_done_in_time(shared: Path, tmp_path: Path) -> None:
         provenance={},
     )
     (record,) = summary.series
-    assert (record.status, record.slices, record.problems) == ("scored", 30, ())
+    assert (record.status, record.slices, record.candidates) == ("scored", 30, MOST)
+    assert record.dropped > 0
+    assert [one.partition(":")[0] for one in record.problems] == ["candidates"]
     assert 1000 < (record.lung_ml or 0) < 6000
     assert time.monotonic() - began < 25
