@@ -41,7 +41,7 @@ def test_its_graph_in_int8_scores_and_tells_products_as_the_run(
     chosen = ("--weights", weights, "--form", "none")
     adapted = moekit(
         *("adapt", "industrial", *data, "--out", run, "--architecture", ARCHITECTURE, *chosen),
-        *("--image-size", 224, "--precision", "fp32", "--device", "cpu"),
+        *("--image-size", 112, "--precision", "fp32", "--device", "cpu"),
         *("--token-gate", "background"),
     )
     assert adapted.code == 0, adapted.err

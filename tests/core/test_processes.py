@@ -1,4 +1,4 @@
-"""Several processes pretrain as one does: specialists, and the twin of the base tier."""
+"""Several processes train as one does: a kit, specialists, and the twin of the base tier."""
 
 import json
 import runpy
@@ -12,15 +12,18 @@ from safetensors.torch import load_file
 
 from moekit.scale.checkpoint import load_sharded
 from moekit.scale.tier import Tier
+from moekit.training import adapt
 
-SCRIPT = Path(__file__).with_name("pretrain_in_processes.py")
+SCRIPT = Path(__file__).with_name("train_in_processes.py")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Holds what one process made, which is this one, and what two made."""
     made = tmp_path_factory.mktemp("processes")
-    runpy.run_path(str(SCRIPT))["main"](made, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adapt, "cache_folder", adapt.cache_folder)  # which the script changes
+        runpy.run_path(str(SCRIPT))["main"](made, 1)
     launch = [
         *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
         *(str(SCRIPT), str(made), "2"),
@@ -37,6 +40,13 @@ def records(folder, what):
     return [
         json.loads((folder / f"{what}{count}" / "pretrain.json").read_text()) for count in (1, 2)
     ]
+
+
+def test_two_processes_end_with_the_weights_of_one(folder):
+    one, two = (load_file(folder / f"run{count}" / "kit.safetensors") for count in (1, 2))
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_two_processes_end_with_the_specialists_of_one(folder):

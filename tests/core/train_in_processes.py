@@ -1,6 +1,7 @@
-"""Pretrains in as many processes as it is launched with; a script for torchrun.
+"""Trains in as many processes as it is launched with; a script for torchrun.
 
-`pretrain_in_processes.py FOLDER PROCESSES` pretrains specialists and the base tier's twin.
+`train_in_processes.py FOLDER PROCESSES` adapts the small kit, and pretrains specialists and the
+base tier's twin.
 """
 
 import contextlib
@@ -20,7 +21,9 @@ from moekit.pretraining.specialists import PretrainJob, pretrain_specialists
 from moekit.pretraining.tier import pretrain_backbone
 from moekit.pretraining.tier_job import TierJob
 from moekit.runs.pretrained import Pretrained
+from moekit.runs.run import Run
 from moekit.scale.tier import Tier
+from moekit.training import adapt as training
 
 QUIET = {"on_progress": lambda *_: None, "on_figures": lambda _: None, "on_note": lambda _: None}
 RECIPE = PretrainRecipe(
@@ -39,7 +42,7 @@ RECIPE = PretrainRecipe(
 
 
 def shared():
-    path = Path(__file__).parents[1] / "training" / "conftest.py"
+    path = Path(__file__).parent / "training" / "conftest.py"
     spec = importlib.util.spec_from_file_location("shared", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -55,8 +58,31 @@ def main(folder: Path, processes: int) -> None:
         precision="32-true",
     )
     fabric.launch()
+    adapted(folder, processes, fabric)
     specialists(folder, processes, fabric)
     tier(folder, processes, fabric)
+
+
+def adapted(folder: Path, processes: int, fabric: Fabric) -> None:
+    parts = shared()
+    registry = Registry()
+    registry.register(parts.Hooks(), distribution="test")
+    recipe = parts.recipe.__wrapped__()
+    training.cache_folder = lambda: folder / "adapted"
+    training.adapt(
+        training.AdaptJob(
+            kit=parts.kit.__wrapped__(recipe),
+            dataset=parts.cells.__wrapped__(),
+            run=Run(folder / f"run{processes}"),
+            seed=0,
+            recipe=recipe,
+        ),
+        backbone=parts.small_backbone.__wrapped__(),
+        registry=registry,
+        fabric=fabric,
+        on_progress=lambda *_: None,
+        on_epoch=lambda *_: None,
+    )
 
 
 def specialists(folder: Path, processes: int, fabric: Fabric) -> None:
