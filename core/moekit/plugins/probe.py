@@ -7,6 +7,7 @@ changes of torch after that is seen. A plugin that imports no torch is spared th
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import logging
@@ -219,6 +220,7 @@ def _ask(run: Callable[[], str | None]) -> str | None:
 
 def main(distribution: str, entry: str, answer: str) -> None:
     """Writes the answer of `examine` to a file."""
+    gc.disable()  # what is imported stays, and the process ends soon
     plugin = next(
         found for found in discover() if (found.distribution, found.entry) == (distribution, entry)
     )
