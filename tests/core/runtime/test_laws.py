@@ -20,8 +20,8 @@ both_modes = pytest.mark.parametrize("top_k", [16, 4])
 
 @pytest.fixture
 def images(photos: Tensor) -> Tensor:
-    """The middle of three photographs."""
-    return photos[1:, :, 56:168, 56:168]
+    """A part of three photographs in which no two scores lie within 3e-5 where one is left out."""
+    return photos[1:, :, 14:126, 14:126]
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_an_image_gets_the_same_result_in_any_batch(
 ) -> None:
     runtime.backbone.top_k = top_k
     for number, attached in enumerate((runtime.attach("first"), runtime.attach(second))):
-        randomise(attached, seed=number + 2, by=0.05)  # seeds without a tie of two scores
+        randomise(attached, seed=number + 3, by=0.05)  # seeds that leave scores 1e-5 apart
     together = outputs(runtime, images, kit)
     backwards = outputs(runtime, images.flip(0).repeat(2, 1, 1, 1), kit)
     alone = [outputs(runtime, images[row, None], kit) for row in range(3)]
