@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from moekit.errors import UsageError
 from moekit.files import check_plain
-from moekit.text import many, visible_name
+from moekit.text import few, many, visible_name
 
 __all__ = [
     "ANSWERS",
@@ -105,11 +105,10 @@ def check_vacant(folder: Path, *kinds: str) -> None:
     found = kind_of_output(folder, names, begun=True)
     if not names or found in kinds:
         return
-    few = ", ".join(visible_name(name) for name in names[:_NAMED])
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    shown = few([visible_name(name) for name in names], _NAMED)
     wanted = " or ".join(kinds) or "nothing"
     raise UsageError(
-        f"the folder holds {found or 'other things'} ({few}{more}), not {wanted}",
+        f"the folder holds {found or 'other things'} ({shown}), not {wanted}",
         whose=str(folder),
         fix="choose a new or an empty folder",
         code="usage/foreign-folder",

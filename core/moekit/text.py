@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = [
+    "few",
     "first_line",
     "many",
     "plain_cell",
@@ -52,6 +54,12 @@ def first_line(error: BaseException) -> str:
 def many(count: int, one: str, more: str) -> str:
     """A number with the words for one or for several: `many(n, "class is", "classes are")`."""
     return f"{count} {one if count == 1 else more}"
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """The first of some names, and how many more there are: "a, b and 3 more"."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def visible_name(name: str) -> str:

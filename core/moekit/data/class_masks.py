@@ -22,6 +22,7 @@ from moekit.data.images import check_mask_size, read_converted
 from moekit.data.lossy import refuse_lossy, refuse_noise
 from moekit.data.mask_table import MaskTable
 from moekit.errors import ImageError
+from moekit.text import few
 
 NOT_ZERO = MaskTable(values={0: 0}, colours={(0, 0, 0): 0}, others=1)
 """What a mask without a table means: every value but zero, every colour but black, is class 1."""
@@ -204,11 +205,10 @@ def _pack(red: int, green: int, blue: int) -> int:
 
 
 def _not_listed(what: str, names: list[str], counts: np.ndarray, path: Path) -> ImageError:
-    order = np.argsort(-counts, kind="stable")[:_NAMED]
-    told = ", ".join(f"{names[place]} ({counts[place]} pixels)" for place in order)
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    order = np.argsort(-counts, kind="stable")
+    told = few([f"{names[place]} ({counts[place]} pixels)" for place in order], _NAMED)
     return ImageError(
-        f"the mask holds the {what} {told}{more}, not in the list of classes",
+        f"the mask holds the {what} {told}, not in the list of classes",
         whose=str(path),
         fix="list it as a class or as ignored, or correct the mask",
         code="image/unknown-class",

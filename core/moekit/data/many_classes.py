@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.errors import DataError
+from moekit.text import few
 
 _NAMED = 5
 """Classes that a note names; the others are counted."""
@@ -75,10 +76,9 @@ def _gaps(dataset: Dataset, names: Iterable[str]) -> list[str]:
         part = [sample for sample in dataset.samples if sample.split == name]
         missing = missing_classes(dataset, part)
         if part and missing:
-            rest = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
             gaps.append(
                 f"{name} lacks {len(missing)} of {len(dataset.classes)} classes "
-                f"({', '.join(missing[:_NAMED])}{rest})"
+                f"({few(missing, _NAMED)})"
             )
     return gaps
 

@@ -21,7 +21,7 @@ from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.errors import DataError
 from moekit.runs.run import Run
 from moekit.runs.seen import learned_by
-from moekit.text import many
+from moekit.text import few, many
 
 Read = Callable[[Path, Sequence[Sample], TaskContext], Any]
 SHOWN = 5
@@ -143,6 +143,4 @@ def _images(count: int) -> str:
 
 
 def _named(found: dict[str, str]) -> str:
-    shown = [f"{name} of {split}" for name, split in list(found.items())[:SHOWN]]
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return f"{', '.join(shown)}{more}"
+    return few([f"{name} of {split}" for name, split in found.items()], SHOWN)

@@ -14,7 +14,9 @@ from moekit.plugins.discovery import Plugin
 from moekit.plugins.guard import guarded
 from moekit.plugins.kept_files import Changes, KeptFiles
 from moekit.plugins.manifest import Event
-from moekit.text import printable
+from moekit.text import few, printable
+
+_NAMED = 5
 
 
 def tell(
@@ -72,13 +74,12 @@ def tell(
 
 
 def _in_words(changes: Changes) -> str:
-    parts = [f"it changed {_names(changes.restored)}, which was undone"] * bool(changes.restored)
-    parts += [f"it changed {_names(changes.lost)} for good"] * bool(changes.lost)
+    parts = []
+    if changes.restored:
+        parts.append(f"it changed {few(changes.restored, _NAMED)}, which was undone")
+    if changes.lost:
+        parts.append(f"it changed {few(changes.lost, _NAMED)} for good")
     return "; ".join(parts)
-
-
-def _names(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _fault(what: str, plugin: Plugin, *, code: str) -> PluginError:

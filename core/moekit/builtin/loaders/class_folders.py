@@ -11,7 +11,7 @@ from moekit.data.images import relative_id
 from moekit.data.samples import SPLITS, split_name, split_notes
 from moekit.data.survey import Survey
 from moekit.errors import DataError
-from moekit.text import many
+from moekit.text import few, many
 
 
 class Place(NamedTuple):
@@ -135,10 +135,9 @@ def empty_notes(survey: Survey, layout: ClassLayout) -> tuple[str, ...]:
     ]
     if not empty:
         return ()
-    more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
     words = many(len(empty), "folder holds", "folders hold")
     none = "is no class" if len(empty) == 1 else "are no classes"
-    return (f"{words} no picture and {none} here: {', '.join(empty[:_SHOWN])}{more}",)
+    return (f"{words} no picture and {none} here: {few(empty, _SHOWN)}",)
 
 
 def _taken_for_class(name: str) -> str:

@@ -19,6 +19,7 @@ from moekit.data.samples import Sample
 from moekit.errors import DataError
 from moekit.tasks.segment.tally import Counts, SegmentTally
 from moekit.tasks.segment.truth import read_truth
+from moekit.text import few
 
 _NAMED = 3
 
@@ -156,6 +157,4 @@ def _stem(name: str) -> str:
 
 
 def _few(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
-    return ", ".join(listed[:_NAMED]) + more
+    return few(sorted(names), _NAMED)
