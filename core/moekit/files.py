@@ -11,7 +11,7 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -39,7 +39,9 @@ __all__ = [
     "read_plain",
     "read_text",
     "sha256",
+    "sha256_of_files",
     "to_json",
+    "try_lock",
     "write_json",
     "write_tensors",
 ]
@@ -252,6 +254,19 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_of_files(folder: Path, paths: Iterable[Path]) -> str:
+    """The SHA-256 of the names within a folder, and of the contents, of some of its files.
+
+    Raises:
+        OSError: As of `sha256`.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        line = f"{path.relative_to(folder).as_posix()} {sha256(path)}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
 def check_writable(*folders: Path) -> None:
     """Checks before a long work that its results can be written.
 
@@ -297,6 +312,26 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def try_lock(file: int | IO[bytes], *, alone: bool = True) -> bool:
+    """Locks an open file until it is closed, by whatever it is closed, and does not wait.
+
+    Args:
+        file: The file, or its descriptor.
+        alone: Whether nobody else may hold a lock; if not, others that ask for the same may.
+
+    Returns:
+        Whether no lock of others is in the way. A file system without locks has none.
+    """
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+    return True
 
 
 def _beside(path: Path) -> Path:

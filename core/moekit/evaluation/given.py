@@ -16,7 +16,7 @@ from moekit.evaluation.given_run import GIVEN, RUN, Judged, judged_run
 from moekit.evaluation.learned import Read, left_for_peer
 from moekit.evaluation.stored import is_run
 from moekit.evaluation.summary import summarise
-from moekit.files import read_json, sha256, write_json
+from moekit.files import read_json, sha256, sha256_of_files, write_json
 from moekit.licences import as_json
 from moekit.names import cut_bytes
 from moekit.plugins.registry import Registry
@@ -165,8 +165,4 @@ def _content(given: Path) -> str:
     """SHA-256 of a file, or of the names and contents of all files of a folder."""
     if given.is_file():
         return sha256(given)
-    digest = hashlib.sha256()
-    for path in sorted(one for one in given.rglob("*") if one.is_file()):
-        line = f"{path.relative_to(given).as_posix()} {sha256(path)}\n"
-        digest.update(line.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+    return sha256_of_files(given, (one for one in given.rglob("*") if one.is_file()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,12 @@ from moekit.data.content import Contents
 from moekit.data.fingerprint import changes, fingerprint
 from moekit.data.samples import Dataset, Sample
 from moekit.errors import DataError
-from moekit.files import sha256
+from moekit.files import sha256_of_files
 from moekit.plugins.resolve import FIRST_TASK
 from moekit.runs.choices import SPECIALIST, kept_model
 from moekit.runs.run import PREDICTIONS, VALIDATION, Run, check_hashes
 from moekit.runs.schema import read_result
+from moekit.text import few
 
 SHOWN = 5
 """Images that a note names; the result names all."""
@@ -28,7 +28,7 @@ _RESULT, _RECORD = "result.json", "run.json"
 
 def is_run(path: Path) -> bool:
     """Whether a folder is that of a run."""
-    return (path / _RECORD).is_file()
+    return Run(path).record.is_file()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,11 +65,9 @@ class Stored:
         if not self.missing:
             return ()
         total = len(self.tally) + len(self.missing)
-        shown = ", ".join(self.missing[:SHOWN])
-        more = f" and {len(self.missing) - SHOWN} more" if len(self.missing) > SHOWN else ""
         return (
             f"{self.name} has no answer to {len(self.missing)} of {total} images, which are not "
-            f"judged: {shown}{more}",
+            f"judged: {few(self.missing, SHOWN)}",
         )
 
 
@@ -134,7 +132,7 @@ def read_stored(
         name=name,
         tally=tallies[0],
         missing=(),
-        content=_content(run.folder, source.stem),
+        content=sha256_of_files(run.folder, run.folder.glob(f"{source.stem}.*")),
         notes=notes,
     )
     return whole.of([sample.id for sample in samples])
@@ -228,11 +226,3 @@ def _check_images(
             code="data/changed",
         )
     return ()
-
-
-def _content(folder: Path, stem: str) -> str:
-    """SHA-256 of the names and contents of the stored files."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob(f"{stem}.*")):
-        digest.update(f"{path.name} {sha256(path)}\n".encode())
-    return digest.hexdigest()

@@ -7,17 +7,13 @@ and is taken away before the next one is written.
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from moekit.errors import DataError, StorageError, UsageError
-from moekit.files import check_plain, parse_json, to_json
-
-if sys.platform != "win32":
-    import fcntl
+from moekit.files import check_plain, parse_json, to_json, try_lock
 
 
 def read_journal(path: Path, provenance: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -109,20 +105,14 @@ class Journal:
 
     def _lock(self) -> None:
         """Keeps other commands out until the file is closed, by whatever it is closed."""
-        if sys.platform == "win32":
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not try_lock(self._file):
             self._file.close()
             raise UsageError(
                 "another command is writing to the folder",
                 whose=str(self._path.parent),
                 fix="wait for it or end it, or choose another --out",
                 code="usage/folder-in-use",
-            ) from error
-        except OSError:  # a file system without locks
-            return
+            )
 
     @contextlib.contextmanager
     def _storage(self) -> Iterator[None]:

@@ -14,7 +14,6 @@ import contextlib
 import math
 import os
 import shutil
-import sys
 import weakref
 import zlib
 from collections.abc import Collection, Iterable
@@ -23,9 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from moekit.errors import StorageError
-
-if sys.platform != "win32":
-    import fcntl
+from moekit.files import try_lock
 
 DEFAULT_LIMIT = 16 * 2**30
 _BYTES, _CHECK = 2, 4
@@ -163,7 +160,7 @@ class ActivationCache:
         if not self._is_held:
             handle = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
             weakref.finalize(self, os.close, handle)
-            self._is_held = _try_lock(handle, alone=False)
+            self._is_held = try_lock(handle, alone=False)
 
     def _path(self, image: str) -> Path:
         return self._folder / f"{image}.bf16"
@@ -193,21 +190,9 @@ def _is_held(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        return not _try_lock(handle, alone=True)
+        return not try_lock(handle)
     finally:
         os.close(handle)
-
-
-def _try_lock(file: int, *, alone: bool) -> bool:
-    """Locks a file for as long as it is open; whether nobody else's lock is in the way."""
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # a file system without locks
-            return True
-    return True
 
 
 def _size_of(folder: Path) -> int:
