@@ -39,12 +39,13 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
         StorageError: The output cannot be written.
     """
     # The libraries of images and of DICOM output take a second to load; only this needs them.
+    from moekit_medical.inference.candidates import MOST
     from moekit_medical.inference.earlier import remove_series, series_of
-    from moekit_medical.inference.pipeline import OPTION, VIEWS, run_inference
+    from moekit_medical.inference.pipeline import CANDIDATES_OPTION, VIEWS_OPTION, run_inference
 
-    path, options = _one_input(task, OPTION, VIEWS)
-    most = _most(options, OPTION)
-    glance = None if _all_views(options, VIEWS) else task.glance
+    path, options = _one_input(task, CANDIDATES_OPTION, VIEWS_OPTION)
+    most = _most(options, CANDIDATES_OPTION, MOST)
+    glance = None if _all_views(options, VIEWS_OPTION) else task.glance
     earlier = series_of(task.out / "series.json")
 
     def paint(crops_NSS: np.ndarray) -> list[Callable[[Image.Image], Image.Image | None]]:
@@ -64,7 +65,7 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
         provenance=task.provenance,
         batch_size=max(task.batch_size, 64),
         frames=task.frames,
-        **({} if most is None else {"most": most}),
+        most=most,
         progress=task.on_progress,
     )
     gone = remove_series(task.out, earlier - {record.name for record in summary.series})
@@ -188,9 +189,9 @@ def _one_input(task: PredictJob, *known: str) -> tuple[Path, Mapping[str, str]]:
     return path, {}
 
 
-def _most(options: Mapping[str, str], name: str) -> int | None:
+def _most(options: Mapping[str, str], name: str, otherwise: int) -> int:
     if name not in options:
-        return None
+        return otherwise
     number = whole_number(options[name], least=1, most=_LARGEST)
     if number is None:
         raise DataError(

@@ -43,10 +43,10 @@ from moekit_medical.inference.report import Picture, as_pictures, write_report
 from moekit_medical.inference.scoring import Scorer, score_crops
 from moekit_medical.volume import Volume
 
-OPTION = "candidates"
+CANDIDATES_OPTION = "candidates"
 """The option of a path (`PATH?candidates=NUMBER`) that says how many are scored at most."""
 
-VIEWS = "views"
+VIEWS_OPTION = "views"
 """The option (`PATH?views=all`) by which each candidate is scored by all views of the run."""
 
 NEIGHBOUR_MM = 10.0
@@ -250,7 +250,7 @@ def _dropped_in_words(places: Candidates) -> tuple[str, ...]:
     total = len(places) + places.dropped
     return (
         f"candidates: the strongest {len(places)} of {total} places are scored, the other "
-        f"{places.dropped} are not; PATH?{OPTION}={total} scores all",
+        f"{places.dropped} are not; PATH?{CANDIDATES_OPTION}={total} scores all",
     )
 
 

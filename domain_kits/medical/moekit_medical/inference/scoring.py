@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+from scipy import special  # type: ignore[import-untyped]
 
 from moekit_medical.inference.failures import BadAnswersError
 
@@ -77,14 +78,12 @@ def score_crops(
     """
     count = len(crops_NSS)
     scores = Scores(score_N=np.zeros(count), by_one_view_N=np.zeros(count, dtype=bool))
-    if glance is None or count <= LEAST:
-        for rows in _batches(np.arange(count), batch_size):
-            scores.score_N[rows] = _scored(scorer, crops_NSS[rows])
-            progress(int(rows[-1]) + 1)
-        return scores
+    first, passes = (scorer, 1) if glance is None or count <= LEAST else (glance, 2)
     for rows in _batches(np.arange(count), batch_size):
-        scores.score_N[rows] = _scored(glance, crops_NSS[rows])
-        progress((int(rows[-1]) + 1) // 2)
+        scores.score_N[rows] = _scored(first, crops_NSS, rows)
+        progress((int(rows[-1]) + 1) // passes)
+    if passes == 1:
+        return scores
     scores.by_one_view_N[:] = True
     seen_N = _log_odds(scores.score_N)
     order = np.argsort(-seen_N, kind="stable")
@@ -92,7 +91,7 @@ def score_crops(
     for rows in _batches(order, batch_size):
         if done >= LEAST and seen_N[rows[0]] + SLACK * widest < needed:
             break
-        scores.score_N[rows] = _scored(scorer, crops_NSS[rows])
+        scores.score_N[rows] = _scored(scorer, crops_NSS, rows)
         scores.by_one_view_N[rows] = False
         widest = max(widest, float(np.abs(_log_odds(scores.score_N[rows]) - seen_N[rows]).max()))
         done += len(rows)
@@ -105,10 +104,10 @@ def _batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
     return [rows[first : first + size] for first in range(0, len(rows), size)]
 
 
-def _scored(scorer: Scorer, crops_NSS: np.ndarray) -> np.ndarray:
-    """(N,) float64 scores, checked; the scorer gets pixels of its own."""
-    given_N = np.asarray(scorer(crops_NSS.copy()), dtype=np.float64)
-    if given_N.shape != (len(crops_NSS),):
+def _scored(scorer: Scorer, crops_NSS: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """float64 scores of some rows, checked; the scorer gets pixels of its own."""
+    given_N = np.asarray(scorer(crops_NSS[rows]), dtype=np.float64)
+    if given_N.shape != rows.shape:
         raise BadAnswersError("the scorer gave not one score for each crop")
     if not ((given_N >= 0) & (given_N <= 1)).all():
         raise BadAnswersError("the scorer gave scores that are not in [0, 1]")
@@ -116,6 +115,4 @@ def _scored(scorer: Scorer, crops_NSS: np.ndarray) -> np.ndarray:
 
 
 def _log_odds(score_N: np.ndarray) -> np.ndarray:
-    clear_N = np.clip(score_N, _EDGE, 1 - _EDGE)
-    odds_N: np.ndarray = np.log(clear_N) - np.log1p(-clear_N)
-    return odds_N
+    return np.asarray(special.logit(np.clip(score_N, _EDGE, 1 - _EDGE)))
