@@ -9,29 +9,16 @@ from __future__ import annotations
 import os
 
 from moekit.tasks.score.metrics import auroc
-from tests.benchmarks.task_runs import cost, gain, keep, mean_of, pooled_p, run
+from tests.benchmarks.task_runs import cost, gain, keep, mean_of, pooled_p, runs_of
 
 ALL_FIVE = tuple(range(5))
 FIVE = tuple(int(seed) for seed in os.environ.get("MOEKIT_SEEDS", "0,1,2,3,4").split(","))
 TENTH = 0.1
 
 
-def made(runs, name, kit, data, *, split="test", labels=1.0, changes=(), **recipe):
-    """Of each seed the two tallies of a split, and the facts of the run."""
-    found = [
-        run(
-            runs / f"{name}-{seed}",
-            kit,
-            data,
-            seed=seed,
-            split=split,
-            labels=labels,
-            changes=changes,
-            **recipe,
-        )
-        for seed in FIVE
-    ]
-    return [tallies for tallies, _ in found], [facts for _, facts in found]
+def made(runs, name, kit, data, *, split="test", **how):
+    """Of each of five seeds the two tallies of a split, and the facts of the run."""
+    return runs_of(runs, name, kit, data, seeds=FIVE, split=split, **how)
 
 
 def area(tally, rows):

@@ -139,7 +139,7 @@ def main(asked, folder):
         "comparison": result.get("comparison"),
         "threshold": result.get("threshold"),
     }
-    if isinstance(result.get("per_class"), dict):
+    if spec.task == "segment":
         facts["class_iou"] = {
             name: figures["iou"]["value"] for name, figures in result["per_class"].items()
         }

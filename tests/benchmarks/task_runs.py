@@ -88,6 +88,21 @@ def run(folder, kit, data, *, seed, task=None, split="val", changes=(), labels=1
     return judge.load(folder, "predictions"), facts
 
 
+def runs_of(runs, name, kit, data, *, seeds=SEEDS, **how):
+    """The tallies and the facts of a run for each seed; see `run`.
+
+    Args:
+        runs: The folder of all runs.
+        name: What the folders of these begin with.
+        kit: Name of the kit.
+        data: `LOADER=PATH`.
+        seeds: One run each.
+        how: As `run` takes it.
+    """
+    found = [run(runs / f"{name}-{seed}", kit, data, seed=seed, **how) for seed in seeds]
+    return [tallies for tallies, _ in found], [facts for _, facts in found]
+
+
 def judged(kit, data, kept, given, *, split):
     """The tally of what a peer wrote, judged as `moekit evaluate --from` does.
 

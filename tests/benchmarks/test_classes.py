@@ -20,7 +20,7 @@ from tests.benchmarks.task_runs import (
     gain,
     keep,
     mean_of,
-    run,
+    runs_of,
     top1,
 )
 
@@ -81,13 +81,7 @@ def test_the_weights_of_the_peer_name_photographs(shared):
 
 
 def made(name, shared, runs):
-    """The tallies and the facts of a run for each seed."""
-    source = _source(name, shared)
-    found = [
-        run(runs / f"{name}-{seed}", "finegrained", source, seed=seed, **CLASSES[name])
-        for seed in SEEDS
-    ]
-    return [tallies for tallies, _ in found], [facts for _, facts in found]
+    return runs_of(runs, name, "finegrained", _source(name, shared), **CLASSES[name])
 
 
 def _source(name, shared):

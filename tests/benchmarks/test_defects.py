@@ -25,7 +25,7 @@ from tests.benchmarks.task_runs import (
     keep,
     mean_of,
     miou,
-    run,
+    runs_of,
     share,
 )
 
@@ -45,13 +45,9 @@ def test_defects_of_tiles(task, measure, key, shared, runs, record, record_figur
     source = f"mvtec={shared / 'data' / 'magnetic_tile'}"
     for seed in SEEDS:
         check_tiles_are_apart(source, task, seed)
-    found = [
-        run(runs / f"tile-{task}-{seed}", "industrial", source, seed=seed, task=task, split="test")
-        for seed in SEEDS
-    ]
-    facts = [facts for _, facts in found]
+    found, facts = runs_of(runs, f"tile-{task}", "industrial", source, task=task, split="test")
     values = {
-        name: mean_of([tallies[place] for tallies, _ in found], measure, by_group=True)
+        name: mean_of([tallies[place] for tallies in found], measure, by_group=True)
         for place, name in enumerate(("kit", "frozen"))
     }
     figures = {**values, "cost": cost(facts), "seeds": SEEDS, "runs": facts}
@@ -64,22 +60,11 @@ def test_defects_of_tiles(task, measure, key, shared, runs, record, record_figur
 
 def test_types_of_defects_of_screws(shared, runs, record, record_figure):
     source = f"mvtec={shared / 'data' / 'mvtec_screw'}"
-    found = [
-        run(
-            runs / f"screw-{seed}",
-            "industrial",
-            source,
-            seed=seed,
-            task="classify",
-            split="test",
-        )
-        for seed in SEEDS
-    ]
-    facts = [facts for _, facts in found]
+    found, facts = runs_of(runs, "screw", "industrial", source, task="classify", split="test")
     measures = {"balanced_accuracy": balanced_accuracy, "type_accuracy": type_accuracy}
     values = {
         name: {
-            key: mean_of([tallies[place] for tallies, _ in found], measure)
+            key: mean_of([tallies[place] for tallies in found], measure)
             for key, measure in measures.items()
         }
         for place, name in enumerate(("kit", "frozen"))

@@ -17,7 +17,7 @@ from tests.benchmarks.task_runs import (
     judged,
     keep,
     mean_of,
-    run,
+    runs_of,
     share,
 )
 from tests.benchmarks.test_objects import MOST_MINUTES, ap, ap50
@@ -30,15 +30,11 @@ MEASURES = {"ap": ap, "ap50": ap50}
 
 def test_outlines_of_defects(shared, runs, record, record_figure):
     source = f"mvtec={shared / 'data' / 'magnetic_tile'}"
-    found, facts, regions, peer_facts = [], [], [], []
+    name, how = "tile-instances", {"task": "instances", "split": "test"}
+    found, facts = runs_of(runs, name, "industrial", source, **how)
+    regions, peer_facts = [], []
     for seed in SEEDS:
-        folder = runs / f"tile-instances-{seed}"
-        tallies, known = run(
-            folder, "industrial", source, seed=seed, task="instances", split="test"
-        )
-        found.append(tallies)
-        facts.append(known)
-        given = runs / f"tile-regions-{seed}"
+        folder, given = runs / f"{name}-{seed}", runs / f"tile-regions-{seed}"
         asked = {"data": source, "seed": seed, "split": "test"}
         peer_facts.append(child("region_peer", asked, given))
         regions.append(judged("industrial", source, folder, given / "results.json", split="test"))
@@ -49,8 +45,8 @@ def test_outlines_of_defects(shared, runs, record, record_figure):
     }
     pairs = {"gain": found, "gain_over_regions": list(zip(models["kit"], regions, strict=True))}
     figures = {
-        **{name: _each(mean_of, tallies) for name, tallies in models.items()},
-        **{name: _each(gain, both) for name, both in pairs.items()},
+        **{name: _each(mean_of, tallies, by_group=True) for name, tallies in models.items()},
+        **{name: _each(gain, both, by_group=True) for name, both in pairs.items()},
         "cost": cost(facts),
         "seeds": SEEDS,
         "runs": facts,
@@ -64,23 +60,12 @@ def test_outlines_of_defects(shared, runs, record, record_figure):
 
 def test_outlines_of_things(shared, runs, record):
     source = f"coco={shared / 'data' / 'coco128'}?annotations=instance_masks&test=val"
-    found = [
-        run(
-            runs / f"coco-instances-{seed}",
-            "detection",
-            source,
-            seed=seed,
-            task="instances",
-            split="test",
-        )
-        for seed in SEEDS
-    ]
-    facts = [one for _, one in found]
-    pairs = [tallies for tallies, _ in found]
+    how = {"task": "instances", "split": "test"}
+    pairs, facts = runs_of(runs, "coco-instances", "detection", source, **how)
     figures = {
-        "kit": {name: mean_of([kit for kit, _ in pairs], one) for name, one in MEASURES.items()},
-        "plain": {name: mean_of([of for _, of in pairs], one) for name, one in MEASURES.items()},
-        "gain": {name: gain(pairs, one) for name, one in MEASURES.items()},
+        "kit": _each(mean_of, [kit for kit, _ in pairs]),
+        "plain": _each(mean_of, [plain for _, plain in pairs]),
+        "gain": _each(gain, pairs),
         "cost": cost(facts),
         "seeds": SEEDS,
         "runs": facts,
@@ -89,5 +74,5 @@ def test_outlines_of_things(shared, runs, record):
     check_cost(figures["cost"], minutes=MOST_MINUTES)
 
 
-def _each(of, tallies):
-    return {name: of(tallies, measure, by_group=True) for name, measure in MEASURES.items()}
+def _each(of, tallies, *, by_group=False):
+    return {name: of(tallies, measure, by_group=by_group) for name, measure in MEASURES.items()}

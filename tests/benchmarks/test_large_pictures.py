@@ -24,7 +24,7 @@ from tests.benchmarks.task_runs import (
     least_iou,
     mean_of,
     miou,
-    run,
+    runs_of,
 )
 
 pytestmark = pytest.mark.bench
@@ -46,9 +46,14 @@ MEASURES = {"miou": miou, "image_iou": image_iou, "least_iou": least_iou}
 @pytest.mark.parametrize("name", sorted(SETS))
 def test_outlines_in_large_pictures(name, shared, runs, record, record_figure):
     source = SETS[name].format(path=shared / "data" / "hires_seg")
-    ours, facts = made(runs, source, name, ("background",), RECIPES[name])
-    floor, floor_facts = made(
-        runs, source, f"{name}-linear", ("background", "linear"), {**RECIPES[name], **LINEAR}
+    ours, facts = runs_of(runs, name, "scenes", source, changes=("background",), **RECIPES[name])
+    floor, floor_facts = runs_of(
+        runs,
+        f"{name}-linear",
+        "scenes",
+        source,
+        changes=("background", "linear"),
+        **{**RECIPES[name], **LINEAR},
     )
     models = {
         "kit": [kit for kit, _ in ours],
@@ -84,12 +89,3 @@ def by_image(tally):
         name: None if math.isnan(value) else value
         for name, value in zip(tally.ids, values, strict=True)
     }
-
-
-def made(runs, source, name, changes, recipe):
-    """The tallies and the facts of a run for each seed."""
-    found = [
-        run(runs / f"{name}-{seed}", "scenes", source, seed=seed, changes=changes, **recipe)
-        for seed in SEEDS
-    ]
-    return [tallies for tallies, _ in found], [facts for _, facts in found]

@@ -23,7 +23,7 @@ from tests.benchmarks.task_runs import (
     keep,
     mean_of,
     ratio,
-    run,
+    runs_of,
     share,
     whole_seconds,
 )
@@ -106,18 +106,7 @@ def test_boxes_beside_a_convolutional_detector(name, shared, runs, record):
 
 
 def made(name, shared, runs):
-    """The tallies and the facts of a run for each seed."""
-    found = [
-        run(
-            runs / f"{name}-{seed}",
-            "detection",
-            _source(name, shared),
-            seed=seed,
-            split="test",
-        )
-        for seed in SEEDS
-    ]
-    return [tallies for tallies, _ in found], [facts for _, facts in found]
+    return runs_of(runs, name, "detection", _source(name, shared), split="test")
 
 
 def _source(name, shared):

@@ -21,7 +21,7 @@ from tests.benchmarks.task_runs import (
     keep,
     mean_of,
     miou,
-    run,
+    runs_of,
     whole_seconds,
 )
 
@@ -35,13 +35,8 @@ def data(shared):
     return CAMVID.format(path=shared / "data" / "camvid")
 
 
-def made(runs, data, name, *, changes=(), **recipe):
-    """The tallies and the facts of a run for each seed."""
-    found = [
-        run(runs / f"camvid-{name}-{seed}", "scenes", data, seed=seed, changes=changes, **recipe)
-        for seed in SEEDS
-    ]
-    return [tallies for tallies, _ in found], [facts for _, facts in found]
+def made(runs, data, name, **how):
+    return runs_of(runs, f"camvid-{name}", "scenes", data, **how)
 
 
 def test_the_kit_beside_a_linear_head(data, runs, record, record_figure):
