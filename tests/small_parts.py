@@ -1,4 +1,4 @@
-"""A small industrial set that is drawn, and the weights of a small backbone for it."""
+"""A drawn industrial set, the weights of a small backbone for it, and a kit of colours."""
 
 import io
 
@@ -8,8 +8,21 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from moekit import KitSpec, Recipe
+from moekit.tasks.classify import ClassHead
+
 ARCHITECTURE = "vit_tiny_patch16_224"
 SIDE = 48
+COLOURS = KitSpec(
+    name="colours",
+    summary="tells colours apart",
+    task="classify",
+    slots=(),
+    head_blocks=(3, 5),
+    build_head=ClassHead,
+    recipe=Recipe(views=1),
+)
+"""A kit for the example of the task `classify`."""
 
 
 def png(seed, *, odd=False):

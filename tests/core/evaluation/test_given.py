@@ -7,28 +7,19 @@ import os
 import numpy as np
 import pytest
 
-from moekit import KitSpec, Recipe, Registry
+from moekit import Registry
 from moekit.evaluation.evaluate import EvaluateJob
 from moekit.evaluation.given import evaluate_given
 from moekit.evaluation.needs import usable_metrics
 from moekit.report.report import render_report
 from moekit.runs.run import Run
-from moekit.tasks.classify import CLASSIFY, ClassHead
+from moekit.tasks.classify import CLASSIFY
 from moekit.tasks.classify.tally import ClassTally
 from moekit.tasks.score import SCORE
 from moekit.tasks.score.predictions import Predictions
 from moekit.testing import refused
 from moekit.testing.reference import REFERENCE_KIT, run_kit
-
-KIT = KitSpec(
-    name="colours",
-    summary="tells colours apart",
-    task="classify",
-    slots=(),
-    head_blocks=(3, 5),
-    build_head=ClassHead,
-    recipe=Recipe(views=1),
-)
+from tests.small_parts import COLOURS
 
 
 def made(folder, *, several=False):
@@ -43,7 +34,7 @@ def made(folder, *, several=False):
         dataset = dataclasses.replace(dataset, samples=samples)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOEKIT_CACHE_DIR", str(folder / "cache"))
-        run_kit(KIT, dataset, folder / "run", Registry())
+        run_kit(COLOURS, dataset, folder / "run", Registry())
     return dataset, folder / "run"
 
 
@@ -64,7 +55,7 @@ def answers(dataset, path, *, split="test", between=",", wrong=0):
 
 
 def judged(dataset, run, given, *, split="test"):
-    job = EvaluateJob(kit=KIT, dataset=dataset, run=Run(run), split=split)
+    job = EvaluateJob(kit=COLOURS, dataset=dataset, run=Run(run), split=split)
     return evaluate_given(job, given, registry=Registry())
 
 

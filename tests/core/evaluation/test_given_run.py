@@ -7,12 +7,12 @@ import shutil
 import numpy as np
 import pytest
 
-from moekit import KitSpec, Recipe, Registry, hookimpl
+from moekit import Recipe, Registry, hookimpl
 from moekit.cli.evaluate import show_result
 from moekit.evaluation.evaluate import EvaluateJob, evaluate
 from moekit.evaluation.given import evaluate_given
 from moekit.runs.run import Run
-from moekit.tasks.classify import CLASSIFY, ClassHead
+from moekit.tasks.classify import CLASSIFY
 from moekit.tasks.classify.store import load_tallies
 from moekit.tasks.score import SCORE
 from moekit.testing import refused
@@ -23,16 +23,9 @@ from moekit.testing.reference import (
     run_kit,
     small_backbone,
 )
+from tests import small_parts
 
-COLOURS = KitSpec(
-    name="colours",
-    summary="tells colours apart",
-    task="classify",
-    slots=(),
-    head_blocks=(3, 5),
-    build_head=ClassHead,
-    recipe=Recipe(views=1, near_duplicate_pairs=0),
-)
+COLOURS = dataclasses.replace(small_parts.COLOURS, recipe=Recipe(views=1, near_duplicate_pairs=0))
 HUES = dataclasses.replace(COLOURS, name="hues", head_blocks=(1,))
 SCORES = dataclasses.replace(REFERENCE_KIT, name="scores", slots=())
 

@@ -21,7 +21,7 @@ class Recordings:
 
     def __init__(self, folder):
         self.folder = folder
-        self.anew = False
+        self.always = False
         """Whether each program is recorded, also one that is known."""
 
     def write(self, program, names, shape, path, *, whose):
@@ -35,7 +35,7 @@ class Recordings:
         key = hashlib.sha256(weights + repr(asked).encode())
         graph = self.folder / key.hexdigest()
         given = graph.with_suffix(".json")
-        if self.anew or not graph.exists():
+        if self.always or not graph.exists():
             given.write_text(json.dumps(record_onnx(program, names, inputs, graph, whose=whose)))
         shutil.copy(graph, path)
         return json.loads(given.read_text())

@@ -51,7 +51,7 @@ def two(kept, write, make_kit, make_run, tmp_path, recorded_once, monkeypatch):
     for name, kit in kits.items():
         if not (kept / name).exists():
             with monkeypatch.context() as patch:
-                patch.setattr(recorded_once, "anew", True)
+                patch.setattr(recorded_once, "always", True)
                 run, _ = write(kit, NAME, run=make_run(kit, name), split=True)
             shutil.move(run.folder, kept / name)
         shutil.copytree(kept / name, tmp_path / name)

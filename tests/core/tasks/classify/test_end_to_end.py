@@ -1,13 +1,15 @@
 """Kits of the task are adapted and evaluated on its example, on a small backbone."""
 
+import dataclasses
 import json
 
 import pytest
 
-from moekit import KitSpec, Recipe, Registry
+from moekit import Registry
 from moekit.tasks.classify import CLASSIFY, ClassHead, PrototypeHead, fit_prototypes
 from moekit.tasks.classify.store import load_tallies
 from moekit.testing.reference import run_kit
+from tests.small_parts import COLOURS
 
 
 @pytest.mark.parametrize(
@@ -19,16 +21,7 @@ def test_a_kit_is_adapted_and_evaluated(tmp_path, monkeypatch, head, fit):
     monkeypatch.setenv("MOEKIT_CACHE_DIR", str(tmp_path / "cache"))
     (tmp_path / "example").mkdir()
     dataset = CLASSIFY.example(tmp_path / "example")
-    kit = KitSpec(
-        name="colours",
-        summary="tells colours apart",
-        task="classify",
-        slots=(),
-        head_blocks=(3, 5),
-        build_head=head,
-        fit=fit,
-        recipe=Recipe(views=1),
-    )
+    kit = dataclasses.replace(COLOURS, build_head=head, fit=fit)
     run_kit(kit, dataset, tmp_path / "run", Registry())
     result = json.loads((tmp_path / "run/result.json").read_text())
     assert result["task"] == "classify"
