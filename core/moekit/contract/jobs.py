@@ -153,8 +153,9 @@ class PredictJob:
         draw: Draws an answer over its picture, as overlays are drawn; None if it has nothing to
             show.
         told: Which model answers and how its point was chosen, with what it promises, in sentences.
-        glance: As `score`, by the first of several views only; None if the run answers by one view,
-            or by a graph that holds all views.
+        glance: As `score`, by the first of several views only; `score` does not compute that view
+            of the same pictures again. None if the run answers by one view, or by a graph that
+            holds all views.
     """
 
     inputs: tuple[Path, ...]

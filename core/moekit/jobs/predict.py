@@ -118,7 +118,8 @@ def _own_way(
     on_progress: Callable[[str, int, int], None],
 ) -> PredictJob:
     answerer = trained.answerer
-    glanced = answerer.of_one_view
+    steps = answerer.in_two_steps()
+    glance, whole = steps or (None, answerer)
 
     def monitors(by: Answerer, pictures: Pictures) -> np.ndarray:
         answers = by.answer(pictures, batch_size=batch_size)
@@ -130,7 +131,7 @@ def _own_way(
     return PredictJob(
         inputs=tuple(inputs),
         out=out,
-        score=functools.partial(monitors, answerer),
+        score=functools.partial(monitors, whole),
         answer=answerer.answer,
         threshold=float(getattr(answerer.point, "threshold", np.nan)),
         provenance=trained.provenance,
@@ -139,5 +140,5 @@ def _own_way(
         frames=answerer.preprocess.frames,
         draw=draw,
         told=trained.sentences,
-        glance=None if glanced is None else functools.partial(monitors, glanced),
+        glance=None if glance is None else functools.partial(monitors, glance),
     )

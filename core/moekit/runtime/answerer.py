@@ -16,8 +16,9 @@ from moekit.data.stream import ImageBatch, Preprocess
 from moekit.errors import PluginError, UsageError
 from moekit.files import finite, not_finite
 from moekit.plugins.faults import owner_in_words
+from moekit.runtime.first_view import in_two_steps
 from moekit.runtime.parts import Part, computed_parts, stack_batches
-from moekit.runtime.predictor import Compute, Computed
+from moekit.runtime.predictor import Compute, Computed, Predictor
 
 Row = dict[str, Any]
 Pictures = Sequence[Image.Image | Sequence[Image.Image]]
@@ -65,11 +66,16 @@ class Answerer:
                 found |= {int(item.id): one for item, one in zip(items, answers, strict=True)}
         return [found[row] for row in range(len(stacks))]
 
-    @property
-    def of_one_view(self) -> Answerer | None:
-        """The same by the first of several views; None if it has one, or if a graph holds all."""
-        made = getattr(self.compute, "of_one_view", None)
-        return None if made is None else dataclasses.replace(self, compute=made)
+    def in_two_steps(self) -> tuple[Answerer, Answerer] | None:
+        """By the first of several views, and by all, which takes over what the first computed.
+
+        None if there is one view only, or if a graph holds all.
+        """
+        steps = in_two_steps(self.compute) if isinstance(self.compute, Predictor) else None
+        if steps is None:
+            return None
+        glance, completion = (dataclasses.replace(self, compute=step) for step in steps)
+        return glance, completion
 
     @property
     def level(self) -> float | None:

@@ -5,7 +5,6 @@ Shapes: B images or stacks, T frames of a stack, N tokens, D width.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
@@ -146,30 +145,34 @@ class Predictor:
         self.with_cells = False
 
     @property
-    def of_one_view(self) -> Predictor | None:
-        """The same by the first of its views; None if there is no other."""
-        if len(self.views) == 1:
-            return None
-        made = copy.copy(self)
-        made.views = self.views[:1]
-        return made
-
-    @property
     def averaged(self) -> KitModules | None:
         """The baseline whose merged outputs with the kit's are the only ones that are given."""
         return self.models[1] if self._mean == "alone" else None
 
     @torch.inference_mode()
-    def __call__(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Computed:
-        """See `Compute`."""
+    def __call__(
+        self, images: Tensor, *, trace: RoutingTrace | None = None, first: Computed | None = None
+    ) -> Computed:
+        """See `Compute`.
+
+        Args:
+            images: As there.
+            trace: As there.
+            first: What `first_view` gave for these images; it is computed if None.
+        """
         images = images.to(self.device, non_blocking=True)
-        passes = [self._view(images, self.views[0], trace)]
+        passes = [self.first_view(images, trace=trace) if first is None else first]
         passes += [self._view(images, number) for number in self.views[1:]]
         return Computed(
             outputs=self.merged([one.outputs for one in passes]),
             seconds=sum(one.seconds for one in passes),
             cells=passes[0].cells,
         )
+
+    @torch.inference_mode()
+    def first_view(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Computed:
+        """The outputs of each of `models` for the first view of images, not yet merged."""
+        return self._view(images.to(self.device, non_blocking=True), self.views[0], trace)
 
     @torch.inference_mode()
     def routed(self, images: Tensor) -> RoutingTrace:

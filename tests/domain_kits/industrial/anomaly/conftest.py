@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from moekit import Grid, HeadSite
 
-WIDTH = 24
+WIDTH = 32
 GRID = Grid(8, 8)
 SITE = HeadSite(width=WIDTH, blocks=1)
 
