@@ -23,7 +23,7 @@ from moekit.jobs.session import open_backbone
 from moekit.plugins.changes import KitChanges
 from moekit.plugins.resolve import kit_for_data
 from moekit.runs.run import Run
-from moekit.tasks.segment import LinearSegHead
+from moekit.tasks.segment import LinearSegHead, PointSegHead
 from moekit.training.adapt import AdaptJob, adapt
 
 
@@ -35,6 +35,12 @@ def _linear(kit):
 def _concatenation(kit):
     """The kit's own head, its depths concatenated in place of attended to."""
     head = functools.partial(kit.build_head, fusion="concatenation")
+    return dataclasses.replace(kit, build_head=head)
+
+
+def _points(kit):
+    """The kit's own head, with its least certain places decided again from the pixels."""
+    head = functools.partial(PointSegHead, **kit.build_head.keywords)
     return dataclasses.replace(kit, build_head=head)
 
 
@@ -53,6 +59,7 @@ def _earlier(kit):
 CHANGES = {
     "linear": _linear,
     "concatenation": _concatenation,
+    "points": _points,
     "background": _background,
     "earlier": _earlier,
 }

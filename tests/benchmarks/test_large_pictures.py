@@ -1,6 +1,7 @@
 """Outlines in large pictures: printed parts (1,024 to 1,920 pixels wide), and crop next to weed.
 
-The kit `scenes` next to a linear head on the frozen backbone. Class 0 is background. `index.csv`
+The kit `scenes` next to a linear head on the frozen backbone, and next to its own head with points
+that are decided again (`PointSegHead`). Class 0 is background. `index.csv`
 says the splits: print3d by sequence of a print, cwfid by picture. Intervals draw those groups; in
 cwfid there are four. The least IoU of a picture is a minimum: no resample can fall below it, so its
 interval only says what lies above.
@@ -41,6 +42,7 @@ RECIPES = {
 """What is changed in the kit's recipe: 42 and 14 pictures need more epochs for their 300 to 500
 steps, and the plants, small in their pictures, are learned in windows of half their width."""
 MEASURES = {"miou": miou, "image_iou": image_iou, "least_iou": least_iou}
+GAINS = ("miou", "image_iou")
 
 
 @pytest.mark.parametrize("name", sorted(SETS))
@@ -80,6 +82,35 @@ def test_outlines_in_large_pictures(name, shared, runs, record, record_figure):
         keep(record_figure, f"{name}.{key}", values["kit"][key], command=command)
     keep(record_figure, f"{name}.gain_over_linear", over_linear, command=command)
     check_cost(figures["cost"], cost(floor_facts))
+
+
+@pytest.mark.parametrize("name", sorted(SETS))
+def test_points_of_large_pictures(name, shared, runs, record):
+    source = SETS[name].format(path=shared / "data" / "hires_seg")
+    plain, facts = runs_of(runs, name, "scenes", source, changes=("background",), **RECIPES[name])
+    refined, refined_facts = runs_of(
+        runs,
+        f"{name}-points",
+        "scenes",
+        source,
+        changes=("background", "points"),
+        **RECIPES[name],
+    )
+    pairs = [(ours, other) for (ours, _), (other, _) in zip(refined, plain, strict=True)]
+    figures = {
+        "points": {
+            key: mean_of([one for one, _ in pairs], MEASURES[key], by_group=True)
+            for key in MEASURES
+        },
+        "coarse": {
+            key: mean_of([one for _, one in pairs], MEASURES[key], by_group=True)
+            for key in MEASURES
+        },
+        "gain": {key: gain(pairs, MEASURES[key], by_group=True) for key in GAINS},
+        "cost": {"points": cost(refined_facts), "coarse": cost(facts)},
+        "seeds": SEEDS,
+    }
+    record(f"points_{name}", figures)
 
 
 def by_image(tally):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from moekit.tasks.segment.classes import palette
     from moekit.tasks.segment.head import FusionSegHead, LinearSegHead
     from moekit.tasks.segment.outlines import rings_around
+    from moekit.tasks.segment.points import PointSegHead
     from moekit.tasks.segment.rle import compress_runs, expand_runs
     from moekit.tasks.segment.task import SEGMENT
 
@@ -24,6 +25,7 @@ _HOMES = {
         "LinearSegHead",
     ),
     "tasks.segment.outlines": ("rings_around",),
+    "tasks.segment.points": ("PointSegHead",),
     "tasks.segment.rle": (
         "compress_runs",
         "expand_runs",
@@ -35,6 +37,7 @@ __all__ = [
     "SEGMENT",
     "FusionSegHead",
     "LinearSegHead",
+    "PointSegHead",
     "compress_runs",
     "expand_runs",
     "palette",

@@ -61,6 +61,9 @@ class FusionSegHead(nn.Module):
         heads: Attention heads.
         scales: As of `AttentionFusion`.
         dropout: Share of the last features left out in training.
+
+    Attributes:
+        width: Of the last features.
     """
 
     def __init__(
@@ -84,13 +87,18 @@ class FusionSegHead(nn.Module):
             steps += [Twice(width), Refine(width // 2)]
             width //= 2
         self.enlarge = nn.Sequential(*steps)
+        self.width = width
         self.norm = PlaceNorm(width)
         self.dropout = nn.Dropout2d(dropout)
         self.classify = nn.Conv2d(width, site.classes, 1)
 
     def forward(self, tokens: Sequence[Tensor], grid: Grid) -> Outputs:
         """L tensors (B * T, N, D) to `logit_BChw`, float32, `upsample` times the patch grid."""
+        return {LOGIT: self.seen(tokens, grid)[1]}
+
+    def seen(self, tokens: Sequence[Tensor], grid: Grid) -> tuple[Tensor, Tensor]:
+        """The last features, (B, F, h, w), and the logits of `forward`."""
         with torch.autocast(tokens[0].device.type, enabled=False):
             fused = self.fuse([patch_map(x_BND, grid) for x_BND in tokens])
             features = self.dropout(self.norm(self.enlarge(fused)))
-            return {LOGIT: self.classify(features)}
+            return features, self.classify(features)
