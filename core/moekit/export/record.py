@@ -66,7 +66,7 @@ class PrefixRecord(pydantic.BaseModel):
     """The graph of the blocks that exports share, and what decides whether a kit can use it.
 
     Attributes:
-        sha256: See `prefix_sha256`.
+        sha256: See `graph_sha256`.
         model: The file of the graph.
         files: All its files.
         precision: Its arithmetic.
@@ -130,6 +130,12 @@ class ExportRecord(pydantic.BaseModel):
     files: dict[str, str]
     licences: Licences | None = None
     split: SplitRecord | None = None
+
+    @property
+    def graph_sha256(self) -> str:
+        """See `graph_sha256`; of a split export the kit's own graph."""
+        stem = f"{Path(self.model).stem}."
+        return graph_sha256(self.files, [name for name in self.files if name.startswith(stem)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,15 +274,15 @@ def open_folder(folder: Path) -> Export:
     return Export(folder, record)
 
 
-def prefix_sha256(files: Mapping[str, str], names: Iterable[str]) -> str:
-    """By what a prefix is known: the SHA-256 of those of its files.
+def graph_sha256(files: Mapping[str, str], names: Iterable[str]) -> str:
+    """By what a graph is known: the SHA-256 of a line `NAME SHA256` for each of its files.
 
-    Its graph holds all that it computes: the backbone's weights, the size of images, its blocks
-    and, in int8, what calibration found. Prefixes of one hash are one.
+    They hold all that it computes: weights, the size of images, the blocks and, in int8, what
+    calibration found. Graphs of one hash are one.
 
     Args:
         files: SHA-256 of the files of an export, by name.
-        names: Those of the prefix.
+        names: Those of the graph.
     """
     text = "".join(f"{name} {files[name]}\n" for name in sorted(names))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -290,7 +296,7 @@ def _read(folder: Path) -> ExportRecord:
         named = {record.model, *(() if prefix is None else (prefix.model, *prefix.files))}
         if not named <= record.files.keys():
             raise ValueError("it does not name the files of an export")
-        if prefix is not None and prefix.sha256 != prefix_sha256(record.files, prefix.files):
+        if prefix is not None and prefix.sha256 != graph_sha256(record.files, prefix.files):
             raise ValueError("the hash of its prefix is not that of the prefix's files")
     except ValueError as error:
         raise DataError(

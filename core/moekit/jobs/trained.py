@@ -204,7 +204,7 @@ def _open_export(spec: KitSpec, run: Run, resolved: Resolved, how: Opening) -> _
         arithmetic={
             "precision": export.record.precision,
             "backend": export.record.format,
-            "model_sha256": export.record.files[export.record.model],
+            "graph_sha256": export.record.graph_sha256,
             **prefix,
         },
     )

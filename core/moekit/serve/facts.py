@@ -24,7 +24,7 @@ from moekit.runtime.load import point_of, rule_of
 
 AUTO = "auto"
 """In the place of a kit: each image is answered by the kit that it belongs to."""
-_GRAPH, _PREFIX = "model_sha256", "prefix_sha256"
+_GRAPH, _PREFIX = "graph_sha256", "prefix_sha256"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,8 @@ class KitFacts:
         columns: Names of what an answer may hold.
         backbone_sha256: Hash of the backbone's weights.
         kit_sha256: Hash of the trained weights of the kit.
-        export_sha256: Hash of the exported graph that answers; None if none does.
+        export_sha256: Hash of the exported graph that answers and of its weights; None if none
+            does.
         settings: What else an answer depends on: the model that answers, its point, the input, the
             views, `top_k`, the routing of tokens and the arithmetic.
         bits: Bits of the numbers in files of more than 8 bits; None if they fill 16.

@@ -79,7 +79,7 @@ class Receipt(Strict):
     export_sha256: str | None = Field(
         default=None,
         pattern=HASH,
-        description="Of the exported graph that answers; null if none does.",
+        description="Of the files of the exported graph that answers; null if none does.",
     )
     settings_sha256: str = Field(
         pattern=HASH,

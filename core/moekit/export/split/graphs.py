@@ -24,7 +24,7 @@ from moekit.export.graphs import GraphFile, OnProgress, is_sparse
 from moekit.export.parity import Parity, compare, measure_parity
 from moekit.export.predictor import ExportPrecision
 from moekit.export.program import KitProgram
-from moekit.export.record import PrefixRecord, SplitRecord, prefix_sha256
+from moekit.export.record import PrefixRecord, SplitRecord, graph_sha256
 from moekit.export.sessions import Format
 from moekit.export.split.given import open_given
 from moekit.export.split.opening import open_prefix
@@ -226,7 +226,7 @@ class SplitGraphs:
         files = {path.name: sha256(path) for path in sorted(self._folder.glob("prefix.*"))}
         tokens = self._predictor.tokens
         return PrefixRecord(
-            sha256=prefix_sha256(files, files),
+            sha256=graph_sha256(files, files),
             model=model,
             files=tuple(files),
             precision=self._precision,

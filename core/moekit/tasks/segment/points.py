@@ -98,7 +98,8 @@ class PointSegHead(nn.Module):
             )
             change_BCK = self.classify(self.correct(known))
             index_BCK = place_BK[:, None].expand(-1, change_BCK.shape[1], -1)
-            return {LOGIT: logit_BCS.scatter_add(2, index_BCK, change_BCK).reshape(logit_BCHW.shape)}
+            logit_BCS = logit_BCS.scatter_add(2, index_BCK, change_BCK)
+            return {LOGIT: logit_BCS.reshape(logit_BCHW.shape)}
 
     def _uncertain(self, logit_BCS: Tensor) -> Tensor:
         """(B, K) int64, the places whose two likeliest classes lie closest."""
