@@ -13,6 +13,9 @@ LEAST = 20
 From fewer a bootstrap interval is too narrow.
 """
 
+_SHOWN = 0.0001
+"""The least difference that is shown as a number."""
+
 
 def sides_of(baseline: str) -> Mapping[str, str]:
     """The names of a specialist and its baseline, by what a verdict calls them."""
@@ -45,7 +48,8 @@ def better_in_words(
     if difference:
         first, second = who
         better = first if (difference > 0) == up else second
-    by = f"by {abs(difference):.4f} of {name}"
+    size = f"{abs(difference):.4f}" if abs(difference) >= _SHOWN else f"less than {_SHOWN}"
+    by = f"by {size} of {name}"
     between = "" if interval is None else f" [{interval[0]:+.4f}, {interval[1]:+.4f}]"
     if better is None:
         words = f"neither model is ahead: they are equal by {name}{between}"
@@ -57,8 +61,9 @@ def better_in_words(
             f"few to prove it, {LEAST} may do"
         )
     else:
+        why = "has no interval" if interval is None else "may be 0, by its interval"
         words = (
             f"{who[better]} is ahead {by}{between}; that is not proven on these items: the "
-            "interval of the difference holds 0, or there is none"
+            f"difference {why}"
         )
     return {"metric": name, "better": better, "proven": bool(proven), "in_words": words}

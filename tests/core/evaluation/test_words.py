@@ -46,6 +46,19 @@ def test_few_items_prove_nothing():
     assert "19" in found["in_words"]
 
 
+@pytest.mark.parametrize(
+    ("difference", "ci95", "held"),
+    [
+        (5e-6, [0.0, 1e-5], ("less than 0.0001", "may be 0")),
+        (0.05, None, ("0.0500", "no interval")),
+    ],
+)
+def test_what_is_not_proven_says_why(difference, ci95, held):
+    gaps = {"miou": {"difference": difference, "ci95": ci95}}
+    found = better_in_words({"miou": UP}, gaps, sides_of("-"), units=20)
+    assert all(words in found["in_words"] for words in held)
+
+
 def test_a_shift_of_the_classes_is_told_with_the_shares():
     counts = {
         "train": {"good": 20, "bad": 180},

@@ -30,10 +30,12 @@ def outcome(tally: SegmentTally, point: Any, context: TaskContext) -> list[str]:
     back = list(tally.background)
     if back and truth_C.sum() > truth_C[back].sum():
         front = np.delete(np.arange(len(truth_C)), back)
-        both = confusion_CC[np.ix_(front, front)].sum()
+        both, marked = confusion_CC[np.ix_(front, front)].sum(), said_C[front].sum()
         told.append(
             f"{both / truth_C[front].sum():.1%} of the foreground is found, and "
-            f"{1 - both / max(said_C[front].sum(), 1):.1%} of what is marked is background."
+            f"{1 - both / marked:.1%} of what is marked is background."
+            if marked
+            else "No foreground is found: every pixel is answered as background."
         )
     union_C = truth_C + said_C - right_C
     iou = [

@@ -37,7 +37,13 @@ def next_section(context: ReportContext) -> ReportSection:
     ]
     if context.tallies:
         said += _taken_for(context.tallies[0], name)
-    said += _edges(name, entry)
+    if not entry["iou"]["value"]:
+        said.append(
+            f"No pixel of {name} is found. More epochs help if the training was short "
+            "(`moekit adapt --epochs`), a larger `--image-size` if what is to be found is small."
+        )
+    else:
+        said += _edges(name, entry)
     return ReportSection(title=NEXT, paragraphs=tuple(said))
 
 

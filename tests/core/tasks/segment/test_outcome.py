@@ -36,5 +36,13 @@ def test_foreground_is_counted_where_there_is_background():
     ]
 
 
+def test_no_share_of_what_is_marked_is_given_if_nothing_is_marked():
+    told = outcome(tally([[80, 0], [20, 0]], background=(0,)), None, None)
+    assert told == [
+        "80.0% of the pixels get the right class.",
+        "No foreground is found: every pixel is answered as background.",
+    ]
+
+
 def test_nothing_is_said_of_no_pixels():
     assert outcome(tally([[0, 0], [0, 0]]), None, None) == []

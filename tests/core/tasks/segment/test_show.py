@@ -175,6 +175,14 @@ def test_classes_that_are_outlined_well_ask_for_no_step(tallies):
     assert sections(context)[-1].paragraphs == ()
 
 
+def test_a_class_that_is_never_found_asks_for_more_training_and_not_for_finer_edges(tallies):
+    job = SummaryJob(tallies=tallies[1:], points=(None,), metrics=(), seed=0, resamples=10)
+    context = ReportContext(result=complete({}, job), record={}, predictions=None, validation=None)
+    _, steps = sections(context)
+    assert "--epochs" in steps.paragraphs[-1]
+    assert not any("boundary" in words for words in steps.paragraphs)
+
+
 def test_sections_of_one_model_whose_tallies_are_gone(tallies):
     job = SummaryJob(tallies=tallies[:1], points=(None,), metrics=(), seed=0, resamples=10)
     context = ReportContext(result=complete({}, job), record={}, predictions=None, validation=None)
