@@ -10,6 +10,7 @@ import click
 
 from moekit.cli.adapt import run_adaptation
 from moekit.cli.evaluate import run_evaluation, show_result
+from moekit.cli.imports import quick_imports
 from moekit.cli.options import (
     debug_option,
     device_option,
@@ -71,17 +72,18 @@ def demo(
     demonstration data; other data have none. An interrupted demonstration goes on where it
     stopped; a finished one is evaluated again.
     """
-    from moekit.plugins.registry import Registry
-    from moekit.report.report import render_report
-    from moekit.runs.run import Run
-
-    spec = Registry().kit(kit)
-    short = {} if full or data is not None else spec.demo_recipe
-    run_folder = out or Path("runs") / _folder_name(spec.name, data, full=full)
-    make_inputs = spec.demo_inputs if data is None else None
-    steps = _Steps(3 if make_inputs is None else 4)
     predicted: dict[str, dict[str, Any]] = {}
     with reporter() as progress:
+        with quick_imports(progress.update):
+            from moekit.plugins.registry import Registry
+            from moekit.report.report import render_report
+            from moekit.runs.run import Run
+
+            spec = Registry().kit(kit)
+        short = {} if full or data is not None else spec.demo_recipe
+        run_folder = out or Path("runs") / _folder_name(spec.name, data, full=full)
+        make_inputs = spec.demo_inputs if data is None else None
+        steps = _Steps(3 if make_inputs is None else 4)
         progress.line(steps.next("learn from the training images"))
         run_adaptation(
             kit,
