@@ -113,24 +113,24 @@ def run_evaluation(kit: str, *, progress: ProgressDisplay, **options: Any) -> di
 
 def show_result(result: dict[str, Any]) -> None:
     """The metrics as a table, the kit next to its baseline, and in words what matters of them."""
-    baseline = (result.get("baseline") or {}).get("metrics", {})
-    named = (result.get("baseline") or {}).get("name", "frozen backbone, same head")
-    mean = (result.get("used") or {}).get("metrics")
+    baseline = result.get("baseline")
+    others: list[tuple[str, Any]] = []
+    if baseline is not None:
+        others.append((baseline["name"], baseline["metrics"]))
+    if mean := (result.get("used") or {}).get("metrics"):
+        others.append(("mean of both, which answers", mean))
     rows = [
         [
             name,
             _figure(entry),
-            _figure(baseline.get(name)),
-            *([] if mean is None else [_figure(mean.get(name))]),
-            "higher" if up else "lower",
+            *(_figure(figures.get(name)) for _, figures in others),
+            "higher" if entry["higher_is_better"] else "lower",
         ]
         for name, entry in result["metrics"].items()
-        for up in [entry["higher_is_better"]]
     ]
-    third = [] if mean is None else ["mean of both, which answers"]
     print_table(
         f"{result['kit']} on {result['dataset']}, {result['split']} split, n = {result['n']}",
-        ("metric [95% interval]", _judged(result), named, *third, "better if"),
+        ("metric [95% interval]", _judged(result), *(who for who, _ in others), "better if"),
         rows,
     )
     told = [
@@ -179,7 +179,9 @@ def comparison_in_words(result: dict[str, Any]) -> str:
         elif isinstance(value, float):
             sign = "+" if "difference" in name else ""
             parts.append(f"{name.replace('_', ' ')} {value:{sign}.4g}")
-        elif value is not None:
+        elif isinstance(value, int):
+            parts.append(f"{name.replace('_', ' ')} {value}")
+        elif value:
             parts.append(str(value))
     pair = "specialist less baseline"
     if result.get("foreign"):

@@ -47,3 +47,44 @@ def test_epochs_hold_for_the_kit_and_its_baseline(monkeypatch):
     with reporter() as progress:
         run_adaptation("any", progress=progress, epochs=3)
     assert asked["recipe"] == {"epochs": 3, "baseline_epochs": 3}
+
+
+def test_counts_of_a_paired_test_are_named_and_empty_notes_left_out():
+    from moekit.cli.evaluate import comparison_in_words
+
+    paired = {
+        "metric": "top1",
+        "top1_difference": 0.125,
+        "mcnemar_p": 0.18,
+        "only_kit_right": 7,
+        "note": "",
+    }
+    told = comparison_in_words({"comparison": paired})
+    assert told.endswith("top1 difference +0.125, mcnemar p 0.18, only kit right 7")
+
+
+def test_answers_without_a_baseline_have_no_column_of_undefined_figures(capsys):
+    from moekit.cli.evaluate import show_result
+
+    figure = {"value": 0.5, "ci95": None, "higher_is_better": True}
+    result = {
+        "kit": "any",
+        "dataset": "some",
+        "split": "test",
+        "n": 2,
+        "metrics": {"top1": figure},
+        "baseline": None,
+        "skipped": [],
+        "foreign": True,
+        "from": "peer.csv",
+        "folder": "given/peer.csv",
+        "notes": [],
+        "data": {"caution": ""},
+        "disclaimer": "",
+    }
+    show_result(result)
+    out = capsys.readouterr().out
+    assert "0.5000" in out
+    assert "given: peer.csv" in out
+    assert "undefined" not in out
+    assert "frozen" not in out
