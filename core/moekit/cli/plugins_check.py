@@ -41,6 +41,7 @@ def check(name: str, expected: tuple[str, ...], as_json: bool) -> None:
             told.add(outcome.reason)
             echo(f"{outcome.verdict:16} {outcome.id}{reason}")
 
+    say(f"checking {name} in a process of its own; until that has started nothing is shown")
     report = run_checks_apart(name, expected_failures=_expectations(expected), on_outcome=tell)
     count = {
         verdict: sum(outcome.verdict == verdict for outcome in report.outcomes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from moekit.runs.choices import BASELINE, SPECIALIST
@@ -50,7 +50,7 @@ def better_in_words(
         better = first if (difference > 0) == up else second
     size = f"{abs(difference):.4f}" if abs(difference) >= _SHOWN else f"less than {_SHOWN}"
     by = f"by {size} of {name}"
-    between = "" if interval is None else f" [{interval[0]:+.4f}, {interval[1]:+.4f}]"
+    between = "" if interval is None else _interval_in_words(interval, turned=difference < 0)
     if better is None:
         words = f"neither model is ahead: they are equal by {name}{between}"
     elif proven:
@@ -67,3 +67,9 @@ def better_in_words(
             f"difference {why}"
         )
     return {"metric": name, "better": better, "proven": bool(proven), "in_words": words}
+
+
+def _interval_in_words(interval: Sequence[float], *, turned: bool) -> str:
+    """The interval of a difference, turned if the words give the difference the other way round."""
+    low, high = (-interval[1], -interval[0]) if turned else interval
+    return f" [{low:+.4f}, {high:+.4f}]"

@@ -59,6 +59,13 @@ def test_what_is_not_proven_says_why(difference, ci95, held):
     assert all(words in found["in_words"] for words in held)
 
 
+@pytest.mark.parametrize("entry", [UP, DOWN])
+def test_the_interval_is_that_of_how_far_the_better_model_is_ahead(entry):
+    gaps = {"auroc": {"difference": -0.05, "ci95": [-0.11, 0.01]}}
+    found = better_in_words({"auroc": entry}, gaps, sides_of("-"), units=20)
+    assert "by 0.0500 of auroc [-0.0100, +0.1100]" in found["in_words"]
+
+
 def test_a_shift_of_the_classes_is_told_with_the_shares():
     counts = {
         "train": {"good": 20, "bad": 180},

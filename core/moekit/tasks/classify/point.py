@@ -209,8 +209,9 @@ def _f1_warning(rule: str, labels_NC: np.ndarray, classes: Sequence[str]) -> str
         return ""
     others = many(len(scarce) - 1, "other label has", "other labels have")
     more = f" ({others} fewer than {FEWEST} too)" if len(scarce) > 1 else ""
-    what = f"items with the label {classes[scarce[0]]}{more}"
-    return too_few(rule, {what: int(count_C[scarce[0]])})
+    least = int(count_C[scarce[0]])
+    what = f"item{'s' * (least != 1)} with the label {classes[scarce[0]]}{more}"
+    return too_few(rule, {what: least})
 
 
 def choose_point(tally: ClassTally, rule: str) -> Chosen:

@@ -98,6 +98,8 @@ def test_thresholds_of_labels_that_very_few_items_have_are_warned_of(tally, rule
     point = chosen_with_interval(made, rule)
     assert "on 3 items with the label class 3 (1 other label has" in point.warning
     assert point.as_json()["warning"] == point.warning == point.in_words()[-1]
+    made.labels_NC[1:3, 3] = 0
+    assert "on 1 item with the label class 3" in chosen_with_interval(made, rule).warning
 
 
 @pytest.mark.parametrize(
