@@ -67,6 +67,7 @@ def test_a_series_of_64_slices_is_scored_within_time_and_memory(
         "matrix": [512, 512],
         "candidates": series["candidates"],
         "by_one_view": series["scored_by_one_view"],
+        "by_all_views": series["scored_by_all_views"],
         "findings": series["findings"],
         "threads": THREADS,
         "rounds": [without_text(one) for one in used["few"]],
@@ -102,7 +103,10 @@ def test_findings_of_few_views_are_those_of_all(shared, tmp_path, runs, record):
         measure(chest.with_name("ct?views=all"), runs / NAME, outs["all"])
         series = series_of(outs["few"])
         same = findings_of(outs["few"]) == findings_of(outs["all"])
-        kept = ("slices", "candidates", "scored_by_one_view", "findings")
+        kept = (
+            *("slices", "candidates", "findings"),
+            *("scored_by_one_view", "scored_by_all_views"),
+        )
         rows.append({**{key: series[key] for key in kept}, "same_findings": same})
     record("series_views", {"series": rows})
     assert all(row["same_findings"] for row in rows)

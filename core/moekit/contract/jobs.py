@@ -153,9 +153,9 @@ class PredictJob:
         draw: Draws an answer over its picture, as overlays are drawn; None if it has nothing to
             show.
         told: Which model answers and how its point was chosen, with what it promises, in sentences.
-        glance: As `score`, by the first of several views only; `score` does not compute that view
-            of the same pictures again. None if the run answers by one view, or by a graph that
-            holds all views.
+        by_fewer_views: As `score`, by the first of several views only, by the first two, four and
+            so on. No view of the same pictures is computed twice, by `score` neither. Empty if the
+            run answers by one view, or by a graph that holds all views.
     """
 
     inputs: tuple[Path, ...]
@@ -169,4 +169,4 @@ class PredictJob:
     answer: Callable[..., Sequence[Answer]] | None = None
     draw: Callable[[Image, Answer], Image | None] | None = None
     told: tuple[str, ...] = ()
-    glance: Callable[[Sequence[Image | Sequence[Image]]], np.ndarray] | None = None
+    by_fewer_views: tuple[Callable[[Sequence[Image | Sequence[Image]]], np.ndarray], ...] = ()

@@ -118,8 +118,7 @@ def _own_way(
     on_progress: Callable[[str, int, int], None],
 ) -> PredictJob:
     answerer = trained.answerer
-    steps = answerer.in_two_steps()
-    glance, whole = steps or (None, answerer)
+    *fewer, whole = answerer.in_steps()
 
     def monitors(by: Answerer, pictures: Pictures) -> np.ndarray:
         answers = by.answer(pictures, batch_size=batch_size)
@@ -140,5 +139,5 @@ def _own_way(
         frames=answerer.preprocess.frames,
         draw=draw,
         told=trained.sentences,
-        glance=None if glance is None else functools.partial(monitors, glance),
+        by_fewer_views=tuple(functools.partial(monitors, step) for step in fewer),
     )

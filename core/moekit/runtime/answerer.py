@@ -16,7 +16,7 @@ from moekit.data.stream import ImageBatch, Preprocess
 from moekit.errors import PluginError, UsageError
 from moekit.files import finite, not_finite
 from moekit.plugins.faults import owner_in_words
-from moekit.runtime.first_view import in_two_steps
+from moekit.runtime.in_steps import in_steps
 from moekit.runtime.parts import Part, computed_parts, stack_batches
 from moekit.runtime.predictor import Compute, Computed, Predictor
 
@@ -66,16 +66,15 @@ class Answerer:
                 found |= {int(item.id): one for item, one in zip(items, answers, strict=True)}
         return [found[row] for row in range(len(stacks))]
 
-    def in_two_steps(self) -> tuple[Answerer, Answerer] | None:
-        """By the first of several views, and by all, which takes over what the first computed.
+    def in_steps(self) -> tuple[Answerer, ...]:
+        """By the first of several views, by the first two, four and so on, and by all.
 
-        None if there is one view only, or if a graph holds all.
+        Each step takes over what the ones before it computed. There is one step only if there is
+        one view, or if a graph holds all.
         """
-        steps = in_two_steps(self.compute) if isinstance(self.compute, Predictor) else None
-        if steps is None:
-            return None
-        glance, completion = (dataclasses.replace(self, compute=step) for step in steps)
-        return glance, completion
+        if not isinstance(self.compute, Predictor):
+            return (self,)
+        return tuple(dataclasses.replace(self, compute=step) for step in in_steps(self.compute))
 
     @property
     def level(self) -> float | None:

@@ -150,18 +150,10 @@ class Predictor:
         return self.models[1] if self._mean == "alone" else None
 
     @torch.inference_mode()
-    def __call__(
-        self, images: Tensor, *, trace: RoutingTrace | None = None, first: Computed | None = None
-    ) -> Computed:
-        """See `Compute`.
-
-        Args:
-            images: As there.
-            trace: As there.
-            first: What `first_view` gave for these images; it is computed if None.
-        """
+    def __call__(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Computed:
+        """See `Compute`."""
         images = images.to(self.device, non_blocking=True)
-        passes = [self.first_view(images, trace=trace) if first is None else first]
+        passes = [self._view(images, self.views[0], trace)]
         passes += [self._view(images, number) for number in self.views[1:]]
         return Computed(
             outputs=self.merged([one.outputs for one in passes]),
@@ -170,9 +162,11 @@ class Predictor:
         )
 
     @torch.inference_mode()
-    def first_view(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Computed:
-        """The outputs of each of `models` for the first view of images, not yet merged."""
-        return self._view(images.to(self.device, non_blocking=True), self.views[0], trace)
+    def by_view(
+        self, images: Tensor, number: int, *, trace: RoutingTrace | None = None
+    ) -> Computed:
+        """The outputs of each of `models` for one view of images; see `merged`."""
+        return self._view(images.to(self.device, non_blocking=True), number, trace)
 
     @torch.inference_mode()
     def routed(self, images: Tensor) -> RoutingTrace:

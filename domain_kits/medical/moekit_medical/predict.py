@@ -21,6 +21,7 @@ from moekit.files import to_json
 if TYPE_CHECKING:
     from moekit_medical.inference.lesions import LesionSummary
     from moekit_medical.inference.records import InferenceSummary
+    from moekit_medical.inference.scoring import Scorer
 
 _LARGEST = 100_000
 """Candidates of a series that may be asked for."""
@@ -45,7 +46,7 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
 
     path, options = _one_input(task, CANDIDATES_OPTION, VIEWS_OPTION)
     most = _most(options, CANDIDATES_OPTION, MOST)
-    glance = None if _all_views(options, VIEWS_OPTION) else task.glance
+    fewer = () if _all_views(options, VIEWS_OPTION) else task.by_fewer_views
     earlier = series_of(task.out / "series.json")
 
     def paint(crops_NSS: np.ndarray) -> list[Callable[[Image.Image], Image.Image | None]]:
@@ -55,8 +56,8 @@ def predict_series(task: PredictJob) -> dict[str, Any]:
 
     summary = run_inference(
         path,
-        scorer=lambda crops_NSS: task.score(_pictures(crops_NSS)),
-        glance=None if glance is None else lambda crops_NSS: glance(_pictures(crops_NSS)),
+        scorer=_of_crops(task.score),
+        by_fewer_views=[_of_crops(score) for score in fewer],
         painter=paint if task.answer and task.draw else None,
         told=told_of(task),
         threshold=task.threshold,
@@ -164,6 +165,13 @@ def _pictures(pixels: np.ndarray) -> list[Image.Image | list[Image.Image]]:
     if pixels.ndim == 3:
         return [Image.fromarray(one_HW).convert("RGB") for one_HW in pixels]
     return [[Image.fromarray(one).convert("RGB") for one in stack_THW] for stack_THW in pixels]
+
+
+def _of_crops(score: Callable[[Any], np.ndarray]) -> Scorer:
+    def call(crops_NSS: np.ndarray) -> np.ndarray:
+        return score(_pictures(crops_NSS))
+
+    return call
 
 
 def _drawn(task: PredictJob, answer: Any, picture: Image.Image) -> Image.Image | None:

@@ -60,7 +60,7 @@ def test_an_option_of_the_path_asks_all_views_for_each_candidate(inputs, tmp_pat
     made = inputs["made_volume"]
     for name, asked in (("all", False), ("needed", True)):
         job = task(made.with_name(f"{made.name}?views={name}"), tmp_path / name)
-        summary = predict_series(dataclasses.replace(job, glance=glance))
+        summary = predict_series(dataclasses.replace(job, by_fewer_views=(glance,)))
         assert summary["findings"] == 2
         assert bool(glanced) is asked
 

@@ -69,7 +69,7 @@ def run_inference(
     inputs: Path,
     *,
     scorer: Scorer,
-    glance: Scorer | None = None,
+    by_fewer_views: Sequence[Scorer] = (),
     threshold: float,
     out: Path,
     salt: bytes,
@@ -93,8 +93,8 @@ def run_inference(
     Args:
         inputs: A file, a zip archive or a folder at any depth; or one NIfTI file.
         scorer: The model.
-        glance: The same by one view of several, by which most candidates are settled: see
-            `score_crops`. None scores all by all views.
+        by_fewer_views: The same by one view of several, by two and so on, by which most candidates
+            are settled: see `score_crops`. Empty scores all by all views.
         threshold: Least score of a finding, in [0, 1].
         out: Folder to write to, not within `inputs`. What an earlier call wrote is replaced.
         salt: Secret of this run, not empty; whoever has it can confirm a guess of a path.
@@ -119,8 +119,7 @@ def run_inference(
     )
     begin_summary(out / "series.json", provenance)
     run = _Run(
-        scorer=scorer,
-        glance=glance,
+        scorers=(*by_fewer_views, scorer),
         painter=painter,
         threshold=threshold,
         out=out,
@@ -150,8 +149,7 @@ def run_inference(
 class _Run:
     """What all series share."""
 
-    scorer: Scorer
-    glance: Scorer | None
+    scorers: Sequence[Scorer]
     painter: Painter | None
     threshold: float
     out: Path
@@ -179,8 +177,7 @@ class _Run:
             stage = "scoring"
             scores = score_crops(
                 crops_NSS,
-                scorer=self.scorer,
-                glance=self.glance,
+                scorers=self.scorers,
                 threshold=self.threshold,
                 batch_size=self.batch_size,
                 progress=lambda done: progress(series.name, done, len(places)),
@@ -212,6 +209,7 @@ class _Run:
             problems=(*_dropped_in_words(places), *problems),
             beyond=beyond,
             by_one_view=int(scores.by_one_view_N.sum()),
+            by_all_views=int(scores.by_all_N.sum()),
             dropped=places.dropped,
         )
         return record, pictures

@@ -35,8 +35,9 @@ class SeriesRecord:
         beyond: Of how many candidates the stack reaches beyond the volume and repeats its outermost
             slice; 0 if single slices were scored.
         dropped: How many weaker places were found and not scored.
-        by_one_view: How many candidates have the score of one view only, since more views could not
-            make them findings.
+        by_one_view: How many candidates have the score of one view of several, since more views
+            could not make them findings.
+        by_all_views: How many have the score of all views; the rest have that of some.
     """
 
     name: str
@@ -55,6 +56,7 @@ class SeriesRecord:
     beyond: int = 0
     dropped: int = 0
     by_one_view: int = 0
+    by_all_views: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The record for series.json, with the number of findings in place of them."""
@@ -75,6 +77,7 @@ class SeriesRecord:
             "problems": list(self.problems),
             "stacks_beyond_volume": self.beyond,
             "scored_by_one_view": self.by_one_view,
+            "scored_by_all_views": self.by_all_views,
         }
 
 

@@ -1,8 +1,9 @@
-"""Scores crops: all of them by one view, and by all views those whose verdict that may change.
+"""Scores crops: all of them by one view, and by more views those whose verdict that may change.
 
-Most candidates are vessels, and one view says so. The others are scored again by all views, the
+Most candidates are vessels, and one view says so. The others are scored by more views, the
 likeliest first, until one view puts the next so far below the threshold that its other views would
-have to disagree `SLACK` times as much as those of any crop of the series that was scored by all.
+have to disagree `SLACK` times as much as those of any crop of the series did. In the same way two
+views settle some of the others.
 
 Shapes: N crops, T frames, S pixels a side.
 """
@@ -10,7 +11,7 @@ Shapes: N crops, T frames, S pixels a side.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +22,8 @@ from moekit_medical.inference.failures import BadAnswersError
 LEAST = 64
 """Crops of a series that are scored by all views at least: from fewer nothing is concluded."""
 SLACK = 1.25
-"""On two chests views disagreed by at most 3.8 in log-odds, with a standard deviation of 1.0."""
+"""On two chests four views disagreed with the first by at most 3.8 in log-odds, with a standard
+deviation of 1.0."""
 _EDGE = 1e-12
 
 
@@ -47,18 +49,29 @@ class Scores:
 
     Attributes:
         score_N: (N,) float64 in [0, 1].
-        by_one_view_N: (N,) bool, whether that is the score of one view.
+        by_N: (N,) int, the place of the scorer that gave it.
+        scorers: How many there were.
     """
 
     score_N: np.ndarray
-    by_one_view_N: np.ndarray
+    by_N: np.ndarray
+    scorers: int
+
+    @property
+    def by_one_view_N(self) -> np.ndarray:
+        """(N,) bool, whether it is the score of one view of several."""
+        return np.asarray((self.by_N == 0) & (self.scorers > 1))
+
+    @property
+    def by_all_N(self) -> np.ndarray:
+        """(N,) bool, whether it is the score of all views."""
+        return np.asarray(self.by_N == self.scorers - 1)
 
 
 def score_crops(
     crops_NSS: np.ndarray,
     *,
-    scorer: Scorer,
-    glance: Scorer | None,
+    scorers: Sequence[Scorer],
     threshold: float,
     batch_size: int,
     progress: Callable[[int], None],
@@ -67,8 +80,7 @@ def score_crops(
 
     Args:
         crops_NSS: (N, S, S) or (N, T, S, S) uint8.
-        scorer: By all views.
-        glance: By one view; None if there is no other.
+        scorers: By one view, by more and more of them, and last by all; at least one.
         threshold: Least score of a finding.
         batch_size: Crops a call.
         progress: Called with how many are done.
@@ -77,27 +89,55 @@ def score_crops(
         BadAnswersError: A scorer gives something else than a probability for each crop.
     """
     count = len(crops_NSS)
-    scores = Scores(score_N=np.zeros(count), by_one_view_N=np.zeros(count, dtype=bool))
-    first, passes = (scorer, 1) if glance is None or count <= LEAST else (glance, 2)
+    levels = _Levels(crops_NSS, scorers if count > LEAST else scorers[-1:])
+    passes = min(len(levels.scorers), 2)
     for rows in _batches(np.arange(count), batch_size):
-        scores.score_N[rows] = _scored(first, crops_NSS, rows)
+        levels.score(0, rows)
         progress((int(rows[-1]) + 1) // passes)
     if passes == 1:
-        return scores
-    scores.by_one_view_N[:] = True
-    seen_N = _log_odds(scores.score_N)
-    order = np.argsort(-seen_N, kind="stable")
-    needed, widest, done = _log_odds(np.asarray(threshold)), 0.0, 0
-    for rows in _batches(order, batch_size):
-        if done >= LEAST and seen_N[rows[0]] + SLACK * widest < needed:
+        return levels.scores()
+    needed, done = float(_log_odds(np.asarray(threshold))), 0
+    for rows in _batches(np.argsort(-levels.seen_KN[0], kind="stable"), batch_size):
+        if done >= LEAST and not levels.may_reach(needed, 0, rows[:1]).any():
             break
-        scores.score_N[rows] = _scored(scorer, crops_NSS, rows)
-        scores.by_one_view_N[rows] = False
-        widest = max(widest, float(np.abs(_log_odds(scores.score_N[rows]) - seen_N[rows]).max()))
+        undecided = rows
+        for place in range(1, len(levels.scorers)):
+            if place > 1 and done >= LEAST:
+                undecided = undecided[levels.may_reach(needed, place - 1, undecided)]
+            levels.score(place, undecided)
         done += len(rows)
         progress((count + done) // 2)
     progress(count)
-    return scores
+    return levels.scores()
+
+
+class _Levels:
+    """The log-odds of crops by each of K scorers, as far as they were asked."""
+
+    def __init__(self, crops_NSS: np.ndarray, scorers: Sequence[Scorer]) -> None:
+        self.scorers = scorers
+        self.seen_KN = np.full((len(scorers), len(crops_NSS)), np.nan)
+        self._crops_NSS = crops_NSS
+        self._score_N = np.zeros(len(crops_NSS))
+        self._by_N = np.zeros(len(crops_NSS), dtype=int)
+
+    def score(self, place: int, rows: np.ndarray) -> None:
+        """Asks the scorer at a place for some crops."""
+        if not len(rows):
+            return
+        self._score_N[rows] = _scored(self.scorers[place], self._crops_NSS, rows)
+        self._by_N[rows] = place
+        self.seen_KN[place, rows] = _log_odds(self._score_N[rows])
+
+    def may_reach(self, needed: float, place: int, rows: np.ndarray) -> np.ndarray:
+        """(M,) bool, whether later scorers may see that log-odds in M crops."""
+        later_N = self._by_N > place
+        away_N = np.abs(_log_odds(self._score_N) - self.seen_KN[place])[later_N]
+        return np.asarray(self.seen_KN[place, rows] + SLACK * away_N.max(initial=0.0) >= needed)
+
+    def scores(self) -> Scores:
+        """What crops were scored, each by the last scorer that was asked."""
+        return Scores(score_N=self._score_N, by_N=self._by_N, scorers=len(self.scorers))
 
 
 def _batches(rows: np.ndarray, size: int) -> list[np.ndarray]:

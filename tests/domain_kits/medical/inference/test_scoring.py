@@ -46,13 +46,10 @@ def pair() -> tuple[By, By]:
     return By(logit_N), By(logit_N + generator.uniform(-0.5, 0.5, COUNT))
 
 
-def scored(
-    scorer: By, glance: By | None, *, threshold: float = 0.5, tell: Callable[[int], None] = print
-) -> Scores:
+def scored(*scorers: By, threshold: float = 0.5, tell: Callable[[int], None] = print) -> Scores:
     return score_crops(
         crops(),
-        scorer=scorer,
-        glance=glance,
+        scorers=scorers,
         threshold=threshold,
         batch_size=32,
         progress=tell,
@@ -61,8 +58,8 @@ def scored(
 
 def test_findings_are_those_of_all_views(pair: tuple[By, By]) -> None:
     whole, glance = pair
-    truth_N = scored(By(whole.logit_N), None).score_N
-    scores = scored(whole, glance)
+    truth_N = scored(By(whole.logit_N)).score_N
+    scores = scored(glance, whole)
     np.testing.assert_array_equal(scores.score_N >= 0.5, truth_N >= 0.5)
     settled = ~scores.by_one_view_N
     np.testing.assert_array_equal(scores.score_N[settled], truth_N[settled])
@@ -71,27 +68,43 @@ def test_findings_are_those_of_all_views(pair: tuple[By, By]) -> None:
     assert sorted(glance.asked) == list(range(COUNT))
 
 
+def test_two_views_settle_some_that_one_did_not(pair: tuple[By, By]) -> None:
+    whole, glance = pair
+    two, least = By((whole.logit_N + glance.logit_N) / 2), 0.02
+    truth_N = scored(By(whole.logit_N)).score_N
+    plain = scored(glance, By(whole.logit_N), threshold=least)
+    scores = scored(glance, two, whole, threshold=least)
+    np.testing.assert_array_equal(scores.score_N >= least, truth_N >= least)
+    np.testing.assert_array_equal(scores.score_N[scores.by_all_N], truth_N[scores.by_all_N])
+    assert LEAST <= scores.by_all_N.sum() < plain.by_all_N.sum()
+    assert (~scores.by_one_view_N & ~scores.by_all_N).any()
+    assert sorted(whole.asked) == np.flatnonzero(scores.by_all_N).tolist()
+
+
 def test_the_more_views_disagree_the_more_crops_are_asked_for_all(pair: tuple[By, By]) -> None:
     whole, glance = pair
-    few = (~scored(whole, glance).by_one_view_N).sum()
+    few = (~scored(glance, whole).by_one_view_N).sum()
     wild = By(whole.logit_N + 6 * (glance.logit_N - whole.logit_N))
-    assert (~scored(whole, wild).by_one_view_N).sum() > few
+    assert (~scored(wild, whole).by_one_view_N).sum() > few
 
 
 def test_each_crop_is_asked_for_all_views_if_each_is_a_finding(pair: tuple[By, By]) -> None:
     whole, glance = pair
-    assert not scored(whole, glance, threshold=0.0).by_one_view_N.any()
+    assert not scored(glance, whole, threshold=0.0).by_one_view_N.any()
 
 
 def test_without_another_view_all_are_scored_once(pair: tuple[By, By]) -> None:
     whole, _ = pair
-    assert not scored(whole, None).by_one_view_N.any()
+    scores = scored(whole)
+    assert not scores.by_one_view_N.any()
+    assert scores.by_all_N.all()
     assert sorted(whole.asked) == list(range(COUNT))
 
 
 def test_progress_only_grows_and_ends_with_all(pair: tuple[By, By]) -> None:
     told: list[int] = []
-    scored(*pair, tell=told.append)
+    whole, glance = pair
+    scored(glance, whole, tell=told.append)
     assert told == sorted(told)
     assert told[-1] == COUNT
 
@@ -102,8 +115,7 @@ def test_what_is_no_probability_is_refused(pair: tuple[By, By], wrong: np.ndarra
     with pytest.raises(BadAnswersError):
         score_crops(
             crops(),
-            scorer=whole,
-            glance=lambda _: wrong,
+            scorers=[lambda _: wrong, whole],
             threshold=0.5,
             batch_size=32,
             progress=print,

@@ -1,7 +1,8 @@
-"""All views after the first: what was computed is not computed again, and changes no answer."""
+"""More and more views: none is computed twice, and each step answers as it does by itself."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from moekit import KitSpec, MoEBackbone, Registry, RoutingTrace, Runtime
-from moekit.runtime.first_view import in_two_steps
+from moekit.runtime.in_steps import in_steps
 from moekit.runtime.predictor import Predictor
 from moekit.tasks.score import SCORE
 
@@ -56,39 +57,46 @@ def passes_of(backbone: MoEBackbone, call: Callable[[], object]) -> int:
     return len(counted)
 
 
-def test_the_second_step_leaves_out_the_first_view(
-    make: Callable[[int], Predictor], images: Tensor
-) -> None:
+def test_no_step_computes_a_view_again(make: Callable[[int], Predictor], images: Tensor) -> None:
     predictor = make(4)
-    steps = in_two_steps(predictor)
-    assert steps is not None
-    glance, completion = steps
-    one, all_of_them = make(1)(images), predictor(images)
-    for found, expected in ((glance(images), one), (completion(images), all_of_them)):
+    steps = in_steps(predictor)
+    assert [step.count for step in steps] == [1, 2, 4]
+    passes = []
+    for step in steps:
+        passes.append(passes_of(predictor.backbone, functools.partial(step, images)))
+        found, expected = step(images), make(step.count)(images)
         assert len(found.outputs) == len(expected.outputs) == 3
         for ours, theirs in zip(found.outputs, expected.outputs, strict=True):
             assert ours.keys() == theirs.keys()
             assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert passes_of(predictor.backbone, lambda: completion(images)) == 3
+    assert passes == [1, 1, 2]
     assert passes_of(predictor.backbone, lambda: predictor(images)) == 4
+    assert passes_of(predictor.backbone, lambda: steps[0](images)) == 0
 
 
 def test_images_are_known_by_what_they_hold(
     make: Callable[[int], Predictor], images: Tensor
 ) -> None:
     predictor = make(2)
-    steps = in_two_steps(predictor)
-    assert steps is not None
-    glance, completion = steps
+    glance, whole = in_steps(predictor)
     glance(images[:2])
     glance(images[2:])
     mixed, changed = images[[3, 0]], images + 0.5
-    torch.testing.assert_close(completion(mixed).kit["logit_B"], predictor(mixed).kit["logit_B"])
-    found, trace = completion(changed), RoutingTrace()
+    torch.testing.assert_close(whole(mixed).kit["logit_B"], predictor(mixed).kit["logit_B"])
+    found, trace = whole(changed), RoutingTrace()
     assert torch.equal(found.kit["logit_B"], predictor(changed).kit["logit_B"])
-    completion(images, trace=trace)
+    whole(images, trace=trace)
     assert trace.blocks
 
 
+def test_views_that_some_images_lack_are_computed_for_all(
+    make: Callable[[int], Predictor], images: Tensor
+) -> None:
+    predictor = make(3)
+    glance, _, whole = in_steps(predictor)
+    glance(images[:1])
+    torch.testing.assert_close(whole(images).kit["logit_B"], predictor(images).kit["logit_B"])
+
+
 def test_one_view_is_one_step(make: Callable[[int], Predictor]) -> None:
-    assert in_two_steps(make(1)) is None
+    assert len(in_steps(make(1))) == 1
