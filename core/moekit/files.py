@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 from moekit.errors import DataError, StorageError
 from moekit.json_text import finite, not_finite, parse_json, to_json
 from moekit.names import TEMPORARY, cut_bytes, longest_name
+from moekit.xml_text import parse_xml
 
 if sys.platform != "win32":
     import fcntl
@@ -35,6 +36,7 @@ __all__ = [
     "locked",
     "not_finite",
     "parse_json",
+    "parse_xml",
     "read_json",
     "read_plain",
     "read_text",

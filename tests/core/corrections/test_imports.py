@@ -222,6 +222,7 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><annotations>&b;</a
     [
         *("", "{", "[1]", "{}", "7", "<annotations>", "<other/>", "<annotations/>", BOMB),
         b"\xff\xfe\x00",
+        f'<?xml version="1.0" encoding="utf-16"?>{BOMB}'.encode("utf-16"),
         '[{"image": "a.png", "label": []}]',
         '{"images": [{}], "annotations": [], "categories": []}',
         "[" * 100_000,

@@ -173,12 +173,37 @@ def test_names_of_classes_come_from_where_they_are(yolo, tmp_path):
         ("names: {0: a, 2: b}\n", "data/class-list"),
         ("names: [\n", "data/unreadable"),
         ("!!python/object/apply:os.getcwd []\n", "data/unreadable"),
+        ("names: " + "[" * 3000, "data/unreadable"),
+        ("names: [[a], [b]]\n", "data/class-list"),
+        ("names: [square, disc]\nnames: [disc, square]\n", "data/contradiction"),
+        ("nc: 3\nnames: [square, disc]\n", "data/contradiction"),
     ],
 )
 def test_a_configuration_without_names_is_refused(yolo, tmp_path, text, code):
     (tmp_path / "data.yaml").write_text(text)
     with refused(code, match=r"data\.yaml"):
         yolo()
+
+
+@pytest.mark.parametrize("text", ["[NO, 1.50]", "{0: NO, 1: 1.50}", "{'0': 'NO', '1': '1.50'}"])
+def test_names_are_taken_as_they_are_written(yolo, tmp_path, text):
+    (tmp_path / "data.yaml").write_text(f"nc: 2\nnames: {text}\n")
+    assert yolo().classes == ("NO", "1.50")
+
+
+def test_a_list_that_names_itself_many_times_over_is_not_unfolded(yolo, tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
+    (tmp_path / "data.yaml").write_text("\n".join([*lines, "names: *a29"]))
+    with refused("data/class-list", match=r"data\.yaml"):
+        yolo()
+
+
+def test_pictures_that_share_a_label_file_are_counted(yolo, tmp_path):
+    picture = tmp_path / "images/train/01.png"
+    with Image.open(picture) as image:
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(picture.with_suffix(".jpg"))
+    assert noted(yolo(), "1 pictures have the label file of another one")
 
 
 def test_a_folder_without_label_files_is_refused(tmp_path):
@@ -242,6 +267,9 @@ def test_a_size_that_is_missing_is_the_picture_s(voc):
             "data/unreadable",
             "entities",
         ),
+        ('<?xml version="1.0" encoding="none-such"?><annotation/>', "data/unreadable", "none-such"),
+        ("<html/>", "data/wrong-layout", "'html'"),
+        ('<annotation xmlns="http://a"/>', "data/wrong-layout", "http://a"),
         (xml(1, 2, 10, "wide"), "data/bad-box", "ymax 'wide'"),
         (xml(1, 2, 10, 12, name=" "), "data/wrong-layout", "object 1 has no name"),
         (
@@ -255,6 +283,33 @@ def test_a_damaged_annotation_is_named(voc, text, code, words):
     with refused(code, match=words) as failure:
         voc(text)
     assert "01.xml" in str(failure.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be"])
+def test_entities_are_refused_in_any_encoding(voc, tmp_path, encoding):
+    text = xml(1, 2, 10, 12, name="&b;").replace(
+        "<annotation>", '<!DOCTYPE a [<!ENTITY b "disc">]><annotation>'
+    )
+    head = f'<?xml version="1.0" encoding="{encoding[:6]}"?>'
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "Annotations/01.xml").write_bytes(f"{mark}{head}{text}".encode(encoding))
+    with refused("data/unreadable", match="entities"):
+        voc()
+
+
+@pytest.mark.parametrize("word", ["true", "1", "Yes"])
+def test_difficult_is_read_as_a_word_too(voc, word):
+    assert truth(voc(xml(1, 2, 10, 12, difficult=word)), "01.png").crowd_G.tolist() == [True]
+
+
+def test_a_list_may_name_the_files_and_must_be_text(voc, tmp_path):
+    lists = sorted((tmp_path / "ImageSets/Main").glob("*.txt"))
+    for file in lists:
+        file.write_text("".join(f"{name}.png\n" for name in file.read_text().split()))
+    assert not voc().skipped
+    lists[0].write_bytes(lists[0].read_text().encode("utf-16"))
+    with refused("data/unreadable", match=lists[0].name):
+        voc()
 
 
 def test_classes_can_be_listed_and_others_are_refused(voc):

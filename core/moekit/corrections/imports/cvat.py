@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 
 from moekit.corrections.imports.marked import Leftovers, Marked, Shape
+from moekit.files import parse_xml
 
 _OTHERS = ("polyline", "points", "ellipse", "cuboid", "skeleton")
 _MOST_PIXELS = 100_000_000
@@ -22,11 +23,9 @@ def read_cvat(content: bytes, leftovers: Leftovers) -> list[Marked]:
     Raises:
         ValueError: It is no such file; the text says why.
     """
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise ValueError("it declares a document type or entities, which no export of CVAT does")
     try:
-        tree = ElementTree.fromstring(content)  # noqa: S314  # entities are refused above
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        tree = parse_xml(content)
+    except ValueError as error:
         raise ValueError(f"it is no XML ({error})") from error
     if tree.tag != "annotations":
         raise ValueError(f"its root is {tree.tag[:40]!r}, not 'annotations'")

@@ -185,11 +185,17 @@ def _shape(entry: Mapping[str, Any], label: int, name: str, repairs: Repairs) ->
     return Shape(
         box=(x, y, width, height),
         label=label,
-        crowd=bool(entry.get("iscrowd")),
+        crowd=_is_crowd(entry.get("iscrowd"), name, repairs),
         area=None if area is None else float(area),
         name=name,
         outline=entry.get("segmentation"),
     )
+
+
+def _is_crowd(value: Any, name: str, repairs: Repairs) -> bool:
+    if value not in (None, "", 0, 1, "0", "1"):
+        repairs.add("crowd", name)
+    return value in (1, "1")
 
 
 def _around(polygons: Any) -> list[float] | None:

@@ -186,7 +186,8 @@ def licences_of(held: Iterable[Mapping[str, Any]]) -> str:
     names = {
         str(one["name"])
         for content in held
-        for one in content.get("licenses") or ()
+        if isinstance(content.get("licenses"), list)
+        for one in content["licenses"]
         if isinstance(one, dict) and one.get("name")
     }
     return "; ".join(sorted(names)) or "unknown"

@@ -20,6 +20,8 @@ from moekit_detection.masks.runs import Masks, runs_of, runs_of_counts, united
 
 _POINTS = 3
 _SLACK = 1.0
+_LEAST_SHARE = 0.1
+"""Of the larger of box and mask: a mask that shares less with its box belongs to another object."""
 _FARTHEST = 4
 """Sides of the picture beyond which a point of an outline can be no slip."""
 
@@ -47,6 +49,25 @@ def with_masks(
     return made
 
 
+def tell_elsewhere(shapes: Sequence[Shape], size: tuple[int, int], repairs: Repairs) -> None:
+    """Counts the masks that lie elsewhere than the boxes of their objects.
+
+    Args:
+        shapes: Upright, with their masks.
+        size: (H, W) of the picture.
+        repairs: Takes the count.
+    """
+    both = [shape for shape in shapes if shape.mask is not None]
+    found_G4 = Masks.of(size, [shape.mask for shape in both if shape.mask is not None]).box_G4
+    for shape, found in zip(both, found_G4, strict=True):
+        said = np.asarray(shape.box, dtype=np.float64)
+        low = np.maximum(said[:2], found[:2])
+        high = np.minimum(said[:2] + said[2:], found[:2] + found[2:])
+        shared = float(np.maximum(high - low, 0).prod())
+        if shared < _LEAST_SHARE * max(said[2:].prod(), found[2:].prod()):
+            repairs.add("mask elsewhere", shape.name)
+
+
 def box_of_runs(outline: Any) -> list[float] | None:
     """The box around run lengths; None if they cannot be read."""
     if not isinstance(outline, dict):
@@ -54,7 +75,7 @@ def box_of_runs(outline: Any) -> list[float] | None:
     try:
         height, width = outline["size"]
         box_14 = Masks.of((height, width), [_read(outline, (height, width))]).box_G4
-    except (DataError, LookupError, TypeError, ValueError):
+    except (DataError, LookupError, TypeError, ValueError, OverflowError):
         return None
     box: list[float] = box_14[0].tolist()
     return box if box[2] else None
@@ -71,7 +92,8 @@ def runs_of_outline(
         told: Called with the kind of each repair, see `moekit_detection.loaders.repairs`.
     """
     if isinstance(outline, dict):
-        if list(outline.get("size") or ()) != list(size):
+        told_size = outline.get("size")
+        if not isinstance(told_size, list) or told_size != list(size):
             return None, "mask size"
         try:
             return _read(outline, size), ""

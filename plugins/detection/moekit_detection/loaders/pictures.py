@@ -15,7 +15,7 @@ from typing import Any
 from moekit import DataError, Dataset, Sample, Skipped
 from moekit.builtin.loaders import keep_shots, shots_of
 from moekit.data import PARTIAL, complete_splits, is_partial
-from moekit_detection.loaders.masks import with_masks
+from moekit_detection.loaders.masks import tell_elsewhere, with_masks
 from moekit_detection.loaders.repairs import Repairs, Shape, once, sound
 from moekit_detection.loaders.upright import Header, all_upright, read_header
 from moekit_detection.masks.runs import NOTHING, Masks
@@ -152,6 +152,7 @@ def _sample(picture: Picture, header: Header, repairs: Repairs) -> Sample | Skip
     if picture.size is None:
         repairs.add("no size", picture.id)
     shapes = with_masks(shapes, header, picture.size, repairs)
+    tell_elsewhere(shapes, header.size, repairs)
     fine = [sound(shape, header.size, repairs) for shape in shapes]
     kept = once([shape for shape in fine if shape is not None], repairs)
     objects = Objects.of(

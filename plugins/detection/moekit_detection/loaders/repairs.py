@@ -22,9 +22,12 @@ KINDS = {
     "mirrored": "pictures are stored turned or mirrored in a way that their size does not tell; "
     "their boxes are taken for those of the upright pictures",
     "no label file": "pictures have no label file and are taken for pictures without objects",
+    "shared label file": "pictures have the label file of another one and take the same objects",
     "lone label file": "label files are of no picture and are passed over",
     "polygon": "objects are outlines, whose bounding boxes are taken",
     "difficult": "objects are marked difficult and are taken as crowds: neither missed nor false",
+    "crowd": "annotations have an iscrowd that is neither 0 nor 1 and are taken as single objects",
+    "mask elsewhere": "masks share less than a tenth with their boxes; each is taken as it is",
     "mask cut": "masks reach beyond their pictures and are cut",
     "mask size": "masks are of another size than their pictures and are not used",
     "mask empty": "masks hold no pixel and are not used",

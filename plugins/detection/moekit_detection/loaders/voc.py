@@ -6,10 +6,9 @@ pixels from 1, and the last one belongs to the box: a box from 1 to 10 is 10 pix
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from PIL import Image
@@ -17,13 +16,14 @@ from PIL import Image
 from moekit import DataError, Dataset, DatasetSpec, Skipped
 from moekit.data import (
     composed,
+    is_image_name,
     parse_source,
     relative_id,
     split_name,
     survey_folder,
     walk_files,
 )
-from moekit.files import read_plain
+from moekit.files import parse_xml, read_plain
 from moekit_detection.example import drawn_splits
 from moekit_detection.loaders.pictures import OPTIONS, About, Picture, dataset_of
 from moekit_detection.loaders.repairs import Repairs, Shape
@@ -33,7 +33,8 @@ _USUAL = (PICTURES, "images")
 """Folders in which pictures are looked for first."""
 _OPTIONS = (*OPTIONS, "classes", "difficult", "origin")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_ENTITIES = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
+_ROOT = "annotation"
+_YES = ("1", "true", "yes")
 
 
 class _Object(NamedTuple):
@@ -171,12 +172,12 @@ def _choice(options: Mapping[str, str], name: str, known: Sequence[str]) -> str:
 
 def _read(file: Path) -> _Annotated:
     try:
-        content = read_plain(file)
-        if _ENTITIES.search(content):
-            raise ValueError("it declares entities, which no annotation needs")
-        tree = ElementTree.fromstring(content)  # noqa: S314  # entities are refused above
-    except (OSError, ValueError, ElementTree.ParseError) as error:
+        tree = parse_xml(read_plain(file))
+    except (OSError, ValueError) as error:
         raise _fault(file, f"it cannot be read as XML ({error})", code="data/unreadable") from error
+    if tree.tag.lower() != _ROOT:
+        what = f"its root is {tree.tag[:40]!r}, not {_ROOT!r}"
+        raise _fault(file, what, code="data/wrong-layout")
     objects = tuple(
         _object(entry, file, place) for place, entry in enumerate(tree.findall("object"), start=1)
     )
@@ -199,7 +200,7 @@ def _object(entry: ElementTree.Element, file: Path, place: int) -> _Object:
     return _Object(
         kind=kind,
         corners=(values[0], values[1], values[2], values[3]),
-        difficult=(entry.findtext("difficult") or "0").strip() == "1",
+        difficult=(entry.findtext("difficult") or "0").strip().lower() in _YES,
         name=f"object {place} of {file.name}",
     )
 
@@ -280,7 +281,7 @@ def _splits(root: Path) -> dict[str, str]:
         for line in _lines_of(file):
             if not line.strip():
                 continue
-            name = composed(line.split()[0])
+            name = _listed_name(line)
             if listed.setdefault(name, split) != split:
                 raise _fault(
                     file, f"{name} is listed in {listed[name]} too", code="data/leaking-group"
@@ -288,12 +289,21 @@ def _splits(root: Path) -> dict[str, str]:
     return listed
 
 
+def _listed_name(line: str) -> str:
+    """The name that a line lists, which some tools write with the ending of the picture."""
+    name = line.split()[0]
+    return composed(PurePath(name).stem if is_image_name(name) else name)
+
+
 def _lines_of(file: Path) -> list[str]:
     try:
-        return read_plain(file).decode("utf-8-sig", errors="replace").splitlines()
+        text = read_plain(file).decode("utf-8-sig", errors="replace")
     except OSError as error:
         what = f"the list cannot be read ({error.strerror or error})"
         raise _fault(file, what, code="data/unreadable") from error
+    if "\0" in text:
+        raise _fault(file, "the list is not in UTF-8", code="data/unreadable")
+    return text.splitlines()
 
 
 def _fault(file: Path, what: str, *, code: str) -> DataError:

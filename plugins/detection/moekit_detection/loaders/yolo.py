@@ -74,6 +74,8 @@ def load_yolo(path: Path | None, seed: int) -> Dataset:
         if labels is None:
             repairs.add("no label file", name)
         else:
+            if labels in used:
+                repairs.add("shared label file", name)
             used.add(labels)
             shapes = _shapes(labels, header.size, len(classes), repairs)
         pictures.append(
@@ -116,27 +118,67 @@ def _classes(root: Path, source: Path, options: Mapping[str, str]) -> tuple[str,
 
 
 def _names_of(file: Path) -> list[str]:
-    """The `names` of a data.yaml: a list, or names by numbers from 0 on."""
+    """The `names` of a data.yaml: a list, or names by numbers from 0 on.
+
+    They are taken as they are written: `NO` is a name and not false. Nothing is built of what else
+    the file holds.
+    """
     try:
-        content = yaml.safe_load(_text(file))
-    except yaml.YAMLError as error:
-        raise DataError(
-            f"it cannot be read as YAML ({error})",
-            whose=str(file),
-            fix="correct it, or write ?classes=NAME,NAME after the path",
-            code="data/unreadable",
-        ) from error
-    names: Any = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict) and set(names) == set(range(len(names))):
-        names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list):
+        root = yaml.compose(_text(file), Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise _unreadable(file, str(error) or "its values lie too deep") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise _unreadable(file, "it holds no names of values")
+    entries = [(key.value, value) for key, value in root.value if key.value in ("names", "nc")]
+    found = dict(entries)
+    if len(found) < len(entries):
+        raise _contradiction(file, "it holds `names` or `nc` twice")
+    names = _texts(found.get("names"))
+    if names is None:
         raise DataError(
             "it has no `names`: neither a list, nor names by 0, 1, 2 and so on",
             whose=str(file),
             fix="add them, or write ?classes=NAME,NAME after the path",
             code="data/class-list",
         )
-    return [str(name) for name in names]
+    count = found["nc"].value if "nc" in found else None
+    if count is not None and count != str(len(names)):
+        raise _contradiction(file, f"`nc` is {str(count)[:20]}, and it has {len(names)} `names`")
+    return names
+
+
+def _texts(node: Any) -> list[str] | None:
+    """The texts of a list of YAML, or of a mapping by numbers from 0 on; None of anything else."""
+    if isinstance(node, yaml.MappingNode):
+        by_number = {key.value: value for key, value in node.value if _is_text(key)}
+        texts = [by_number.get(str(number)) for number in range(len(node.value))]
+    elif isinstance(node, yaml.SequenceNode):
+        texts = node.value
+    else:
+        return None
+    return [one.value for one in texts] if all(map(_is_text, texts)) else None
+
+
+def _is_text(node: Any) -> bool:
+    return isinstance(node, yaml.ScalarNode)
+
+
+def _unreadable(file: Path, why: str) -> DataError:
+    return DataError(
+        f"it cannot be read as YAML ({why})",
+        whose=str(file),
+        fix="correct it, or write ?classes=NAME,NAME after the path",
+        code="data/unreadable",
+    )
+
+
+def _contradiction(file: Path, what: str) -> DataError:
+    return DataError(
+        what,
+        whose=str(file),
+        fix="write each once, and the number of names as `nc`",
+        code="data/contradiction",
+    )
 
 
 def _named(names: Sequence[str], whose: str) -> tuple[str, ...]:
