@@ -35,6 +35,7 @@ _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_PHOTOMETRIC = 262
 _TIFF_WHITE_IS_ZERO = 0
+_TIFF_FORMAT, _TIFF_SIGNED = 339, 2
 
 
 def orientation(image: Image.Image) -> Image.Transpose | None:
@@ -109,7 +110,12 @@ def to_rgb(
             found = "floating-point values outside [0, 255] or not finite"
             raise _no_scale(path, found, low, high)
         factor = 255.0 if high <= 1 else 1.0
-        return _by_strips(image, lambda part: _from_floats(np.asarray(part), factor))
+        inverted = _tiff_scale(image)[1]
+        return _by_strips(image, lambda part: _from_floats(np.asarray(part), factor, inverted))
+    if image.mode == "L" and _is_signed(image):
+        values = np.asarray(image).view(np.int8)
+        low, high = float(values.min()), float(values.max())
+        raise _no_scale(path, "signed integers of 8 bits", low, high)
     if image.has_transparency_data:
         return _by_strips(image, _over_black)
     return bare(image) if image.mode == "RGB" else image.convert("RGB")
@@ -170,8 +176,15 @@ def _brightness(full_scale: int, inverted: bool) -> np.ndarray:
     return 255 - table if inverted else table
 
 
-def _from_floats(values: np.ndarray, scale: float) -> Image.Image:
-    return Image.fromarray(np.rint(values * scale).astype(np.uint8))
+def _from_floats(values: np.ndarray, scale: float, inverted: bool) -> Image.Image:
+    levels = np.rint(values * scale).astype(np.uint8)
+    return Image.fromarray(255 - levels if inverted else levels)
+
+
+def _is_signed(image: Image.Image) -> bool:
+    """Whether Pillow has read negative numbers of a TIFF as if they were large ones."""
+    tiff = isinstance(image, TiffImagePlugin.TiffImageFile)
+    return tiff and image.tag_v2.get(_TIFF_FORMAT, (1,))[0] == _TIFF_SIGNED
 
 
 def _no_scale(path: Path, found: str, low: float, high: float) -> ImageError:

@@ -11,6 +11,8 @@ Pillow's warnings leave `read_image`. The rules of conversion:
 | 16-bit gray | value / 65535 (12-bit TIFF: / 4095; PGM: / its own maximum), never stretched to the
 image's own range; of a run with `--bits N` value / (2^N - 1), and larger numbers are refused |
 | 32-bit integer gray | as 16-bit if all values lie in 0..65535, otherwise refused |
+| 8-bit signed gray | refused |
+| more bands than colours, such as infrared | the colours |
 | float gray | as fractions if all lie in [0, 1], as 8-bit if in [0, 255], else refused |
 | 16-bit colour | the upper 8 bits |
 | several frames or pages | the first; `read_frames` gives all pages of a TIFF |
@@ -31,7 +33,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import (
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+)
 
 from moekit.data.conversion import (
     QUARTER_TURNS,
@@ -41,6 +49,7 @@ from moekit.data.conversion import (
     to_mask,
     to_rgb,
 )
+from moekit.data.jpeg_end import has_end
 from moekit.data.pillow_rules import FORMAT_WORDS, FORMATS, opened_header, strict_pillow
 from moekit.data.plain_files import check_file, plain
 from moekit.data.remarks import Remark, mark_unread, remarks_of
@@ -226,12 +235,7 @@ def _named_errors(path: Path) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise _too_large(path, "more pixels than Pillow opens") from error
     except Exception as error:  # parsers of damaged bytes raise nearly anything
-        raise ImageError(
-            f"the image is truncated or damaged ({plain(error)})",
-            whose=str(path),
-            fix="copy the file again from its source, or leave it out",
-            code="image/damaged",
-        ) from error
+        raise _damaged(path, plain(error)) from error
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -281,6 +285,9 @@ def _decode(file: BinaryIO, path: Path, frames: int, max_pixels: int, convert: C
             raise _too_large(path, f"{width} x {height} pixels, the limit is {max_pixels:,}")
         if isinstance(header, PngImagePlugin.PngImageFile):
             header.verify()  # decoding alone skips the checksums of the pixel data
+    if isinstance(header, JpegImagePlugin.JpegImageFile) and not has_end(file):
+        raise _damaged(path, "the marker of its end is missing")
+    file.seek(0)
     with Image.open(file, formats=FORMATS) as image:
         if frames > 1:
             return _decode_pages(image, path, frames, convert)
@@ -322,6 +329,15 @@ def _decode_page(image: Image.Image, path: Path, convert: Convert) -> Image.Imag
         upright = upright.transpose(turn)
     upright.info = {}
     return upright
+
+
+def _damaged(path: Path, why: str) -> ImageError:
+    return ImageError(
+        f"the image is truncated or damaged ({why})",
+        whose=str(path),
+        fix="copy the file again from its source, or leave it out",
+        code="image/damaged",
+    )
 
 
 def _too_large(path: Path, found: str) -> ImageError:

@@ -9,6 +9,7 @@
 | `integers` | 32-bit or signed integers are taken for 16-bit ones |
 | `fractions`, `bytes` | floats are taken for shares of full brightness, or for 0 to 255 |
 | `clear` | something is transparent, and becomes black |
+| `bands` | there are more bands than colours, which are left out |
 | `ink` | CMYK or LAB is converted without its colour profile |
 | `flat` | windows without texture that took the answer of another one of their colour |
 | `turned` | the picture is turned or mirrored as its EXIF orientation says |
@@ -39,6 +40,7 @@ _FULL_RANGE = 0.26
 _TWELVE_BITS = 0.0626
 _TURNED = "turned by its EXIF block"
 _TIFF_BITS, _TIFF_FORMAT, _UNSIGNED = 258, 339, 1
+_TIFF_BANDS = 277
 BITS_OPTION = "adapt with --bits {} (the run keeps it for evaluate, predict and watch)"
 """What is advised for numbers of few bits."""
 
@@ -79,7 +81,7 @@ def is_plain(image: Image.Image, *, single: bool) -> bool:
     mark_unread(image)
     odd = image.mode in ("F", "CMYK", "LAB") or image.mode.startswith("I")
     more = single and _has_more(image)
-    if odd or more or image.info.get(DEEP) or image.has_transparency_data:
+    if odd or more or _has_bands(image) or image.info.get(DEEP) or image.has_transparency_data:
         return False
     if isinstance(image, PngImagePlugin.PngImageFile) and "exif" not in image.info:
         return True  # Pillow would decode all of it to look for the block behind the pixels
@@ -100,6 +102,8 @@ def remarks_of(
     found = [*_of_numbers(image, bits, known)]
     if _is_turned(image):
         found.append(Remark("turned"))
+    if _has_bands(image):
+        found.append(Remark("bands"))
     if image.mode in ("CMYK", "LAB"):
         found.append(Remark("ink"))
     if image.has_transparency_data and _lowest_alpha(image) < 255:
@@ -203,6 +207,7 @@ class _Kind:
 
 
 _WORDS: Mapping[str, str] = {
+    "bands": "with more bands than colours, such as infrared: the colours are used",
     "bytes": "of floats above 1: taken for brightness from 0 to 255",
     "clear": "with transparent parts, which become black",
     "fractions": "of floats up to 1: taken for shares of full brightness",
@@ -259,6 +264,12 @@ def _lowest_alpha(image: Image.Image) -> int:
     has = image.mode in ("RGBA", "LA", "PA")
     alphas = (part if has else part.convert("RGBA") for _, part in strips(image))
     return min(int(np.asarray(alpha.getchannel("A")).min()) for alpha in alphas)
+
+
+def _has_bands(image: Image.Image) -> bool:
+    """Whether a TIFF has bands that Pillow passes over."""
+    tiff = isinstance(image, TiffImagePlugin.TiffImageFile)
+    return tiff and image.tag_v2.get(_TIFF_BANDS, 1) > len(image.getbands())
 
 
 def _has_more(image: Image.Image) -> bool:

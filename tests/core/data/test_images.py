@@ -59,6 +59,20 @@ def test_a_file_cut_off_anywhere_is_refused_by_name(tmp_path, picture, suffix):
             read_image(path)
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("tail", [1, 40])
+def test_a_jpeg_of_which_the_last_part_is_zeros_is_refused(tmp_path, picture, progressive, tail):
+    path = tmp_path / "a.jpg"
+    picture.save(path, progressive=progressive, quality=90)
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(5000))  # what follows the end does no harm
+    assert read_image(path).size == picture.size
+    half = len(whole) // 2
+    path.write_bytes(whole[:half] + bytes(half * tail))
+    with refused("image/damaged", match=r"a\.jpg"):
+        read_image(path)
+
+
 def test_flipped_bytes_never_raise_anything_but_an_image_error(tmp_path, picture):
     picture.save(tmp_path / "a.png")
     data = (tmp_path / "a.png").read_bytes()

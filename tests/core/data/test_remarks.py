@@ -139,6 +139,30 @@ def test_each_guess_has_its_word(tmp_path, name, make, expected):
     assert remarks_on([sample]) == told
 
 
+def test_bands_that_are_no_colours_are_told(tmp_path):
+    four = np.dstack([COLOUR, COLOUR[..., :1]])
+    path = save(tmp_path / "a.tif", four)
+    content = path.read_bytes()
+    told_alpha, told_unknown = (struct.pack("<HHIHH", 338, 3, 1, kind, 0) for kind in (2, 0))
+    assert told_alpha in content
+    path.write_bytes(content.replace(told_alpha, told_unknown))
+    assert set(kinds(path)) == {"bands"}
+    assert (np.asarray(read_image(path)) == COLOUR).all()
+    (told,) = remarks_on([Sample(id="a.tif", path=path, label=0)])
+    assert "more bands than colours" in told
+
+
+def test_signed_numbers_of_8_bits_are_refused(tmp_path):
+    path = save(tmp_path / "a.tif", GREY, tiffinfo={339: 2})
+    with refused("image/no-scale", match="signed integers of 8 bits"):
+        read_image(path)
+
+
+def test_floats_of_which_zero_is_white_are_turned_over(tmp_path):
+    path = save(tmp_path / "a.tif", (GREY / 255).astype(np.float32), tiffinfo={262: 0})
+    assert (np.asarray(read_image(path))[..., 0] == 255 - GREY).all()
+
+
 def test_signed_numbers_of_16_bits_are_told(tmp_path):
     path = save(tmp_path / "a.tif", GREY.astype(np.uint16) * 100, tiffinfo={339: 2})
     assert {"integers", "range"} == set(kinds(path))
