@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from moekit.data.suffixes import is_image_name
 from moekit.errors import DataError
@@ -72,7 +73,7 @@ def walk_files(
                 yield here, name
 
 
-def refuse_folder(error: OSError) -> None:
+def refuse_folder(error: OSError) -> NoReturn:
     """Names a folder that cannot be listed.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from moekit.builtin.loaders.rows import read_rows
 from moekit.data.mask_table import IGNORED, Colour, MaskTable
-from moekit.data.options import whole_number
+from moekit.data.options import composed, whole_number
 from moekit.errors import DataError
 from moekit.files import read_text
 from moekit.text import many
@@ -79,7 +79,7 @@ def _lines(path: Path) -> list[str]:
         text = read_text(path, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise _fault(f"it cannot be read ({error})", str(path)) from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [composed(line.strip()) for line in text.splitlines() if line.strip()]
 
 
 def _entry(row: Mapping[str, str], where: str) -> _Entry:

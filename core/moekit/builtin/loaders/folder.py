@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +20,7 @@ from moekit.data.options import is_there, parse_source
 from moekit.data.plain_files import check_file
 from moekit.data.samples import Dataset, Sample, Skipped
 from moekit.data.survey import none_usable, survey_folder
+from moekit.data.walk import refuse_folder
 from moekit.errors import DataError, ImageError
 
 TABLE = "labels.csv"
@@ -51,13 +53,28 @@ def load_folder(path: Path | None, seed: int) -> Dataset:
             fix="name a folder with one sub-folder a class, or a CSV with the columns path,label",
             code="data/not-found",
         )
-    if path.is_file():
-        dataset = read_table(path)
-    elif (path / TABLE).is_file():
-        dataset = read_table(path / TABLE)
-    else:
-        dataset = _read_folders(path)
+    table = path if path.is_file() else _table_in(path)
+    dataset = _read_folders(path) if table is None else read_table(table)
     return finish_dataset(dataset, options, seed=seed)
+
+
+def _table_in(folder: Path) -> Path | None:
+    """The table of a folder, in upper or lower case, whatever is wrong with it."""
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208
+    except OSError as error:
+        refuse_folder(error)
+    found = [name for name in names if name.lower() == TABLE]
+    if not found:
+        return None
+    if len(found) > 1 and TABLE not in found:
+        raise DataError(
+            f"{found[0]} and {found[1]} are two tables",
+            whose=str(folder),
+            fix=f"leave one of them, and call it {TABLE}",
+            code="data/contradiction",
+        )
+    return folder / (TABLE if TABLE in found else found[0])
 
 
 def write_example(folder: Path) -> Path:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from moekit.errors import DataError
 from moekit.text import many
 
+_EMPTY = ("nan", "none", "null", "n/a", "<na>")
 NEGATIVE_NAMES = ("good", "normal", "ok", "negative", "0", "false")
 
 
@@ -17,16 +20,39 @@ def is_negative_name(name: str) -> bool:
 
 
 def alike_notes(names: Iterable[str]) -> tuple[str, ...]:
-    """Sentences on classes whose names differ in upper and lower case or spaces only."""
-    alike: dict[str, list[str]] = {}
+    """Sentences on classes whose names look alike or are the same number, and on empty ones.
+
+    Names look alike if they differ in upper and lower case, spaces, marks that nobody sees, or
+    forms of the same letters only.
+    """
+    alike: dict[str | float, list[str]] = {}
     for name in names:
-        alike.setdefault("".join(name.lower().split()), []).append(name)
-    return tuple(
-        f"{' and '.join(map(repr, same))} are taken for {len(same)} classes, although their names "
-        "are nearly the same"
-        for same in alike.values()
-        if len(same) > 1
+        alike.setdefault(_look(name), []).append(name)
+    empty = [name for look, same in alike.items() if look in _EMPTY for name in same]
+    return (
+        *(
+            f"{' and '.join(map(repr, same))} are taken for {len(same)} classes, although their "
+            "names are nearly the same"
+            for same in alike.values()
+            if len(same) > 1
+        ),
+        *(
+            f"{name!r} is taken for the name of a class; if a tool has written it for an empty "
+            "cell, leave those lines out"
+            for name in empty
+        ),
     )
+
+
+def _look(name: str) -> str | float:
+    """The same for names that look alike."""
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    seen = "".join(letter for letter in plain if letter.isprintable() and not letter.isspace())
+    try:
+        number = float(seen)
+    except ValueError:
+        return seen
+    return number if math.isfinite(number) else seen
 
 
 class ClassNames(NamedTuple):

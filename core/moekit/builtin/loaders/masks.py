@@ -17,6 +17,7 @@ from moekit.builtin.loaders.class_list import (
     inline_class_list,
     read_class_list,
 )
+from moekit.builtin.loaders.masks_told import check_masks
 from moekit.builtin.loaders.rows import (
     check_filled,
     check_once,
@@ -267,6 +268,7 @@ def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
             )
         )
     check_filled(samples, table)
+    told = check_masks(samples, table)
     known = {"image", "mask", "id", *chosen.values(), column.lower()}
     return _Pairs(
         samples=tuple(sorted(samples, key=lambda sample: sample.id)),
@@ -274,6 +276,7 @@ def _from_table(table: Path, options: Mapping[str, str]) -> _Pairs:
         notes=(
             *split_notes(splits),
             *unread_columns(read_header(table), known),
+            *told,
             *(() if column else unlisted_notes(files)),
         ),
     )

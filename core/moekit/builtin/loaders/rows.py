@@ -1,5 +1,6 @@
 """The lines of a CSV, whatever a spreadsheet has made of it.
 
+Cells are text in Unicode form NFC, so that no class or group is two by how its umlauts are stored.
 A byte order mark, a first line such as `sep=;`, empty lines, and columns that have neither a name
 nor content are passed over. The delimiter is a comma, a semicolon or a tab.
 """
@@ -12,7 +13,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from moekit.data.options import path_as_stored
+from moekit.data.options import composed, path_as_stored
 from moekit.data.samples import SPLITS, Sample, split_name
 from moekit.errors import DataError
 from moekit.files import check_plain, read_text
@@ -35,7 +36,7 @@ def read_header(table: Path) -> tuple[str, ...]:
         with table.open(encoding="utf-8-sig", errors="replace") as file:
             text = file.read(_HEAD)
         lines, _ = _lines(text)
-        return tuple(name.lower() for name in next(lines)[1] if name)
+        return tuple(composed(name).lower() for name in next(lines)[1] if name)
     except (OSError, ValueError, StopIteration, csv.Error):
         return ()
 
@@ -80,7 +81,7 @@ def parse_table(
         number, names = next(lines, (number, []))
     except csv.Error as error:
         raise fault(table, number, str(error), code="data/bad-line") from error
-    columns = [name.lower() for name in names]
+    columns = [composed(name).lower() for name in names]
     _check_header(columns, table, number, needed, known)
 
     def rows() -> Iterator[tuple[int, Mapping[str, str]]]:
@@ -202,7 +203,7 @@ def _row(
     row: dict[str, str] = {}
     for name, cell in zip(columns, cells, strict=False):
         if name:
-            row[name] = cell
+            row[name] = composed(cell)
         elif cell:
             raise fault(
                 table, line, "a cell stands in a column without a name", code="data/row-length"

@@ -11,6 +11,7 @@ from moekit.builtin.loaders.labels import (
     is_negative_name,
     order_classes,
 )
+from moekit.builtin.loaders.masks_told import check_masks
 from moekit.builtin.loaders.rows import (
     check_filled,
     check_once,
@@ -23,6 +24,7 @@ from moekit.builtin.loaders.rows import (
 )
 from moekit.data.checks import check_named
 from moekit.data.images import relative_id
+from moekit.data.options import composed
 from moekit.data.plain_files import check_file
 from moekit.data.samples import MASK_OF, Dataset, Sample, Skipped, split_notes
 from moekit.data.survey import none_usable
@@ -106,7 +108,8 @@ def read_table(table: Path) -> Dataset:
             "lower case differ",
             code="data/no-image",
         )
-    check_filled(list(samples.values()), table)
+    kept = list(samples.values())
+    check_filled(kept, table)
     dataset = Dataset(
         name=table.parent.name if table.name == "labels.csv" else table.stem,
         samples=tuple(sorted(samples.values(), key=lambda sample: sample.id)),
@@ -116,6 +119,8 @@ def read_table(table: Path) -> Dataset:
         has_negative=has_negative,
         notes=(
             *_notes(header, [row for _, row in rows], classes, skipped),
+            *check_masks(kept, table),
+            *(_target_notes(kept) if has_negative else ()),
             *unlisted_notes(files),
         ),
     )
@@ -137,6 +142,24 @@ def _notes(
         notes.append(
             f"{many(len(lost), 'mask', 'masks')} that the table names cannot be used, such as the "
             f"{lost[0].id} ({lost[0].reason}); such images are in no figure that needs masks"
+        )
+    return tuple(notes)
+
+
+def _target_notes(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Sentences on targets that contradict the labels of two classes, or that some lack."""
+    given = [sample for sample in samples if sample.target is not None]
+    other = [one for one in given if ((one.target or 0) - 0.5) * (one.label - 0.5) < 0]
+    notes = []
+    if other:
+        notes.append(
+            f"the target of {many(len(other), 'image', 'images')} is on the other side of 0.5 than "
+            f"the label, such as of {other[0].id}; the target is learned and the label is judged"
+        )
+    if given and len(given) < len(samples):
+        notes.append(
+            f"{len(given)} of {len(samples)} images have a target; of the others the label is "
+            "learned"
         )
     return tuple(notes)
 
@@ -217,7 +240,7 @@ def _listed_classes(path: Path) -> ClassNames:
             fix="save it as UTF-8, one name a line",
             code="data/class-list",
         ) from error
-    names = [line.strip() for line in lines if line.strip()]
+    names = [composed(line.strip()) for line in lines if line.strip()]
     if len(names) < 2 or len(set(names)) < len(names):
         raise DataError(
             "the list holds fewer than two classes, or one of them twice",
@@ -262,7 +285,7 @@ def _sample(
 
 def _probability(text: str, table: Path, line: int) -> float:
     try:
-        value = float(text)
+        value = -1.0 if "_" in text else float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:

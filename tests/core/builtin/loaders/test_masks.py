@@ -174,6 +174,16 @@ def test_groups_stay_together_if_the_set_is_split_here(folder):
     assert dataset.split_names() == ("train", "val", "test")
 
 
+def test_a_mask_that_is_its_image_is_refused_and_a_shared_one_is_told(folder):
+    lines = [f"images/{n:02}.png,masks/{max(n, 1):02}.png" for n in range(16)]
+    write_index(folder, lines, "image,mask")
+    (note,) = [note for note in load_masks(folder, 0).notes if "of another image" in note]
+    assert "images/01.png that of images/00.png" in note
+    write_index(folder, [*lines[1:], "images/00.png,images/00.png"], "image,mask")
+    with refused("data/contradiction", match=r"images/00\.png"):
+        load_masks(folder, 0)
+
+
 def test_columns_can_be_named_and_lines_chosen(folder):
     lines = [f"{n:02},field {n // 8},{'a' if n < 12 else 'b'}" for n in range(16)]
     write_index(folder, lines, "id,field,part")
