@@ -183,8 +183,9 @@ def _from_floats(values: np.ndarray, scale: float, inverted: bool) -> Image.Imag
 
 def _is_signed(image: Image.Image) -> bool:
     """Whether Pillow has read negative numbers of a TIFF as if they were large ones."""
-    tiff = isinstance(image, TiffImagePlugin.TiffImageFile)
-    return tiff and image.tag_v2.get(_TIFF_FORMAT, (1,))[0] == _TIFF_SIGNED
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False
+    return bool(image.tag_v2.get(_TIFF_FORMAT, (1,))[0] == _TIFF_SIGNED)
 
 
 def _no_scale(path: Path, found: str, low: float, high: float) -> ImageError:

@@ -268,8 +268,9 @@ def _lowest_alpha(image: Image.Image) -> int:
 
 def _has_bands(image: Image.Image) -> bool:
     """Whether a TIFF has bands that Pillow passes over."""
-    tiff = isinstance(image, TiffImagePlugin.TiffImageFile)
-    return tiff and image.tag_v2.get(_TIFF_BANDS, 1) > len(image.getbands())
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False
+    return bool(image.tag_v2.get(_TIFF_BANDS, 1) > len(image.getbands()))
 
 
 def _has_more(image: Image.Image) -> bool:

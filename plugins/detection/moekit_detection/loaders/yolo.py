@@ -151,12 +151,13 @@ def _texts(node: Any) -> list[str] | None:
     """The texts of a list of YAML, or of a mapping by numbers from 0 on; None of anything else."""
     if isinstance(node, yaml.MappingNode):
         by_number = {key.value: value for key, value in node.value if _is_text(key)}
-        texts = [by_number.get(str(number)) for number in range(len(node.value))]
+        found = [by_number.get(str(number)) for number in range(len(node.value))]
     elif isinstance(node, yaml.SequenceNode):
-        texts = node.value
+        found = node.value
     else:
         return None
-    return [one.value for one in texts] if all(map(_is_text, texts)) else None
+    texts = [one.value for one in found if _is_text(one)]
+    return texts if len(texts) == len(found) else None
 
 
 def _is_text(node: Any) -> bool:
