@@ -150,18 +150,16 @@ def _names_of(file: Path) -> list[str]:
 def _texts(node: Any) -> list[str] | None:
     """The texts of a list of YAML, or of a mapping by numbers from 0 on; None of anything else."""
     if isinstance(node, yaml.MappingNode):
-        by_number = {key.value: value for key, value in node.value if _is_text(key)}
+        by_number = {
+            key.value: value for key, value in node.value if isinstance(key, yaml.ScalarNode)
+        }
         found = [by_number.get(str(number)) for number in range(len(node.value))]
     elif isinstance(node, yaml.SequenceNode):
         found = node.value
     else:
         return None
-    texts = [one.value for one in found if _is_text(one)]
+    texts = [one.value for one in found if isinstance(one, yaml.ScalarNode)]
     return texts if len(texts) == len(found) else None
-
-
-def _is_text(node: Any) -> bool:
-    return isinstance(node, yaml.ScalarNode)
 
 
 def _unreadable(file: Path, why: str) -> DataError:
