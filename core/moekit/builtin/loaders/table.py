@@ -154,12 +154,11 @@ def _target_notes(samples: Sequence[Sample]) -> tuple[str, ...]:
     if other:
         notes.append(
             f"the target of {many(len(other), 'image', 'images')} is on the other side of 0.5 than "
-            f"the label, such as of {other[0].id}; the target is learned and the label is judged"
+            f"the label, such as of {other[0].id}; only a recipe with soft targets learns targets"
         )
     if given and len(given) < len(samples):
         notes.append(
-            f"{len(given)} of {len(samples)} images have a target; of the others the label is "
-            "learned"
+            f"{len(given)} of {len(samples)} images have a target; of the others the label is taken"
         )
     return tuple(notes)
 
