@@ -7,6 +7,7 @@
 | RGB, transparent or not | the colour; equal channels are a number if no colour is listed |
 | integers of 32 bits, floats | the number, if all are whole and from 0 to 65535 |
 | JPEG, lossy WebP, such compression in TIFF | refused, since it changes values |
+| several frames or pages | refused |
 
 Shapes: H and W rows and columns of a mask.
 """
@@ -20,6 +21,7 @@ from PIL import Image, PngImagePlugin
 
 from moekit.data.images import check_mask_size, read_converted
 from moekit.data.lossy import refuse_lossy, refuse_noise
+from moekit.data.mask_frames import refuse_frames
 from moekit.data.mask_table import MaskTable
 from moekit.errors import ImageError
 from moekit.text import few
@@ -138,6 +140,12 @@ def _by_colour(raw: np.ndarray, table: MaskTable, path: Path) -> np.ndarray:
 def _stored(image: Image.Image, path: Path) -> Image.Image:
     """A loaded image as numbers (mode "1", "L" or "I") or colours ("RGB"), nothing scaled."""
     refuse_lossy(image, path)
+    values = _values(image, path)
+    refuse_frames(image, path)
+    return values
+
+
+def _values(image: Image.Image, path: Path) -> Image.Image:
     if image.mode in ("1", "RGB"):
         return image.copy()
     if image.mode in ("P", "PA"):

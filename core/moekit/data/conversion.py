@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from moekit.data.lossy import refuse_lossy, refuse_noise
+from moekit.data.mask_frames import refuse_frames
 from moekit.data.pictures import bare, strips
 from moekit.errors import ImageError
 
@@ -64,6 +65,7 @@ def to_mask(image: Image.Image, path: Path) -> Image.Image:
             counts += np.bincount(values_HW.ravel(), minlength=256)
         mask.paste(Image.fromarray((values_HW != zero).astype(np.uint8) * 255), (0, top))
     refuse_noise(counts, path)
+    refuse_frames(image, path)
     return mask
 
 

@@ -11,6 +11,17 @@ from moekit.data.suffixes import is_image_name
 from moekit.errors import DataError
 from moekit.outputs import kind_of_output
 
+_OF_SYSTEMS = frozenset(
+    {"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information"}
+)
+"""Folders that systems and storage devices keep, in lower case: rests of archives, small copies of
+pictures, and what was deleted."""
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a folder is one that people do not see, or that a system keeps for itself."""
+    return name.startswith(".") or name.lower() in _OF_SYSTEMS
+
 
 def walk_images(
     folder: Path,
@@ -41,8 +52,9 @@ def walk_files(
 ) -> Iterator[tuple[str, str]]:
     """Yields each file below a folder that is not hidden, unsorted: its folder and its name.
 
-    Folders that moekit wrote, such as runs, are passed over (see `moekit.outputs`); the folder
-    itself is not, since it was named.
+    Folders that a system keeps for itself are hidden too (see `is_hidden`). Folders that moekit
+    wrote, such as runs, are passed over (see `moekit.outputs`); the folder itself is not, since it
+    was named.
 
     Args:
         folder: Where to begin.
@@ -67,7 +79,7 @@ def walk_files(
             if output is not None:
                 output(here, kind)
             continue
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in files:
             if not name.startswith("."):
                 yield here, name

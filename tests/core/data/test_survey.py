@@ -154,3 +154,18 @@ def test_a_hundred_thousand_names_are_unique_within_seconds(processor_time):
     seconds, done = processor_time(code)
     assert done.stdout.strip() == "100000"
     assert seconds < 10  # a second, and another one for the interpreter; it was six minutes
+
+
+@pytest.mark.parametrize(
+    "name", ["@eaDir", "$RECYCLE.BIN", "__MACOSX", "System Volume Information"]
+)
+def test_folders_that_a_system_keeps_for_itself_are_hidden(tmp_path, picture, name):
+    for path in (
+        tmp_path / "good/a.png",
+        tmp_path / "good" / name / "a.png",
+        tmp_path / name / "b.png",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+    assert find_images(tmp_path) == [tmp_path / "good/a.png"]
+    assert survey_folder(tmp_path).images == (tmp_path / "good/a.png",)

@@ -129,46 +129,6 @@ def test_a_box_is_made_from_polygons(data):
     assert noted(dataset, "outlines")
 
 
-@pytest.mark.parametrize("size", [7, "ab", [[1], 2], [10**12, 10**12], [0, 0], None])
-def test_run_lengths_of_no_size_are_counted(data, size):
-    def change(content):
-        content["annotations"][0]["segmentation"] = {"size": size, "counts": [5, 10**24 - 5]}
-        content["annotations"][1] = {
-            **content["annotations"][1],
-            "segmentation": content["annotations"][0]["segmentation"],
-            "bbox": None,
-        }
-
-    dataset = data(change)
-    assert noted(dataset, "1 masks are of another size")
-    assert noted(dataset, "1 annotations have no box")
-
-
-def test_a_mask_that_lies_elsewhere_than_its_box_is_told(data):
-    def change(content):
-        content["annotations"][0]["segmentation"] = [[60, 40, 75, 40, 75, 55, 60, 55]]
-        content["annotations"][1]["segmentation"] = [[10, 20, 40, 20, 40, 28, 10, 28]]
-
-    (note,) = noted(data(change), "share less than a tenth with their boxes")
-    assert note.startswith("1 masks")
-    assert "annotation 1 " in note
-
-
-@pytest.mark.parametrize(
-    ("value", "crowd", "told"),
-    [("0", False, 0), ("1", True, 0), (True, True, 0), (1.0, True, 0), ([0], False, 1)],
-)
-def test_what_says_that_an_object_is_a_crowd_is_taken_at_its_word(data, value, crowd, told):
-    dataset = data(lambda content: content["annotations"][0].update(iscrowd=value))
-    assert truth(dataset).crowd_G.tolist() == [crowd]
-    assert len(noted(dataset, "iscrowd that is neither 0 nor 1")) == told
-
-
-@pytest.mark.parametrize("licences", [5, "MIT", {"name": "MIT"}, [3], None])
-def test_licences_of_another_kind_are_not_known(data, licences):
-    assert data(lambda content: content.update(licenses=licences)).licence == "unknown"
-
-
 def test_crowds_are_kept_as_crowds(data):
     def change(content):
         content["annotations"][0]["iscrowd"] = 1

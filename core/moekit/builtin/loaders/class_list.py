@@ -99,7 +99,7 @@ def _number(text: str, most: int, where: str) -> int:
 
 
 def _listed(entries: Iterable[_Entry], ignore: int | None, whose: str) -> ClassList:
-    names: list[str] = []
+    names: dict[str, int] = {}
     values: dict[int, int] = {}
     colours: dict[Colour, int] = {}
     for number, name, colour, where in entries:
@@ -111,7 +111,8 @@ def _listed(entries: Iterable[_Entry], ignore: int | None, whose: str) -> ClassL
         if number in values or (colour is not None and colour in colours):
             raise _fault(f"the number or colour of {name!r} is listed twice", f"{whose}, {where}")
         place = len(names) if counts else IGNORED
-        names += [name] if counts else []
+        if counts:
+            names[name] = place
         values[number] = place
         if colour is not None:
             colours[colour] = place

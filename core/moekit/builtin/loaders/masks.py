@@ -354,4 +354,5 @@ def _pixels(sample: Sample, classes: ClassList) -> np.ndarray | str:
         class_HW = read_classes(sample.mask, size, classes.table)
     except ImageError as error:
         return f"{sample.mask.name}: {error.what}"
-    return np.bincount(class_HW[class_HW >= 0], minlength=len(classes.names))
+    pixels = np.bincount(class_HW[class_HW >= 0], minlength=len(classes.names))
+    return pixels if pixels.any() else f"{sample.mask.name}: no pixel of the mask counts"

@@ -1,6 +1,7 @@
 """The loader of images with masks: layouts, lists of classes, and what is left out and named."""
 
 import shutil
+import time
 import unicodedata
 
 import numpy as np
@@ -172,6 +173,33 @@ def test_groups_stay_together_if_the_set_is_split_here(folder):
         homes.setdefault(sample.group, set()).add(sample.split)
     assert all(len(splits) == 1 for splits in homes.values())
     assert dataset.split_names() == ("train", "val", "test")
+
+
+def test_a_mask_of_which_no_pixel_counts_is_left_out(folder):
+    with Image.open(folder / "masks/03.png") as mask:
+        Image.new("L", mask.size, 255).save(folder / "masks/03.png")
+    (skipped,) = load_masks(folder.with_name(f"{folder.name}?ignore=255"), 0).skipped
+    assert skipped.id == "images/03.png"
+    assert "no pixel of the mask counts" in skipped.reason
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".gif"])
+def test_a_mask_of_several_frames_is_left_out(folder, suffix):
+    path = folder / "masks/03.png"
+    with Image.open(path) as mask:
+        mask.save(path.with_suffix(suffix), save_all=True, append_images=[mask.rotate(180)])
+    path.unlink()
+    (skipped,) = load_masks(folder, 0).skipped
+    assert skipped.id == "images/03.png"
+    assert "several frames" in skipped.reason
+
+
+def test_a_list_of_very_many_classes_is_read_within_seconds(tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text("".join(f"class {number}\n" for number in range(60_000)))
+    start = time.process_time()
+    assert len(read_class_list(path).names) == 60_000
+    assert time.process_time() - start < 5
 
 
 def test_a_mask_that_is_its_image_is_refused_and_a_shared_one_is_told(folder):
