@@ -32,7 +32,7 @@ def has_end(file: BinaryIO) -> bool:
 
 
 def _first_scan(content: bytes) -> int | None:
-    """Where the first scan begins; None if the segments before it cannot be followed."""
+    """Where the first scan begins; None if what stands before it cannot be followed."""
     place = 2
     while place + 4 <= len(content) and content[place] == _FILL:
         kind = content[place + 1]

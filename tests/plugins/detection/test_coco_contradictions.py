@@ -14,7 +14,7 @@ SIZE = (60, 80)
 
 @pytest.fixture
 def data(tmp_path):
-    """Writes a COCO file of twelve pictures with a box each, changed by a function, and loads it."""
+    """Writes a COCO file of twelve pictures, changed by a function, and loads it."""
 
     def load(change):
         content = {"images": [], "annotations": [], "categories": [{"id": 7, "name": "nut"}]}
