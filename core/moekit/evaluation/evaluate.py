@@ -14,6 +14,7 @@ from moekit.contract.report import RunEvent
 from moekit.data.content import Contents
 from moekit.data.fingerprint import fingerprints, refuse_changes
 from moekit.data.many_classes import gap_notes
+from moekit.data.near.find import in_steps_of
 from moekit.data.samples import Dataset
 from moekit.errors import DataError
 from moekit.evaluation.counts import count_classes, shifts_in_words
@@ -206,7 +207,7 @@ def _evaluate(
             seed=job.seed,
         ),
         device=predictor.device,
-        on_progress=functools.partial(on_progress, f"looking for near-duplicates, {job.split}"),
+        on_progress=in_steps_of(f"looking for near-duplicates, {job.split}", on_progress),
     )
     summary["notes"] = [*summary["notes"], *told, *twins["in_words"]]
     result = {

@@ -17,7 +17,7 @@ from PIL import Image
 from moekit.contract.answers import Tally
 from moekit.data.near.coded import Coded
 from moekit.data.near.codes import Coder
-from moekit.data.near.find import find_across
+from moekit.data.near.find import Progress, find_across
 from moekit.data.near.in_words import FAULTS, failed, items_of, pairs_in_words
 from moekit.data.samples import SPLITS, Dataset, Sample
 from moekit.evaluation.bootstrap import Resamples
@@ -36,7 +36,6 @@ NO_PAIRS = (
     "may be too good"
 )
 OTHERS = "near-duplicates were not looked for: what the run learned from is not among these data"
-Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,7 +115,7 @@ class NearSearch:
         Args:
             answered: The items of the pass.
             device: Where codes are compared.
-            on_progress: Called with the pairs that were compared and their total.
+            on_progress: Called with the step, what is done of it and its total.
         """
         if self._failure is not None:
             return self._failure

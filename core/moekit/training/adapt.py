@@ -19,6 +19,7 @@ from moekit.contract.recipe import Recipe
 from moekit.contract.report import RunEvent
 from moekit.data.content import Contents
 from moekit.data.geometry import Frame
+from moekit.data.near.find import in_steps_of
 from moekit.data.samples import Dataset, Sample
 from moekit.data.stream import Preprocess
 from moekit.data.windows import Tiling
@@ -236,7 +237,7 @@ def adapt(
     if fabric.is_global_zero:
         resolved.task.judge.check(tallies)
         learned.check(job.run)
-        comparing = functools.partial(on_progress, "looking for near-duplicates, train and val")
+        comparing = in_steps_of("looking for near-duplicates, train and val", on_progress)
         near = check_learned(
             *(job.run, stores[KIT], backbone, comparing, on_note),
             most=job.recipe.near_duplicate_pairs,

@@ -17,6 +17,7 @@ from moekit.backbone.model import MoEBackbone
 from moekit.backbone.sources import cache_folder
 from moekit.contract.kits import KitSpec
 from moekit.contract.recipe import Recipe
+from moekit.data.near.find import in_steps_of
 from moekit.data.near.group import joined, refuse_given, regrouped
 from moekit.data.near.in_words import FAULTS, gaps_in_words, why_failed
 from moekit.data.samples import Dataset
@@ -136,9 +137,7 @@ def _found(job: Grouping) -> tuple[dict[str, str], dict[str, Any]]:
     found = find_in_store(
         store,
         job.backbone,
-        on_progress=lambda done, total: job.on_progress(
-            "looking for near-duplicates: comparing", done, total
-        ),
+        on_progress=in_steps_of("looking for near-duplicates", job.on_progress),
     )
     groups = joined(samples, [(pair.first.id, pair.second.id) for pair in found.pairs])
     known = {sample.id: groups.get(sample.id, sample.group) for sample in samples}

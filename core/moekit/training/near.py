@@ -14,7 +14,7 @@ import numpy as np
 from moekit.backbone.model import MoEBackbone
 from moekit.data.near.coded import Coded
 from moekit.data.near.codes import Coder
-from moekit.data.near.find import Found, find_across, find_within
+from moekit.data.near.find import Found, Progress, find_across, find_within
 from moekit.data.near.in_words import FAULTS, failed, pairs_in_words
 from moekit.data.samples import Sample
 from moekit.runs.near import draw_pairs, write_codes
@@ -27,7 +27,6 @@ FITTED = 2000
 MIRROR = 2
 """The number of the view that is the left-right mirror."""
 _PIECE = 64
-Progress = Callable[[int, int], None]
 
 
 def check_learned(
@@ -48,7 +47,7 @@ def check_learned(
         run: The run.
         stores: The stored prefixes of `train` and `val`.
         backbone: Made them.
-        on_progress: Called with what is done and the total.
+        on_progress: Called with the step, what is done of it and its total.
         on_note: Called with each sentence for the user.
         most: Pairs that are compared by pixels at most.
 
@@ -79,7 +78,7 @@ def _check(
     def step(count: int) -> None:
         nonlocal done
         done += count
-        on_progress(done, total)
+        on_progress("reading features", done, total)
 
     learned = coded(train, coder, on_done=step, mirrored=True)
     held = coded(val, coder, on_done=step)

@@ -41,7 +41,15 @@ UNEXPLAINED = 0.6
 KIND, OF_KIND = (0.04, 0.2), 6
 """How many pictures of its kind are compared, and which: from these shares of the list on, the most
 alike by features first. The nearest of all may be near-duplicates too."""
-Progress = Callable[[int, int], None]
+Progress = Callable[[str, int, int], None]
+"""Gets the step, what is done of it and its total."""
+
+
+def in_steps_of(search: str, on_progress: Progress) -> Progress:
+    """Names the search in front of each of its steps."""
+    return lambda step, done, total: on_progress(f"{search}: {step}", done, total)
+
+
 Kin = tuple[np.ndarray, np.ndarray]
 """A number of each sample of two lists, the same for those of one group."""
 
@@ -128,7 +136,7 @@ def find_across(
     *,
     most: int = VERIFIED,
     device: torch.device | str = "cpu",
-    on_progress: Progress = lambda _done, _total: None,
+    on_progress: Progress = lambda *_: None,
 ) -> Found:
     """Near-duplicates of which one lies in each list; items of one group are none.
 
@@ -137,7 +145,7 @@ def find_across(
         second: What is judged; the nearest of each of these are compared.
         most: Pairs that are compared by pixels at most.
         device: Where codes are compared.
-        on_progress: Called with the pairs that were compared and their total.
+        on_progress: Called with the step, what is done of it and its total.
     """
     began = time.perf_counter()
     kin_N, kin_K = _kin(first.samples, second.samples)
@@ -151,7 +159,7 @@ def find_within(
     *,
     most: int = VERIFIED,
     device: torch.device | str = "cpu",
-    on_progress: Progress = lambda _done, _total: None,
+    on_progress: Progress = lambda *_: None,
 ) -> Found:
     """Near-duplicates of one list; arguments as of `find_across`."""
     began = time.perf_counter()
@@ -182,7 +190,7 @@ def _candidates(
         def read() -> None:
             nonlocal done
             done += 1
-            on_progress(done, total)
+            on_progress("reading pictures", done, total)
 
         spectra = [pictures.spectra(side, read) for side in sides]
         # A copy that was only turned is the nearest of all; of others spectra say little.
@@ -228,7 +236,7 @@ def _verified(
         nonlocal compared
         for fit in fits:
             compared += 1
-            on_progress(compared, max(compared, total))
+            on_progress("comparing pairs", compared, max(compared, total))
             yield fit
 
     def compare(rows: tuple[int, int], whole: bool) -> Registered | None:

@@ -10,6 +10,7 @@ from moekit.contract.answers import TaskContext
 from moekit.data.samples import UNSEEN
 from moekit.evaluation.shares import Share, share_of
 from moekit.tasks.classify.point import LabelPoint
+from moekit.tasks.classify.refusal import refused_rows
 from moekit.tasks.classify.tally import ClassTally
 
 _HARDEST = 3
@@ -20,7 +21,8 @@ def outcome(tally: ClassTally, point: Any, context: TaskContext) -> list[str]:
 
     Args:
         tally: Probabilities with the truth.
-        point: Says from which probability a label is given; unused for items of one class.
+        point: Says from which probability a label is given, or which items are called none of the
+            classes.
         context: Unused.
     """
     del context
@@ -33,12 +35,26 @@ def outcome(tally: ClassTally, point: Any, context: TaskContext) -> list[str]:
     if not share.of:
         return []
     told = [f"{int(share.hits)} of {int(share.of)} items get the right class: {_ranged(share)}."]
+    told += _refusals(tally, point, known_N)
     return told + _hardest(
         [
             (name, int(right_N[labels_N == number].sum()), int((labels_N == number).sum()))
             for number, name in enumerate(tally.classes)
         ]
     )
+
+
+def _refusals(tally: ClassTally, point: Any, known_N: np.ndarray) -> list[str]:
+    """How many items are called none of the classes, rightly and wrongly."""
+    refused_N = refused_rows(point, tally.unlike_N, len(tally))
+    known, unseen = int(known_N.sum()), int((~known_N).sum())
+    wrongly, rightly = int(refused_N[known_N].sum()), int(refused_N[~known_N].sum())
+    if getattr(point, "refuse_above", None) is None:
+        items = "item is" if unseen == 1 else "items are"
+        none = f"{unseen} {items} of no class; no rule says which to refuse (refuse=SHARE does)."
+        return [none] if unseen else []
+    told = [f"{wrongly} of {known} items of the classes are refused."]
+    return told + ([f"{rightly} of {unseen} items of no class are refused."] if unseen else [])
 
 
 def _labels(tally: ClassTally, labels_NC: np.ndarray, point: Any) -> list[str]:

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from moekit.tasks.classify.outcome import outcome
+from moekit.tasks.classify.point import ClassPoint
 
 
 def test_right_items_are_counted_and_the_hardest_classes_named(tally):
@@ -22,6 +23,21 @@ def test_right_items_are_counted_and_the_hardest_classes_named(tally):
 def test_items_of_no_class_do_not_count(tally):
     made = tally(n=40, classes=4, skill=50.0, unseen=5)
     assert outcome(made, None, None)[0].startswith("35 of 35 items")
+
+
+def test_what_is_refused_is_counted_apart_from_the_classes(tally):
+    made = tally(n=40, classes=4, skill=50.0, unseen=5)
+    (_, none) = outcome(made, None, None)
+    assert none == "5 items are of no class; no rule says which to refuse (refuse=SHARE does)."
+    strange = np.where(made.labels_N < 0, 0.9, 0.1)
+    strange[np.flatnonzero(made.labels_N == 0)[:2]] = 0.8
+    strange[np.flatnonzero(made.labels_N < 0)[0]] = 0.2
+    made = dataclasses.replace(made, unlike_N=strange)
+    point = ClassPoint(rule="refuse=0.05", n=20, refuse_above=0.5)
+    assert outcome(made, point, None)[1:] == [
+        "2 of 35 items of the classes are refused.",
+        "4 of 5 items of no class are refused.",
+    ]
 
 
 def test_labels_that_are_found_and_wrongly_given_are_counted(tally):
