@@ -18,14 +18,21 @@ class Recipe(BaseModel):
     image_size: int = Field(
         default=224,
         gt=0,
+        le=2**14,
         description="Side of the square input, in pixels; of a rectangle found from the data, the "
         "longer side.",
     )
     image_height: int | None = Field(
-        default=None, gt=0, description="Rows of the input; image_size if it is not given."
+        default=None,
+        gt=0,
+        le=2**14,
+        description="Rows of the input; image_size if it is not given.",
     )
     image_width: int | None = Field(
-        default=None, gt=0, description="Columns of the input; image_size if it is not given."
+        default=None,
+        gt=0,
+        le=2**14,
+        description="Columns of the input; image_size if it is not given.",
     )
     fit: Literal["squash", "letterbox"] = Field(
         default="squash",
@@ -35,6 +42,7 @@ class Recipe(BaseModel):
     tile: int | None = Field(
         default=None,
         gt=0,
+        le=2**14,
         description="Longer side, in pixels of the picture, of the windows that larger pictures "
         "are cut into, to be learned and answered at the input's size and then put together. They "
         "have the input's shape. None takes each picture at once.",

@@ -21,6 +21,8 @@ from moekit.licences import Licences
 
 SCHEMA = 1
 """Of run.json and result.json."""
+LARGEST = 2**14
+"""Rows or columns of an input or a window at most: a greater number is a damaged one."""
 
 
 class _Part(pydantic.BaseModel):
@@ -30,16 +32,16 @@ class _Part(pydantic.BaseModel):
 class _Frame(pydantic.BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    height: int = Field(gt=0)
-    width: int = Field(gt=0)
+    height: int = Field(gt=0, le=LARGEST)
+    width: int = Field(gt=0, le=LARGEST)
     fit: Literal["squash", "letterbox"] = "squash"
 
 
 class _Tiling(pydantic.BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    height: int = Field(gt=0)
-    width: int = Field(gt=0)
+    height: int = Field(gt=0, le=LARGEST)
+    width: int = Field(gt=0, le=LARGEST)
     overlap: FiniteFloat = Field(default=0.0, ge=0, lt=1)
     flat: int = Field(default=0, ge=0, le=255)
 

@@ -79,6 +79,7 @@ def test_a_whole_record_is_read_as_it_is(tmp_path):
         ("request.kit", 3),
         ("request.seed", "7"),
         ("request.frame.height", 0),
+        ("request.frame.width", 98_000),
         ("request.frame", {"height": 1, "width": 1, "depth": 1}),
         ("request.recipe.image_size", "large"),
         ("request.recipe", {"nonesuch": 1}),
