@@ -10,7 +10,7 @@ import numpy as np
 
 from moekit_medical.dicom.slices import ACQUISITION, Slice
 from moekit_medical.dicom.verdict import RefusedError
-from moekit_medical.hounsfield import why_no_hounsfield
+from moekit_medical.hounsfield import AIR_HU, why_no_hounsfield
 
 _SEPARATE = "separate the acquisitions, phases or reconstructions in the series"
 _TIMES = ("AcquisitionTime", "AcquisitionDateTime")
@@ -89,6 +89,12 @@ def check_values(hu_NHW: np.ndarray, places: Sequence[Sequence[Slice]]) -> None:
     Raises:
         RefusedError: One of them.
     """
+    if not (hu_NHW != AIR_HU).any():
+        raise RefusedError(
+            "every voxel is padding or as empty as padding",
+            fix="check PixelPaddingValue, PixelPaddingRangeLimit and the pixel data",
+            code="data/not-hounsfield",
+        )
     problem = why_no_hounsfield(hu_NHW)
     if problem:
         raise RefusedError(

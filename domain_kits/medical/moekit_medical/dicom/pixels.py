@@ -34,6 +34,9 @@ UNUSED_BITS = "Bits beyond BitsStored were not empty and were cleared."
 J2K_SIGN = "The JPEG 2000 data say unsigned and the header signed; the header was taken."
 MONOCHROME1 = "MONOCHROME1 tells how to display the values; they were not inverted."
 
+_LEAST_BITS = 12
+"""BitsStored of a CT image at least (PS3.3 C.8.2.1.1)."""
+
 _AGAIN = "copy or export this file again"
 
 
@@ -103,11 +106,7 @@ def _decode(dataset: FileDataset, slices: Sequence[Slice], name: str) -> np.ndar
     syntax = dataset.file_meta.TransferSyntaxUID
     _check_decoder(syntax, name)
     if not syntax.is_encapsulated:
-        expected = rows * columns * frames * dataset.BitsAllocated // 8
-        if len(dataset.PixelData) < expected:
-            raise RefusedError(
-                f"the pixel data of file {name} end early", fix=_AGAIN, code="data/damaged"
-            )
+        _check_length(dataset, slices, name)
     elif rows * columns * frames * dataset.BitsAllocated // 8 > max(
         RATIO_FREE_BYTES, MAX_RATIO * len(dataset.PixelData)
     ):
@@ -119,6 +118,26 @@ def _decode(dataset: FileDataset, slices: Sequence[Slice], name: str) -> np.ndar
     options = {"correct_unused_bits": False, "allow_excess_frames": False}
     stored, _ = get_decoder(syntax).as_array(dataset, raw=True, **options)  # type: ignore[arg-type]
     return stored.reshape(frames, rows, columns)
+
+
+def _check_length(dataset: FileDataset, slices: Sequence[Slice], name: str) -> None:
+    """Refuses native pixels that are not those of the header.
+
+    Bytes that follow them are padding only if they are too few for a row or column of each frame:
+    a header of another matrix, depth or number of frames would show other pixels.
+    """
+    one, size = slices[0], dataset.BitsAllocated // 8
+    beyond = len(dataset.PixelData) - one.rows * one.columns * len(slices) * size
+    if beyond < 0:
+        raise RefusedError(
+            f"the pixel data of file {name} end early", fix=_AGAIN, code="data/damaged"
+        )
+    if beyond > 1 and beyond >= min(one.rows, one.columns) * len(slices) * size:
+        raise RefusedError(
+            f"file {name} holds more pixels than its header says",
+            fix="check Rows, Columns, NumberOfFrames and BitsAllocated, or export it again",
+            code="data/contradiction",
+        )
 
 
 def _sign_notes(dataset: FileDataset, name: str) -> frozenset[str]:
@@ -177,6 +196,12 @@ def _to_hounsfield(
         stored_HW = _low_bits(raw_HW, bits=bits, is_signed=is_signed)
         padded_HW = _padding(dataset, raw_HW, stored_HW)
         if np.any((stored_HW != raw_HW) & ~padded_HW):
+            if bits < _LEAST_BITS:
+                raise RefusedError(
+                    f"BitsStored of file {one.source.token} is {bits}, and its pixels need more",
+                    fix=_AGAIN,
+                    code="data/contradiction",
+                )
             notes.add(UNUSED_BITS)
         slope, intercept = one.slope or 0.0, one.intercept or 0.0  # check_series saw both
         hu_HW = (stored_HW * slope + intercept).astype(np.float32)

@@ -138,11 +138,42 @@ def slices_of(dataset: FileDataset, source: Source) -> tuple[Slice, ...]:
         return (dataclasses.replace(first, problem=problem),)
     first = dataclasses.replace(first, rows=int(dataset.Rows), columns=int(dataset.Columns))
     if storage in _ENHANCED:
+        problem = _find_other_frames(dataset, frames)
+        if problem:
+            return (dataclasses.replace(first, problem=problem),)
         return tuple(
             _describe(first, list(_functional_groups(dataset, frame)), frame=frame)
             for frame in range(frames)
         )
     return (_describe(first, [dataset]),)
+
+
+def _find_other_frames(dataset: Dataset, frames: int) -> Problem | None:
+    """Why frames of an enhanced object are no slices; its ImageType may say MIXED (C.8.15.3.3).
+
+    Raises:
+        SetAsideError: No frame is a slice.
+    """
+    found = []
+    for frame in range(frames):
+        groups = list(_functional_groups(dataset, frame))
+        texts = [
+            _text(group, keyword)
+            for keyword in ("FrameType", "VolumeBasedCalculationTechnique")
+            for group in groups
+            if keyword in group
+        ]
+        found.append(next(filter(None, map(why_no_slice, texts)), ""))
+    others = [reason for reason in found if reason]
+    if len(others) == frames:
+        raise SetAsideError(others[0])
+    if not others:
+        return None
+    return Problem(
+        f"{len(others)} of {frames} frames of a file are no slices: {others[0]}",
+        code="data/mixed-geometry",
+        fix="export the slices as an object or a series of their own",
+    )
 
 
 _META_CLASS = "MediaStorageSOPClassUID"

@@ -27,10 +27,13 @@ _MAX_OFFSET = 16 * 2**20
 """Where the voxels must begin at the latest."""
 
 _MAX_REST = 2**20
-"""Bytes that may follow the voxels."""
+"""Zeros that may follow the voxels. Anything else may be voxels that the header leaves out."""
 
 _MAX_DEFLATE = 1040
 """Deflate makes no more of a byte than this (RFC 1951: 1032)."""
+
+_MOST_OF_A_PICTURE = 255
+PICTURE = "All values lie within 0 to 255, as in a picture; they were taken as Hounsfield units."
 
 _Header = Any  # nibabel's headers have no types
 _HEADERS: dict[int, tuple[_Header, bytes, int]] = {
@@ -78,6 +81,8 @@ def read_nifti(path: Path) -> NiftiVolume:
     if lost:
         hu_KJI[lost_KJI] = AIR_HU
         repairs += (f"{lost} of {hu_KJI.size} voxels were not finite and were set to -1024 HU.",)
+    if 0 <= hu_KJI.min() and hu_KJI.max() <= _MOST_OF_A_PICTURE:
+        repairs += (PICTURE,)
     problem = why_no_hounsfield(hu_KJI)
     if problem:
         raise NiftiError(f"no Hounsfield units: {problem}", code="data/not-hounsfield")
@@ -128,6 +133,12 @@ def _read_voxels(path: Path, header: _Header) -> np.ndarray:
         raise NiftiError(
             "the voxels are neither integers nor floating-point numbers", code="data/array-type"
         )
+    if offset < header.single_vox_offset:
+        raise NiftiError(
+            "the header says that the voxels begin within the header", code="data/damaged"
+        )
+    if np.isinf(header["scl_slope"]):
+        raise NiftiError("the values are scaled by no finite number", code="data/damaged")
     count = math.prod(shape)
     if count > MAX_VOXELS or offset > _MAX_OFFSET:
         raise NiftiError(
@@ -157,7 +168,8 @@ def _read_bytes(path: Path, offset: int, count: int) -> bytes:
         content = file.read(count)
         if len(content) < count:
             raise NiftiError("the volume is shorter than its header says", code="data/damaged")
-        if len(file.read(_MAX_REST + 1)) > _MAX_REST:
+        rest = file.read(_MAX_REST + 1)
+        if len(rest) > _MAX_REST or rest.strip(b"\0"):
             raise NiftiError(
                 "the file holds more than the volume of its header", code="data/damaged"
             )

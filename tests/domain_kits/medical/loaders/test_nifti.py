@@ -14,7 +14,7 @@ from moekit.testing import refused
 from moekit_medical.loaders.crops import CropError
 from moekit_medical.loaders.examples import write_nifti_example
 from moekit_medical.loaders.nifti import load_nifti
-from moekit_medical.loaders.nifti_file import read_nifti, read_values
+from moekit_medical.loaders.nifti_file import PICTURE, read_nifti, read_values
 
 VOXELS_IJK = np.random.default_rng(0).integers(-900, 300, (40, 36, 5)).astype(np.int16)
 RAS = np.array([[-1.5, 0, 0, 10], [0, -1.5, 0, 20], [0, 0, 2.5, -30], [0, 0, 0, 1.0]])
@@ -317,3 +317,45 @@ def test_a_pipe_in_place_of_a_volume_is_skipped(folder):
     (folder / "v0.nii.gz").unlink()
     os.mkfifo(folder / "v0.nii.gz")
     assert len(load_nifti(folder, 0).skipped) == 2
+
+
+def test_voxels_that_begin_within_the_header_are_refused(tmp_path):
+    for number, (image, place, zero) in enumerate(
+        [
+            (Nifti1Image(VOXELS_IJK, RAS), 108, bytes(4)),
+            (Nifti2Image(VOXELS_IJK, RAS), 168, bytes(8)),
+        ]
+    ):
+        path = tmp_path / f"{number}.nii"
+        image.to_filename(path)
+        patch(path, place, zero)
+        assert "begin within the header" in reason(path)
+
+
+def test_voxels_that_the_header_leaves_out_are_refused_and_zeros_are_not(tmp_path):
+    path = tmp_path / "a.nii"
+    Nifti1Image(VOXELS_IJK, RAS).to_filename(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(1000))
+    assert read_nifti(path).values_KJI.shape == (5, 36, 40)
+    path.write_bytes(whole)
+    patch(path, 46, (4).to_bytes(2, "little"))  # one slice less
+    assert "more than the volume" in reason(path)
+    path.write_bytes(whole)
+    patch(path, 70, bytes([2, 0, 8, 0]))  # bytes in place of two each
+    assert "more than the volume" in reason(path)
+
+
+def test_a_scaling_without_end_is_refused(tmp_path):
+    path = tmp_path / "a.nii"
+    Nifti1Image(VOXELS_IJK, RAS).to_filename(path)
+    patch(path, 112, np.float32(np.inf).tobytes())
+    assert "no finite number" in reason(path)
+
+
+def test_grey_levels_of_a_picture_are_told(tmp_path):
+    path = tmp_path / "a.nii"
+    Nifti1Image((VOXELS_IJK + 900) // 8, RAS).to_filename(path)
+    assert PICTURE in read_nifti(path).repairs
+    Nifti1Image(VOXELS_IJK, RAS).to_filename(path)
+    assert PICTURE not in read_nifti(path).repairs
