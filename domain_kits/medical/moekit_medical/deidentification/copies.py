@@ -40,6 +40,7 @@ TRAILING = "has bytes after its pixels, which stay"
 ECHO = "repeated an identifying value in a text that is otherwise kept; the text was emptied"
 CUT = "its pixel data end too early"
 BITS = "had something in bits that hold no part of a pixel; they were cleared"
+TEXTS = "had something next to its compressed pixels, such as comments; it was removed"
 UNSEEN = (
     "has compressed pixels whose unused bits, which may hold an overlay, could not be looked at"
 )
@@ -116,7 +117,9 @@ def make_copy(
         if empty_echoes(cleaned, original):
             warnings += (ECHO,)
         if cleaned.get("PixelData") != original.get("PixelData"):
-            warnings += (BITS,)
+            syntax = original.file_meta.get("TransferSyntaxUID")
+            is_compressed = syntax is not None and syntax.is_encapsulated
+            warnings += (TEXTS if is_compressed else BITS,)
         kept, changed, removed = _compare(original, cleaned)
         _write(out / copy, cleaned)
     except StorageError:

@@ -34,6 +34,7 @@ _IDENTIFYING = frozenset(
 )
 _LEAST_DIGITS = 6
 _NUMBERS = frozenset(("DS", "IS", "SL", "SV", "UL", "UV"))
+_BINARY = frozenset(("OB", "OW", "UN"))
 _TEXTS = frozenset(("AE", "CS", "LO", "LT", "SH", "ST", "UC", "UR", "UT"))
 # What de-identification itself writes, and what pixels and texts cannot be read without.
 _LEFT_ALONE = frozenset(
@@ -73,6 +74,9 @@ def empty_echoes(cleaned: Dataset, original: Dataset) -> int:
         if element.VR in _NUMBERS and _repeats(element, values):
             element.value = None
             emptied += 1
+        if element.VR in _BINARY and _holds(element, values):
+            element.value = b""
+            emptied += 1
         if element.VR not in _TEXTS or element.keyword in _LEFT_ALONE:
             continue
         texts = _values(element)
@@ -93,6 +97,14 @@ def _identifying(element: DataElement) -> Iterator[str]:
 
 def _repeats(element: DataElement, values: set[str]) -> bool:
     return any(len(text) >= _LEAST_DIGITS and text in values for text in _values(element))
+
+
+def _holds(element: DataElement, values: set[str]) -> bool:
+    """Whether binary data, such as a profile of colours, hold one of the values as a text."""
+    if element.keyword == "PixelData" or not isinstance(element.value, bytes):
+        return False
+    text = element.value.decode("latin-1").casefold()
+    return any(one in text for one in values)
 
 
 def _values(element: DataElement) -> list[str]:

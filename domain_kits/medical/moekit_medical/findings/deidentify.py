@@ -10,7 +10,8 @@ as safe. For the other kinds of value, whose attributes the table lists one by o
 attributes of an image are listed below as removed.
 
 Numbers and tags are kept only if they are such (see `disguise`), codes only within the items that
-they describe, and of uncompressed pixels only the bits that are part of one (see `unused_bits`).
+they describe, of uncompressed pixels only the bits that are part of one (see `unused_bits`), and of
+compressed ones no comments (see `codestreams`).
 
 What this does not do: pixels stay as they are else, so burned-in text and a face that a rendering
 of a head shows remain (the options Clean Pixel Data and Clean Recognizable Visual Features). An
@@ -26,6 +27,7 @@ import hmac
 import re
 
 import pydicom
+from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import FileMetaDataset
@@ -35,6 +37,7 @@ from pydicom.uid import UID
 
 from moekit import DataError, UsageError
 from moekit_medical.findings import rules
+from moekit_medical.findings.codestreams import clear_codestreams
 from moekit_medical.findings.disguise import hides_text
 from moekit_medical.findings.identifiers import uid_of_hash
 from moekit_medical.findings.quiet import READ_ERRORS, quiet
@@ -84,6 +87,7 @@ def deidentify(dataset: pydicom.Dataset, *, salt: bytes) -> pydicom.Dataset:
                 if keyword in copy:  # no code of anything
                     delattr(copy, keyword)
             clear_unused_bits(copy, dataset)
+            clear_codestreams(copy, dataset)
     except RecursionError:
         raise DataError(
             "the sequences are nested too deeply",
@@ -118,6 +122,8 @@ def _clean_element(element: DataElement, salt: bytes) -> DataElement | None:
     keyword = keyword_for_tag(element.tag)
     if keyword in rules.EMPTIED:
         return _make(element, "")
+    if keyword == "SpecificCharacterSet" and not _is_character_set(element.value):
+        return None
     if keyword == "PatientID":
         return _make(element, _pseudonym(element.value, salt))
     if not keyword or rules.is_removed(keyword, element.tag.group) or _is_disguised(element):
@@ -161,6 +167,12 @@ def _is_code(value: object) -> bool:
     """Whether a code string is one (PS3.5 6.2) and not a text in its place."""
     codes = value if isinstance(value, (MultiValue, list)) else [value]
     return all(_CODE.fullmatch(str(code or "")) for code in codes)
+
+
+def _is_character_set(value: object) -> bool:
+    """Whether these are character sets that DICOM or its readers know, and no text."""
+    names = value if isinstance(value, (MultiValue, list)) else [value]
+    return all(str(name or "") in python_encoding for name in names)
 
 
 def _replace_uids(keyword: str, value: object, salt: bytes) -> str | list[str]:

@@ -63,3 +63,14 @@ def test_a_number_that_repeats_a_birth_date_is_emptied():
     assert empty_echoes(cleaned, original) == 1
     assert not cleaned["AcquisitionNumber"].value
     assert cleaned.InstanceNumber == 4711
+
+
+def test_binary_data_that_hold_a_name_are_emptied():
+    original = Dataset()
+    original.PatientName = "Zacharias^Wilma"
+    cleaned = Dataset()
+    cleaned.add_new("ICCProfile", "OB", b"desc\0profile of ZACHARIAS\0")
+    cleaned.add_new("PixelData", "OB", b"zacharias")
+    assert empty_echoes(cleaned, original) == 1
+    assert cleaned.ICCProfile == b""
+    assert cleaned.PixelData == b"zacharias"
