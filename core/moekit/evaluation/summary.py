@@ -19,6 +19,7 @@ from moekit.evaluation.intervals import resampled_difference, resampled_interval
 from moekit.evaluation.needs import Metric, need_of, usable_metrics
 from moekit.evaluation.shares import METHOD, Share, paired_interval, share_of
 from moekit.evaluation.verdict import better_in_words, sides_of
+from moekit.moe.owned import in_place
 from moekit.plugins.faults import owner_in_words
 
 BASELINE = "frozen backbone, same head"
@@ -328,7 +329,8 @@ def checked_value(metric: Metric, *given: Any) -> float:
     """
     compute: Callable[..., float] = metric.compute
     try:
-        value = float(compute(*given))
+        with in_place():
+            value = float(compute(*given))
     except BaseException as error:  # a plugin may raise anything, SystemExit included
         if is_nobodys(error):
             raise

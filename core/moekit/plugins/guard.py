@@ -69,6 +69,15 @@ def guarded() -> Iterator[Caught]:
         yield caught
 
 
+@contextlib.contextmanager
+def settings_kept() -> Iterator[None]:
+    """Puts back the working folder, the umask and torch's settings, on which others depend."""
+    with contextlib.ExitStack() as stack:
+        for keep in (_folder, _umask, _torch_state):
+            stack.callback(keep())
+        yield
+
+
 Restore = Callable[[], object]
 
 

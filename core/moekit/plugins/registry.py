@@ -22,6 +22,7 @@ from moekit.contract.tasks import TaskSpec
 from moekit.errors import MoekitError, PluginError, UsageError, is_nobodys
 from moekit.plugins.activation import Activated, activate, collect
 from moekit.plugins.discovery import Plugin, State, discover
+from moekit.plugins.guard import settings_kept
 from moekit.plugins.kept_files import keeping
 from moekit.plugins.listeners import tell
 from moekit.plugins.manifest import API_VERSION, Event, Manifest, Provides
@@ -261,7 +262,8 @@ class Registry:
         from moekit.data.samples import Dataset
 
         try:
-            dataset = spec.load(path, seed)
+            with settings_kept():
+                dataset = spec.load(path, seed)
             if not isinstance(dataset, Dataset):
                 raise TypeError(f"it returned a {type(dataset).__name__}, not a moekit.Dataset")
         except BaseException as error:  # a plugin may raise anything, SystemExit included

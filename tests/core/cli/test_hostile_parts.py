@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from moekit.testing.reference import SIDE, small_backbone
 
 HOOKS = """
 import dataclasses
+import os
 from pathlib import Path
 
 import torch
@@ -26,6 +28,9 @@ def fails(part):
         raise RuntimeError("broken\\x1b[2J " + part)
     if MODE == f"{part} exits":
         raise SystemExit(0)
+    if MODE == f"{part} moves":
+        os.chdir(Path(__file__).parent)
+        torch.set_default_dtype(torch.float64)
 
 
 class Expert(torch.nn.Module):
@@ -40,6 +45,8 @@ class Expert(torch.nn.Module):
     def forward(self, x_TD):
         fails("expert")
         y_TD = self.up(x_TD)
+        if MODE == "expert's numbers":
+            return y_TD.long()
         return y_TD[:-1] if MODE == "expert's shape" else y_TD
 
 
@@ -174,6 +181,7 @@ def hostile(install, tmp_path, monkeypatch):
 AT_RUN_TIME = {
     "expert": ("adapt", "evaluate", "predict", "export"),
     "expert exits": ("evaluate",),
+    "expert's numbers": ("adapt", "evaluate", "predict"),
     "expert's shape": ("evaluate", "predict"),
     "gate": ("adapt", "evaluate", "predict"),
     "gate's type": ("evaluate",),
@@ -228,6 +236,27 @@ def test_each_part_that_fails_names_its_plugin(hostile, moekit, tmp_path):
         assert "the loader parts of hostile 1.0" in outcome.err
     hostile("")
     assert moekit("evaluate", "hostile", "--data", data, "--run", run, "--json").json["n"] == 8
+
+
+def test_a_part_that_changes_folder_and_settings_leads_nothing_elsewhere(
+    hostile, moekit, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    data = ("--data", "parts=parts")
+    assert moekit("adapt", "hostile", *data, "--out", "run").code == 0
+    found = []
+    for number, part in enumerate(("", "expert moves", "metric moves", "loader moves")):
+        hostile(part)
+        answered = moekit("predict", "hostile", "parts/test", "--run", "run", "--out", f"o{number}")
+        judged = moekit("evaluate", "hostile", *data, "--run", "run", "--json")
+        assert (answered.code, judged.code) == (0, 0), (part, answered.err, judged.err)
+        assert Path.cwd() == tmp_path
+        rows = (tmp_path / f"o{number}" / "predictions.csv").read_text()
+        found.append((rows, judged.json["metrics"]))
+    assert found == [found[0]] * 4
+    hostile("loader moves")
+    assert moekit("adapt", "hostile", *data, "--out", "again").code == 0
+    assert (tmp_path / "again" / "kit.safetensors").exists()
 
 
 def test_a_run_or_an_output_that_cannot_be_written_is_told_before_anything_is_scored(
