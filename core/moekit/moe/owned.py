@@ -62,7 +62,7 @@ def in_place() -> Iterator[None]:
 def _folder() -> str:
     """The working folder; empty if it is gone."""
     try:
-        return os.getcwd()
+        return os.getcwd()  # noqa: PTH109 - in microseconds
     except OSError:
         return ""
 

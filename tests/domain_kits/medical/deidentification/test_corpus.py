@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
+from pydicom.encaps import generate_frames
 from pydicom.multival import MultiValue
 from pydicom.uid import PYDICOM_ROOT_UID, UID
 
 from moekit_medical.deidentification.run import deidentify_files
+from moekit_medical.findings.codestreams import without_texts
 from moekit_medical.findings.quiet import READ_ERRORS, quiet
 from moekit_medical.findings.rules import SAFE_UIDS
 from moekit_medical.privacy import token
@@ -85,10 +88,27 @@ def test_no_identifying_value_survives_in_any_byte_of_any_copy(corpus):
     assert count > 2 * len(corpus)
 
 
+def decoded(image):
+    """The pixels; None of a damaged stream, or without a decoder."""
+    try:
+        return image.pixel_array
+    except RuntimeError:
+        return None
+
+
+def frames_of(image):
+    count = int(image.get("NumberOfFrames") or 1)
+    return list(generate_frames(image.PixelData, number_of_frames=count))
+
+
 def test_each_copy_is_readable_with_the_pixels_of_its_original(corpus):
     with quiet():
         for path, copy in corpus:
             original, clean = pydicom.dcmread(path, force=True), pydicom.dcmread(copy)
             assert clean.SOPClassUID == original.SOPClassUID
-            assert clean.get("PixelData") == original.get("PixelData"), path.name
+            if clean.get("PixelData") != original.get("PixelData"):  # comments of a codestream
+                assert original.file_meta.TransferSyntaxUID.is_encapsulated, path.name
+                assert np.array_equal(decoded(clean), decoded(original)), path.name
+                kept = [without_texts(frame) for frame in frames_of(original)]
+                assert frames_of(clean) == [one + bytes(len(one) % 2) for one in kept], path.name
             assert clean.PatientIdentityRemoved == "YES"

@@ -35,9 +35,7 @@ def leave_out_rows(dataset, _index):
     dataset.Rows = dataset.Rows - 3
 
 
-@pytest.mark.parametrize(
-    "change", [halve_depth, halve_columns, leave_out_a_column, leave_out_rows]
-)
+@pytest.mark.parametrize("change", [halve_depth, halve_columns, leave_out_a_column, leave_out_rows])
 def test_more_pixels_than_the_header_says_are_refused(tmp_path, change):
     write_series(tmp_path)
     edit(tmp_path, change)

@@ -18,6 +18,7 @@ from moekit_medical.findings.codestreams import clear_codestreams, without_texts
 from moekit_medical.findings.deidentify import deidentify
 
 NAME = b"DOE^JANE 1941"
+NO_HEADER = b"\xff\x4f\xff\xd9"
 PIXELS_HW = np.random.default_rng(0).integers(0, 255, (40, 56), dtype=np.uint8)
 
 
@@ -91,7 +92,14 @@ def test_comments_of_a_jpeg_2000_go():
 
 def test_streams_that_cannot_be_followed_stay_as_they_are():
     plain = pillow("JPEG")
-    for stream in (b"", b"\xff\xd8", plain[:100], plain[:-2], plain[:2] + NAME, b"\xff\x4f\xff\xd9"):
+    for stream in (
+        b"",
+        b"\xff\xd8",
+        plain[:100],
+        plain[:-2],
+        plain[:2] + NAME,
+        NO_HEADER,
+    ):
         assert without_texts(stream) == stream
 
 
