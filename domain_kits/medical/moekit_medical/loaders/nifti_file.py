@@ -81,7 +81,7 @@ def read_nifti(path: Path) -> NiftiVolume:
     if lost:
         hu_KJI[lost_KJI] = AIR_HU
         repairs += (f"{lost} of {hu_KJI.size} voxels were not finite and were set to -1024 HU.",)
-    if hu_KJI.min() >= 0 and hu_KJI.max() <= _MOST_OF_A_PICTURE:
+    if hu_KJI.min() >= 0 and 0 < hu_KJI.max() <= _MOST_OF_A_PICTURE:
         repairs += (PICTURE,)
     problem = why_no_hounsfield(hu_KJI)
     if problem:
