@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.metadata
 import os
@@ -15,6 +16,7 @@ from moekit.text import first_line
 
 INSTALL = 'pip install -e "core[export]"'
 _REPORTING = "openvino_telemetry"
+_LIMIT = "ONEDNN_MAX_CPU_ISA"
 _LIBRARIES = ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
 
 
@@ -26,7 +28,10 @@ def need(name: str) -> Any:
     """
     try:
         with _unreported():
-            return importlib.import_module(name)
+            library = importlib.import_module(name)
+            if name == "openvino":
+                _settle_instructions(library)
+            return library
     except ImportError as error:
         raise UsageError(
             f"this needs {name}, which cannot be imported ({first_line(error)})",
@@ -34,6 +39,23 @@ def need(name: str) -> Any:
             fix=f"in a clone of the repository: {INSTALL}",
             code="usage/not-installed",
         ) from error
+
+
+@functools.cache
+def _settle_instructions(openvino: Any) -> None:
+    """Lets OpenVINO find the instructions of the processor by itself.
+
+    `ONEDNN_MAX_CPU_ISA` is meant for torch. OpenVINO has a oneDNN of its own that reads it too,
+    once, while its other kernels do not: on a processor with more instructions a graph may then
+    crash the process, or find no kernel. So it is read here without the variable.
+    """
+    limit = os.environ.pop(_LIMIT, None)
+    if limit is None:
+        return
+    try:
+        openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    finally:
+        os.environ[_LIMIT] = limit
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from moekit.runtime.predictor import Predictor
 from moekit.tasks.score import SCORE
 from moekit.tasks.score.predictions import Predictions
 from moekit.testing import refused
+from moekit.testing.child import child_command, child_environment
 
 pytest.importorskip("openvino", reason="needs the extra `export`")
 pytestmark = pytest.mark.usefixtures("recorded_once")
@@ -172,6 +173,24 @@ def test_a_library_that_is_not_there_is_an_error_that_names_the_extra():
     with refused("usage/not-installed") as error:
         need("a_library_that_nobody_wrote")
     assert 'pip install -e "core[export]"' in str(error.value)
+
+
+def test_a_limit_meant_for_torch_breaks_no_graph(tmp_path):
+    """A width that is no multiple of 16 crashed the process on processors with AVX-512."""
+    program = (
+        "import numpy, os, sys\n"
+        "from moekit.export.libraries import need\n"
+        "openvino = need('openvino')\n"
+        "assert os.environ['ONEDNN_MAX_CPU_ISA'] == 'AVX2'\n"
+        "import openvino.opset13 as op\n"
+        "x = op.parameter([-1, 4, 24], numpy.float32)\n"
+        "normed = op.mvn(x, op.constant([2]), True, 1e-5, 'inside_sqrt')\n"
+        "compiled = openvino.Core().compile_model(openvino.Model([normed], [x], 'm'), 'CPU')\n"
+        "given = numpy.random.default_rng(0).normal(size=(2, 4, 24)).astype('float32')\n"
+        "assert abs(compiled([given])[0].mean(-1)).max() < 1e-5\n"
+    )
+    environment = child_environment(ONEDNN_MAX_CPU_ISA="AVX2")
+    subprocess.run(child_command("-c", program), env=environment, cwd=tmp_path, check=True)
 
 
 def test_the_libraries_write_nothing_into_the_home_folder(tmp_path):

@@ -136,6 +136,8 @@ def test_items_are_answered_and_gathered_and_a_killed_command_goes_on(run, volum
     for before, after in zip(rows, again["predictions"], strict=True):
         # Batches of another make-up may round otherwise (row independence holds to 1e-5).
         assert (before.pop("score") or 0) == pytest.approx(after.pop("score") or 0, abs=1e-5)
+        regions = after.pop("regions") or []
+        assert (before.pop("regions") or []) == [pytest.approx(one, abs=1e-4) for one in regions]
         assert before == after
 
 

@@ -9,6 +9,7 @@ import torch
 from moekit import Frame
 from moekit.data import unview_boxes
 from moekit.export.graph import write_onnx
+from moekit.export.libraries import need
 from moekit_detection.answers import SCORE, decode, derive, merge
 from moekit_detection.head import AnchorHead
 from moekit_detection.records import BOX, LOGIT
@@ -30,7 +31,7 @@ class Program(TwoViews):
 
 def test_onnx_and_openvino_find_what_torch_finds(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("openvino")
     program, path = Program(), tmp_path / "head.onnx"
     write_onnx(program, ["score", "logit", "box"], (3, SIDE, SIDE), path, whose="the head")
     images = pictures()
@@ -38,7 +39,7 @@ def test_onnx_and_openvino_find_what_torch_finds(tmp_path):
         score, *wanted = program(images)
     assert wanted[1].shape == (3, 24, 4)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    compiled = openvino.Core().compile_model(openvino.Core().read_model(path), "CPU")
+    compiled = need("openvino").Core().compile_model(path, "CPU")
     given = compiled(images.numpy())
     for found in (session.run(None, {"images": images.numpy()}), [given[k] for k in range(3)]):
         torch.testing.assert_close(torch.tensor(found[0]), score, atol=1e-3, rtol=0)

@@ -11,6 +11,7 @@ from moekit import Frame
 from moekit.data import unview_boxes
 from moekit.data.views import unview
 from moekit.export.graph import write_onnx
+from moekit.export.libraries import need
 from moekit_detection.instances.answers import CENTRE, derive, merge
 from moekit_detection.instances.head import MaskHead
 from moekit_detection.instances.pixels import FEATURE, KERNEL, decode_instances
@@ -40,7 +41,7 @@ class Program(TwoViews):
 
 def test_onnx_and_openvino_find_the_masks_that_torch_finds(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("openvino")
     program, path = Program(), tmp_path / "head.onnx"
     names = ["centre", "logit", "box", "feature", "kernel"]
     write_onnx(program, names, (3, SIDE, SIDE), path, whose="the head")
@@ -49,7 +50,7 @@ def test_onnx_and_openvino_find_the_masks_that_torch_finds(tmp_path):
         centre, *wanted = program(images)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(openvino.Core().read_model(path), "CPU", exact)
+    compiled = need("openvino").Core().compile_model(path, "CPU", exact)
     given = compiled(images.numpy())
     for found in (session.run(None, {"images": images.numpy()}), [given[k] for k in range(5)]):
         torch.testing.assert_close(torch.tensor(found[0]), centre, atol=1e-2, rtol=0)
