@@ -72,7 +72,7 @@ class Answerer:
         Each step takes over what the ones before it computed. There is one step only if there is
         one view, or if a graph holds all.
         """
-        if not isinstance(self.compute, Predictor):
+        if not isinstance(self.compute, Predictor) or len(self.compute.views) == 1:
             return (self,)
         return tuple(dataclasses.replace(self, compute=step) for step in in_steps(self.compute))
 

@@ -49,13 +49,14 @@ class Step:
 
     def __call__(self, images: Tensor, *, trace: RoutingTrace | None = None) -> Computed:
         """Computes the views that were not kept; all of them if routing is to be traced."""
-        views = [] if trace is not None else self.kept.find(images)[: self.count]
+        keys = _keys(images)
+        views = [] if trace is not None else self.kept.find(keys)[: self.count]
         seconds = 0.0
         for number in self.predictor.views[len(views) : self.count]:
             computed = self.predictor.by_view(images, number, trace=None if views else trace)
             views.append(computed.outputs)
             seconds += computed.seconds
-        self.kept.keep(images, views)
+        self.kept.keep(keys, views)
         return Computed(outputs=self.predictor.merged(views), seconds=seconds)
 
 
@@ -69,17 +70,17 @@ class _Kept:
     def __init__(self) -> None:
         self._found: collections.OrderedDict[bytes, Views] = collections.OrderedDict()
 
-    def keep(self, images: Tensor, views: Views) -> None:
-        for row, key in enumerate(_keys(images)):
+    def keep(self, keys: Sequence[bytes], views: Views) -> None:
+        for row, key in enumerate(keys):
             known = self._found.setdefault(key, [])
             known += [_row(of_view, row) for of_view in views[len(known) :]]
             self._found.move_to_end(key)
         while len(self._found) > MOST_KEPT:
             self._found.popitem(last=False)
 
-    def find(self, images: Tensor) -> Views:
+    def find(self, keys: Sequence[bytes]) -> Views:
         """The views that are known of all the images."""
-        rows = [self._found.get(key, []) for key in _keys(images)]
+        rows = [self._found.get(key, []) for key in keys]
         return [_joined(of_view) for of_view in zip(*rows, strict=False)]
 
 
