@@ -8,6 +8,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 Precision = Literal["auto", "fp32", "bf16"]
+LARGEST_SIDE = 2**14
+"""Rows or columns of an input or a window at most: a greater number is a slip or damaged."""
 
 
 class Recipe(BaseModel):
@@ -18,20 +20,20 @@ class Recipe(BaseModel):
     image_size: int = Field(
         default=224,
         gt=0,
-        le=2**14,
+        le=LARGEST_SIDE,
         description="Side of the square input, in pixels; of a rectangle found from the data, the "
         "longer side.",
     )
     image_height: int | None = Field(
         default=None,
         gt=0,
-        le=2**14,
+        le=LARGEST_SIDE,
         description="Rows of the input; image_size if it is not given.",
     )
     image_width: int | None = Field(
         default=None,
         gt=0,
-        le=2**14,
+        le=LARGEST_SIDE,
         description="Columns of the input; image_size if it is not given.",
     )
     fit: Literal["squash", "letterbox"] = Field(
@@ -42,7 +44,7 @@ class Recipe(BaseModel):
     tile: int | None = Field(
         default=None,
         gt=0,
-        le=2**14,
+        le=LARGEST_SIDE,
         description="Longer side, in pixels of the picture, of the windows that larger pictures "
         "are cut into, to be learned and answered at the input's size and then put together. They "
         "have the input's shape. None takes each picture at once.",

@@ -14,15 +14,13 @@ from typing import Any, Literal
 import pydantic
 from pydantic import ConfigDict, Field, FiniteFloat
 
-from moekit.contract.recipe import Recipe
+from moekit.contract.recipe import LARGEST_SIDE, Recipe
 from moekit.errors import DataError
 from moekit.files import read_json
 from moekit.licences import Licences
 
 SCHEMA = 1
 """Of run.json and result.json."""
-LARGEST = 2**14
-"""Rows or columns of an input or a window at most: a greater number is a damaged one."""
 
 
 class _Part(pydantic.BaseModel):
@@ -32,16 +30,16 @@ class _Part(pydantic.BaseModel):
 class _Frame(pydantic.BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    height: int = Field(gt=0, le=LARGEST)
-    width: int = Field(gt=0, le=LARGEST)
+    height: int = Field(gt=0, le=LARGEST_SIDE)
+    width: int = Field(gt=0, le=LARGEST_SIDE)
     fit: Literal["squash", "letterbox"] = "squash"
 
 
 class _Tiling(pydantic.BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    height: int = Field(gt=0, le=LARGEST)
-    width: int = Field(gt=0, le=LARGEST)
+    height: int = Field(gt=0, le=LARGEST_SIDE)
+    width: int = Field(gt=0, le=LARGEST_SIDE)
     overlap: FiniteFloat = Field(default=0.0, ge=0, lt=1)
     flat: int = Field(default=0, ge=0, le=255)
 
