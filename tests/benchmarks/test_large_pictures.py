@@ -62,10 +62,7 @@ def test_outlines_in_large_pictures(name, shared, runs, record, record_figure):
         "frozen": [frozen for _, frozen in ours],
         "linear": [linear for linear, _ in floor],
     }
-    values = {
-        model: {key: mean_of(own, measure, by_group=True) for key, measure in MEASURES.items()}
-        for model, own in models.items()
-    }
+    values = values_of(models)
     pairs = list(zip(models["kit"], models["linear"], strict=True))
     over_linear = gain(pairs, miou, by_group=True)
     figures = {
@@ -97,20 +94,21 @@ def test_points_of_large_pictures(name, shared, runs, record):
         **RECIPES[name],
     )
     pairs = [(ours, other) for (ours, _), (other, _) in zip(refined, plain, strict=True)]
+    models = {"points": [ours for ours, _ in pairs], "coarse": [other for _, other in pairs]}
     figures = {
-        "points": {
-            key: mean_of([one for one, _ in pairs], MEASURES[key], by_group=True)
-            for key in MEASURES
-        },
-        "coarse": {
-            key: mean_of([one for _, one in pairs], MEASURES[key], by_group=True)
-            for key in MEASURES
-        },
+        **values_of(models),
         "gain": {key: gain(pairs, MEASURES[key], by_group=True) for key in GAINS},
         "cost": {"points": cost(refined_facts), "coarse": cost(facts)},
         "seeds": SEEDS,
     }
     record(f"points_{name}", figures)
+
+
+def values_of(models):
+    return {
+        model: {key: mean_of(own, measure, by_group=True) for key, measure in MEASURES.items()}
+        for model, own in models.items()
+    }
 
 
 def by_image(tally):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from moekit import Grid, HeadSite
-from moekit.tasks.parts import ConcatenationFusion, Twice, patch_map
+from moekit.tasks.parts import ConcatenationFusion, Twice, patch_map, seen_picture
 
 _GROUPS = 8
 
@@ -75,11 +75,8 @@ class FineMap(nn.Module):
         """
         fine_BFHW: Tensor = self.twice(self.fuse([patch_map(one, grid) for one in tokens]))
         if self.stem is not None:
-            if picture is None:
-                raise ValueError("this head reads the picture, and none is given")
-            middle = picture[:, grid.frames // 2] if picture.ndim == 5 else picture
             seen = nn.functional.interpolate(
-                self.stem(middle.float()),
+                self.stem(seen_picture(picture, grid)),
                 size=(2 * grid.rows, 2 * grid.columns),
                 mode="bilinear",
                 align_corners=False,

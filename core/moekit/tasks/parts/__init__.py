@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         ConcatenationFusion,
         PlaceNorm,
         patch_map,
+        seen_picture,
     )
     from moekit.tasks.parts.given import head_inputs
     from moekit.tasks.parts.legend import FONT_SIZE, short_name, with_legend
@@ -29,6 +30,7 @@ _HOMES = {
         "ConcatenationFusion",
         "PlaceNorm",
         "patch_map",
+        "seen_picture",
     ),
     "tasks.parts.given": ("head_inputs",),
     "tasks.parts.legend": (
@@ -67,6 +69,7 @@ __all__ = [
     "optional_names",
     "patch_map",
     "save_arrays",
+    "seen_picture",
     "short_name",
     "with_legend",
 ]

@@ -30,6 +30,22 @@ def patch_map(x_BND: Tensor, grid: Grid) -> Tensor:
     return patches.transpose(1, 2).reshape(-1, patches.shape[2], grid.rows, grid.columns)
 
 
+def seen_picture(picture: Tensor | None, grid: Grid) -> Tensor:
+    """(B, 3, Y, X) float32 of the pixels that a head reads; of stacks those of the middle frame.
+
+    Args:
+        picture: (B, 3, Y, X) or (B, T, 3, Y, X).
+        grid: The patch grid and its frames.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if picture is None:
+        raise ValueError("this head reads the picture, and none is given")
+    middle = picture[:, grid.frames // 2] if picture.ndim == 5 else picture
+    return middle.float()
+
+
 class PlaceNorm(nn.Module):
     """Layer norm over the channels of each place of a (B, F, h, w) map.
 

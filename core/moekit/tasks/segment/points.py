@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from moekit.contract.outputs import HeadSite, Outputs
 from moekit.moe.specialists import Grid
+from moekit.tasks.parts.fusion import seen_picture
 from moekit.tasks.segment.head import LOGIT, FusionSegHead
 
 _GROUPS = 4
@@ -76,12 +77,9 @@ class PointSegHead(nn.Module):
 
         Of stacks, (B, T, 3, 2 H, 2 W), the middle frame is looked at.
         """
-        if picture is None:
-            raise ValueError("this head reads the picture, and none is given")
         with torch.autocast(tokens[0].device.type, enabled=False):
             feature_BFhw, coarse_BChw = self.coarse.seen(tokens, grid)
-            middle = picture[:, grid.frames // 2] if picture.ndim == 5 else picture
-            pixel_BEHW = self.stem(middle.float())
+            pixel_BEHW = self.stem(seen_picture(picture, grid))
             size = pixel_BEHW.shape[-2:]
             logit_BCHW = nn.functional.interpolate(
                 coarse_BChw, size=size, mode="bilinear", align_corners=False
