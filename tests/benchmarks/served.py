@@ -27,21 +27,22 @@ CELLS = {0.0: ("good", 80), 1.0: ("defective", 60)}
 _LONGEST_START_S = 300
 
 
-def run_of(folder, side):
+def run_of(folder, side, precision="fp32"):
     """A finished run of the industrial kit on real solar cells, by its input's side.
 
     Args:
         folder: Where runs lie; one that is there is taken as it is.
         side: Of the input, in pixels.
+        precision: fp32 or bf16, in which it is trained and answers.
     """
-    made = folder / f"serve-{side}"
+    made = folder / (f"serve-{side}" if precision == "fp32" else f"serve-{side}-{precision}")
     record = made / "run.json"
     if not record.is_file() or not json.loads(record.read_text(encoding="utf-8"))["done"]:
         shutil.rmtree(made, ignore_errors=True)
         arguments = [
             *("adapt", "industrial", "--data", f"folder={cells(folder)}", "--out", str(made)),
             *("--image-size", str(side), "--epochs", "1" if TINY else "2", "--views", "1"),
-            *("--precision", "fp32", "--seed", "0"),
+            *("--precision", precision, "--seed", "0"),
         ]
         _moekit(*arguments, check=True, stdout=subprocess.DEVNULL)
     return made

@@ -37,8 +37,9 @@ CHANGES = {
     "least_steps": 0,
     "near_duplicate_pairs": 0,
 }
-OWN, LATE, SIDED, LORA, FULL = "own", "late", "side", "lora", "full"
-METHODS = (FROZEN, OWN, LATE, SIDED, LORA, FULL)
+OWN, LATE, SIDED = "own", "late", "side"
+PEERS = ("lora", "full", "network")
+METHODS = (FROZEN, OWN, LATE, SIDED, *PEERS)
 
 
 def source_of(name, shared):
@@ -87,7 +88,7 @@ def cell(name, share, seed, folder, source):
             keep(folder, one, tally, parameters=own, processor_s=used)
     splits = {split: dataset.split(split) for split in ("train", "val", "test")}
     parameters = json.loads((folder / f"{OWN}.json").read_text())["parameters"]
-    for method in (LORA, FULL):
+    for method in PEERS:
         if (folder / f"{method}.npz").is_file():
             continue
         worked = time.process_time()

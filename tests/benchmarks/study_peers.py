@@ -1,4 +1,7 @@
-"""Full fine-tuning and LoRA of the dense backbone, with a kit's head on a kit's blocks.
+"""Full fine-tuning and LoRA of the backbone with a kit's head, and a small network of its own.
+
+The network is EfficientNet-Lite0 with its ImageNet weights and the kit's head on pooled features,
+all of it trained but the statistics of batch normalisation.
 
 LoRA (Hu et al. 2021, arXiv:2106.09685) is that of `peft`, in every linear layer of the blocks that
 the head depends on, of the rank with about as many parameters as the kit's specialists.
@@ -9,6 +12,7 @@ Shapes: B images, N tokens, D width.
 from __future__ import annotations
 
 import copy
+import functools
 
 import numpy as np
 import torch
@@ -21,26 +25,52 @@ from moekit.data.stream import Preprocess
 from moekit.data.views import view
 from moekit.tasks.score import auroc
 from moekit.tasks.score.predictions import Predictions
+from tests.benchmarks.dedicated import Dedicated
 from tests.benchmarks.dense import Dense
+from tests.benchmarks.lite0 import MEAN, STD
 
 HEAD_RATE, DECAY = 1e-3, 0.05
-RATES = {"full": 3e-5, "lora": 5e-4}
+RATES = {"full": 3e-5, "lora": 5e-4, "network": 3e-4}
 LAYERS = ("qkv", "proj", "fc1", "fc2")
 LOOKS = 5
 """How often the validation split is answered; the best of these states is kept."""
 
 
-def reading(side):
-    """How files become inputs of the dense model."""
+class Network(Dedicated):
+    """The small network, to train as a whole."""
+
+    def train(self, mode=True):
+        """Batch normalisation keeps its statistics: a few pictures are too few for new ones."""
+        super().train(mode)
+        for module in self.network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def forward(self, images):
+        """(B, 3, H, W) to the head's logits (B,)."""
+        return super().forward(images)[0].float()
+
+
+def built(method, spec, parameters):
+    """A peer before its training, and how it reads files of a side."""
+    if method == "network":
+        network = Network()
+        network.network.classifier.requires_grad_(False)  # not read: the head is the kit's
+        return network, functools.partial(Preprocess, mean=MEAN, std=STD)
+    model = Dense(build_dense(DEFAULT_ARCHITECTURE, find_weights(DEFAULT_ARCHITECTURE)), spec)
+    model.leave_out_the_rest()
+    if method == "lora":
+        adapt_low_rank(model, parameters)
     config = resolve_model_data_config(create_dense(DEFAULT_ARCHITECTURE))
-    return Preprocess(size=side, mean=config["mean"], std=config["std"])
+    return model, functools.partial(Preprocess, mean=config["mean"], std=config["std"])
 
 
 def trained_peer(method, spec, splits, *, parameters, side, steps, batch, seed):
     """The test tally of a peer, and how many parameters it trained besides the head's.
 
     Args:
-        method: `full` or `lora`.
+        method: `full`, `lora` or `network`.
         spec: The kit.
         splits: Samples of train, val and test by name.
         parameters: Of the kit's specialists, which LoRA's rank follows.
@@ -50,11 +80,8 @@ def trained_peer(method, spec, splits, *, parameters, side, steps, batch, seed):
         seed: Of weights, order and views.
     """
     torch.manual_seed(seed)
-    model = Dense(build_dense(DEFAULT_ARCHITECTURE, find_weights(DEFAULT_ARCHITECTURE)), spec)
-    model.leave_out_the_rest()
-    if method == "lora":
-        adapt_low_rank(model, parameters)
-    read = reading(side)
+    model, reader = built(method, spec, parameters)
+    read = reader(size=side)
     images = {
         name: torch.stack([read(one.path) for one in samples]) for name, samples in splits.items()
     }

@@ -3,7 +3,8 @@
 Over the share of labels, two sets, and where specialists sit: the kit's own blocks, the last three,
 the side stream. All methods see the same pictures for as many steps. Pictures have 112 pixels and
 at most 400 are judged, which two slow cores do in hours: the figures compare methods, and are not
-what the kits reach. LoRA has as many parameters as the kit's specialists, by `peft`.
+what the kits reach. LoRA has as many parameters as the kit's specialists, by `peft`. Next to them
+stands a small network for each kit, EfficientNet-Lite0, trained as a whole.
 
 | variable | what it does |
 | --- | --- |
@@ -23,6 +24,7 @@ from moekit.tasks.score.predictions import Predictions
 from moekit.testing.child import child_command, child_environment
 from tests.benchmarks import study_cell
 from tests.benchmarks.conftest import measured_before
+from tests.benchmarks.lite0 import need_lite0
 from tests.benchmarks.task_runs import _ROOT, SEEDS, TINY, gain, mean_of
 
 pytestmark = pytest.mark.bench
@@ -32,6 +34,7 @@ pytestmark = pytest.mark.bench
 @pytest.mark.parametrize("name", study_cell.SETS)
 def test_where_a_specialist_wins(name, share, shared, runs, record):
     pytest.importorskip("peft", reason="pip install peft")
+    need_lite0()
     tallies, facts = {}, {}
     for seed in SEEDS:
         folder = runs / f"study-{name}-{share:g}-{seed}"
