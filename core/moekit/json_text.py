@@ -64,20 +64,22 @@ def not_finite(value: Any, place: str = "") -> tuple[str, float] | None:
     return next((found for key, part in parts if (found := not_finite(part, key))), None)
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str, *, finite: bool = True) -> Any:
     """The value of a JSON text.
+
+    Args:
+        text: What stands in a file or a request.
+        finite: Whether numbers must be so; False for files of other programs, which write NaN.
 
     Raises:
         ValueError: It is none: JSON knows neither NaN nor Infinity, and a key that is there twice
             says two things. Also for numbers that are too large and values that lie too deep.
     """
+    strict: dict[str, Any] = {}
+    if finite:
+        strict = {"parse_constant": _refuse_constant, "parse_float": _finite_number}
     try:
-        return json.loads(
-            text,
-            parse_constant=_refuse_constant,
-            parse_float=_finite_number,
-            object_pairs_hook=_refuse_twins,
-        )
+        return json.loads(text, object_pairs_hook=_refuse_twins, **strict)
     except RecursionError as error:
         raise ValueError("its values lie too deep") from error
 

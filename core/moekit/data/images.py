@@ -50,6 +50,7 @@ from moekit.data.conversion import (
     to_rgb,
 )
 from moekit.data.jpeg_end import has_end
+from moekit.data.made_up import made_up
 from moekit.data.pillow_rules import FORMAT_WORDS, FORMATS, opened_header, strict_pillow
 from moekit.data.plain_files import check_file, plain
 from moekit.data.remarks import Remark, mark_unread, remarks_of
@@ -290,11 +291,13 @@ def _decode(file: BinaryIO, path: Path, frames: int, max_pixels: int, convert: C
     file.seek(0)
     with Image.open(file, formats=FORMATS) as image:
         if frames > 1:
-            return _decode_pages(image, path, frames, convert)
-        return (_decode_page(image, path, convert),)
+            return _decode_pages(image, file, path, frames, convert)
+        return (_decode_page(image, file, path, convert),)
 
 
-def _decode_pages(image: Image.Image, path: Path, frames: int, convert: Convert) -> Pages:
+def _decode_pages(
+    image: Image.Image, file: BinaryIO, path: Path, frames: int, convert: Convert
+) -> Pages:
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         raise _other_frames(path, f"1 frame, not {frames}")
     pages, size = [], image.size
@@ -303,7 +306,7 @@ def _decode_pages(image: Image.Image, path: Path, frames: int, convert: Convert)
             raise _other_frames(path, f"{number} frame{'s' * (number > 1)}, not {frames}")
         if image.size != size:
             raise _other_frames(path, "frames of several sizes")
-        page = _decode_page(image, path, convert)
+        page = _decode_page(image, file, path, convert)
         # Pillow decodes the next page into the same memory.
         pages.append(page.copy() if page.im is image.im else page)
     if _turn_to(image, frames):
@@ -320,9 +323,12 @@ def _turn_to(image: Image.Image, number: int) -> bool:
     return True
 
 
-def _decode_page(image: Image.Image, path: Path, convert: Convert) -> Image.Image:
+def _decode_page(image: Image.Image, file: BinaryIO, path: Path, convert: Convert) -> Image.Image:
     mark_unread(image)
     image.load()
+    missing = made_up(image, file)
+    if missing:
+        raise _damaged(path, missing)
     upright = convert(image, path)
     turn = orientation(image)
     if turn is not None:

@@ -22,6 +22,7 @@ METAL_HU = 31_000.0
 """Scanners with an extended scale end at 30,710 HU."""
 
 MOST_ABOVE_METAL = 0.01
+_MOST_NAMED = 8
 
 WINDOW_HU = (-1000.0, 400.0)
 """What pictures show: that of the LUNA16 crops; lung and soft tissue."""
@@ -49,6 +50,25 @@ def why_no_hounsfield(hu_DHW: np.ndarray) -> str:
                 f" {beyond / count:.0%} of them none that a CT has in Hounsfield units"
             )
     return ""
+
+
+def words_of_one_value(hu_DHW: np.ndarray) -> list[str]:
+    """That slices, or all voxels, have one value each, as a sentence; none of a usual scan.
+
+    Noise is in each slice that a scanner makes; programs put slices of one value in the place of
+    lost ones, or around a volume.
+
+    Args:
+        hu_DHW: (D, H, W).
+    """
+    flat = [number for number, hu_HW in enumerate(hu_DHW, 1) if hu_HW.min() == hu_HW.max()]
+    if not flat:
+        return []
+    if len(flat) == len(hu_DHW) and hu_DHW.min() == hu_DHW.max():
+        return [f"All voxels have one value, {float(hu_DHW.flat[0]):g} HU; this is no scan."]
+    named = ", ".join(map(str, flat[:_MOST_NAMED]))
+    more = f" and {len(flat) - _MOST_NAMED} more" if len(flat) > _MOST_NAMED else ""
+    return [f"Slices of one value each: {len(flat)} of {len(hu_DHW)} (number {named}{more})."]
 
 
 def slice_picture(hu_HW: np.ndarray) -> np.ndarray:

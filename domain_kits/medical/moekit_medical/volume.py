@@ -30,6 +30,7 @@ class Volume:
             nearest original slice.
         repairs: What was mended, and what of the values must be known, one sentence each; empty
             for a series taken as it is.
+        is_interpolated: Whether slices were made from their neighbours.
         facts: Attributes that subgroups and reports may use and that identify nobody:
             manufacturer, model, kvp, slice_thickness_mm, convolution_kernel, body_part,
             patient_sex, patient_age_years if present; all str.
@@ -42,6 +43,7 @@ class Volume:
     frame_of_reference_uid: str | None
     sop_uids: tuple[str, ...]
     repairs: tuple[str, ...] = ()
+    is_interpolated: bool = False
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property

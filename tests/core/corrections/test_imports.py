@@ -196,7 +196,7 @@ def test_coco_gives_boxes_and_outlines(tmp_path):
     mask = np.zeros(SIZE, dtype=bool)
     mask[2:4, 3:9] = True
     content = {
-        "images": [{"id": 5, "file_name": "one.png", "height": 30, "width": 40}],
+        "images": [{"id": 5, "file_name": "one.png", "height": 30, "width": 40, "split": "val"}],
         "categories": [{"id": 1, "name": "bolt"}],
         "annotations": [
             {"image_id": 5, "category_id": 1, "bbox": [1, 2, 3, 4]},
@@ -211,7 +211,11 @@ def test_coco_gives_boxes_and_outlines(tmp_path):
     assert one.shapes[0].box == (1, 2, 3, 4)
     assert one.shapes[1].polygons == ((1, 1, 9, 1, 9, 9),)
     assert (one.shapes[2].mask == mask).all()
-    assert counts == {"damaged annotations": 1, "annotations of no image": 1}
+    assert counts == {
+        "damaged annotations": 1,
+        "annotations of no image": 1,
+        "splits of images; corrections get theirs by their content": 1,
+    }
 
 
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><annotations>&b;</annotations>'
@@ -224,6 +228,12 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><annotations>&b;</a
         b"\xff\xfe\x00",
         f'<?xml version="1.0" encoding="utf-16"?>{BOMB}'.encode("utf-16"),
         '[{"image": "a.png", "label": []}]',
+        '[{"id": 1, "annotations": [], "annotations": []}]',
+        '{"images": [], "images": [], "annotations": [], "categories": []}',
+        '{"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}],'
+        ' "annotations": [], "categories": []}',
+        '{"images": [], "annotations": [],'
+        ' "categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}',
         '{"images": [{}], "annotations": [], "categories": []}',
         "[" * 100_000,
     ],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from moekit.testing import refused
 from moekit_detection.loaders.coco import load_coco
 from moekit_detection.records import objects_of
 
@@ -80,3 +81,43 @@ def test_what_says_that_an_object_is_a_crowd_is_taken_at_its_word(data, value, c
 @pytest.mark.parametrize("licences", [5, "MIT", {"name": "MIT"}, [3], None])
 def test_licences_of_another_kind_are_not_known(data, licences):
     assert data(lambda content: content.update(licenses=licences)).licence == "unknown"
+
+
+@pytest.mark.parametrize("place", ["the file", "an image", "an annotation"])
+def test_a_key_that_is_there_twice_is_refused(data, tmp_path, place):
+    data(lambda content: None)
+    text = (tmp_path / "all.json").read_text()
+    old, new = {
+        "the file": ('{"images":', '{"annotations": [], "images":'),
+        "an image": ('"file_name": "1.jpg"', '"file_name": "2.jpg", "file_name": "1.jpg"'),
+        "an annotation": ('"iscrowd": 0', '"iscrowd": 0, "bbox": [1, 2, 3, 4]'),
+    }[place]
+    assert old in text
+    (tmp_path / "all.json").write_text(text.replace(old, new, 1))
+    with refused("data/bad-json", match="twice"):
+        load_coco(tmp_path / "all.json", 0)
+
+
+def test_a_split_that_is_not_that_of_the_file_is_told(data, tmp_path):
+    data(lambda content: None)
+    content = json.loads((tmp_path / "all.json").read_text())
+    for split, part in (("train", slice(0, 6)), ("val", slice(6, 9)), ("test", slice(9, 12))):
+        images = [{**image, "split": split} for image in content["images"][part]]
+        known = {image["id"] for image in images}
+        if split == "train":
+            images[0]["split"], images[1]["split"] = "val", "odd"
+        annotations = [one for one in content["annotations"] if one["image_id"] in known]
+        own = {**content, "images": images, "annotations": annotations}
+        (tmp_path / f"instances_{split}.json").write_text(json.dumps(own))
+    dataset = load_coco(tmp_path, 0)
+    (note,) = noted(dataset, "another split than their file")
+    assert note.startswith("2 images")
+    assert "image 1 of instances_train.json" in note
+    assert len(dataset.split("train")) == 6
+
+
+def test_keys_of_a_file_that_are_not_read_are_told(data):
+    dataset = data(lambda content: content.update(split="train", info={}, licenses=[]))
+    (note,) = noted(dataset, "that are not read")
+    assert note.endswith("all.json that are not read: split")
+    assert not noted(data(lambda content: None), "that are not read")

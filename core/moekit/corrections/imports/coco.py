@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from moekit.corrections.imports.marked import Leftovers, Marked, Shape
 from moekit.errors import DataError
 from moekit.tasks.segment.rle import RunLengths, decode
 
+T = TypeVar("T")
+_NO_SPLITS = "splits of images; corrections get theirs by their content"
 _MOST_PIXELS = 100_000_000
 
 
@@ -30,11 +32,14 @@ def read_coco(content: Any, leftovers: Leftovers) -> list[Marked]:
     ):
         raise ValueError("it lacks a list of images, annotations or categories")
     try:
-        kinds = {one["id"]: str(one["name"]).strip() for one in content["categories"]}
-        images = {one["id"]: one for one in content["images"]}
+        kinds = _by_id(content["categories"], lambda one: str(one["name"]).strip())
+        images = _by_id(content["images"], lambda one: one)
         names = {number: str(one["file_name"]) for number, one in images.items()}
     except (KeyError, TypeError) as error:
         raise ValueError("an image or a category has no id or no name") from error
+    for one in images.values():
+        if one.get("split") not in (None, ""):
+            leftovers.add(_NO_SPLITS, str(one["file_name"]))
     shapes: dict[Any, list[Shape]] = {number: [] for number in images}
     for one in content["annotations"]:
         number = one.get("image_id") if isinstance(one, dict) else None
@@ -52,6 +57,15 @@ def read_coco(content: Any, leftovers: Leftovers) -> list[Marked]:
         Marked(name=names[number], size=_size(one), shapes=tuple(shapes[number]))
         for number, one in images.items()
     ]
+
+
+def _by_id(entries: Iterable[Any], value: Callable[[Any], T]) -> dict[Any, T]:
+    found: dict[Any, T] = {}
+    for one in entries:
+        if one["id"] in found:
+            raise ValueError(f"two images or two categories have the id {one['id']!r}")
+        found[one["id"]] = value(one)
+    return found
 
 
 def _size(entry: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -20,6 +19,7 @@ from moekit.corrections.terms import Terms
 from moekit.data.images import find_images, relative_id
 from moekit.errors import DataError
 from moekit.files import read_plain
+from moekit.json_text import parse_json
 from moekit.tasks.segment.rle import encode
 
 _LARGEST = 2**30
@@ -42,11 +42,11 @@ def read_export(path: Path, leftovers: Leftovers) -> tuple[str, list[Marked]]:
         content = read_plain(path, most=_LARGEST)
         if content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
             return CVAT, read_cvat(content, leftovers)
-        found = json.loads(content.decode("utf-8-sig"))
+        found = parse_json(content.decode("utf-8-sig"), finite=False)
         if isinstance(found, list):
             return LABEL_STUDIO, read_label_studio(found, leftovers)
         return COCO, read_coco(found, leftovers)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         told = getattr(error, "strerror", None) or error
         raise DataError(
             f"the export cannot be used: {told}",

@@ -20,7 +20,7 @@ from moekit_medical.dicom.persons import Stated, person_of
 from moekit_medical.dicom.reading import describe, read
 from moekit_medical.dicom.sources import Source
 from moekit_medical.dicom.verdict import SetAsideError
-from moekit_medical.findings.deidentify import deidentify
+from moekit_medical.findings.deidentify import deidentify_followed
 from moekit_medical.findings.quiet import READ_ERRORS
 from moekit_medical.findings.unused_bits import are_unseen
 from moekit_medical.privacy import token
@@ -33,16 +33,25 @@ _LATEST = 50
 """Files of one series lie together, so that what they say is among the latest."""
 _OFTEN_ANNOTATED = frozenset(("DOC", "ES", "GM", "IVUS", "OT", "SC", "SM", "US", "XC"))
 
+_PIXELS = {"PixelData": 0, "FloatPixelData": 4, "DoubleFloatPixelData": 8}
+"""The kinds of pixels, and the bytes of a float."""
+
 UNSTATED = "does not say whether it has burned-in annotation"
 LIKELY = "is of a kind that often has burned-in annotation, and does not say that it has none"
 FACE = "says that its pixels show recognizable features, which stay"
 TRAILING = "has bytes after its pixels, which stay"
 ECHO = "repeated an identifying value in a text that is otherwise kept; the text was emptied"
 CUT = "its pixel data end too early"
+SEVERAL = "it holds pixels of several kinds, and an image has one"
+FLOATS = "its transfer syntax compresses pixels, which floats are not"
 BITS = "had something in bits that hold no part of a pixel; they were cleared"
 TEXTS = "had something next to its compressed pixels, such as comments; it was removed"
 UNSEEN = (
     "has compressed pixels whose unused bits, which may hold an overlay, could not be looked at"
+)
+UNFOLLOWED = (
+    "has compressed pixels that could not be followed to their end; what lies next to them, such "
+    "as comments, stays"
 )
 NO_PIXELS = "is no image, and lost most of its content"
 
@@ -113,7 +122,9 @@ def make_copy(
         if any(tag not in original for tag in header.keys()):  # noqa: SIM118 - tags only
             raise SetAsideError(CUT)
         warnings += _warnings_of_pixels(original)
-        cleaned = deidentify(original, salt=salt)
+        cleaned, is_followed = deidentify_followed(original, salt=salt)
+        if not is_followed:
+            warnings += (UNFOLLOWED,)
         if empty_echoes(cleaned, original):
             warnings += (ECHO,)
         if cleaned.get("PixelData") != original.get("PixelData"):
@@ -181,25 +192,43 @@ def _warnings_of_pixels(original: Dataset) -> tuple[str, ...]:
     """Whether native pixel data are as long as they say (PS3.5 8.1.1).
 
     Raises:
-        SetAsideError: They are shorter.
+        SetAsideError: They are shorter, or there are several kinds of them, of which an image has
+            one (PS3.3 C.7.6.3).
     """
     syntax = original.file_meta.get("TransferSyntaxUID")
-    if "PixelData" not in original or syntax is None:
+    kinds = [keyword for keyword in _PIXELS if keyword in original]
+    if len(kinds) > 1:
+        raise SetAsideError(SEVERAL)
+    if not kinds or syntax is None:
         return ()
     if syntax.is_encapsulated:
+        if kinds != ["PixelData"]:
+            raise SetAsideError(FLOATS)
         return (UNSEEN,) if are_unseen(original) else ()
     if syntax.is_compressed:
         return ()
-    try:
-        expected: object = get_expected_length(original)
-    except READ_ERRORS:
+    expected = _expected_length(original, kinds[0])
+    if expected is None:
         return ()
-    there = len(original.PixelData or b"")
-    if not isinstance(expected, int):  # of a file that gives its rows as a text
-        return ()
+    there = len(original[kinds[0]].value or b"")
     if there < expected:
         raise SetAsideError(CUT)
     return (TRAILING,) if there > expected + expected % 2 else ()
+
+
+def _expected_length(original: Dataset, kind: str) -> int | None:
+    """Bytes that the pixels have by the header; None of a file that gives its rows as a text."""
+    try:
+        if kind == "PixelData":
+            expected: object = get_expected_length(original)
+        else:
+            frames = int(original.get("NumberOfFrames") or 1)
+            samples = int(original.get("SamplesPerPixel") or 1)
+            values = int(original.Rows) * int(original.Columns) * frames * samples
+            expected = values * _PIXELS[kind]
+    except READ_ERRORS:
+        return None
+    return expected if isinstance(expected, int) else None
 
 
 def _compare(original: Dataset, cleaned: Dataset) -> tuple[int, int, int]:

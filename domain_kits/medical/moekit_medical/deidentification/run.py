@@ -21,7 +21,7 @@ SUMMARY = "deidentified.json"
 PROFILE = "DICOM PS3.15 Annex E, Basic Application Level Confidentiality Profile, without options"
 NOT_DONE = (
     "Pixels are not cleaned: text and faces that they show stay.",
-    "Comments inside compressed pixel data stay.",
+    "What lies within coded pixels, where only a decoder can tell it from them, stays.",
     "An image that wrongly says that it has no burned-in annotation is not noticed.",
     "Nothing but DICOM files is copied.",
 )

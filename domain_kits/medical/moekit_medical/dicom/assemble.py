@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from moekit_medical.dicom.consistency import check_acquisitions, check_values, words_of_loss
-from moekit_medical.dicom.geometry import Plan, copies, nearest_places, plan_grid
+from moekit_medical.dicom.geometry import (
+    Plan,
+    copies,
+    is_interpolated,
+    nearest_places,
+    plan_grid,
+)
 from moekit_medical.dicom.grouping import by_series, check_part, check_series, split_series
 from moekit_medical.dicom.persons import Stated, find_doubts
 from moekit_medical.dicom.pixels import hounsfield, resample
@@ -19,6 +25,7 @@ from moekit_medical.dicom.slices import Slice, slices_of
 from moekit_medical.dicom.sources import Archives, Source, find_sources
 from moekit_medical.dicom.subject import common_facts
 from moekit_medical.dicom.verdict import Assembly, Ignored, Refusal, RefusedError, SetAsideError
+from moekit_medical.hounsfield import words_of_one_value
 from moekit_medical.privacy import token
 from moekit_medical.volume import Volume
 
@@ -134,6 +141,7 @@ class _Run:
         check_acquisitions(plan.places)
         hu_NHW, notes = _load(part, plan)
         check_values(hu_NHW, plan.places)
+        notes |= set(words_of_one_value(hu_NHW))
         if of > 1:
             notes |= {f"It is one of {of} matrices or orientations that the series holds."}
         self.volumes.append(_volume(plan, resample(hu_NHW, plan), notes))
@@ -204,5 +212,6 @@ def _volume(plan: Plan, hu_DHW: np.ndarray, notes: frozenset[str]) -> Volume:
         frame_of_reference_uid=kept[0].frame_of_reference_uid,
         sop_uids=tuple(kept[place].sop_uid for place in nearest_places(plan)),
         repairs=(*repairs, *plan.repairs, *sorted(notes), *words_of_loss(kept)),
+        is_interpolated=is_interpolated(plan),
         facts=common_facts([dict(one.facts) for one in kept]),
     )

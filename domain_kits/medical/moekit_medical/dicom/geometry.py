@@ -250,6 +250,11 @@ def nearest_places(plan: Plan) -> list[int]:
     ]
 
 
+def is_interpolated(plan: Plan) -> bool:
+    """Whether a slice of the volume is made from two of the series."""
+    return bool(plan.weight_D.any()) or len(plan.lower_D) != len(plan.places)
+
+
 def copies(plan: Plan) -> list[Slice]:
     """The slices beyond the first of each place."""
     return list(itertools.chain.from_iterable(place[1:] for place in plan.places))

@@ -11,7 +11,7 @@ attributes of an image are listed below as removed.
 
 Numbers and tags are kept only if they are such (see `disguise`), codes only within the items that
 they describe, of uncompressed pixels only the bits that are part of one (see `unused_bits`), and of
-compressed ones no comments (see `codestreams`).
+compressed ones nothing next to them, such as comments (see `codestreams`).
 
 What this does not do: pixels stay as they are else, so burned-in text and a face that a rendering
 of a head shows remain (the options Clean Pixel Data and Clean Recognizable Visual Features). An
@@ -66,6 +66,11 @@ def deidentify(dataset: pydicom.Dataset, *, salt: bytes) -> pydicom.Dataset:
             compressed pixels with something in bits that are no part of a pixel.
         UsageError: The salt is empty.
     """
+    return deidentify_followed(dataset, salt=salt)[0]
+
+
+def deidentify_followed(dataset: pydicom.Dataset, *, salt: bytes) -> tuple[pydicom.Dataset, bool]:
+    """As `deidentify`, with whether all compressed pixels could be followed; see `codestreams`."""
     if not salt:
         raise UsageError(
             "de-identification needs a salt",
@@ -87,7 +92,7 @@ def deidentify(dataset: pydicom.Dataset, *, salt: bytes) -> pydicom.Dataset:
                 if keyword in copy:  # no code of anything
                     delattr(copy, keyword)
             clear_unused_bits(copy, dataset)
-            clear_codestreams(copy, dataset)
+            is_followed = clear_codestreams(copy, dataset)
     except RecursionError:
         raise DataError(
             "the sequences are nested too deeply",
@@ -99,7 +104,7 @@ def deidentify(dataset: pydicom.Dataset, *, salt: bytes) -> pydicom.Dataset:
     meta = getattr(dataset, "file_meta", None)
     if meta is not None and "TransferSyntaxUID" in meta:
         copy.file_meta = _file_meta(copy, meta)
-    return copy
+    return copy, is_followed
 
 
 def _clean(dataset: pydicom.Dataset, salt: bytes) -> pydicom.Dataset:
@@ -148,6 +153,10 @@ def _is_disguised(element: DataElement) -> bool:
 
 def _clean_items(element: DataElement, salt: bytes) -> DataElement | None:
     items = [_clean(item, salt) for item in element.value if not _is_local_code(item)]
+    for item in items:
+        for keyword in rules.PIXELS:  # of small pictures of something else
+            if keyword in item:
+                delattr(item, keyword)
     return _make(element, Sequence(items)) if items or not element.value else None
 
 

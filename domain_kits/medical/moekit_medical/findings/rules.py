@@ -44,6 +44,9 @@ SAFE = frozenset(
     )
 )
 
+# The kinds of pixels of an image (PS3.3 C.7.6.3 and C.7.6.24).
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+
 # UIDs that name a class or a coding scheme, not an instance.
 SAFE_UIDS = frozenset(
     (

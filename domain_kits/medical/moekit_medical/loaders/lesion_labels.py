@@ -25,6 +25,7 @@ from moekit_medical.loaders.masks.names import LesionNames
 from moekit_medical.loaders.masks.segments import lesion_segments, place_segments
 from moekit_medical.loaders.masks.structures import draw_lesions, read_lesions
 from moekit_medical.loaders.masks.volumes import place_label
+from moekit_medical.loaders.nifti_file import read_remarks
 from moekit_medical.loaders.series_scan import Companion
 from moekit_medical.volume import Volume
 
@@ -47,6 +48,7 @@ class Label:
         place: Gives the (D, H, W) bool lesions on a volume; None if it cannot be used.
         problem: Why it cannot be used, or an empty text.
         is_empty: Whether that is because it names no lesion.
+        remarks: What must be assumed to read it, one sentence each.
     """
 
     kind: str
@@ -57,6 +59,7 @@ class Label:
     place: Place | None = dataclasses.field(default=None, repr=False)
     problem: str = ""
     is_empty: bool = False
+    remarks: tuple[str, ...] = ()
 
     def lesions(self, volume: Volume) -> np.ndarray:
         """(D, H, W) bool.
@@ -145,7 +148,12 @@ def nifti_label(path: Path) -> Label:
         return Label(kind=_NIFTI, problem=error.what)
     except OSError:
         return Label(kind=_NIFTI, problem="the file cannot be read")
-    return Label(kind=_NIFTI, digest=digest, place=functools.partial(place_label, path))
+    return Label(
+        kind=_NIFTI,
+        digest=digest,
+        place=functools.partial(place_label, path),
+        remarks=tuple(f"Of a label: {remark}" for remark in read_remarks(path)),
+    )
 
 
 def _place_again(

@@ -24,7 +24,7 @@ from moekit_medical.loaders.lesion_labels import Label
 from moekit_medical.loaders.masks.grid import MaskError, check_own_slices, dice
 from moekit_medical.volume import Volume
 
-VERSION = "2"
+VERSION = "3"
 """Of how slices and masks are made. Raise it with a change that makes others of the same bytes."""
 
 SAME_LESION = 0.7
@@ -101,7 +101,7 @@ def write_scan(
         area_mm2=area,
         blank=blank,
         facts=facts_of_scan(volume.facts),
-        repairs=volume.repairs,
+        repairs=[*volume.repairs, *(told for label in labels for told in label.remarks)],
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
-from moekit_medical.hounsfield import AIR_HU, why_no_hounsfield
+from moekit_medical.hounsfield import AIR_HU, why_no_hounsfield, words_of_one_value
 from moekit_medical.loaders.crops import Scan, turn_to_patient
 from moekit_medical.loaders.nifti_place import NiftiError, Place, place_of
 from moekit_medical.silence import silenced
@@ -34,6 +34,12 @@ _MAX_DEFLATE = 1040
 
 _MOST_OF_A_PICTURE = 255
 PICTURE = "All values lie within 0 to 255, as in a picture; they were taken as Hounsfield units."
+
+NAN_SLOPE = "The scale of the values (scl_slope) is not a number; they were taken as stored."
+UNUSED_INTERCEPT = (
+    "The scale of the values (scl_slope) is 0, which means none; what the file would add to them"
+    " (scl_inter) was not added."
+)
 
 _Header = Any  # nibabel's headers have no types
 _HEADERS: dict[int, tuple[_Header, bytes, int]] = {
@@ -83,6 +89,7 @@ def read_nifti(path: Path) -> NiftiVolume:
         repairs += (f"{lost} of {hu_KJI.size} voxels were not finite and were set to -1024 HU.",)
     if hu_KJI.min() >= 0 and 0 < hu_KJI.max() <= _MOST_OF_A_PICTURE:
         repairs += (PICTURE,)
+    repairs += tuple(words_of_one_value(hu_KJI))
     problem = why_no_hounsfield(hu_KJI)
     if problem:
         raise NiftiError(f"no Hounsfield units: {problem}", code="data/not-hounsfield")
@@ -111,7 +118,30 @@ def read_values(path: Path) -> NiftiVolume:
             raise NiftiError(
                 f"the volume is truncated or damaged ({kind})", code="data/damaged"
             ) from None
-    return NiftiVolume(values_KJI=values_KJI, place=place, repairs=place.repairs)
+    repairs = (*place.repairs, *_doubts_of_scale(header))
+    return NiftiVolume(values_KJI=values_KJI, place=place, repairs=repairs)
+
+
+def read_remarks(path: Path) -> tuple[str, ...]:
+    """What must be assumed to read a file, by its header; empty if that cannot be read."""
+    with silenced("nibabel.global"):
+        try:
+            header = _read_header(path)
+            return (*place_of(header).repairs, *_doubts_of_scale(header))
+        except Exception:  # whoever reads the voxels says why
+            return ()
+
+
+def _doubts_of_scale(header: _Header) -> tuple[str, ...]:
+    """What is said of a scaling that the file states in part.
+
+    A slope of 0 says that values are not scaled; any other one scales them (NIfTI-1.1, scl_slope).
+    NaN, which scales them to nothing, is what some programs write for "not set".
+    """
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if np.isnan(slope):
+        return (NAN_SLOPE,)
+    return (UNUSED_INTERCEPT,) if slope == 0 and intercept != 0 else ()
 
 
 def _read_header(path: Path) -> _Header:

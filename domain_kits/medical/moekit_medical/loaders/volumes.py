@@ -14,7 +14,7 @@ from moekit_medical.loaders.facts import subtypes_of_rows, unread
 from moekit_medical.loaders.labels import CLASSES, Row, Table, split_of, split_problem
 from moekit_medical.loaders.mended import repairs_in, words_of
 
-_VERSION = "2"
+_VERSION = "3"
 """Of how crops are made. Raise it if a change of `crops`, of a reader or of the assembler makes
 other crops of the same bytes: keys change with it."""
 

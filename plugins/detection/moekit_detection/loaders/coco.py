@@ -28,6 +28,7 @@ from moekit_detection.loaders.coco_files import (
     licences_of,
     path_inside,
     read_coco,
+    unread_keys,
     wrong_file,
 )
 from moekit_detection.loaders.masks import box_of_runs
@@ -80,7 +81,7 @@ def load_coco(path: Path | None, seed: int) -> Dataset:
         classes=tuple(kinds.values()),
         source=f"COCO annotations: {', '.join(file.name for file in files.values())}",
         licence=licences_of(content for _, _, content in held),
-        notes=unlisted_notes(picture.path for picture in pictures),
+        notes=(*unlisted_notes(picture.path for picture in pictures), *unread_keys(held)),
     )
     return dataset_of(pictures, about, repairs, seed=seed, options=options)
 
@@ -135,7 +136,7 @@ def _pictures(
                 path=where,
                 shapes=tuple(shapes[entry["id"]]),
                 size=_size(entry),
-                split=split or _split(entry, file),
+                split=_split(entry, file, split, repairs),
                 group=_text(entry.get(key)),
                 truth={"image_id": entry["id"], "category_ids": tuple(kinds)},
             )
@@ -223,11 +224,17 @@ def _size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
     return round(height), round(width)
 
 
-def _split(entry: Mapping[str, Any], file: Path) -> str | None:
+def _split(
+    entry: Mapping[str, Any], file: Path, of_file: str | None, repairs: Repairs
+) -> str | None:
     given = entry.get("split")
     if given is None:
-        return None
+        return of_file
     split = split_name(str(given))
+    if of_file is not None:
+        if split != of_file:
+            repairs.add("other split", f"image {entry['id']!r} of {file.name}")
+        return of_file
     if split is None:
         raise wrong_file(file, f"an image is in the split {given!r}", code="data/unknown-split")
     return split

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -10,10 +9,12 @@ from typing import Any
 
 from moekit import DataError
 from moekit.data import path_as_stored, relative_id, split_name
-from moekit.files import read_plain
+from moekit.files import parse_json, read_plain
 
 _FIX = "write it again from the tool that made it; a COCO file has images, annotations, categories"
 _LARGEST = 1e300
+_KEYS = {"info", "licenses", "images", "annotations", "categories", "type"}
+_NAMED = 5
 
 
 def files_of_splits(source: Path, asked: str) -> dict[str, Path]:
@@ -69,11 +70,11 @@ def read_coco(file: Path) -> dict[str, Any]:
     """The content of a file, which has the three lists.
 
     Raises:
-        DataError: It is no JSON, or lacks one of them.
+        DataError: It is no JSON, has a key twice, or lacks one of them.
     """
     try:
-        content = json.loads(read_plain(file).decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(read_plain(file).decode("utf-8-sig"), finite=False)
+    except (OSError, ValueError) as error:
         raise DataError(
             f"it cannot be read as JSON ({error})",
             whose=str(file),
@@ -89,6 +90,16 @@ def read_coco(file: Path) -> dict[str, Any]:
             file, "it lacks a list of images, annotations or categories", code="data/wrong-layout"
         )
     return content
+
+
+def unread_keys(held: Iterable[tuple[str, Path, Mapping[str, Any]]]) -> tuple[str, ...]:
+    """A note for each file that holds more than the format has."""
+    return tuple(
+        f"keys of {file.name} that are not read: {', '.join(sorted(unread)[:_NAMED])}"
+        for _, file, content in held
+        for unread in [content.keys() - _KEYS]
+        if unread
+    )
 
 
 def categories_of(held: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[Any, str]:

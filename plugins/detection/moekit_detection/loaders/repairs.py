@@ -33,6 +33,7 @@ KINDS = {
     "mask empty": "masks hold no pixel and are not used",
     "mask damaged": "masks are neither polygons nor run lengths and are not used",
     "few points": "parts of masks have fewer than 3 points and are left out",
+    "other split": "images name another split than their file does; that of the file is taken",
     "no size": "annotations say no size of their picture; the picture's own is taken",
 }
 """What a count of each kind says."""

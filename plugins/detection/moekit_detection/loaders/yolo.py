@@ -152,7 +152,7 @@ def _texts(node: Any) -> list[str] | None:
     if isinstance(node, yaml.MappingNode):
         by_number = {
             key.value: value for key, value in node.value if isinstance(key, yaml.ScalarNode)
-        }
+        }  # a number that is there twice leaves another one out
         found = [by_number.get(str(number)) for number in range(len(node.value))]
     elif isinstance(node, yaml.SequenceNode):
         found = node.value

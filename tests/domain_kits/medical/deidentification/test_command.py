@@ -6,15 +6,25 @@ import json
 import stat
 import zipfile
 
+import numpy as np
 import pydicom
 import pytest
 from pydicom.config import IGNORE
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.uid import MediaStorageDirectoryStorage
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import MediaStorageDirectoryStorage, RLELossless
 
 from moekit.cli.main import main
 from moekit_medical.deidentification import run as under_test
+from moekit_medical.deidentification.copies import (
+    CUT,
+    FLOATS,
+    SEVERAL,
+    TEXTS,
+    TRAILING,
+    UNFOLLOWED,
+)
 from moekit_medical.findings.quiet import quiet
 
 
@@ -222,6 +232,70 @@ def test_pixels_that_are_cut_off_are_left_out_and_bytes_after_them_warned_of(
     told = run(series, "--out", tmp_path / "out", "--json").json
     assert told["left_out"]["its pixel data end too early"] == 1
     assert told["warnings"]["has bytes after its pixels, which stay"] == 1
+
+
+def of_floats(image, number, *, keyword="FloatPixelData", more=b"", less=0):
+    ds = image(number)
+    dtype = np.float32 if keyword == "FloatPixelData" else np.float64
+    data = np.full((8, 8), number, dtype=dtype).tobytes()
+    del ds.PixelData
+    ds.BitsAllocated = np.dtype(dtype).itemsize * 8
+    for gone in ("BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(ds, gone)
+    setattr(ds, keyword, data[: len(data) - less] + more)
+    return ds
+
+
+def test_pixels_that_are_floats_are_kept_only_if_they_are_as_long_as_they_say(
+    tmp_path, run, write, image
+):
+    folder = tmp_path / "scans"
+    write(of_floats(image, 0), folder / "0.dcm")
+    write(of_floats(image, 1, keyword="DoubleFloatPixelData"), folder / "1.dcm")
+    write(of_floats(image, 2, more=b"Invented"), folder / "2.dcm")
+    write(of_floats(image, 3, less=4), folder / "3.dcm")
+    both = of_floats(image, 4)
+    both.PixelData = bytes(128)
+    both["PixelData"].VR = "OW"
+    write(both, folder / "4.dcm")
+    told = run(folder, "--out", tmp_path / "out", "--json").json
+    assert told["counts"]["written"] == 3
+    assert told["left_out"] == {CUT: 1, SEVERAL: 1}
+    assert told["warnings"][TRAILING] == 1
+    found = {float(np.frombuffer(data, dtype)[0]) for data, dtype in floats_in(tmp_path / "out")}
+    assert found == {0.0, 1.0, 2.0}
+
+
+def floats_in(out):
+    for path in out.rglob("*.dcm"):
+        ds = pydicom.dcmread(path)
+        if "FloatPixelData" in ds:
+            yield ds.FloatPixelData[:256], np.float32
+        else:
+            yield ds.DoubleFloatPixelData, np.float64
+
+
+def test_floats_in_a_transfer_syntax_that_compresses_are_left_out(tmp_path, run, write, image):
+    write(image(0), tmp_path / "scans" / "0.dcm")
+    ds = of_floats(image, 1)
+    ds.file_meta.TransferSyntaxUID = RLELossless
+    write(ds, tmp_path / "scans" / "1.dcm")
+    told = run(tmp_path / "scans", "--out", tmp_path / "out", "--json").json
+    assert told["left_out"] == {FLOATS: 1}
+
+
+def test_compressed_pixels_that_cannot_be_followed_are_warned_of(tmp_path, run, write, image):
+    ds = image(0)
+    ds.compress(RLELossless)
+    (frame,) = generate_frames(ds.PixelData, number_of_frames=1)
+    for number, content in enumerate((frame, frame + b"Invented", frame[:70])):
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.{number}"
+        ds.PixelData = encapsulate([content])
+        write(ds, tmp_path / "scans" / f"{number}.dcm")
+    told = run(tmp_path / "scans", "--out", tmp_path / "out", "--json").json
+    assert told["warnings"][UNFOLLOWED] == 1
+    assert told["warnings"][TEXTS] == 1
+    assert not any(b"Invented" in path.read_bytes() for path in (tmp_path / "out").rglob("*.dcm"))
 
 
 def test_nothing_to_de_identify_is_bad_data_and_is_told_without_a_path(tmp_path, run, write, image):

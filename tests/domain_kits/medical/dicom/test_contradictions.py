@@ -82,6 +82,11 @@ def test_a_slice_of_another_scaling_that_fits_is_taken(series):
     assert volume.repairs == ()
 
 
+def test_a_slice_of_one_value_among_others_is_told(series):
+    edit(series, lambda d, i: set_values(d, np.zeros_like(TRUTH_DHW[i])), only=[4])
+    assert repairs(series) == (f"Slices of one value each: 1 of {SLICES} (number 5).",)
+
+
 @pytest.mark.parametrize(
     ("keyword", "first", "second"),
     [

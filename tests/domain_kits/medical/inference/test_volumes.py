@@ -55,16 +55,26 @@ def test_scaled_values_are_hounsfield_units_and_what_is_no_number_is_air(tmp_pat
     broken[0, 0, 0] = 40
     volume = read_nifti(save(tmp_path / "b.nii", broken), salt=SALT)
     assert sorted(volume.hu_DHW.ravel())[:-1] == [-1024] * 26
-    assert volume.repairs == ("26 of 27 voxels were not finite and were set to -1024 HU.",)
+    assert volume.repairs == (
+        "26 of 27 voxels were not finite and were set to -1024 HU.",
+        "Slices of one value each: 2 of 3 (number 2, 3).",
+    )
 
 
 def test_a_file_without_a_place_is_read_and_says_so(tmp_path: Path) -> None:
-    image = nibabel.Nifti1Image(np.zeros((3, 3, 3), dtype=np.int16), None)
-    nibabel.save(image, tmp_path / "a.nii")
+    data = np.arange(27, dtype=np.int16).reshape(3, 3, 3) - 1
+    nibabel.save(nibabel.Nifti1Image(data, None), tmp_path / "a.nii")
     place, unit = read_nifti(tmp_path / "a.nii", salt=SALT).repairs
     assert "no place" in place
     assert "no unit" in unit
-    assert read_nifti(save(tmp_path / "b.nii", np.zeros((3, 3, 3))), salt=SALT).repairs == ()
+    assert read_nifti(save(tmp_path / "b.nii", data), salt=SALT).repairs == ()
+
+
+def test_a_volume_of_one_value_is_told(tmp_path: Path) -> None:
+    for value in (0, -1024):
+        path = save(tmp_path / f"{value}.nii", np.full((3, 3, 3), value, np.int16))
+        (told,) = read_nifti(path, salt=SALT).repairs
+        assert told.startswith(f"All voxels have one value, {value} HU")
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,7 @@ def check_own_slices(volume: Volume) -> None:
     Raises:
         MaskError: Slices were interpolated when the series was read.
     """
-    # The frames of one enhanced object share its UID, and nothing was mended in them.
-    if volume.repairs and len(set(volume.sop_uids)) < len(volume.sop_uids):
+    if volume.is_interpolated:
         raise MaskError("slices of the series were interpolated, so no mask belongs to them")
 
 

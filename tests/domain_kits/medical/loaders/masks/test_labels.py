@@ -166,11 +166,11 @@ def test_a_nifti_label_that_contradicts_the_series_is_refused(tmp_path, volume, 
 
 
 def test_no_mask_belongs_to_slices_that_were_interpolated(volume):
-    twice = (volume.sop_uids[0], *volume.sop_uids[:-1])
     check_own_slices(_replaced(volume, repairs=("A copy was left out.",)))
-    check_own_slices(_replaced(volume, sop_uids=(volume.sop_uids[0],) * SHAPE[0]))
+    one_object = (volume.sop_uids[0],) * SHAPE[0]
+    check_own_slices(_replaced(volume, sop_uids=one_object, repairs=("Something was mended.",)))
     with pytest.raises(MaskError, match="interpolated"):
-        check_own_slices(_replaced(volume, sop_uids=twice, repairs=("A slice was missing.",)))
+        check_own_slices(_replaced(volume, is_interpolated=True))
 
 
 def test_damaged_labels_are_refused_without_their_content(tmp_path, volume, slices):

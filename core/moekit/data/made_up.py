@@ -1,0 +1,157 @@
+"""Pixels that a decoder makes up in the place of coded ones that are lost or damaged.
+
+Formats without checksums decode to something whatever their bytes are, and the decoders tell nobody
+what they missed. What can be seen at little cost is looked for:
+
+| format | what is seen |
+| --- | --- |
+| JPEG | sequential: codes end before the last pixel; progressive: a scan is missing |
+| WebP | the coded pixels end with more zeros than any picture has |
+| TIFF, PackBits | runs that are not exactly the pixels of their strip or tile |
+| TIFF, Deflate | a checksum or a code that is wrong |
+| TIFF, LZW | zeros that no string of codes gives |
+
+PNG has checksums. Of uncompressed files zeros are black pixels. What is not seen: a progressive
+JPEG that is cut within its last scan, changed codes of the same length, and damage within TIFF of
+CCITT compression or lossy WebP.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from PIL import Image, JpegImagePlugin, TiffImagePlugin
+
+from moekit.data.jpeg_codes import lacks_pixels
+
+_GREY = range(126, 131)
+"""Around the mid-grey that decoders of JPEG give in the place of what is missing."""
+
+_COMPRESSION, _LZW, _PACKBITS, _DEFLATE = 259, 5, 32773, (8, 32946)
+_OFFSETS, _LENGTHS = (273, 324), (279, 325)
+_WIDTH, _HEIGHT, _ROWS, _BITS, _PLANES = (256, 322), (257, 323), 278, 258, 284
+_MANY_ZEROS = 64
+_ZEROS_OF_A_BLOCK = 4
+"""Bytes of zeros that lossy WebP writes of 16 x 16 pixels at most."""
+
+_PIECE = 2**20
+_NO_OPERATION = 128
+_PADDING = 3
+"""Bytes that writers leave behind the runs of a strip."""
+
+
+def made_up(image: Image.Image, file: BinaryIO) -> str:
+    """What of the pixels of a loaded picture is not of its file, in words; empty if that is all.
+
+    Args:
+        image: Loaded; of a file of several pages the page that was loaded last.
+        file: What it was read from; its place is changed.
+    """
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        if image.info.get("progressive") or _ends_grey(image):
+            file.seek(0)
+            if lacks_pixels(file.read()):
+                return "its coded pixels end before its last one"
+    elif isinstance(image, TiffImagePlugin.TiffImageFile):
+        return _of_tiff(image, file)
+    elif image.format == "WEBP" and _of_webp(image, file):
+        return "its coded pixels end with zeros only"
+    return ""
+
+
+def _ends_grey(image: Image.Image) -> bool:
+    last = image.getpixel((image.width - 1, image.height - 1))
+    return all(value in _GREY for value in (last if isinstance(last, tuple) else (last,)))
+
+
+def _of_webp(image: Image.Image, file: BinaryIO) -> bool:
+    file.seek(0)
+    content = file.read()
+    name, coded = next(_pixels_of_webp(content, 12), (b"", b""))
+    zeros = len(coded) - len(coded.rstrip(b"\0"))
+    usual = math.ceil(image.width / 16) * math.ceil(image.height / 16) * _ZEROS_OF_A_BLOCK
+    return zeros > _MANY_ZEROS + (usual if name == b"VP8 " else 0)
+
+
+def _pixels_of_webp(content: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks of coded pixels, and of what kind they are (RFC 9649); frames lie in their own."""
+    while at + 8 <= len(content):
+        name, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
+        if name == b"ANMF":
+            at += 24  # place, size and duration come before the frame's own chunks
+            continue
+        if name in (b"VP8 ", b"VP8L"):
+            yield name, content[at + 8 : at + 8 + size]
+        at += 8 + size + size % 2
+
+
+def _of_tiff(image: TiffImagePlugin.TiffImageFile, file: BinaryIO) -> str:
+    compression = image.tag_v2.get(_COMPRESSION, 1)
+    if compression not in (_LZW, _PACKBITS, *_DEFLATE):
+        return ""
+    for number, (offset, length) in enumerate(_parts(image)):
+        file.seek(offset)
+        coded = file.read(length)
+        if compression == _LZW and bytes(_MANY_ZEROS) in coded:
+            return "its coded pixels hold zeros that are no codes"
+        if compression in _DEFLATE and not _inflates(coded):
+            return "a checksum of its coded pixels is wrong"
+        if compression == _PACKBITS and not _is_exact(coded, _part_bytes(image, number)):
+            return "its runs are not exactly its pixels"
+    return ""
+
+
+def _parts(image: TiffImagePlugin.TiffImageFile) -> Iterator[tuple[int, int]]:
+    """Offset and length of each strip or tile."""
+    tags = image.tag_v2
+    for offset, length in zip(_OFFSETS, _LENGTHS, strict=True):
+        if offset in tags and length in tags:
+            yield from zip(tags[offset], tags[length], strict=False)
+            return
+
+
+def _part_bytes(image: TiffImagePlugin.TiffImageFile, number: int) -> int:
+    """Bytes of the pixels of a strip or tile (TIFF 6.0, sections 3 and 15)."""
+    tags = image.tag_v2
+    bits = tags.get(_BITS, (1,))
+    depth = int(bits[0] if tags.get(_PLANES, 1) == 2 else sum(bits))
+    if _WIDTH[1] in tags:
+        return math.ceil(int(tags[_WIDTH[1]]) * depth / 8) * int(tags[_HEIGHT[1]])
+    height = int(tags[_HEIGHT[0]])
+    rows = min(int(tags.get(_ROWS, height)), height)
+    first = number % math.ceil(height / rows) * rows
+    return math.ceil(int(tags[_WIDTH[0]]) * depth / 8) * min(rows, height - first)
+
+
+def _inflates(coded: bytes) -> bool:
+    """Whether codes are whole and their checksum is right (RFC 1950)."""
+    stream = zlib.decompressobj()
+    rest = coded
+    try:
+        while not stream.eof:
+            made = stream.decompress(rest, _PIECE)
+            rest = stream.unconsumed_tail
+            if not made and not rest:
+                break
+    except zlib.error:
+        return False
+    return stream.eof
+
+
+def _is_exact(coded: bytes, expected: int) -> bool:
+    """Whether runs are exactly that many bytes (TIFF 6.0, section 9)."""
+    at, left, end = 0, expected, len(coded)
+    while left > 0 and at < end:
+        length = coded[at]
+        if length < _NO_OPERATION:
+            left -= length + 1
+            at += length + 2
+        elif length > _NO_OPERATION:
+            left -= 257 - length
+            at += 2
+        else:
+            at += 1
+    return left == 0 and at <= end <= at + _PADDING
