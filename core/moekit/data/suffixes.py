@@ -87,13 +87,13 @@ def why_unread(path: Path) -> str | None:
         return f"pictures with the ending {suffix} are not read; convert it to PNG or TIFF"
     if suffix in IMAGE_SUFFIXES or suffix in _OTHER_SUFFIXES:
         return None
-    kind = _kind_of(path)
-    if kind is None:
+    format_ = _format_of(path)
+    if format_ is None:
         return None
-    return f"it is a {kind} picture whose name has not the ending of one; rename it"
+    return f"it is a {format_} picture whose name has not the ending of one; rename it"
 
 
-def _kind_of(path: Path) -> str | None:
+def _format_of(path: Path) -> str | None:
     try:
         if not path.is_file():
             return None
@@ -103,4 +103,4 @@ def _kind_of(path: Path) -> str | None:
         return None
     if head[:4] == b"RIFF" and head[8:] == b"WEBP":
         return "WebP"
-    return next((kind for start, kind in _SIGNATURES.items() if head.startswith(start)), None)
+    return next((format_ for start, format_ in _SIGNATURES.items() if head.startswith(start)), None)

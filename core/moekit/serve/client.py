@@ -74,9 +74,9 @@ class Client:
                 yield {"file": str(path), **entry}
 
     def _ask(self, contents: Sequence[bytes], kits: Sequence[str]) -> dict[str, Any]:
-        body, kind = form_of(contents, kits)
+        body, media_type = form_of(contents, kits)
         for number in range(_TRIES):
-            status, wait_s, reply = self._post(body, kind)
+            status, wait_s, reply = self._post(body, media_type)
             if status not in _BUSY or number == _TRIES - 1:
                 break
             self._sleep(wait_s)
@@ -91,9 +91,9 @@ class Client:
             code="error/refused-by-server",
         )
 
-    def _post(self, body: bytes, kind: str) -> tuple[int, float, dict[str, Any]]:
+    def _post(self, body: bytes, media_type: str) -> tuple[int, float, dict[str, Any]]:
         """Status, seconds to wait and body of a response."""
-        headers = {"Content-Type": kind, "Accept": "application/json"}
+        headers = {"Content-Type": media_type, "Accept": "application/json"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
         request = urllib.request.Request(  # noqa: S310 -- the scheme is checked
@@ -152,34 +152,34 @@ class Line:
         """Ends the connection."""
         self._line.close()
 
-    def post(self, body: bytes, kind: str) -> tuple[int, float, bytes]:
+    def post(self, body: bytes, media_type: str) -> tuple[int, float, bytes]:
         """Status, seconds to wait and body of the response to a request.
 
         A server may close a connection that was idle; then it is asked again by another.
 
         Args:
             body: Of the request.
-            kind: Its content type.
+            media_type: Its content type.
 
         Raises:
             OSError: There is no response.
         """
         try:
             try:
-                return self._once(body, kind)
+                return self._once(body, media_type)
             except (ConnectionError, http.client.BadStatusLine):
                 if not self._is_used:
                     raise
                 self._drop()
-                return self._once(body, kind)
+                return self._once(body, media_type)
         except (OSError, http.client.HTTPException) as error:
             self._drop()
             if isinstance(error, OSError):
                 raise
             raise ConnectionError(str(error)) from error
 
-    def _once(self, body: bytes, kind: str) -> tuple[int, float, bytes]:
-        self._line.request("POST", self._path, body, {"Content-Type": kind, **self._headers})
+    def _once(self, body: bytes, media_type: str) -> tuple[int, float, bytes]:
+        self._line.request("POST", self._path, body, {"Content-Type": media_type, **self._headers})
         response = self._line.getresponse()
         content = response.read(_MOST_REPLY)
         if response.will_close:

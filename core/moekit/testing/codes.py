@@ -16,10 +16,10 @@ import moekit.errors
 from moekit.errors import MoekitError
 from moekit.files import atomic_text
 
-KINDS: dict[str, type[MoekitError]] = {
-    name: kind
-    for name, kind in vars(moekit.errors).items()
-    if isinstance(kind, type) and issubclass(kind, MoekitError)
+ERRORS: dict[str, type[MoekitError]] = {
+    name: error_class
+    for name, error_class in vars(moekit.errors).items()
+    if isinstance(error_class, type) and issubclass(error_class, MoekitError)
 }
 """The classes of the error tree by name."""
 
@@ -33,7 +33,7 @@ class Build:
     Attributes:
         path: The source.
         line: Its line there, from 1.
-        kind: The class built, or the name of the function that is called.
+        builds: The class built, or the name of the function that is called.
         given: What `code` is given there: literals, and the source text of anything else.
         says: The message as far as it stands there, with `…` for what is filled in; the advice
             if there is none.
@@ -41,7 +41,7 @@ class Build:
 
     path: Path
     line: int
-    kind: str
+    builds: str
     given: tuple[str, ...]
     says: str
 
@@ -68,10 +68,10 @@ def _build(call: ast.Call, path: Path) -> Iterator[Build]:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else ast.unparse(call.func)
     values = [keyword.value for keyword in call.keywords if keyword.arg == "code"]
     given = tuple(text for value in values for text in _leaves(value))
-    if name in KINDS or any("/" in text for text in given):
+    if name in ERRORS or any("/" in text for text in given):
         fixes = [keyword.value for keyword in call.keywords if keyword.arg == "fix"]
         says = next(filter(None, map(_text, [*call.args, *fixes])), "")
-        yield Build(path=path, line=call.lineno, kind=name, given=given, says=says)
+        yield Build(path=path, line=call.lineno, builds=name, given=given, says=says)
 
 
 def _leaves(value: ast.expr) -> Iterator[str]:
@@ -100,11 +100,11 @@ def _lines(builds: Sequence[Build]) -> Iterator[str]:
     yield "from the code; a test holds it. A code stays the same when its message changes."
     yield "It stands in brackets behind the message, and is the `code` of a `moekit.MoekitError`."
     yield "An error of a plugin that gives no code has `PREFIX/other`."
-    for name, kind in KINDS.items():
-        yield from ("", f"## {name}: `{kind.prefix}/`, exit {kind.exit_code}", "")
+    for name, error_class in ERRORS.items():
+        yield from ("", f"## {name}: `{error_class.prefix}/`, exit {error_class.exit_code}", "")
         yield from ("| code | such as |", "| --- | --- |")
         for code in sorted({code for build in builds for code in build.codes}):
-            if code.startswith(f"{kind.prefix}/"):
+            if code.startswith(f"{error_class.prefix}/"):
                 yield f"| `{code}` | {_clearest(one.says for one in builds if code in one.codes)} |"
 
 

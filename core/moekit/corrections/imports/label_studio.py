@@ -77,14 +77,14 @@ def _marked(kept: Mapping[str, Any], name: str, leftovers: Leftovers) -> Marked:
     shapes: list[Shape] = []
     size: tuple[int, int] | None = None
     for one in results if isinstance(results, list) else []:
-        kind = one.get("type") if isinstance(one, dict) else None
-        if kind not in _LABELS:
-            leftovers.add(f"results of the type {str(kind)[:40]} are not read", name)
+        result_type = one.get("type") if isinstance(one, dict) else None
+        if result_type not in _LABELS:
+            leftovers.add(f"results of the type {str(result_type)[:40]} are not read", name)
             continue
         try:
             value = one["value"]
-            names = [str(label).strip() for label in value[_LABELS[kind]]]
-            if kind == "choices":
+            names = [str(label).strip() for label in value[_LABELS[result_type]]]
+            if result_type == "choices":
                 tags += names
                 continue
             if float(one.get("image_rotation") or 0) % 360:
@@ -94,11 +94,11 @@ def _marked(kept: Mapping[str, Any], name: str, leftovers: Leftovers) -> Marked:
             if min(given) < 1 or (size is not None and given != size):
                 raise ValueError("another size")
             size = given
-            shapes += [_shape(kind, value, label, size) for label in names[:1] if label]
+            shapes += [_shape(result_type, value, label, size) for label in names[:1] if label]
             if len(names) != 1:
                 leftovers.add("regions with no label, or further ones", name)
         except (KeyError, TypeError, ValueError, OverflowError):
-            leftovers.add(f"damaged results of the type {kind}", name)
+            leftovers.add(f"damaged results of the type {result_type}", name)
     by = kept.get("completed_by")
     who = by.get("email") or by.get("id") if isinstance(by, dict) else by
     return Marked(
@@ -110,17 +110,17 @@ def _marked(kept: Mapping[str, Any], name: str, leftovers: Leftovers) -> Marked:
     )
 
 
-def _shape(kind: str, value: Mapping[str, Any], label: str, size: tuple[int, int]) -> Shape:
+def _shape(result_type: str, value: Mapping[str, Any], label: str, size: tuple[int, int]) -> Shape:
     """A region; its places are percents of the sides of the image."""
     side = np.array([size[1], size[0]]) / 100
-    if kind == "brushlabels":
+    if result_type == "brushlabels":
         if value.get("format", "rle") != "rle":
             raise ValueError("another format")
         mask = decode_brush(value["rle"], size)[..., 3] >= _LEAST_ALPHA
         if not mask.any():
             raise ValueError("no pixel")
         return Shape(name=label, mask=mask)
-    if kind == "polygonlabels":
+    if result_type == "polygonlabels":
         points = np.asarray(value["points"], dtype=np.float64) * side
         if points.ndim != 2 or len(points) < 3 or not np.isfinite(points).all():
             raise ValueError("no polygon")

@@ -192,10 +192,10 @@ def _label_intervals(tally: ClassTally, rule: str) -> tuple[Interval | None, ...
 
 
 def _label_warning(tally: ClassTally, rule: str) -> str:
-    kind, share = _parse(rule)
+    rule_name, share = _parse(rule)
     if tally.labels_NC is None:
         return ""
-    if kind == F1:
+    if rule_name == F1:
         return _f1_warning(rule, tally.labels_NC, tally.classes)
     fewest = int((tally.labels_NC == 0).sum(0).min(initial=len(tally)))
     return unsupported(rule, share, max(fewest, 1), "items without a label")
@@ -229,16 +229,16 @@ def choose_point(tally: ClassTally, rule: str) -> Chosen:
         DataError: The head gives no open-set score, or no item is of a known class.
         UsageError: The rule is unknown, or one for the other kind of labels.
     """
-    kind, share = _parse(rule)
+    rule_name, share = _parse(rule)
     if tally.labels_NC is not None:
-        if kind == REFUSE:
+        if rule_name == REFUSE:
             raise _not_for(rule, "items with several labels", ("f1", "max-false-alarm=SHARE"))
         return _thresholds(tally.probability_NC, tally.labels_NC, rule, share)
-    if kind in (F1, FALSE_ALARM):
+    if rule_name in (F1, FALSE_ALARM):
         raise _not_for(rule, "items with one label", ("top", "refuse=SHARE"))
     unseen_N = tally.unseen_N
     known_N = np.ones(len(tally), dtype=bool) if unseen_N is None else unseen_N == 0
-    if kind == TOP:
+    if rule_name == TOP:
         return ClassPoint(rule=rule, n=int(known_N.sum()))
     if tally.unlike_N is None or not known_N.any():
         raise DataError(
@@ -269,9 +269,9 @@ def _refusal(unlike_N: np.ndarray, rule: str, share: float) -> ClassPoint:
 def _thresholds(
     probability_NC: np.ndarray, labels_NC: np.ndarray, rule: str, share: float
 ) -> LabelPoint:
-    kind = F1 if rule == TOP else _parse(rule)[0]
+    rule_name = F1 if rule == TOP else _parse(rule)[0]
     chosen = [
-        _best_f1(column, truth > 0) if kind == F1 else _fewest_alarms(column, truth > 0, share)
+        _best_f1(column, truth > 0) if rule_name == F1 else _fewest_alarms(column, truth > 0, share)
         for column, truth in zip(probability_NC.T, labels_NC.T, strict=True)
     ]
     return LabelPoint(
@@ -318,21 +318,21 @@ def _candidates(column: np.ndarray) -> np.ndarray:
 
 
 def _parse(rule: str) -> tuple[str, float]:
-    kind, equals, text = rule.partition("=")
-    if kind in (TOP, F1) and not equals:
-        return kind, 0.0
+    rule_name, equals, text = rule.partition("=")
+    if rule_name in (TOP, F1) and not equals:
+        return rule_name, 0.0
     try:
         share = float(text)
     except ValueError:
         share = -1.0
-    if kind not in (REFUSE, FALSE_ALARM) or not 0 <= share < 1:
+    if rule_name not in (REFUSE, FALSE_ALARM) or not 0 <= share < 1:
         raise UsageError(
             f"there is no threshold rule {rule!r}",
             whose="--threshold-rule",
             fix=f"use one of: {', '.join(RULES)}",
             code="usage/unknown-rule",
         )
-    return kind, share
+    return rule_name, share
 
 
 def _not_for(rule: str, what: str, instead: Sequence[str]) -> UsageError:

@@ -41,12 +41,12 @@ def save_fitted(
     tensors = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     write_tensors(folder / TENSORS, {name: one.contiguous() for name, one in tensors.items()})
     digest = sha256(folder / TENSORS)
-    kind = type(model)
+    model_class = type(model)
     write_json(
         folder / RECORD,
         {
             "schema": SCHEMA,
-            "class": f"{kind.__module__}.{kind.__qualname__}",
+            "class": f"{model_class.__module__}.{model_class.__qualname__}",
             "arguments": arguments,
             "architecture": architecture,
             "backbone_sha256": file.sha256,
@@ -87,9 +87,9 @@ def load_fitted(folder: Path, file: WeightFile) -> tuple[AnomalibModule, int]:
             fix="pass the weights that it was fitted on with --weights",
             code="weights/other-weights",
         )
-    kind = find_class(record["class"])
-    with offline(kind.__name__), shared_weights(record["architecture"], file):
-        model = build_model(kind, record["arguments"], image_size=record["image_size"])
+    model_class = find_class(record["class"])
+    with offline(model_class.__name__), shared_weights(record["architecture"], file):
+        model = build_model(model_class, record["arguments"], image_size=record["image_size"])
     path = folder / TENSORS
     try:
         if sha256(path) != record["sha256"]:

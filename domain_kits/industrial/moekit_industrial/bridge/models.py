@@ -66,16 +66,16 @@ def parse_arguments(settings: Iterable[str]) -> dict[str, Any]:
 
 
 def with_shared_backbone(
-    kind: type[AnomalibModule], arguments: Mapping[str, Any], architecture: str
+    model_class: type[AnomalibModule], arguments: Mapping[str, Any], architecture: str
 ) -> dict[str, Any]:
     """The arguments with the shared backbone's name if the model takes one and none is given."""
-    known = inspect.signature(kind).parameters
+    known = inspect.signature(model_class).parameters
     named = {name: architecture for name in BACKBONE_ARGUMENTS[:2] if name in known}
     return {**named, **arguments}
 
 
 def build_model(
-    kind: type[AnomalibModule], arguments: Mapping[str, Any], *, image_size: int
+    model_class: type[AnomalibModule], arguments: Mapping[str, Any], *, image_size: int
 ) -> AnomalibModule:
     """Builds a model without the parts that moekit does itself.
 
@@ -83,7 +83,7 @@ def build_model(
     is; images of that size pass through it as they are.
 
     Args:
-        kind: Its class.
+        model_class: Its class.
         arguments: Its arguments.
         image_size: Side of the square images that it will get, in pixels.
 
@@ -91,7 +91,7 @@ def build_model(
         UsageError: The model refuses the arguments.
         WeightsError: It wants weights that are not there.
     """
-    known = inspect.signature(kind).parameters
+    known = inspect.signature(model_class).parameters
     taken = sorted(set(arguments) & set(_SWITCHES))
     if taken:
         raise UsageError(
@@ -104,7 +104,7 @@ def build_model(
     if unknown:
         offered = [name for name in known if name not in _SWITCHES]
         raise UsageError(
-            f"{kind.__name__} takes no such argument",
+            f"{model_class.__name__} takes no such argument",
             whose=f"--set {unknown[0]}",
             fix=f"it takes {', '.join(offered) or 'none'}",
             code="usage/bad-argument",
@@ -114,19 +114,19 @@ def build_model(
         switched["pre_processor"] = PreProcessor(transform=Resize((image_size, image_size)))
     try:
         with quiet():
-            return kind(**arguments, **switched)
+            return model_class(**arguments, **switched)
     except MoekitError:
         raise
     except (ImportError, OSError) as error:
         raise WeightsError(
-            f"{kind.__name__} needs something that is not there ({first_line(error)})",
-            whose=kind.__name__,
+            f"{model_class.__name__} needs something that is not there ({first_line(error)})",
+            whose=model_class.__name__,
             fix="install or provide it, or choose another model",
             code="weights/not-found",
         ) from error
     except Exception as error:  # a model may raise anything
         raise UsageError(
-            f"{kind.__name__} refuses its arguments ({first_line(error)})",
+            f"{model_class.__name__} refuses its arguments ({first_line(error)})",
             whose="--set",
             fix="change them; layers of a vision transformer are blocks.0, blocks.1 and so on",
             code="usage/bad-argument",

@@ -120,11 +120,11 @@ def _evaluate(
     resolved = resolve(job.kit, registry)
     train, val, test = (_split(job.dataset, name) for name in ("train", "val", "test"))
     _check_rule(job.rule, val)
-    kind = find_class(job.model)
-    arguments = with_shared_backbone(kind, job.arguments, job.architecture)
+    model_class = find_class(job.model)
+    arguments = with_shared_backbone(model_class, job.arguments, job.architecture)
     _seed(job.fitting.seed)
-    with offline(kind.__name__), shared_weights(job.architecture, job.weights) as built:
-        model = build_model(kind, arguments, image_size=job.image_size)
+    with offline(model_class.__name__), shared_weights(job.architecture, job.weights) as built:
+        model = build_model(model_class, arguments, image_size=job.image_size)
         # Models that fetch or build more when they begin to train are held to the same.
         preprocess = preprocess_of(model, job.image_size, bits=job.bits)
         fitted = _good(train, preprocess, job, shuffle=job.fitting.seed)
@@ -170,14 +170,14 @@ def _evaluate(
         (predictions,), (point,), resolved.metrics, task=resolved.task, seed=job.fitting.seed
     )
     result = {
-        **_header(job, kind.__name__, judge.words(context, point), shared=bool(backbones)),
+        **_header(job, model_class.__name__, judge.words(context, point), shared=bool(backbones)),
         "threshold": {**point.as_json(), "raw": score_map.inverse(point.threshold)},
         **summary,
         "notes": [*job.dataset.notes, *passes["test"].remarks, *summary["notes"]],
         "point_in_words": list(point.in_words()),
         "auroc_delong_ci95": None if np.isnan(low) else [float(low), float(high)],
         "model": {
-            "class": f"{kind.__module__}.{kind.__qualname__}",
+            "class": f"{model_class.__module__}.{model_class.__qualname__}",
             "arguments": {name: _plain(value) for name, value in arguments.items()},
             "image_size": job.image_size,
             "max_steps": job.fitting.max_steps,

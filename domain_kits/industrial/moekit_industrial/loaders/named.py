@@ -39,9 +39,9 @@ def load_mvtec(path: Path | None, seed: int) -> Dataset:
         DataError: There is nothing to train on, an option is wrong, or a group or an image lies in
             two splits.
     """
-    kind = dataclasses.replace(FORMATS["mvtecad"], citation=_LAYOUT, licence="unknown")
-    root, options = _parse(path, kind, ("products",))
-    return _load("mvtec", kind, root, options, seed)
+    format_ = dataclasses.replace(FORMATS["mvtecad"], citation=_LAYOUT, licence="unknown")
+    root, options = _parse(path, format_, ("products",))
+    return _load("mvtec", format_, root, options, seed)
 
 
 def load_visa(path: Path | None, seed: int) -> Dataset:
@@ -50,9 +50,9 @@ def load_visa(path: Path | None, seed: int) -> Dataset:
     Raises:
         DataError: As of `mvtec`.
     """
-    kind = FORMATS["visa"]
-    root, options = _parse(path, kind, ("products",))
-    return _load("visa", _visa(kind, root), _visa_root(root), options, seed)
+    format_ = FORMATS["visa"]
+    root, options = _parse(path, format_, ("products",))
+    return _load("visa", _visa(format_, root), _visa_root(root), options, seed)
 
 
 def load_btad(path: Path | None, seed: int) -> Dataset:
@@ -61,9 +61,9 @@ def load_btad(path: Path | None, seed: int) -> Dataset:
     Raises:
         DataError: As of `mvtec`.
     """
-    kind = FORMATS["btech"]
-    root, options = _parse(path, kind, ("products",))
-    return _load("btad", kind, root, options, seed)
+    format_ = FORMATS["btech"]
+    root, options = _parse(path, format_, ("products",))
+    return _load("btad", format_, root, options, seed)
 
 
 def load_anomalib(path: Path | None, seed: int) -> Dataset:
@@ -74,11 +74,11 @@ def load_anomalib(path: Path | None, seed: int) -> Dataset:
     Raises:
         DataError: As of `mvtec`, or there is no such format.
     """
-    every = {option for kind in FORMATS.values() for option in kind.options}
+    every = {option for format_ in FORMATS.values() for option in format_.options}
     names = ", ".join(FORMATS)
     root, options = _parse(path, None, ("format", "category", *sorted(every)))
-    kind = FORMATS.get(options.get("format", ""))
-    if kind is None:
+    format_ = FORMATS.get(options.get("format", ""))
+    if format_ is None:
         raise DataError(
             f"the format {options['format'][:40]!r} is not known"
             if "format" in options
@@ -87,7 +87,7 @@ def load_anomalib(path: Path | None, seed: int) -> Dataset:
             fix=f"write ?format=NAME after the path, one of {names}",
             code="data/bad-option",
         )
-    foreign = sorted(every & set(options) - set(kind.options))
+    foreign = sorted(every & set(options) - set(format_.options))
     if foreign:
         raise DataError(
             f"the format {options['format']} has no such option",
@@ -95,15 +95,15 @@ def load_anomalib(path: Path | None, seed: int) -> Dataset:
             fix="leave it out",
             code="data/bad-option",
         )
-    if kind is FORMATS["visa"]:
-        kind, root = _visa(kind, root), _visa_root(root)
-    return _load(f"anomalib {options['format']}", kind, root, options, seed)
+    if format_ is FORMATS["visa"]:
+        format_, root = _visa(format_, root), _visa_root(root)
+    return _load(f"anomalib {options['format']}", format_, root, options, seed)
 
 
 def _parse(
-    path: Path | None, kind: Format | None, own: Sequence[str]
+    path: Path | None, format_: Format | None, own: Sequence[str]
 ) -> tuple[Path, Mapping[str, str]]:
-    name = "CLASS" if kind is None else kind.downloader
+    name = "CLASS" if format_ is None else format_.downloader
     root, options = parse_source(
         path,
         known=(*own, *OPTIONS),
@@ -118,21 +118,23 @@ def _visa_root(root: Path) -> Path:
     return laid_out if laid_out.is_dir() else root
 
 
-def _visa(kind: Format, root: Path) -> Format:
+def _visa(format_: Format, root: Path) -> Format:
     if _visa_root(root) == root and (root / VISA_TABLE).is_file():
-        return dataclasses.replace(kind, reads=read_visa)
-    return kind
+        return dataclasses.replace(format_, reads=read_visa)
+    return format_
 
 
-def _load(loader: str, kind: Format, root: Path, options: Mapping[str, str], seed: int) -> Dataset:
+def _load(
+    loader: str, format_: Format, root: Path, options: Mapping[str, str], seed: int
+) -> Dataset:
     option = "category" if "format" in options else "products"
-    products, skipped = _read(kind, root, options, option)
+    products, skipped = _read(format_, root, options, option)
     return build_dataset(
         products,
         name=f"{loader} {root.name}",
-        source=f"{kind.citation}, read with anomalib {importlib.metadata.version('anomalib')}",
-        licence=kind.licence,
-        caution=kind.caution,
+        source=f"{format_.citation}, read with anomalib {importlib.metadata.version('anomalib')}",
+        licence=format_.licence,
+        caution=format_.caution,
         options=options,
         seed=seed,
         skipped=skipped,
@@ -140,13 +142,13 @@ def _load(loader: str, kind: Format, root: Path, options: Mapping[str, str], see
 
 
 def _read(
-    kind: Format, root: Path, options: Mapping[str, str], option: str
+    format_: Format, root: Path, options: Mapping[str, str], option: str
 ) -> tuple[list[Product], list[Skipped]]:
     wanted = options.get(option)
-    if not isinstance(kind.reads, Layout):
-        return kind.reads(root, wanted, options), []
+    if not isinstance(format_.reads, Layout):
+        return format_.reads(root, wanted, options), []
     found, skipped = find_products(root, wanted=wanted, option=option)
-    layout = kind.reads
+    layout = format_.reads
     products = [
         read_product(product.folder, layout, name=product.name, prefix=product.prefix)
         for product in found

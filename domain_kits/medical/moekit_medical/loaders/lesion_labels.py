@@ -40,7 +40,7 @@ class Label:
     """One file with masks.
 
     Attributes:
-        kind: What it is, in words.
+        form: What it is, in words.
         token: Names the file in messages.
         digest: SHA-256 of the file.
         series: SeriesInstanceUIDs that it refers to.
@@ -51,7 +51,7 @@ class Label:
         remarks: What must be assumed to read it, one sentence each.
     """
 
-    kind: str
+    form: str
     token: str = ""
     digest: str = ""
     series: frozenset[str] = dataclasses.field(default=frozenset(), repr=False)
@@ -68,15 +68,15 @@ class Label:
             MaskError: It cannot be used, or contradicts the volume.
         """
         if self.place is None:
-            raise MaskError(f"its {self.kind}: {self.problem}")
+            raise MaskError(f"its {self.form}: {self.problem}")
         try:
             with quiet():
                 return self.place(volume)
         except MaskError as error:
-            raise MaskError(f"its {self.kind}: {error}") from None
+            raise MaskError(f"its {self.form}: {error}") from None
         except Exception as error:  # parsers of damaged bytes raise nearly anything
-            kind = type(error).__name__
-            raise MaskError(f"its {self.kind} is truncated or damaged ({kind})") from None
+            form = type(error).__name__
+            raise MaskError(f"its {self.form} is truncated or damaged ({form})") from None
 
 
 class LabelFiles:
@@ -101,7 +101,7 @@ class LabelFiles:
             return
         is_structures = storage == RTStructureSetStorage
         blank = Label(
-            kind=_STRUCTURES if is_structures else _SEGMENTS,
+            form=_STRUCTURES if is_structures else _SEGMENTS,
             token=companion.token,
             digest=companion.digest,
         )
@@ -145,11 +145,11 @@ def nifti_label(path: Path) -> Label:
         check_file(path)
         digest = sha256(path)
     except ImageError as error:
-        return Label(kind=_NIFTI, problem=error.what)
+        return Label(form=_NIFTI, problem=error.what)
     except OSError:
-        return Label(kind=_NIFTI, problem="the file cannot be read")
+        return Label(form=_NIFTI, problem="the file cannot be read")
     return Label(
-        kind=_NIFTI,
+        form=_NIFTI,
         digest=digest,
         place=functools.partial(place_label, path),
         remarks=tuple(f"Of a label: {remark}" for remark in read_remarks(path)),

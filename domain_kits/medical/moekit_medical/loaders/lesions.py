@@ -184,7 +184,7 @@ def _scans(
 def _content(case: Case) -> str:
     """What the slices of a case depend on next to the files of its series."""
     name = case.uid if case.file is None else ""
-    labels = [(one.kind, one.digest, one.problem, sorted(one.series)) for one in case.labels]
+    labels = [(one.form, one.digest, one.problem, sorted(one.series)) for one in case.labels]
     return to_json([name, labels])
 
 

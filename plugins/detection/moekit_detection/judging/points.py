@@ -129,7 +129,7 @@ def choose_point(tally: Judged, rule: str) -> DetectPoint:
         DataError: The split has no object.
         UsageError: The rule is unknown.
     """
-    kind, most = parse(rule)
+    rule_name, most = parse(rule)
     matches = tally.matches
     weight_I = tally.weights_I.astype(np.float64)
     counted_G = matches.counted_GA[:, 0]
@@ -142,7 +142,7 @@ def choose_point(tally: Judged, rule: str) -> DetectPoint:
     wrong_D = weight_I[matches.image_D] * (
         (matches.hit_DA[:, 0] | matches.ignored_DA[:, 0]) & 1 == 0
     )
-    if kind == F1:
+    if rule_name == F1:
         chosen = [
             _best_f1(matches.score_D[own], right_D[own], wrong_D[own], float(true_C[label]))
             for label in range(matches.classes)
@@ -179,26 +179,26 @@ def check_rule(rule: str, samples: Sequence[Sample]) -> None:
 
 
 def parse(rule: str) -> tuple[str, float]:
-    """The kind of a rule and its number.
+    """The name of a rule and its number.
 
     Raises:
         UsageError: The rule is unknown.
     """
-    kind, equals, text = rule.partition("=")
-    if kind == F1 and not equals:
-        return kind, 0.0
+    rule_name, equals, text = rule.partition("=")
+    if rule_name == F1 and not equals:
+        return rule_name, 0.0
     try:
         most = float(text)
     except ValueError:
         most = -1.0
-    if kind != ALARMS or not 0 <= most < float("inf"):
+    if rule_name != ALARMS or not 0 <= most < float("inf"):
         raise UsageError(
             f"there is no threshold rule {rule!r}",
             whose="--threshold-rule",
             fix=f"use one of: {', '.join(RULES)}",
             code="usage/unknown-rule",
         )
-    return kind, most
+    return rule_name, most
 
 
 def _best_f1(

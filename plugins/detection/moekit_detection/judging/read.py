@@ -118,7 +118,7 @@ def _of_whole(
     images, categories, results = parts
     try:
         names = {one["id"]: str(one["file_name"]) for one in images or ()}
-        kinds = {one["id"]: str(one["name"]) for one in categories or ()}
+        class_of = {one["id"]: str(one["name"]) for one in categories or ()}
     except (KeyError, TypeError) as error:
         raise wrong_results(
             path, f"an image or a category lacks {error}", code="data/wrong-layout"
@@ -136,10 +136,14 @@ def _of_whole(
             f"{len(strange)} of its images are none of the split, such as {_few(strange)}",
             code="data/unknown-id",
         )
-    odd = sorted(set(kinds.values()) - set(context.classes))
+    odd = sorted(set(class_of.values()) - set(context.classes))
     if odd:
         raise wrong_results(path, f"the run has no class {_few(odd)}", code="data/unknown-class")
-    return results, pictures, {number: context.classes.index(one) for number, one in kinds.items()}
+    return (
+        results,
+        pictures,
+        {number: context.classes.index(one) for number, one in class_of.items()},
+    )
 
 
 def _pictures(samples: Sequence[Sample]) -> dict[Any, int]:
@@ -180,17 +184,17 @@ def _result(
     missing = [name for name in ("image_id", "category_id", needs, "score") if name not in result]
     if missing:
         raise wrong_results(path, f"result {place} has no {missing[0]}", code="data/wrong-layout")
-    image, kind = result["image_id"], result["category_id"]
+    image, category = result["image_id"], result["category_id"]
     if not isinstance(image, int | str) or image not in pictures:
         raise wrong_results(
             path,
             f"result {place} is of the picture {image!r}, not in the split",
             code="data/unknown-id",
         )
-    if not isinstance(kind, int) or kind not in labels:
+    if not isinstance(category, int) or category not in labels:
         raise wrong_results(
             path,
-            f"result {place} is of the category {kind!r}; there are {_few(map(str, labels))}",
+            f"result {place} is of the category {category!r}; there are {_few(map(str, labels))}",
             code="data/unknown-class",
         )
     score = result["score"]
@@ -198,7 +202,7 @@ def _result(
         raise wrong_results(
             path, f"result {place} has the score {score!r}, not from 0 to 1", code="data/bad-score"
         )
-    found = Result(place=place, label=labels[kind], score=float(score), content=result)
+    found = Result(place=place, label=labels[category], score=float(score), content=result)
     return pictures[image], found
 
 

@@ -40,7 +40,7 @@ _YES = ("1", "true", "yes")
 class _Object(NamedTuple):
     """One object as it is written."""
 
-    kind: str
+    class_name: str
     corners: tuple[float, float, float, float]
     difficult: bool
     name: str
@@ -185,8 +185,8 @@ def _read(file: Path) -> _Annotated:
 
 
 def _object(entry: ElementTree.Element, file: Path, place: int) -> _Object:
-    kind = (entry.findtext("name") or "").strip()
-    if not kind:
+    class_name = (entry.findtext("name") or "").strip()
+    if not class_name:
         raise _fault(file, f"object {place} has no name", code="data/wrong-layout")
     box = entry.find("bndbox")
     values = []
@@ -195,10 +195,10 @@ def _object(entry: ElementTree.Element, file: Path, place: int) -> _Object:
         try:
             values.append(float(text or ""))
         except ValueError as error:
-            what = f"object {place} ({kind}) has the {corner} {text!r}"
+            what = f"object {place} ({class_name}) has the {corner} {text!r}"
             raise _fault(file, what, code="data/bad-box") from error
     return _Object(
-        kind=kind,
+        class_name=class_name,
         corners=(values[0], values[1], values[2], values[3]),
         difficult=(entry.findtext("difficult") or "0").strip().lower() in _YES,
         name=f"object {place} of {file.name}",
@@ -214,10 +214,10 @@ def _size(tree: ElementTree.Element) -> tuple[int, int] | None:
 
 
 def _classes(held: Sequence[_Annotated], options: Mapping[str, str]) -> tuple[str, ...]:
-    kinds = {each.kind: one.path for one in reversed(held) for each in one.objects}
+    first_of = {each.class_name: one.path for one in reversed(held) for each in one.objects}
     given = options.get("classes")
     if given is None:
-        return tuple(sorted(kinds)) or ("object",)
+        return tuple(sorted(first_of)) or ("object",)
     names = tuple(name.strip() for name in given.split(","))
     if not all(names) or len(set(names)) < len(names):
         raise DataError(
@@ -226,10 +226,10 @@ def _classes(held: Sequence[_Annotated], options: Mapping[str, str]) -> tuple[st
             fix="write each class once",
             code="data/class-list",
         )
-    unknown = sorted(set(kinds) - set(names))
+    unknown = sorted(set(first_of) - set(names))
     if unknown:
         raise _fault(
-            kinds[unknown[0]],
+            first_of[unknown[0]],
             f"an object is of the class {unknown[0]!r}, which is not listed "
             f"({len(unknown)} such classes)",
             code="data/unknown-class",
@@ -261,7 +261,7 @@ def _shape(
     left, top = (left - 1, top - 1) if from_one else (left, top)
     return Shape(
         box=(left, top, right - left, bottom - top),
-        label=classes.index(each.kind),
+        label=classes.index(each.class_name),
         crowd=each.difficult and difficult == "crowd",
         name=each.name,
     )

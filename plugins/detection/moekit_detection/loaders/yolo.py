@@ -266,11 +266,11 @@ def _numbers(
     if len(values) != 5 and (len(values) < 7 or len(values) % 2 == 0):
         what = f"it has {len(values)} numbers, neither 5 nor a class and at least 3 points"
         raise _fault(labels, number, what, code="data/row-length")
-    kind = values[0]
-    if not math.isfinite(kind) or kind != int(kind):
+    label = values[0]
+    if not math.isfinite(label) or label != int(label):
         raise _fault(labels, number, f"the class is {cells[0]}", code="data/bad-line")
-    if not 0 <= kind < classes:
-        what = f"the class {int(kind)} is not listed; there are {classes}, from 0 on"
+    if not 0 <= label < classes:
+        what = f"the class {int(label)} is not listed; there are {classes}, from 0 on"
         raise _fault(labels, number, what, code="data/unknown-class")
     known = [value for value in values[1:] if math.isfinite(value)]
     if any(not -_SLACK <= value <= 1 + _SLACK for value in known):
@@ -281,7 +281,7 @@ def _numbers(
             f"{odd:g} is no share from 0 to 1 of the picture's side",
             code="data/not-shares",
         )
-    return int(kind), values[1:]
+    return int(label), values[1:]
 
 
 def _fault(labels: Path, number: int, what: str, *, code: str) -> DataError:
