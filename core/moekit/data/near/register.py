@@ -35,6 +35,9 @@ _OVERLAP = 0.7
 _TRIED = 3
 _HOPELESS = 0.48
 """Pictures whose coarse copies correlate less are not compared in detail."""
+_HELD, _HELD_SIDE = 12, 104
+"""Copies of a picture that are held, so that its next comparison need not make them again, and the
+longest side that they have."""
 _FLAT = 0.5
 """Contrast, as a share of the whole picture's, below which details count less."""
 
@@ -58,6 +61,22 @@ class Registered:
     moved: int = 1
 
 
+class Copy:
+    """A copy of a picture in one size.
+
+    Args:
+        details_PQ: Its details.
+    """
+
+    def __init__(self, details_PQ: np.ndarray) -> None:
+        self.details_PQ = details_PQ
+
+    @functools.cached_property
+    def sums(self) -> np.ndarray:
+        """(P + 1, Q + 1) sums of squares; see `_sums`."""
+        return _sums(self.details_PQ)
+
+
 class PreparedPicture:
     """A picture prepared for comparisons.
 
@@ -72,6 +91,7 @@ class PreparedPicture:
         width, height = (max(1, round(length * share)) for length in grey.size)
         reduced = grey.resize((width, height), Image.Resampling.BOX)
         self._grey = np.asarray(reduced, dtype=np.float32)
+        self._known: dict[tuple[float, float], Copy] = {}
 
     @property
     def side(self) -> int:
@@ -84,13 +104,21 @@ class PreparedPicture:
         return min(self._grey.shape) >= _SMALLEST and float(np.ptp(self._grey)) > 0
 
     @functools.cached_property
-    def coarse(self) -> list[np.ndarray]:
-        """(S) details of coarse copies, the largest first."""
+    def coarse(self) -> list[Copy]:
+        """(S) coarse copies, the largest first."""
         share = min(1.0, _COARSE / self.side)
-        return [self.at(share * scale, _COARSE_SIGMA) for scale in _SCALES]
+        return [Copy(self._details(share * scale, _COARSE_SIGMA)) for scale in _SCALES]
 
-    def at(self, share: float, sigma: float) -> np.ndarray:
-        """(P, Q) details of a copy whose sides are `share` of this one's."""
+    def at(self, share: float, sigma: float) -> Copy:
+        """A copy whose sides are `share` of this one's; the first small ones are held."""
+        known = self._known.get((share, sigma))
+        if known is None:
+            known = Copy(self._details(share, sigma))
+            if share * self.side <= _HELD_SIDE and len(self._known) < _HELD:
+                self._known[share, sigma] = known
+        return known
+
+    def _details(self, share: float, sigma: float) -> np.ndarray:
         height, width = (max(4, round(length * share)) for length in self._grey.shape)
         if (height, width) == self._grey.shape:
             return _details(self._grey, sigma)
@@ -148,8 +176,8 @@ def _coarse(pictures: tuple[PreparedPicture, PreparedPicture]) -> Iterator[Regis
         stays, moves = pictures[1 - moved].coarse[0], pictures[moved].coarse
         first = 0 if moved else 1  # of one size it does not matter which one is moved
         tried = [
-            (scale, number, _turned(details, number))
-            for scale, details in zip(_SCALES[first:], moves[first:], strict=True)
+            (scale, number, _turned(copy.details_PQ, number))
+            for scale, copy in zip(_SCALES[first:], moves[first:], strict=True)
             for number in range(_TURNS)
         ]
         scores = _scores(stays, [one for _, _, one in tried])
@@ -169,8 +197,9 @@ def _fine(
     number = start.turns + _TURNS // 2 * start.mirrored
     stays, moves = pictures[1 - start.moved], pictures[start.moved]
     scales = sorted({start.scale * (1 + sign * step) for step in steps for sign in (-1, 1)})
-    details = [_turned(moves.at(side / moves.side * scale, sigma), number) for scale in scales]
-    scores = _scores(stays.at(side / stays.side, sigma), details)
+    copies = [moves.at(side / moves.side * scale, sigma) for scale in scales]
+    turned = [_turned(copy.details_PQ, number) for copy in copies]
+    scores = _scores(stays.at(side / stays.side, sigma), turned)
     place = int(np.argmax(scores))
     return _registered(scores[place], number, scales[place], start.moved)
 
@@ -185,21 +214,22 @@ def _registered(score: float, number: int, scale: float, moved: int) -> Register
     )
 
 
-def _scores(stays_PQ: np.ndarray, moved: Sequence[np.ndarray]) -> list[float]:
+def _scores(stays: Copy, moved: Sequence[np.ndarray]) -> list[float]:
     """The highest correlation of each picture over all shifts."""
     shapes: dict[tuple[int, ...], list[int]] = {}
     for place, one in enumerate(moved):
         shapes.setdefault(one.shape, []).append(place)
-    sums, scores = _sums(stays_PQ), [0.0] * len(moved)
+    scores = [0.0] * len(moved)
     for places in shapes.values():
-        found = _highest(stays_PQ, sums, np.stack([moved[place] for place in places]))
+        found = _highest(stays, np.stack([moved[place] for place in places]))
         for place, score in zip(places, found, strict=True):
             scores[place] = score
     return scores
 
 
-def _highest(stays_PQ: np.ndarray, sums: np.ndarray, moved: np.ndarray) -> list[float]:
+def _highest(stays: Copy, moved: np.ndarray) -> list[float]:
     """The highest correlation over the shifts with enough overlap, of pictures of one shape."""
+    stays_PQ = stays.details_PQ
     places, own, shifts_of, lengths, sides = [], [], [], [], []
     for whole, part in zip(stays_PQ.shape, moved.shape[1:], strict=True):
         short = min(whole, part)
@@ -215,16 +245,22 @@ def _highest(stays_PQ: np.ndarray, sums: np.ndarray, moved: np.ndarray) -> list[
     spectrum = fft.rfft2(stays_PQ, sides)
     products = fft.irfft2(spectrum * np.conj(fft.rfft2(moved, sides)), sides)
     share = lengths[0][:, None] * lengths[1] / min(stays_PQ.size, moved[0].size)
-    both = _inside(sums, *places) * _inside(_sums(moved), *own)
-    found = products[:, shifts_of[0][:, None], shifts_of[1]] / (np.sqrt(np.maximum(both, 0)) + 1e-3)
+    both = _inside(stays.sums, *places) * _inside(_sums(moved), *own)
+    for axis, shifts in enumerate(shifts_of, 1):
+        products = np.take(products, shifts, axis, mode="wrap")
+    found = products / (np.sqrt(np.maximum(both, 0)) + 1e-3)
     highest: list[float] = np.where(share >= _OVERLAP, found, -1).max((1, 2)).tolist()
     return highest
 
 
 def _sums(details: np.ndarray) -> np.ndarray:
     """Sums of squares of all that lies above and left of each corner; the last axes grow by 1."""
-    squares = np.cumsum(np.cumsum(np.square(details, dtype=np.float64), -2), -1)
-    return np.pad(squares, [(0, 0)] * (details.ndim - 2) + [(1, 0), (1, 0)])
+    *many, rows, columns = details.shape
+    sums = np.zeros((*many, rows + 1, columns + 1))
+    inner = sums[..., 1:, 1:]
+    np.cumsum(np.square(details, dtype=np.float64), -2, out=inner)
+    np.cumsum(inner, -1, out=inner)
+    return sums
 
 
 def _inside(
@@ -234,11 +270,6 @@ def _inside(
 ) -> np.ndarray:
     """Sums of squares inside each pair of a range of rows and one of columns."""
     (top, bottom), (left, right) = rows, columns
-    top, bottom = top[:, None], bottom[:, None]
-    inside: np.ndarray = (
-        sums[..., bottom, right]
-        - sums[..., top, right]
-        - sums[..., bottom, left]
-        + sums[..., top, left]
-    )
+    lines = sums[..., bottom, :] - sums[..., top, :]
+    inside: np.ndarray = lines[..., right] - lines[..., left]
     return inside

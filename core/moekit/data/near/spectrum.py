@@ -24,7 +24,7 @@ _FLOOR = 0.05
 
 def spectrum(picture: PreparedPicture) -> np.ndarray:
     """(S, S) logarithms of the magnitudes, the lowest frequency in the middle."""
-    details_PQ = picture.coarse[0][:SIDE, :SIDE]
+    details_PQ = picture.coarse[0].details_PQ[:SIDE, :SIDE]
     magnitude_SS = np.abs(fft.fftshift(fft.fft2(details_PQ - details_PQ.mean(), (SIDE, SIDE))))
     floor = _FLOOR * float(magnitude_SS.mean()) + 1e-6
     logarithms: np.ndarray = np.log(magnitude_SS + floor).astype(np.float32)
