@@ -33,7 +33,7 @@ from moekit.cli.options import (
     weights_option,
     with_options,
 )
-from moekit.cli.output import ProgressDisplay, print_json, reporter, say
+from moekit.cli.output import ProgressDisplay, print_json, reporter, say, say_next
 from moekit.text import many
 
 
@@ -201,6 +201,7 @@ def adapt(kit: str, data: str, run_folder: Path, as_json: bool, **options: Any) 
             say(record["licences"]["remarks"])
         if record["skipped"]:
             say(f"{many(len(record['skipped']), 'input', 'inputs')} skipped; run.json says which")
+        say_next("evaluate", kit, "--data", data, "--run", run_folder)
 
 
 AGAINST = "against_start"

@@ -106,7 +106,7 @@ def demo(
             device=device,
         )
         progress.line(steps.next("write the report"))
-        path = render_report(run_folder)
+        path = render_report(run_folder, on_progress=progress.update)
         if make_inputs is not None:
             progress.line(steps.next("answer inputs as a user has them"))
             for name, source in make_inputs(run_folder / "demo_inputs").items():

@@ -26,7 +26,15 @@ from moekit.cli.options import (
     weights_option,
     with_options,
 )
-from moekit.cli.output import ProgressDisplay, echo, print_json, print_table, reporter, say
+from moekit.cli.output import (
+    ProgressDisplay,
+    echo,
+    print_json,
+    print_table,
+    reporter,
+    say,
+    say_next,
+)
 from moekit.text import many
 
 
@@ -98,6 +106,8 @@ def evaluate(kit: str, as_json: bool, **options: Any) -> None:
     kept = [options[name] for name in ("threshold_rule", "use") if options.get(name)]
     if kept and options.get("given") is None:
         say(f"kept with the run, for predict, watch and export: {', '.join(kept)}")
+    if not as_json and not result.get("foreign"):
+        say_next("report", options["run_folder"])
 
 
 def run_evaluation(kit: str, *, progress: ProgressDisplay, **options: Any) -> dict[str, Any]:

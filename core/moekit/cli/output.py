@@ -5,6 +5,7 @@ The drawing library is imported when it draws, so that quick commands stay quick
 
 from __future__ import annotations
 
+import shlex
 import sys
 import threading
 import time
@@ -23,6 +24,9 @@ _STEPS = 4
 _QUIET_SECONDS = 8.0
 """If lines are printed, one comes at each quarter, and at least that often."""
 _BEAT_SECONDS = 1.0
+_NAME, _FILE_WIDTH = 44, 200
+"""Columns that the names of a table's rows have before they are broken, and that a table has at
+most where no terminal says its width."""
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -44,16 +48,27 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.text import Text
 
     table = Table(title=Text(printable(title)), title_justify="left", highlight=False)
-    for column in columns:
-        table.add_column(Text(printable(column)), overflow="fold")
+    for place, column in enumerate(columns):
+        names = [len(row[0]) for row in rows] if place == 0 else []
+        whole = min(_NAME, max(names, default=0)) or None
+        table.add_column(Text(printable(column)), overflow="fold", min_width=whole)
     for row in rows:
         table.add_row(*(Text(printable(cell, lines=True)) for cell in row))
-    Console().print(table, markup=False) if rows else echo(f"{title}: none")
+    if not rows:
+        echo(f"{title}: none")
+        return
+    width = None if sys.stdout.isatty() else _FILE_WIDTH
+    Console(width=width).print(table, markup=False)
 
 
 def say(text: str) -> None:
     """A line on standard error, less control characters."""
     click.echo(printable(text, lines=True), err=True)
+
+
+def say_next(*words: object) -> None:
+    """The command that usually follows, ready to be copied, on standard error."""
+    say(f"next: moekit {shlex.join(map(str, words))}")
 
 
 def echo(text: str) -> None:

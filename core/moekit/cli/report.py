@@ -21,8 +21,8 @@ def report(run: Path, as_json: bool) -> None:
     """Write RUN/report.html, which needs nothing next to itself."""
     from moekit.report.report import render_report
 
-    with reporter():
-        path = render_report(run)
+    with reporter() as progress:
+        path = render_report(run, on_progress=progress.update)
     if as_json:
         print_json({"report": str(path)})
     else:

@@ -57,6 +57,8 @@ class MetricSpec:
         share: Of a metric that is a share of items: called as `compute`, returns two arrays (n,),
             how much each item adds to the numerator and to the denominator (0 or 1 each if items
             are counted). Such a metric has Wilson's interval; any other has a bootstrap.
+        undefined: When `compute` returns nan, such as "only one class is there". The result says it
+            next to a metric without a value.
     """
 
     name: str
@@ -69,6 +71,7 @@ class MetricSpec:
     task: str = "score"
     needs: tuple[str, ...] = ("scores", "labels", "threshold")
     share: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None
+    undefined: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -69,6 +69,11 @@ def summarise(
     usable, notes = usable_metrics(metrics, kit, points[0], lacking=task.judge.lacking)
     notes = [] if optional else notes
     measured = measure(usable, kit, points[0], drawn)
+    notes += [
+        f"{one.spec.name} is undefined here: {one.spec.undefined}"
+        for one in measured
+        if math.isnan(one.value) and isinstance(one.spec, MetricSpec) and one.spec.undefined
+    ]
     result: dict[str, Any] = {
         "n": len(kit),
         **task.judge.facts(kit),

@@ -17,7 +17,7 @@ from moekit.files import check_writable
 from moekit.jobs.begun import Begun, with_more
 from moekit.jobs.recorded import recorded_command
 from moekit.jobs.replacing import AGAINST, ReplaceJob, replaces
-from moekit.jobs.session import load_licensed, open_backbone, quiet_libraries
+from moekit.jobs.session import READING, load_licensed, one_step, open_backbone, quiet_libraries
 from moekit.outputs import RUN, check_vacant
 from moekit.plugins.changes import KitChanges
 from moekit.plugins.faults import names_owner
@@ -124,8 +124,7 @@ def adapt_kit(
     check_writable(run_folder, run_folder / "checkpoints")
     registry = Registry()
     changes = KitChanges(experts=experts, gate=gate, placement=placement).full(registry)
-    on_progress("reading the data", 0, 1)
-    with deciding(duplicates):
+    with deciding(duplicates), one_step(READING, on_progress):
         dataset = load_licensed(registry, data, seed=seed, licence=data_licence)
         corrected = frozenset(one.id for one in dataset.samples) if dataset.ready else frozenset()
         begun = None
@@ -141,7 +140,6 @@ def adapt_kit(
             dataset = begun.dealt(dataset)
         spec, dataset = kit_for_data(registry, kit, dataset, task=task, changes=changes, seed=seed)
     dataset = settle_duplicates(dataset, duplicates)
-    on_progress("reading the data", 1, 1)
     metrics = tuple(map(registry.metric_name, metrics))
     resolve(spec, registry, frames=dataset.frames, added=metrics)
     on_task(spec.task)

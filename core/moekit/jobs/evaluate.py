@@ -11,7 +11,7 @@ from moekit.evaluation.given import evaluate_given
 from moekit.files import check_writable
 from moekit.jobs.data import data_of_run
 from moekit.jobs.recorded import recorded_command
-from moekit.jobs.session import open_backbone
+from moekit.jobs.session import READING, one_step, open_backbone
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run
@@ -75,10 +75,13 @@ def evaluate_run(
     check_writable(run.folder, run.folder / ("overlays" if given is None else "given"))
     registry = Registry()
     spec = kit_of_run(registry, kit, record)
-    on_progress("reading the data", 0, 1)
+    with one_step(READING, on_progress):
+        dataset = data_of_run(
+            registry, spec, data, run, licence=data_licence, duplicates=duplicates
+        )
     job = EvaluateJob(
         kit=spec,
-        dataset=data_of_run(registry, spec, data, run, licence=data_licence, duplicates=duplicates),
+        dataset=dataset,
         run=run,
         split=split,
         rule=rule or "",
@@ -93,7 +96,6 @@ def evaluate_run(
             command, spec, data=data, paths=(run_folder, weights, form, given)
         ),
     )
-    on_progress("reading the data", 1, 1)
     if given is not None:
         return evaluate_given(job, given, registry=registry)
     backbone = open_backbone(

@@ -12,7 +12,7 @@ from moekit.export.record import check_replaceable
 from moekit.files import check_writable
 from moekit.jobs.data import data_of_run
 from moekit.jobs.recorded import recorded_command
-from moekit.jobs.session import open_backbone
+from moekit.jobs.session import OPENING, READING, one_step, open_backbone
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run, resolve
@@ -89,9 +89,11 @@ def export_run(
     check_writable(folder.parent)
     registry = Registry()
     spec = kit_of_run(registry, kit, record)
+    with one_step(READING, on_progress):
+        dataset = data_of_run(registry, spec, data, run)
     job = ExportJob(
         run=run,
-        dataset=data_of_run(registry, spec, data, run),
+        dataset=dataset,
         out=folder,
         format="onnx" if format_ == "onnx" else "openvino",
         int8=int8,
@@ -105,21 +107,22 @@ def export_run(
             command, spec, data=data, paths=(run_folder, out, prefix, weights, form)
         ),
     )
-    backbone = open_backbone(
-        device="cpu",
-        weights=weights,
-        architecture=record["backbone"]["architecture"],
-        form=form,
-    )
-    predictor = load_predictor(
-        run,
-        spec,
-        backbone=backbone,
-        registry=registry,
-        with_baseline=False,
-        precision="fp32",
-        model=model,
-    )
+    with one_step(OPENING, on_progress):
+        backbone = open_backbone(
+            device="cpu",
+            weights=weights,
+            architecture=record["backbone"]["architecture"],
+            form=form,
+        )
+        predictor = load_predictor(
+            run,
+            spec,
+            backbone=backbone,
+            registry=registry,
+            with_baseline=False,
+            precision="fp32",
+            model=model,
+        )
     made = export(
         job,
         resolved=resolve(spec, registry, frames=run.frames()),

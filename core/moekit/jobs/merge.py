@@ -9,7 +9,7 @@ from typing import Any
 from moekit.errors import DataError
 from moekit.files import check_writable
 from moekit.jobs.recorded import recorded_command
-from moekit.jobs.session import load_licensed, open_backbone
+from moekit.jobs.session import READING, load_licensed, one_step, open_backbone
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run, prepared
@@ -67,7 +67,8 @@ def merge_runs(
     record = _first_record(runs)
     seed = record["request"]["seed"]
     spec = kit_of_run(registry, record["request"]["kit"], record)
-    dataset = load_licensed(registry, data, seed=seed, licence=data_licence)
+    with one_step(READING, on_progress):
+        dataset = load_licensed(registry, data, seed=seed, licence=data_licence)
     backbone = open_backbone(
         device=device,
         weights=weights,

@@ -25,7 +25,7 @@ from moekit.data.content import Contents
 from moekit.data.stream import image_batches
 from moekit.errors import DataError, UsageError
 from moekit.files import atomic_text, check_writable
-from moekit.jobs.session import load_licensed, open_backbone
+from moekit.jobs.session import READING, load_licensed, one_step, open_backbone
 from moekit.jobs.trained import check_reads_images
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
@@ -121,7 +121,8 @@ def next_images(
             code="usage/option-conflict",
         )
     done = set() if corrections is None else corrected_images(corrections)
-    paths = _paths(registry, inputs, data)
+    with one_step(READING, on_progress):
+        paths = _paths(registry, inputs, data)
     wanted, left_out = _wanted(paths, done, on_progress)
     looked: list[Looked] = []
     skipped: list[dict[str, str]] = []

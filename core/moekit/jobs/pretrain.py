@@ -18,7 +18,7 @@ from moekit.errors import DataError
 from moekit.files import check_writable
 from moekit.jobs.adapt import open_fabric
 from moekit.jobs.recorded import recorded_command
-from moekit.jobs.session import load_licensed, open_backbone, quiet_libraries
+from moekit.jobs.session import READING, load_licensed, one_step, open_backbone, quiet_libraries
 from moekit.plugins.changes import KitChanges, changed, kit_of_frames
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
@@ -89,7 +89,8 @@ def pretrain_kit(
     registry = Registry()
     changes = KitChanges(experts=experts, gate=gate).full(registry)
     chosen = changed(variant(registry.kit(kit), task, whose="--task"), changes, registry)
-    dataset = load_images(registry, data, kit=chosen, seed=seed, licence=data_licence)
+    with one_step(READING, on_progress):
+        dataset = load_images(registry, data, kit=chosen, seed=seed, licence=data_licence)
     fields = {"image_size": chosen.recipe.image_size, **(recipe or {})}
     plan = PretrainRecipe().changed(fields)
     fabric = open_fabric(device, devices, plan.precision)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -19,6 +20,17 @@ from moekit.errors import UsageError
 from moekit.plugins.registry import Registry, loader_and_path
 from moekit.runs.run import Run
 from moekit.runtime.device import pick_device
+
+READING = "reading the data"
+OPENING = "opening backbone and kit"
+
+
+@contextlib.contextmanager
+def one_step(what: str, on_progress: Callable[[str, int, int], None]) -> Iterator[None]:
+    """Tells that a step begins, and that it is done."""
+    on_progress(what, 0, 1)
+    yield
+    on_progress(what, 1, 1)
 
 
 def open_backbone(

@@ -35,9 +35,15 @@ from moekit.runs.schema import read_result
 _logger = logging.getLogger(__name__)
 LARGEST = 2_000_000
 _MARGIN = 20_000
+_PAGE, _STEPS = "writing the report", 4
 
 
-def render_report(run: Path, *, registry: Registry | None = None) -> Path:
+def render_report(
+    run: Path,
+    *,
+    registry: Registry | None = None,
+    on_progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> Path:
     """Writes RUN/report.html.
 
     Sections whose file is missing are left out, and the page says which command makes it. Pictures
@@ -47,6 +53,7 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
         run: A run folder with result.json.
         registry: Provides the task, and plugins that may add sections; the installed ones if
             None.
+        on_progress: Called with a description, what is done and the total.
 
     Returns:
         The path of the report.
@@ -74,6 +81,7 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
             "rows": _metric_rows(result),
             "facts": _facts(result, task_name(result, registry)),
         }
+    on_progress(_PAGE, 0, _STEPS)
     about, task = read_context(run, registry), task_of(result, registry)
     of_task, unsure = task_sections(about, registry), unverified(about)
     if unsure:
@@ -89,23 +97,27 @@ def render_report(run: Path, *, registry: Registry | None = None) -> Path:
         "added": plugin_sections(about, registry),
         "unverified": unsure,
     }
+    on_progress(_PAGE, 1, _STEPS)
     with naming(run / "run.json"):
         context["compute"] = compute_section(about.record)
     with naming(source):
         context["near"] = near_section(run, result, about.record)
         context["tokens"] = None
+        on_progress(_PAGE, 2, _STEPS)
         bare = _render(context, None)
         pictures = read_pictures(
             run,
             budget=LARGEST - _MARGIN - len(bare.encode("utf-8")),
             classes=result.get("classes", ()),
         )
+        on_progress(_PAGE, 3, _STEPS)
         room = LARGEST - _MARGIN - len(_render(context, pictures).encode("utf-8"))
         context["tokens"] = read_pictures(run, budget=room, folder="tokens")
         page = _render(context, pictures)
     path = run / "report.html"
     with atomic_text(path) as file:
         file.write(page)
+    on_progress(_PAGE, _STEPS, _STEPS)
     return path
 
 

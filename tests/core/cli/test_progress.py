@@ -127,3 +127,15 @@ def test_a_command_beats_while_its_steps_are_silent(monkeypatch, capsys):
     time.sleep(0.05)
     assert len(beats) == count
     assert beats[0] is progress
+
+
+def test_names_in_a_table_are_whole_where_a_file_takes_it(capsys):
+    name = "industrial/" + "long_name_of_a_metric_" * 2
+    output.print_table("metrics", ("name", "about"), [(name, "what it says " * 8)])
+    assert name in capsys.readouterr().out
+
+
+def test_the_next_command_can_be_copied(capsys):
+    output.say_next("evaluate", "industrial", "--data", "folder=my parts", "--run", "runs/a")
+    told = capsys.readouterr().err.strip()
+    assert told == "next: moekit evaluate industrial --data 'folder=my parts' --run runs/a"

@@ -54,6 +54,14 @@ def test_a_summary_is_json_with_an_interval_around_each_value():
     assert result["comparison"]["delong_p"] < 0.05
 
 
+def test_a_metric_without_a_value_says_why():
+    alone = Predictions(ids=("a", "b"), labels=np.array([1, 1]), scores=np.array([0.2, 0.9]))
+    result = summarise(alone, METRICS, 0.5, seed=0, resamples=20)
+    without = [name for name, one in result["metrics"].items() if one["value"] is None]
+    assert without == ["auroc", "average_precision", "specificity"]
+    assert [note.partition(" ")[0] for note in result["notes"]] == without
+
+
 def test_the_same_seed_gives_the_same_intervals_and_another_does_not():
     first, again, other = (
         summarise(make(), METRICS, 0.5, seed=seed, resamples=100)["metrics"] for seed in (1, 1, 2)

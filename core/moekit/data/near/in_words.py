@@ -27,7 +27,7 @@ def pairs_in_words(found: Found, split: str, others: Sequence[str]) -> list[str]
         told.append(
             f"{len(items)} image{'s' * (len(items) != 1)} of {split} "
             f"{'have' if len(items) != 1 else 'has'} a near-duplicate in {' or '.join(others)}, "
-            f"such as {items[0]}: figures may be too good; see the report; "
+            f"such as {items[0]}: figures may be too good; "
             f"`moekit adapt {FLAG}` makes them groups"
         )
     return told + gaps_in_words(found)

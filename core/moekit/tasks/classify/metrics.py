@@ -192,6 +192,7 @@ _SEVERAL = {
 
 _spec = functools.partial(unit_metric, TASK)
 
+_ONE_CLASS = "all items are of one class"
 CLASS_METRICS = (
     _spec(
         "balanced_accuracy",
@@ -215,6 +216,7 @@ CLASS_METRICS = (
         "Russakovsky et al. 2015, IJCV 115",
         MetricExample(given=_SIX, value=1 / 2, source="one of two"),
         share=top5_counts,
+        undefined=f"there are no more than {_TOP} classes",
     ),
     _spec(
         "macro_auroc",
@@ -222,6 +224,7 @@ CLASS_METRICS = (
         "mean area under the ROC curves of one class against the others",
         "Hand and Till 2001, Machine Learning 45; one against the others",
         MetricExample(given=_FOUR, value=8 / 9, source="scikit-learn 1.9 on the same four items"),
+        undefined=_ONE_CLASS,
     ),
     _spec(
         "macro_f1",

@@ -19,6 +19,7 @@ def unit_metric(
     *,
     higher_is_better: bool = True,
     share: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None,
+    undefined: str = "",
 ) -> MetricSpec:
     """A metric in [0, 1]; it needs what its example gives, in that order.
 
@@ -31,6 +32,7 @@ def unit_metric(
         example: A known answer.
         higher_is_better: The direction of improvement.
         share: Of a share of items, what each adds to it; see `MetricSpec.share`.
+        undefined: When it has no value; see `MetricSpec.undefined`.
     """
     return MetricSpec(
         name=name,
@@ -43,4 +45,5 @@ def unit_metric(
         task=task,
         needs=tuple(example.given),
         share=share,
+        undefined=undefined,
     )

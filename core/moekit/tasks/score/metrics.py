@@ -96,6 +96,7 @@ def _spec(
     source: str,
     answer: float,
     share: Callable[[np.ndarray, np.ndarray, float], Counted] | None = None,
+    undefined: str = "",
 ) -> MetricSpec:
     return MetricSpec(
         name=name,
@@ -105,6 +106,7 @@ def _spec(
         summary=summary,
         source=source,
         share=share,
+        undefined=undefined,
         examples=(
             MetricExample(
                 scores=(0.1, 0.4, 0.35, 0.8),
@@ -117,14 +119,17 @@ def _spec(
     )
 
 
+_ONE = "all items are of one class"
 METRICS = (
-    _spec("auroc", auroc, "area under the ROC curve", "Hanley and McNeil 1982", 3 / 4),
+    _spec("auroc", auroc, "area under the ROC curve", "Hanley and McNeil 1982", 3 / 4, None, _ONE),
     _spec(
         "average_precision",
         average_precision,
         "average precision",
         "scikit-learn's definition",
         5 / 6,
+        None,
+        _ONE,
     ),
     _spec("accuracy", accuracy, "share of right decisions", "definition", 3 / 4, right_decisions),
     _spec("f1", f1, "harmonic mean of precision and recall", "van Rijsbergen 1979", 2 / 3),
@@ -135,6 +140,7 @@ METRICS = (
         "definition",
         1 / 2,
         found_positives,
+        "there is no positive item",
     ),
     _spec(
         "specificity",
@@ -143,6 +149,7 @@ METRICS = (
         "definition",
         1.0,
         passed_negatives,
+        "there is no negative item",
     ),
 )
 

@@ -54,6 +54,7 @@ METRICS = (
         source="usage of automated inspection: the miss rate, 1 - sensitivity",
         examples=(_example(1 / 2),),
         share=escapes,
+        undefined="there is no defective part",
     ),
     MetricSpec(
         name="overkill_rate",
@@ -64,5 +65,6 @@ METRICS = (
         source="usage of automated inspection: the false alarm rate, 1 - specificity",
         examples=(_example(1 / 2),),
         share=overkills,
+        undefined="there is no good part",
     ),
 )
