@@ -99,9 +99,9 @@ def test_the_record_is_read_once_and_each_picture_decoded_once(job, registry, re
     decoded = collections.Counter()
     decode = reading._decode_page
 
-    def counted(image, path, convert):
+    def counted(image, file, path, convert):
         decoded[path] += 1
-        return decode(image, path, convert)
+        return decode(image, file, path, convert)
 
     monkeypatch.setattr(reading, "_decode_page", counted)
     reads.clear()
