@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = ("*.md", "docs/*.md", "plugins/*.md", "plugins/*/*.md", "domain_kits/*/*.md")
 LINKED = (
     "docs/*.svg",
+    "docs/pictures/*.png",
+    "docs/pictures/*.py",
     "docs/pictures/*.svg",
     "core/moekit/backbone/sparse/shipped/*.md",
     "examples/*.py",

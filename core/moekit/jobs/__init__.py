@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING
 from moekit.lazy import getter
 
 if TYPE_CHECKING:
+    from moekit.jobs.adapt import adapt_kit
+    from moekit.jobs.evaluate import evaluate_run
+    from moekit.jobs.export import export_run
+    from moekit.jobs.predict import predict_inputs
     from moekit.jobs.session import load_licensed, open_backbone, quiet_libraries
 
 _HOMES = {
+    "jobs.adapt": ("adapt_kit",),
+    "jobs.evaluate": ("evaluate_run",),
+    "jobs.export": ("export_run",),
+    "jobs.predict": ("predict_inputs",),
     "jobs.session": (
         "load_licensed",
         "open_backbone",
@@ -22,8 +30,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "adapt_kit",
+    "evaluate_run",
+    "export_run",
     "load_licensed",
     "open_backbone",
+    "predict_inputs",
     "quiet_libraries",
 ]
 

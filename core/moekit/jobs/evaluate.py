@@ -24,7 +24,7 @@ def evaluate_run(
     *,
     data: str,
     run_folder: Path,
-    on_progress: Callable[[str, int, int], None],
+    on_progress: Callable[[str, int, int], None] = lambda *_: None,
     split: str = "test",
     rule: str | None = None,
     precision: str | None = None,

@@ -27,7 +27,7 @@ def export_run(
     *,
     run_folder: Path,
     data: str,
-    on_progress: Callable[[str, int, int], None],
+    on_progress: Callable[[str, int, int], None] = lambda *_: None,
     format_: str = "openvino",
     int8: bool = False,
     max_loss: float | None = None,

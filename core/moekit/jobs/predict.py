@@ -32,7 +32,7 @@ def predict_inputs(
     inputs: Sequence[Path],
     run_folder: Path,
     out: Path,
-    on_progress: Callable[[str, int, int], None],
+    on_progress: Callable[[str, int, int], None] = lambda *_: None,
     how: Opening | None = None,
     batch_size: int = 16,
     on_note: Callable[[str], None] = lambda _: None,

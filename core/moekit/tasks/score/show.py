@@ -30,12 +30,13 @@ from moekit.tasks.score.threshold import OperatingPoint
 NAMES = {"auroc": "AUROC"}
 """How the page writes names of figures."""
 
-_NEXT = (
-    "Look at the misses. A wrong label is corrected in the data. What no person sees in the "
-    "picture needs another light or more pixels. What is plain needs more such images to learn "
-    "from.",
+_LOOK = (
+    "Look at the {}. A wrong label is corrected in the data. What no person sees in the picture "
+    "needs another light or more pixels. What is plain needs more such images to learn from."
+)
+_RULES = (
     "To miss less or to reject less, choose another threshold: "
-    "`moekit evaluate --threshold-rule max-miss=0.02` or `max-false-alarm=0.05`.",
+    "`moekit evaluate --threshold-rule max-miss=0.02` or `max-false-alarm=0.05`."
 )
 
 
@@ -64,11 +65,25 @@ def sections(context: ReportContext) -> list[ReportSection]:
                 "strongest have.",
             ),
         ),
-        ReportSection(title=NEXT, paragraphs=_NEXT),
+        ReportSection(title=NEXT, paragraphs=_next(context)),
         *([] if predictions is None else [alarm_section(context, predictions)]),
         curve_section(context),
         *([] if predictions is None else [threshold_section(context, predictions)]),
     ]
+
+
+def _next(context: ReportContext) -> tuple[str, ...]:
+    """What to do about the mistakes that were made."""
+    predictions: Predictions | None = context.predictions
+    if predictions is None:
+        return (_LOOK.format("mistakes"), _RULES)
+    called = predictions.scores >= context.result["threshold"]["value"]
+    wrong = [
+        name
+        for name, label in (("misses", 1), ("false alarms", 0))
+        if ((predictions.labels == label) & (called != label)).any()
+    ]
+    return (_LOOK.format(" and the ".join(wrong)), _RULES) if wrong else (_RULES,)
 
 
 def _header(comparison: Mapping[str, Any] | None) -> list[ReportSection]:

@@ -45,6 +45,22 @@ def test_the_sections_come_in_the_order_of_the_page():
     ]
 
 
+@pytest.mark.parametrize(
+    ("threshold", "looked_at"),
+    [(0.5, "the misses and the false alarms."), (0.95, "the misses."), (0.3, "the false alarms.")],
+)
+def test_the_page_tells_to_look_at_the_mistakes_that_were_made(threshold, looked_at):
+    (first, _) = made(scored(), threshold={**RESULT["threshold"], "value": threshold})[
+        NEXT
+    ].paragraphs
+    assert first.startswith(f"Look at {looked_at}")
+
+
+def test_without_a_mistake_the_page_tells_to_look_at_none():
+    section = made(scored(labels=(0, 0, 1, 0, 1)))[NEXT]
+    assert len(section.paragraphs) == 1
+
+
 def test_found_rows_are_the_positives_at_the_threshold_the_surest_first():
     predictions = scored(labels=(1, 0, 1, 1, 1))
     assert right(predictions, SimpleNamespace(threshold=0.4))["found"].tolist() == [4, 2, 3]
