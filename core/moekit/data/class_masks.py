@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from moekit.data.images import check_mask_size, read_converted
+from moekit.data.images import check_mask_size, read_converted, turned_as
 from moekit.data.lossy import refuse_lossy, refuse_noise
 from moekit.data.mask_frames import refuse_frames
 from moekit.data.mask_table import MaskTable
@@ -41,6 +41,7 @@ def read_classes(
     size_hw: tuple[int, int],
     table: MaskTable | None = None,
     *,
+    image: Path | None = None,
     max_pixels: int = 100_000_000,
 ) -> np.ndarray:
     """Reads the class number of every pixel of a mask.
@@ -49,6 +50,7 @@ def read_classes(
         path: An image file without loss, as of `moekit.data.images.read_image`.
         size_hw: (H, W) of the image that it belongs to, upright.
         table: What values and colours mean; None for `NOT_ZERO`.
+        image: As of `moekit.data.images.read_mask`.
         max_pixels: As of `read_image`.
 
     Returns:
@@ -56,18 +58,20 @@ def read_classes(
 
     Raises:
         ImageError: As of `read_image`; or the mask is compressed with loss, has another size than
-            its image, or holds values that the table does not list. Those are named with their
-            pixel counts.
+            its image, is turned otherwise, or holds values that the table does not list. Those are
+            named with their pixel counts.
     """
     table = NOT_ZERO if table is None else table
-    raw = read_values(path, max_pixels=max_pixels)
+    raw = read_values(path, image=image, max_pixels=max_pixels)
     check_mask_size((raw.shape[0], raw.shape[1]), size_hw, path)
     if table == NOT_ZERO and raw.dtype == np.uint8:
         refuse_noise(np.bincount(raw.ravel(), minlength=256), path)
     return look_up(raw, table, path)
 
 
-def read_values(path: Path, *, max_pixels: int = 100_000_000) -> np.ndarray:
+def read_values(
+    path: Path, *, image: Path | None = None, max_pixels: int = 100_000_000
+) -> np.ndarray:
     """Reads the stored numbers, or colours, of a mask.
 
     Returns:
@@ -76,8 +80,8 @@ def read_values(path: Path, *, max_pixels: int = 100_000_000) -> np.ndarray:
     Raises:
         ImageError: As of `read_classes`.
     """
-    (image,) = read_converted(path, 1, max_pixels, _stored)
-    return np.asarray(image)
+    (stored,) = read_converted(path, 1, max_pixels, turned_as(image, _stored))
+    return np.asarray(stored)
 
 
 def values_of(content: bytes, path: Path, *, max_pixels: int) -> np.ndarray:

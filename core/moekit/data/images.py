@@ -51,6 +51,7 @@ from moekit.data.conversion import (
 )
 from moekit.data.jpeg_end import has_end
 from moekit.data.made_up import made_up
+from moekit.data.mask_turn import refuse_other_turn
 from moekit.data.pillow_rules import FORMAT_WORDS, FORMATS, opened_header, strict_pillow
 from moekit.data.plain_files import check_file, plain
 from moekit.data.remarks import Remark, mark_unread, remarks_of
@@ -149,6 +150,7 @@ def read_mask(
     path: Path,
     size_hw: tuple[int, int],
     *,
+    image: Path | None = None,
     resized_hw: tuple[int, int] | None = None,
     max_pixels: int = 100_000_000,
 ) -> np.ndarray:
@@ -161,6 +163,8 @@ def read_mask(
     Args:
         path: An image file without loss, as of `read_image`.
         size_hw: (H, W) of the image that it belongs to, as `read_image` gives it.
+        image: The file of that image, whose EXIF orientation must be that of the mask if this has
+            one; None to take that for granted.
         resized_hw: (h, w) that the caller has resized the whole image to; the mask is then scaled
             to it by nearest neighbour, in which regions thinner than a new pixel may vanish. None
             for `size_hw`.
@@ -170,14 +174,27 @@ def read_mask(
         (H, W), or (h, w), bool.
 
     Raises:
-        ImageError: As of `read_image`, or the mask is compressed with loss or of another size.
+        ImageError: As of `read_image`, or the mask is compressed with loss, of another size, or
+            turned otherwise.
     """
-    (mask,) = read_converted(path, 1, max_pixels, to_mask)
+    (mask,) = read_converted(path, 1, max_pixels, turned_as(image, to_mask))
     check_mask_size((mask.height, mask.width), size_hw, path)
     if resized_hw is not None and resized_hw != size_hw:
         mask = mask.resize((resized_hw[1], resized_hw[0]), Image.Resampling.NEAREST)
     positive_HW: np.ndarray = np.asarray(mask) > 0
     return positive_HW
+
+
+def turned_as(image: Path | None, convert: Convert) -> Convert:
+    """A conversion of masks that refuses those that are turned otherwise than their image."""
+    if image is None:
+        return convert
+
+    def checked(mask: Image.Image, path: Path) -> Image.Image:
+        refuse_other_turn(mask, path, image)
+        return convert(mask, path)
+
+    return checked
 
 
 def check_mask_size(mask_hw: tuple[int, int], size_hw: tuple[int, int], path: Path) -> None:

@@ -7,6 +7,7 @@ what they missed. What can be seen at little cost is looked for:
 | --- | --- |
 | JPEG | sequential: codes end before the last pixel; progressive: a scan is missing |
 | WebP | the coded pixels end with more zeros than any picture has |
+| PGM, PPM | numbers beyond the stated maximum, which are cut off |
 | TIFF, PackBits | runs that are not exactly the pixels of their strip or tile |
 | TIFF, Deflate | a checksum or a code that is wrong |
 | TIFF, LZW | zeros that no string of codes gives |
@@ -26,6 +27,7 @@ from typing import BinaryIO
 from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
 from moekit.data.jpeg_codes import lacks_pixels
+from moekit.data.pnm_values import beyond_maximum
 
 _GREY = range(126, 131)
 """Around the mid-grey that decoders of JPEG give in the place of what is missing."""
@@ -57,6 +59,11 @@ def made_up(image: Image.Image, file: BinaryIO) -> str:
                 return "its coded pixels end before its last one"
     elif isinstance(image, TiffImagePlugin.TiffImageFile):
         return _of_tiff(image, file)
+    elif image.format == "PPM":
+        file.seek(0)
+        found = beyond_maximum(file.read())
+        if found is not None:
+            return f"it holds the number {found[0]}, and its header says at most {found[1]}"
     elif image.format == "WEBP" and _of_webp(image, file):
         return "its coded pixels end with zeros only"
     return ""

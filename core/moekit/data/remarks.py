@@ -65,7 +65,7 @@ def mark_unread(image: Image.Image) -> None:
     """Keeps in `info` of a picture that is not decoded yet what decoding would hide.
 
     That is whether its colours have 16 bits, whether its numbers are brought to 16 bits by what the
-    file says, and whether the EXIF block of a TIFF turns it.
+    file says, and how the EXIF block of a TIFF turns it.
     """
     tiles = [tuple(tile) for tile in getattr(image, "tile", ())]
     if image.mode.startswith("I"):
@@ -73,7 +73,13 @@ def mark_unread(image: Image.Image) -> None:
     else:
         image.info[DEEP] = any(";16" in str(tile) for tile in tiles)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        image.info[_TURNED] = orientation(image) is not None
+        image.info[_TURNED] = orientation(image)
+
+
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """How the EXIF block turns a picture that was marked by `mark_unread`, decoded or not."""
+    known: Image.Transpose | None = image.info.get(_TURNED)
+    return orientation(image) if known is None else known
 
 
 def is_plain(image: Image.Image, *, single: bool) -> bool:
@@ -232,7 +238,7 @@ def _percent(share: float) -> str:
 
 
 def _is_turned(image: Image.Image) -> bool:
-    return bool(image.info.get(_TURNED)) or orientation(image) is not None
+    return turn_of(image) is not None
 
 
 def _of_numbers(image: Image.Image, bits: int | None, known: Extremes | None) -> Iterable[Remark]:

@@ -158,7 +158,7 @@ def can_be_read(subject: Subject, name: str) -> None:
         for sample in [sample for sample in dataset.samples if sample.mask][:_READ]:
             assert sample.mask is not None
             width, height = read_image(sample.path).size
-            read_mask(sample.mask, (height, width))
+            read_mask(sample.mask, (height, width), image=sample.path)
 
 
 @check("dataset")

@@ -166,7 +166,7 @@ def _mask_fault(sample: Sample) -> str | None:
     except ImageError:
         return None  # the image is the fault, and is named when it is read
     try:
-        marked = read_mask(sample.mask, size_hw).any()
+        marked = read_mask(sample.mask, size_hw, image=sample.path).any()
     except ImageError as error:
         return f"its mask {sample.mask.name} cannot be used: {error.what}"
     if marked and sample.label == 0 and sample.mask_table is None:

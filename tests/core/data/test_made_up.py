@@ -235,3 +235,28 @@ def test_pages_are_looked_at_one_by_one(tmp_path):
     path.write_bytes(changed)
     with refused("image/damaged", match="runs"):
         read_frames(path, 2)
+
+
+def netpbm(kind, values, most):
+    height, width = values.shape[:2]
+    return f"{kind}\n# noted 7 8\n{width} {height}\n{most}\n".encode() + values.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "most", "dtype"),
+    [("P5", 100, "u1"), ("P6", 100, "u1"), ("P5", 4095, ">u2"), ("P5", 256, ">u2")],
+)
+def test_numbers_beyond_the_stated_maximum_are_refused(tmp_path, kind, most, dtype):
+    """The decoder would cut them off."""
+    shape = (8, 9, 3) if kind == "P6" else (8, 9)
+    values = np.full(shape, most, dtype=dtype)
+    values.flat[:8] = np.arange(8)
+    assert read(tmp_path, netpbm(kind, values, most)).size == (9, 8)
+    values.flat[40] = most + 1
+    with refused("image/damaged", match=f"{most + 1}.*{most}"):
+        read(tmp_path, netpbm(kind, values, most))
+
+
+def test_numbers_behind_the_pixels_of_a_pgm_do_no_harm(tmp_path):
+    values = np.full((8, 9), 90, dtype="u1")
+    assert read(tmp_path, netpbm("P5", values, 100) + b"\xff" * 50).size == (9, 8)

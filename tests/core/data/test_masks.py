@@ -118,3 +118,41 @@ def test_the_noise_of_a_jpeg_saved_again_is_refused_and_smooth_edges_are_not(tmp
     assert read(tmp_path / "smooth.png", SHAPE)[drawn].all()
     numbers = (np.arange(48 * 64) % 256).astype(np.uint8).reshape(SHAPE)
     assert np.array_equal(read(save(tmp_path / "n.png", numbers), SHAPE) > 0, numbers > 0)
+
+
+ORIENTATION = 0x0112
+FORMATS = {"png": {}, "tif": {}, "webp": {"lossless": True}}
+
+
+def turned(path, values, number, **options):
+    exif = Image.Exif()
+    exif[ORIENTATION] = number
+    Image.fromarray(values).save(path, exif=exif, **options)
+    return path
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("number", [2, 3, 6])
+def test_a_mask_that_is_turned_otherwise_than_its_image_is_refused(tmp_path, drawn, suffix, number):
+    """Its size may say nothing: that of a mirrored one is the same."""
+    values = drawn.astype(np.uint8)
+    mask = turned(tmp_path / f"m.{suffix}", values, number, **FORMATS[suffix])
+    upright = save(tmp_path / "upright.png", values)
+    size = SHAPE[::-1] if number == 6 else SHAPE
+    for image in (upright, turned(tmp_path / "other.jpg", values, 8)):
+        with refused("image/mask-turn", match=rf"m\.{suffix}"):
+            read_mask(mask, size, image=image)
+        with refused("image/mask-turn"):
+            read_classes(mask, size, image=image)
+    own = turned(tmp_path / "own.jpg", values, number)
+    assert read_mask(mask, size, image=own).sum() == drawn.sum()
+    assert read_classes(mask, size, image=own).sum() == drawn.sum()
+
+
+def test_a_mask_without_an_orientation_asks_nothing_of_its_image(tmp_path, drawn):
+    values = drawn.astype(np.uint8)
+    path = turned(tmp_path / "m.png", values, 1)
+    for mask in (path, save(tmp_path / "plain.png", values)):
+        assert np.array_equal(read_mask(mask, SHAPE, image=tmp_path / "gone.jpg"), drawn)
+    with refused("image/not-found"):
+        read_mask(turned(path, values, 3), SHAPE, image=tmp_path / "gone.jpg")

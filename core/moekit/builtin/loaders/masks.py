@@ -351,7 +351,7 @@ def _pixels(sample: Sample, classes: ClassList) -> np.ndarray | str:
     except ImageError as error:
         return error.what
     try:
-        class_HW = read_classes(sample.mask, size, classes.table)
+        class_HW = read_classes(sample.mask, size, classes.table, image=sample.path)
     except ImageError as error:
         return f"{sample.mask.name}: {error.what}"
     pixels = np.bincount(class_HW[class_HW >= 0], minlength=len(classes.names))

@@ -93,9 +93,10 @@ def read_regions(sample: Sample, size: Size) -> RegionMask:
         return RegionMask.empty(size)
     try:
         if sample.mask_table is None:
-            pixels = read_mask(sample.mask, size)
+            pixels = read_mask(sample.mask, size, image=sample.path)
         else:
-            pixels = read_classes(sample.mask, size, sample.mask_table) == 1
+            classes_HW = read_classes(sample.mask, size, sample.mask_table, image=sample.path)
+            pixels = classes_HW == 1
     except ImageError as error:
         raise _fault(
             sample, f"its mask cannot be used: {error.what}", code="image/mask-unusable"

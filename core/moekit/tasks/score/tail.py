@@ -101,13 +101,14 @@ def tail_threshold(scores: np.ndarray, *, alarms: float) -> tuple[float, tuple[f
     if len(scores) < LEAST_NEGATIVES:
         return _normal_threshold(scores, alarms)
     limit = fit_tail(scores).quantile(alarms)
+    threshold = _as_score(limit, scores)
     generator = np.random.default_rng(0)
     shares = [
         fit_tail(generator.choice(scores, size=len(scores))).beyond(limit)
         for _ in range(_RESAMPLES)
     ]
     low, high = np.quantile(shares, (0.025, 0.975))
-    return float(scipy.special.expit(limit)), (float(low), float(high))
+    return threshold, (float(low), float(high))
 
 
 def tail_limit(scores: np.ndarray, *, alarms: float) -> float:
@@ -117,8 +118,8 @@ def tail_limit(scores: np.ndarray, *, alarms: float) -> float:
         DataError: Fewer than 3 scores.
     """
     if len(scores) < LEAST_NEGATIVES:
-        return float(scipy.special.expit(_normal_limit(scores, alarms)))
-    return float(scipy.special.expit(fit_tail(scores).quantile(alarms)))
+        return _as_score(_normal_limit(scores, alarms), scores)
+    return _as_score(fit_tail(scores).quantile(alarms), scores)
 
 
 def _normal_limit(scores: np.ndarray, alarms: float) -> float:
@@ -141,11 +142,19 @@ def _normal_threshold(scores: np.ndarray, alarms: float) -> tuple[float, tuple[f
     spreads = spread * np.sqrt((count - 1) / generator.chisquare(count - 1, _RESAMPLES))
     means = mean + spreads / np.sqrt(count) * generator.standard_normal(_RESAMPLES)
     low, high = np.quantile(scipy.stats.norm.sf((limit - means) / spreads), (0.025, 0.975))
-    return float(scipy.special.expit(limit)), (float(low), float(high))
+    return _as_score(limit, scores), (float(low), float(high))
 
 
 def _logits(scores: np.ndarray) -> np.ndarray:
     return np.asarray(scipy.special.logit(np.clip(scores, 1e-300, np.nextafter(1.0, 0.0))))
+
+
+def _as_score(limit: float, scores: np.ndarray) -> float:
+    """The score of log-odds; above all scores if the log-odds are, also next to 0 and 1."""
+    threshold, greatest = float(scipy.special.expit(limit)), float(scores.max())
+    if limit > float(_logits(scores).max()) and threshold <= greatest:
+        return float(np.nextafter(greatest, np.inf))
+    return threshold
 
 
 def _check_count(count: int, least: int) -> None:

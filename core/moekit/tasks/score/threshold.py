@@ -147,6 +147,18 @@ def choose_threshold(
             certify a share.
         UsageError: The rule is unknown.
     """
+    point = _chosen(scores, labels, rule, split, groups)
+    said = (point.warning, _tells_nothing(point, scores, labels))
+    return dataclasses.replace(point, warning=" ".join(filter(None, said)))
+
+
+def _chosen(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    rule: str,
+    split: str,
+    groups: Sequence[str] | None,
+) -> OperatingPoint:
     name = rule if rule in MEASURES else _promise(rule)[0]
     if not (labels == 0).any() or (name not in _ONE_CLASS and not (labels == 1).any()):
         raise DataError(
@@ -175,6 +187,22 @@ def choose_threshold(
         return point
     errors, total = _errors(counts, best, _PROMISED[name])
     return dataclasses.replace(point, ci95=counted_interval(errors, total))
+
+
+def _tells_nothing(point: OperatingPoint, scores: np.ndarray, labels: np.ndarray) -> str:
+    """What is said if the threshold tells no images apart, or the negatives have no tail."""
+    whose = f"of the {point.split} split"
+    if scores.min() == scores.max():
+        return f"All {len(scores)} scores {whose} are equal: no threshold tells images apart."
+    called = scores >= point.threshold
+    if labels.any() and called.all():
+        return f"The threshold calls all {len(scores)} images {whose} positive."
+    if labels.any() and not called.any():
+        return f"The threshold calls none of {len(scores)} images {whose} positive."
+    negatives = scores[labels == 0]
+    if point.rule.startswith("tail") and negatives.min() == negatives.max():
+        return f"All {len(negatives)} scores of negatives {whose} are equal: they show no tail."
+    return ""
 
 
 def _errors(counts: Counts, best: int, rate: Rate) -> tuple[int, int]:

@@ -55,7 +55,7 @@ def read_truth(sample: Sample, size: Size, classes: int | None = None) -> np.nda
                 code="data/missing-mask",
             )
         return np.zeros(size, dtype=np.int16)
-    plane = read_classes(sample.mask, size, sample.mask_table)
+    plane = read_classes(sample.mask, size, sample.mask_table, image=sample.path)
     if classes is not None and int(plane.max(initial=0)) >= classes:
         raise DataError(
             f"the mask leads to the class number {int(plane.max())}; there are {classes} classes",

@@ -115,7 +115,7 @@ def _read_rows(product: Product) -> tuple[list[Sample], list[Skipped]]:
             label = int(row.defect != GOOD)
             skipped.append(Skipped(id=row.id, reason=reason, label=label, split=split, facts=facts))
             continue
-        chosen = choose_mask(row.masks) if row.masks else Chosen(mask=None)
+        chosen = choose_mask(row.masks, row.image) if row.masks else Chosen(mask=None)
         if chosen.faults:
             skipped.append(Skipped(id=MASK_OF + row.id, reason="; ".join(chosen.faults)))
         # A good image whose mask cannot be read is none of which all pixels are known to be good.

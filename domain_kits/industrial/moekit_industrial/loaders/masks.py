@@ -64,10 +64,14 @@ class Chosen:
     faults: tuple[str, ...] = ()
 
 
-def choose_mask(masks: Sequence[Path]) -> Chosen:
+def choose_mask(masks: Sequence[Path], image: Path) -> Chosen:
     """The mask of an image out of its files; the whole mask is left out if a part is unusable.
 
     A JPEG next to other files is a preview, since it can be no mask.
+
+    Args:
+        masks: Of one image, at least one.
+        image: The file of that image.
 
     Raises:
         StorageError: The cache cannot be written.
@@ -80,7 +84,7 @@ def choose_mask(masks: Sequence[Path]) -> Chosen:
     faults = [f"{part.name}: {fault}" for part in parts if (fault := file_fault(part))]
     if not faults:
         try:
-            return Chosen(mask=single_mask(parts), faults=told)
+            return Chosen(mask=single_mask(parts, image), faults=told)
         except ImageError as error:
             faults = [f"{Path(error.whose).name}: {error.what}"]
     return Chosen(mask=None, faults=(*faults, *told))
@@ -95,7 +99,7 @@ def file_fault(path: Path) -> str | None:
     return None
 
 
-def single_mask(masks: tuple[Path, ...]) -> Path | None:
+def single_mask(masks: tuple[Path, ...], image: Path) -> Path | None:
     """The mask, or the union of several, which is written to the cache of moekit.
 
     Raises:
@@ -107,7 +111,7 @@ def single_mask(masks: tuple[Path, ...]) -> Path | None:
     hashes = "".join(sha256(mask) for mask in masks)
     path = cache_folder() / "masks" / f"{hashlib.sha256(hashes.encode()).hexdigest()[:32]}.png"
     size_hw = read_size(masks[0])
-    union_HW = np.any([read_mask(mask, size_hw) for mask in masks], axis=0)
+    union_HW = np.any([read_mask(mask, size_hw, image=image) for mask in masks], axis=0)
     if not _holds(path, union_HW):
         with atomic_path(path) as temporary:
             Image.fromarray(union_HW.astype(np.uint8) * 255).save(temporary, format="PNG")

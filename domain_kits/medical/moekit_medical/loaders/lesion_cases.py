@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from moekit.text import many
 from moekit_medical.loaders.labels import (
     Row,
     Table,
@@ -116,6 +117,19 @@ def loose_labels(found: Found, labels: Sequence[Label]) -> Iterator[tuple[Label,
             yield label, label.problem or LOST
         elif not label.series & found.studies.keys():
             yield label, LOOSE
+
+
+def unlisted(cases: Sequence[Case], found: Found, labels: Sequence[Label]) -> tuple[str, ...]:
+    """A note on what of the folder the table does not name; empty if it names all."""
+    listed = {case.uid for case in cases}
+    series = len(found.studies.keys() - listed)
+    masks = sum(not label.series & listed for label in labels)
+    if not series and not masks:
+        return ()
+    return (
+        f"left aside, as the table does not list them: {series} series of the folder, and "
+        f"{many(masks, 'mask', 'masks')} of other series",
+    )
 
 
 def patient_groups(cases: Sequence[Case], found: Found) -> list[str]:

@@ -34,6 +34,7 @@ from moekit_medical.loaders.lesion_cases import (
     cases_of_table,
     loose_labels,
     patient_groups,
+    unlisted,
 )
 from moekit_medical.loaders.lesion_example import write_lesion_example
 from moekit_medical.loaders.lesion_labels import Label, LabelFiles
@@ -103,6 +104,7 @@ def load_lesions(path: Path | None, seed: int) -> Dataset:
         )
     else:
         cases = cases_of_table(table, folder, found, files.labels)
+        notes += unlisted(cases, found, files.labels)
     asked = to_json([VERSION, WINDOW_WORDS, negatives, names.patterns])
     scans = _scans(cases, found, asked=asked, negatives=negatives, salt=salt)
     loose = [] if table else list(loose_labels(found, files.labels))

@@ -113,7 +113,8 @@ def _of_sample(sample: Sample, kind: str, classes: tuple[str, ...]) -> Sample | 
             return Skipped.of(sample, "it shows something and has no mask")
         return _with(sample, Objects.of([], []))
     try:
-        masks = regions_of(read_mask(sample.mask, read_size(sample.path)))
+        size = read_size(sample.path)
+        masks = regions_of(read_mask(sample.mask, size, image=sample.path))
     except ImageError as error:
         return Skipped.of(sample, f"its mask {sample.mask.name} cannot be used: {error.what}")
     if sample.label and not len(masks):

@@ -362,3 +362,15 @@ def test_one_part_of_a_table_is_read(shared):
     assert {sample.subtype for sample in dataset.samples} == {"P1", "P2"}
     with refused("data/no-mask", match="18 .*value 2"):
         load_masks(shared / "data/hires_seg?classes=soil,crop&where=set:cwfid", 0)
+
+
+def test_a_mask_with_an_orientation_that_its_image_has_not_is_left_out(folder):
+    path = folder / "masks" / "03.png"
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    with Image.open(path) as mask:
+        mask.save(path, exif=exif)
+    dataset = load_masks(folder, 0)
+    (skipped,) = dataset.skipped
+    assert skipped.id == "images/03.png"
+    assert "EXIF orientation" in skipped.reason

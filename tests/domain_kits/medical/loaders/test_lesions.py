@@ -165,6 +165,37 @@ def test_a_mask_of_no_series_and_a_series_without_a_mask_are_named(folder):
     assert reasons == ["no mask refers to it", "the series that it refers to is not there"]
 
 
+def test_a_segmentation_of_another_frame_of_reference_is_skipped_with_the_reason(folder):
+    volume = volume_of(1)
+    slices = write_series(folder / "p1" / "ct", volume, patient="MRN-1")
+    (folder / "p1" / "rt.dcm").unlink()
+    path = folder / "p1" / "seg.dcm"
+    write_seg(path, volume, lesion(), slices)
+    assert not load_lesions(folder, 0).skipped
+    made = pydicom.dcmread(path)
+    made.FrameOfReferenceUID = "1.2.3"
+    made.save_as(path)
+    (skip,) = load_lesions(folder, 0).skipped
+    assert "frame of reference" in skip.reason
+
+
+def test_series_and_masks_that_the_table_does_not_list_are_counted(folder):
+    lines = [
+        "patient,series",
+        *(f"q{number},{volume_of(number).series_uid}" for number in range(1, PATIENTS)),
+    ]
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    strange = dataclasses.replace(volume_of(2), series_uid="1.2.3")
+    write_structures(folder / "strange.dcm", strange, patient="MRN-2")
+    (note,) = load_lesions(folder, 0).notes
+    assert "1 series" in note
+    assert "2 masks" in note
+    lines.append(f"q9,{volume_of(PATIENTS).series_uid}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    (folder / "strange.dcm").unlink()
+    assert load_lesions(folder, 0).notes == ()
+
+
 def test_a_table_brings_nifti_volumes_patients_and_splits(tmp_path):
     splits = ("train", "train", "val", "test")
     lines = ["volume,mask,patient,split,reader"]
