@@ -57,6 +57,7 @@ TASK_WORDS_ALLOWED = {
     "data/lossy.py": "masks are pictures that must not have been compressed with loss",
     "data/mask_frames.py": "masks are pictures of one frame",
     "data/mask_table.py": "the loader says what the values of such a picture mean",
+    "data/mask_turn.py": "masks are pictures, turned as those that they are drawn for",
     "data/negatives.py": "sets without positives, which loaders of API 1.x split by it",
     "data/samples.py": "fields of `Sample` and `Dataset` of API 1.x",
     "data/splits.py": "sets without positives, which loaders of API 1.x split by it",

@@ -21,6 +21,7 @@ from moekit.runs.choices import kept_model
 from moekit.runs.run import Run
 from moekit.runtime.load import point_of
 
+_AGAIN = "images that are listed again; the last label of each counts"
 _LARGEST = 2**30
 
 
@@ -66,6 +67,7 @@ def import_labels(
     files = Images(images)
     store = Store(corrections / (kit or run_folder.resolve().name), terms)
     stored = known = 0
+    seen: set[str] = set()
     for place, marked in enumerate(found, start=1):
         on_progress("keeping labels", place, len(found))
         correction = _correction(
@@ -80,6 +82,9 @@ def import_labels(
             continue
         stored += new
         known += not new
+        if correction.sha256 in seen:
+            leftovers.add(_AGAIN, marked.name)
+        seen.add(correction.sha256)
     store.write()
     if not stored + known:
         raise DataError(

@@ -243,6 +243,29 @@ def test_labels_of_a_tool_are_kept_as_corrections_once(home, tmp_path, capsys):
     command(*words, code=4)
 
 
+def test_an_image_that_an_export_lists_twice_is_told_and_the_last_label_counts(
+    home, tmp_path, capsys
+):
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "0.png").write_bytes(png(400))
+    tags = "".join(
+        f'<image name="0.png" width="48" height="48"><tag label="{label}"/></image>'
+        for label in ("good", "bars")
+    )
+    export = tmp_path / "annotations.xml"
+    export.write_text(f"<annotations>{tags}</annotations>")
+    command(
+        *("import", export, "--run", home / "first", "--images", images, "--json"),
+        *("--corrections", tmp_path / "kept", "--kit", "parts"),
+    )
+    told = json.loads(capsys.readouterr().out)
+    (left,) = told["leftovers"]
+    assert (left["count"], left["examples"]) == (1, ["0.png"])
+    table = io.StringIO((tmp_path / "kept" / "parts" / "labels.csv").read_text())
+    assert [row["label"] for row in csv.DictReader(table)] == ["bars"]
+
+
 def test_a_run_that_knows_one_class_learns_it_only_and_is_judged_on_the_others(home):
     for number in range(24):
         path = home / "good parts" / "good" / f"{number:02}.png"

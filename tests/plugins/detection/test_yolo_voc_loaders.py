@@ -3,6 +3,7 @@
 import os
 import shutil
 import unicodedata
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
@@ -283,6 +284,16 @@ def test_a_damaged_annotation_is_named(voc, text, code, words):
     with refused(code, match=words) as failure:
         voc(text)
     assert "01.xml" in str(failure.value)
+
+
+@pytest.mark.parametrize("name", ["name", "bndbox", "difficult", "size", "xmin"])
+def test_an_annotation_that_says_something_twice_is_refused(voc, name):
+    text = xml(3, 4, 10, 20)
+    element = ElementTree.fromstring(text).find(f".//{name}")
+    again = ElementTree.tostring(element, encoding="unicode")
+    assert again in text
+    with refused("data/contradiction", match=f"has {name} twice"):
+        voc(text.replace(again, again + again))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be"])

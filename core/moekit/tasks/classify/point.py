@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from moekit.data.samples import Sample
 from moekit.errors import DataError, UsageError
 from moekit.evaluation.bootstrap import Resamples, percentile_interval
 from moekit.tasks.parts.support import (
@@ -229,13 +230,9 @@ def choose_point(tally: ClassTally, rule: str) -> Chosen:
         DataError: The head gives no open-set score, or no item is of a known class.
         UsageError: The rule is unknown, or one for the other kind of labels.
     """
-    rule_name, share = _parse(rule)
+    rule_name, share = _check_name(rule, several=tally.labels_NC is not None)
     if tally.labels_NC is not None:
-        if rule_name == REFUSE:
-            raise _not_for(rule, "items with several labels", ("f1", "max-false-alarm=SHARE"))
         return _thresholds(tally.probability_NC, tally.labels_NC, rule, share)
-    if rule_name in (F1, FALSE_ALARM):
-        raise _not_for(rule, "items with one label", ("top", "refuse=SHARE"))
     unseen_N = tally.unseen_N
     known_N = np.ones(len(tally), dtype=bool) if unseen_N is None else unseen_N == 0
     if rule_name == TOP:
@@ -248,6 +245,25 @@ def choose_point(tally: ClassTally, rule: str) -> Chosen:
             code="data/no-open-scores",
         )
     return _refusal(tally.unlike_N[known_N], rule, share)
+
+
+def check_rule(rule: str, samples: Sequence[Sample]) -> None:
+    """Says before a training, not after it, that a rule is unknown or for other labels.
+
+    Raises:
+        UsageError: It is.
+    """
+    _check_name(rule, several=any(sample.labels is not None for sample in samples))
+
+
+def _check_name(rule: str, *, several: bool) -> tuple[str, float]:
+    """The name of a rule for items of one label or of several, and its share."""
+    rule_name, share = _parse(rule)
+    if several and rule_name == REFUSE:
+        raise _not_for(rule, "items with several labels", ("f1", "max-false-alarm=SHARE"))
+    if not several and rule_name in (F1, FALSE_ALARM):
+        raise _not_for(rule, "items with one label", ("top", "refuse=SHARE"))
+    return rule_name, share
 
 
 def _refusal(unlike_N: np.ndarray, rule: str, share: float) -> ClassPoint:

@@ -22,7 +22,13 @@ from moekit.tasks.classify.example import small_head, write_example
 from moekit.tasks.classify.learn import LEARN
 from moekit.tasks.classify.outcome import outcome
 from moekit.tasks.classify.per_class import class_rows
-from moekit.tasks.classify.point import RULES, chosen_with_interval, level_of, moved
+from moekit.tasks.classify.point import (
+    RULES,
+    check_rule,
+    chosen_with_interval,
+    level_of,
+    moved,
+)
 from moekit.tasks.classify.read import read_answers
 from moekit.tasks.classify.sections import class_sections
 from moekit.tasks.classify.show import COLUMNS, NAMES, caption, draw_strip
@@ -105,6 +111,7 @@ CLASSIFY = TaskSpec(
         save=save_tallies,
         load=load_tallies,
         rules=RULES,
+        check_rule=check_rule,
         choose=chosen_with_interval,
         words=_words,
         facts=_facts,

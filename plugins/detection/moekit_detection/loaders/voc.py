@@ -178,6 +178,7 @@ def _read(file: Path) -> _Annotated:
     if tree.tag.lower() != _ROOT:
         what = f"its root is {tree.tag[:40]!r}, not {_ROOT!r}"
         raise _fault(file, what, code="data/wrong-layout")
+    _check_single(tree, ("size",), file, "the file")
     objects = tuple(
         _object(entry, file, place) for place, entry in enumerate(tree.findall("object"), start=1)
     )
@@ -185,10 +186,13 @@ def _read(file: Path) -> _Annotated:
 
 
 def _object(entry: ElementTree.Element, file: Path, place: int) -> _Object:
+    _check_single(entry, ("name", "bndbox", "difficult"), file, f"object {place}")
     class_name = (entry.findtext("name") or "").strip()
     if not class_name:
         raise _fault(file, f"object {place} has no name", code="data/wrong-layout")
     box = entry.find("bndbox")
+    if box is not None:
+        _check_single(box, _CORNERS, file, f"the box of object {place}")
     values = []
     for corner in _CORNERS:
         text = None if box is None else box.findtext(corner)
@@ -203,6 +207,13 @@ def _object(entry: ElementTree.Element, file: Path, place: int) -> _Object:
         difficult=(entry.findtext("difficult") or "0").strip().lower() in _YES,
         name=f"object {place} of {file.name}",
     )
+
+
+def _check_single(entry: ElementTree.Element, names: Sequence[str], file: Path, whose: str) -> None:
+    """Refuses what stands twice where the format has it once: which of them is meant?"""
+    twice = next((name for name in names if len(entry.findall(name)) > 1), None)
+    if twice is not None:
+        raise _fault(file, f"{whose} has {twice} twice", code="data/contradiction")
 
 
 def _size(tree: ElementTree.Element) -> tuple[int, int] | None:

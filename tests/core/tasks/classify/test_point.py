@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from moekit.data.samples import Sample
 from moekit.tasks.classify.point import (
     ClassPoint,
     LabelPoint,
@@ -13,6 +14,7 @@ from moekit.tasks.classify.point import (
     chosen_with_interval,
 )
 from moekit.tasks.classify.refusal import refused_rows
+from moekit.tasks.classify.spec import CLASSIFY
 from moekit.testing import refused
 
 
@@ -135,3 +137,26 @@ def test_points_are_json(tally):
     assert len(told["thresholds"]) == 4
     assert several.brief() == {"thresholds": list(several.thresholds)}
     assert set(choose_point(tally(), "top").brief()) == {"refuse_above"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "labels", "code"),
+    [
+        ("f1", None, "usage/not-for-task"),
+        ("max-false-alarm=0.1", None, "usage/not-for-task"),
+        ("refuse=0.1", (0, 1), "usage/not-for-task"),
+        ("refuse=0.1", None, ""),
+        ("top", (0, 1), ""),
+        ("f1", (), ""),
+        ("best", None, "usage/unknown-rule"),
+        ("refuse=nan", None, "usage/unknown-rule"),
+    ],
+)
+def test_a_rule_for_other_labels_is_refused_before_a_training(tmp_path, rule, labels, code):
+    samples = [Sample(id=name, path=tmp_path / name, label=0, labels=labels) for name in "ab"]
+    check = CLASSIFY.judge.check_rule
+    if not code:
+        check(rule, samples)
+        return
+    with refused(code):
+        check(rule, samples)
