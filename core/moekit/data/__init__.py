@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         read_size,
         relative_id,
     )
+    from moekit.data.jpeg_scans import jpeg_with_other_end
     from moekit.data.options import (
         PARTIAL,
         composed,
@@ -53,6 +54,7 @@ _HOMES = {
         "read_size",
         "relative_id",
     ),
+    "data.jpeg_scans": ("jpeg_with_other_end",),
     "data.options": (
         "PARTIAL",
         "composed",
@@ -117,6 +119,7 @@ __all__ = [
     "image_batches",
     "is_image_name",
     "is_partial",
+    "jpeg_with_other_end",
     "none_usable",
     "parse_source",
     "path_as_stored",

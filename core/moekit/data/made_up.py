@@ -5,16 +5,15 @@ what they missed. What can be seen at little cost is looked for:
 
 | format | what is seen |
 | --- | --- |
-| JPEG | sequential: codes end before the last pixel; progressive: a scan is missing |
+| JPEG | coded pixels that end before the last one, by decoding again with another end |
 | WebP | the coded pixels end with more zeros than any picture has |
 | PGM, PPM | numbers beyond the stated maximum, which are cut off |
 | TIFF, PackBits | runs that are not exactly the pixels of their strip or tile |
 | TIFF, Deflate | a checksum or a code that is wrong |
-| TIFF, LZW | zeros that no string of codes gives |
+| TIFF, LZW or CCITT | 64 bytes of zeros, which are no codes |
 
-PNG has checksums. Of uncompressed files zeros are black pixels. What is not seen: a progressive
-JPEG that is cut within its last scan, changed codes of the same length, and damage within TIFF of
-CCITT compression or lossy WebP.
+PNG has checksums. Of uncompressed files zeros are black pixels. What is not seen: changed codes of
+the same length, and other damage within TIFF of CCITT compression or lossy WebP.
 """
 
 from __future__ import annotations
@@ -22,17 +21,22 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator
+from io import BytesIO
 from typing import BinaryIO
 
+import numpy as np
 from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
-from moekit.data.jpeg_codes import lacks_pixels
+from moekit.data.jpeg_scans import jpeg_with_other_end
+from moekit.data.pictures import strips
 from moekit.data.pnm_values import beyond_maximum
 
 _GREY = range(126, 131)
 """Around the mid-grey that decoders of JPEG give in the place of what is missing."""
 
-_COMPRESSION, _LZW, _PACKBITS, _DEFLATE = 259, 5, 32773, (8, 32946)
+_COMPRESSION, _PACKBITS, _DEFLATE = 259, 32773, (8, 32946)
+_NEVER_ZEROS = (2, 3, 4, 5)
+"""CCITT of three kinds and LZW: a code has a one after a few zeros, and fill is short."""
 _OFFSETS, _LENGTHS = (273, 324), (279, 325)
 _WIDTH, _HEIGHT, _ROWS, _BITS, _PLANES = (256, 322), (257, 323), 278, 258, 284
 _MANY_ZEROS = 64
@@ -53,10 +57,8 @@ def made_up(image: Image.Image, file: BinaryIO) -> str:
         file: What it was read from; its place is changed.
     """
     if isinstance(image, JpegImagePlugin.JpegImageFile):
-        if image.info.get("progressive") or _ends_grey(image):
-            file.seek(0)
-            if lacks_pixels(file.read()):
-                return "its coded pixels end before its last one"
+        if (image.info.get("progressive") or _ends_grey(image)) and _is_cut(image, file):
+            return "its coded pixels end before its last one"
     elif isinstance(image, TiffImagePlugin.TiffImageFile):
         return _of_tiff(image, file)
     elif image.format == "PPM":
@@ -72,6 +74,21 @@ def made_up(image: Image.Image, file: BinaryIO) -> str:
 def _ends_grey(image: Image.Image) -> bool:
     last = image.getpixel((image.width - 1, image.height - 1))
     return all(value in _GREY for value in (last if isinstance(last, tuple) else (last,)))
+
+
+def _is_cut(image: Image.Image, file: BinaryIO) -> bool:
+    """Whether bytes behind the coded pixels change the picture."""
+    file.seek(0)
+    content = file.read()
+    other = jpeg_with_other_end(content)
+    if other is None or other is content:
+        return other is None
+    with Image.open(BytesIO(other), formats=("JPEG",)) as again:
+        again.load()
+        pairs = zip(strips(image), strips(again), strict=True)
+        return any(
+            not np.array_equal(np.asarray(one), np.asarray(two)) for (_, one), (_, two) in pairs
+        )
 
 
 def _of_webp(image: Image.Image, file: BinaryIO) -> bool:
@@ -97,12 +114,12 @@ def _pixels_of_webp(content: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
 
 def _of_tiff(image: TiffImagePlugin.TiffImageFile, file: BinaryIO) -> str:
     compression = image.tag_v2.get(_COMPRESSION, 1)
-    if compression not in (_LZW, _PACKBITS, *_DEFLATE):
+    if compression not in (*_NEVER_ZEROS, _PACKBITS, *_DEFLATE):
         return ""
     for number, (offset, length) in enumerate(_parts(image)):
         file.seek(offset)
         coded = file.read(length)
-        if compression == _LZW and bytes(_MANY_ZEROS) in coded:
+        if compression in _NEVER_ZEROS and bytes(_MANY_ZEROS) in coded:
             return "its coded pixels hold zeros that are no codes"
         if compression in _DEFLATE and not _inflates(coded):
             return "a checksum of its coded pixels is wrong"

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from moekit.data.images import read_frames, read_image
-from moekit.data.jpeg_codes import lacks_pixels
+from moekit.data.jpeg_scans import FILLER, jpeg_with_other_end
 from moekit.errors import ImageError
 from moekit.testing import refused
 
@@ -60,9 +60,20 @@ def test_a_jpeg_that_is_cut_and_has_an_end_is_refused(tmp_path, kind, share):
     mode, options = KINDS[kind]
     whole = stored("JPEG", noise(mode), **options)
     assert read(tmp_path, whole).size == SIZE
-    assert not lacks_pixels(whole)
+    assert jpeg_with_other_end(whole).endswith(FILLER + END)
     with refused("image/damaged", match="before its last"):
         read(tmp_path, cut(whole, share))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.99])
+def test_a_progressive_jpeg_that_is_cut_in_any_scan_is_refused(tmp_path, mode, share):
+    """Its end is not grey: what is missing is sharpness."""
+    whole = stored("JPEG", noise(mode), progressive=True)
+    comment = b"\xff\xfe\x00\x04by"
+    for tail in (b"", comment):
+        with refused("image/damaged"):
+            read(tmp_path, cut(whole, share)[:-2] + tail + END)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
@@ -86,21 +97,16 @@ def test_a_picture_that_is_grey_at_its_end_is_read(tmp_path):
         read(tmp_path, cut(stored("JPEG", grey), 0.5))
 
 
-def test_a_code_that_is_none_is_seen_if_the_end_is_grey():
+def test_headers_that_cannot_be_followed_are_left_to_the_decoder():
     whole = stored("JPEG")
-    begin = whole.index(SCAN) + 40
-    assert lacks_pixels(whole[:begin] + b"\xff\x00" * 40 + whole[begin:])
-
-
-def test_other_kinds_and_damaged_headers_are_left_to_the_decoder():
-    whole = stored("JPEG")
-    for content in (b"", b"\xff\xd8", whole[:100], whole[:2] + b"\xff\xc9" + whole[4:]):
-        assert not lacks_pixels(content)
+    for content in (b"", b"\xff\xd8", whole[:100], whole[:-2]):
+        assert jpeg_with_other_end(content) == content
     header = whole.index(b"\xff\xc0")
     for place in range(header, header + 19):
         changed = bytearray(whole)
         changed[place] ^= 0xFF
-        assert lacks_pixels(bytes(changed)) in (False, True)
+        other = jpeg_with_other_end(bytes(changed))
+        assert other is None or FILLER in other or other == changed
 
 
 @pytest.mark.parametrize("lossless", [False, True])
@@ -154,6 +160,19 @@ def test_a_tiff_with_zeros_inside_is_refused(tmp_path, mode, compression):
     zeros = bytes(offset + length - middle)
     with refused("image/damaged"):
         read(tmp_path, whole[:middle] + zeros + whole[offset + length :])
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])
+def test_a_fax_with_zeros_inside_is_refused(tmp_path, compression):
+    lines = Image.fromarray((np.random.default_rng(0).random((400, 300)) > 0.7) * np.uint8(255))
+    whole = stored("TIFF", lines.convert("1"), compression=compression)
+    assert read(tmp_path, whole).size == (300, 400)
+    blank = stored("TIFF", Image.new("1", (300, 400)), compression=compression)
+    assert read(tmp_path, blank).size == (300, 400)
+    offset, length = strip_of(whole)
+    middle = offset + length // 2
+    with refused("image/damaged", match="no codes"):
+        read(tmp_path, whole[:middle] + bytes(offset + length - middle) + whole[offset + length :])
 
 
 def test_runs_that_go_beyond_their_strip_or_leave_a_rest_are_refused(tmp_path):

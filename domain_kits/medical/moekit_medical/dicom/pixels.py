@@ -12,15 +12,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from pydicom.dataset import FileDataset
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import get_j2k_parameters
-from pydicom.uid import UID, JPEG2000TransferSyntaxes
+from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGTransferSyntaxes
 
+from moekit.data import jpeg_with_other_end
 from moekit_medical.dicom.geometry import Plan
 from moekit_medical.dicom.lossless import register
 from moekit_medical.dicom.reading import describe, read
@@ -116,8 +118,39 @@ def _decode(dataset: FileDataset, slices: Sequence[Slice], name: str) -> np.ndar
             code="data/too-large",
         )
     options = {"correct_unused_bits": False, "allow_excess_frames": False}
-    stored, _ = get_decoder(syntax).as_array(dataset, raw=True, **options)  # type: ignore[arg-type]
+    decoder = get_decoder(syntax)
+    stored, _ = decoder.as_array(dataset, raw=True, **options)  # type: ignore[arg-type]
+    if syntax in JPEGTransferSyntaxes:
+        with _other_ends(dataset, frames, name):
+            again, _ = decoder.as_array(dataset, raw=True, **options)  # type: ignore[arg-type]
+        if not np.array_equal(stored, again):
+            raise _ends_early(name)
     return stored.reshape(frames, rows, columns)
+
+
+@contextlib.contextmanager
+def _other_ends(dataset: FileDataset, frames: int, name: str) -> Iterator[None]:
+    """The pixel data with other bytes behind those of each frame, which no decoder needs.
+
+    Decoders of JPEG make up what is missing, and tell nobody.
+
+    Raises:
+        RefusedError: A scan is missing.
+    """
+    given = dataset.PixelData
+    ends = [jpeg_with_other_end(one) for one in generate_frames(given, number_of_frames=frames)]
+    whole = [one for one in ends if one is not None]
+    if len(whole) < len(ends):
+        raise _ends_early(name)
+    dataset.PixelData = encapsulate(whole, has_bot=False)
+    try:
+        yield
+    finally:
+        dataset.PixelData = given
+
+
+def _ends_early(name: str) -> RefusedError:
+    return RefusedError(f"the pixel data of file {name} end early", fix=_AGAIN, code="data/damaged")
 
 
 def _check_length(dataset: FileDataset, slices: Sequence[Slice], name: str) -> None:
@@ -129,9 +162,7 @@ def _check_length(dataset: FileDataset, slices: Sequence[Slice], name: str) -> N
     one, size = slices[0], dataset.BitsAllocated // 8
     beyond = len(dataset.PixelData) - one.rows * one.columns * len(slices) * size
     if beyond < 0:
-        raise RefusedError(
-            f"the pixel data of file {name} end early", fix=_AGAIN, code="data/damaged"
-        )
+        raise _ends_early(name)
     if beyond > 1 and beyond >= min(one.rows, one.columns) * len(slices) * size:
         raise RefusedError(
             f"file {name} holds more pixels than its header says",

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from moekit.text import many
 from moekit_medical.loaders.labels import (
     Row,
     Table,
@@ -128,7 +127,7 @@ def unlisted(cases: Sequence[Case], found: Found, labels: Sequence[Label]) -> tu
         return ()
     return (
         f"left aside, as the table does not list them: {series} series of the folder, and "
-        f"{many(masks, 'mask', 'masks')} of other series",
+        f"{masks} {'mask' if masks == 1 else 'masks'} of other series",
     )
 
 

@@ -282,6 +282,26 @@ def test_jpeg_lossless_is_decoded(series, bits, signed):
     assert volume.repairs == ()
 
 
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_jpeg_that_is_cut_and_has_an_end_is_refused(series, share):
+    """The decoder makes the rest up."""
+    imagecodecs = pytest.importorskip("imagecodecs")
+
+    def change(dataset, index):
+        set_values(dataset, TRUTH_DHW[index] + 1024, bits=12, signed=False)
+        dataset.RescaleIntercept = -1024
+        stored = np.frombuffer(dataset.PixelData, "<u2").reshape(TRUTH_DHW[index].shape)
+        frame = imagecodecs.ljpeg_encode(stored, bitspersample=12)
+        if index == 3:
+            frame = frame[: int(share * len(frame))].rstrip(b"\xff") + b"\xff\xd9"
+        dataset.PixelData = encapsulate([frame])
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+        dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+
+    edit(series, change)
+    assert refusal(series)[0] == "data/damaged"
+
+
 def test_a_public_file_in_jpeg_lossless_has_the_pixels_of_its_plain_copy():
     register()
     path = get_testdata_file("JPEG-LL.dcm", download=False) or get_testdata_file(
