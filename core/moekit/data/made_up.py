@@ -10,6 +10,7 @@ what they missed. What can be seen at little cost is looked for:
 | PGM, PPM | numbers beyond the stated maximum, which are cut off |
 | TIFF, PackBits | runs that are not exactly the pixels of their strip or tile |
 | TIFF, Deflate | a checksum or a code that is wrong |
+| TIFF, JPEG | a strip or tile without the marker of its end |
 | TIFF, LZW or CCITT | 64 bytes of zeros, which are no codes |
 
 PNG has checksums. Of uncompressed files zeros are black pixels. What is not seen: changed codes of
@@ -35,6 +36,7 @@ _GREY = range(126, 131)
 """Around the mid-grey that decoders of JPEG give in the place of what is missing."""
 
 _COMPRESSION, _PACKBITS, _DEFLATE = 259, 32773, (8, 32946)
+_JPEG, _JPEG_END = 7, b"\xff\xd9"
 _NEVER_ZEROS = (2, 3, 4, 5)
 """CCITT of three kinds and LZW: a code has a one after a few zeros, and fill is short."""
 _OFFSETS, _LENGTHS = (273, 324), (279, 325)
@@ -114,13 +116,15 @@ def _pixels_of_webp(content: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
 
 def _of_tiff(image: TiffImagePlugin.TiffImageFile, file: BinaryIO) -> str:
     compression = image.tag_v2.get(_COMPRESSION, 1)
-    if compression not in (*_NEVER_ZEROS, _PACKBITS, *_DEFLATE):
+    if compression not in (*_NEVER_ZEROS, _PACKBITS, *_DEFLATE, _JPEG):
         return ""
     for number, (offset, length) in enumerate(_parts(image)):
         file.seek(offset)
         coded = file.read(length)
         if compression in _NEVER_ZEROS and bytes(_MANY_ZEROS) in coded:
             return "its coded pixels hold zeros that are no codes"
+        if compression == _JPEG and _JPEG_END not in coded:
+            return "its coded pixels end before its last one"
         if compression in _DEFLATE and not _inflates(coded):
             return "a checksum of its coded pixels is wrong"
         if compression == _PACKBITS and not _is_exact(coded, _part_bytes(image, number)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 
 import numpy as np
@@ -150,8 +151,13 @@ def flat_steps(mode="RGB"):
     return noise("RGB").point(lambda value: value // 64 * 64).convert(mode)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "1"])
-@pytest.mark.parametrize("compression", ["packbits", "tiff_lzw", "tiff_adobe_deflate"])
+@pytest.mark.parametrize(
+    ("mode", "compression"),
+    [
+        *itertools.product(("RGB", "L", "1"), ("packbits", "tiff_lzw", "tiff_adobe_deflate")),
+        *itertools.product(("RGB", "L"), ("jpeg",)),
+    ],
+)
 def test_a_tiff_with_zeros_inside_is_refused(tmp_path, mode, compression):
     whole = stored("TIFF", flat_steps(mode), compression=compression)
     assert read(tmp_path, whole).size == SIZE
