@@ -247,3 +247,18 @@ def test_a_jp2_file_of_no_pixels_is_told():
     plain = pillow()
     headless = plain[: plain.index(b"jp2c") - 4]
     assert not copied(image_of(JPEG2000Lossless, encapsulate([headless]), bits=8))[1]
+
+
+@pytest.mark.parametrize("keyword", ["PixelData", "FloatPixelData", "DoubleFloatPixelData"])
+def test_small_pictures_within_items_are_in_no_copy(keyword):
+    image = image_of(pydicom.uid.ExplicitVRLittleEndian, PIXELS_HW.tobytes())
+    item = pydicom.Dataset()
+    item.ReferencedSOPClassUID = image.SOPClassUID
+    setattr(item, keyword, NAME + bytes(2))
+    if keyword == "PixelData":
+        item["PixelData"].VR = "OB"
+    image.ReferencedImageSequence = [item]
+    copy, _, written = copied(image)
+    assert NAME not in written
+    assert copy.ReferencedImageSequence[0].ReferencedSOPClassUID == image.SOPClassUID
+    assert np.array_equal(copy.pixel_array, PIXELS_HW)
