@@ -79,9 +79,9 @@ def test_a_mask_is_decoded_once_until_it_changes(example, monkeypatch):
     read = []
     plain = truth.read_classes
 
-    def counted(path, *given):
+    def counted(path, *given, **named):
         read.append(path)
-        return plain(path, *given)
+        return plain(path, *given, **named)
 
     monkeypatch.setattr(truth, "read_classes", counted)
     frame, sample = Frame(height=32, width=64), example.samples[0]
