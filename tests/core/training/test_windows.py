@@ -103,9 +103,9 @@ def decoded(run, home):
     count = collections.Counter()
     decode = reading._decode_page
 
-    def counted(image, path, convert):
+    def counted(image, file, path, convert):
         count[path] += 1
-        return decode(image, path, convert)
+        return decode(image, file, path, convert)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading, "_decode_page", counted)
