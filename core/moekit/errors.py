@@ -4,9 +4,9 @@
 MoekitError                exit 1   a stated condition failed
 ├── UsageError             exit 2   the call itself is wrong
 ├── PluginError            exit 3   a plugin is missing, broken or lies about itself
-├── DataError              exit 4   the data cannot be used
+├── DataError              exit 4   the data, or a file of a run, cannot be used
 │   └── ImageError         exit 4   one image cannot be read
-├── WeightsError           exit 1   weights are missing or not what their hash says
+├── WeightsError           exit 4   weights are missing or not what their hash says
 └── StorageError           exit 1   a result could not be written
 ```
 
@@ -17,6 +17,7 @@ docs/ERRORS.md lists all of them.
 
 from __future__ import annotations
 
+import select
 from collections.abc import Mapping
 from typing import Any
 
@@ -89,6 +90,7 @@ class ImageError(DataError):
 class WeightsError(MoekitError):
     """Weights are missing, truncated, of another architecture or not the hashed bytes."""
 
+    exit_code = 4
     prefix = "weights"
 
 
@@ -98,11 +100,26 @@ class StorageError(MoekitError):
     prefix = "storage"
 
 
-_NOBODYS = (MoekitError, KeyboardInterrupt, BrokenPipeError, MemoryError)
+_NOBODYS = (MoekitError, KeyboardInterrupt, MemoryError)
 _NO_MEMORY = ("OutOfMemoryError", "can't allocate memory", "not enough memory")
+
+
+def nobody_reads() -> bool:
+    """Whether whoever read standard output or standard error has gone, as `head` does.
+
+    Another pipe that breaks is that of whoever opened it. Where this cannot be asked it is assumed.
+    """
+    if not hasattr(select, "poll"):
+        return True
+    asked = select.poll()
+    for number in (1, 2):
+        asked.register(number, 0)  # errors come without being asked for
+    return any(told & (select.POLLERR | select.POLLHUP) for _, told in asked.poll(0))
 
 
 def is_nobodys(error: BaseException) -> bool:
     """Whether an error says itself whose it is, or is that of the machine or its user."""
     told = f"{type(error).__name__} {error}"
+    if isinstance(error, BrokenPipeError):
+        return nobody_reads()
     return isinstance(error, _NOBODYS) or any(words in told for words in _NO_MEMORY)

@@ -27,7 +27,7 @@ CODES = {
     PluginError: 3,
     DataError: 4,
     ImageError: 4,
-    WeightsError: 1,
+    WeightsError: 4,
     StorageError: 1,
 }
 Run = Callable[..., tuple[int, str, str]]

@@ -19,6 +19,7 @@ PUBLIC = {
     "moekit.outputs",
     "moekit.runs",
     "moekit.runtime",
+    "moekit.sealed",
     "moekit.serve",
     "moekit.tables",
     "moekit.tasks.classify",
@@ -28,7 +29,8 @@ PUBLIC = {
     "moekit.testing",
 }
 """Packages and modules whose `__all__` is public."""
-LAZY = sorted(PUBLIC - {"moekit.files", "moekit.outputs", "moekit.tables", "moekit.testing"})
+EAGER = {"moekit.files", "moekit.outputs", "moekit.sealed", "moekit.tables", "moekit.testing"}
+LAZY = sorted(PUBLIC - EAGER)
 
 
 def users(root):

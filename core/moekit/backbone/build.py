@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 from typing import cast
 
 import timm
@@ -20,6 +21,10 @@ from moekit.backbone.positions import keep_trained_positions
 from moekit.backbone.sources import DEFAULT_ARCHITECTURE, WeightFile, find_weights
 from moekit.backbone.sparse.sources import find_form
 from moekit.errors import UsageError, WeightsError
+
+_logger = logging.getLogger(__name__)
+_EXACT = frozenset({"float16", "bfloat16"})
+"""Types whose numbers float32 holds as they are."""
 
 
 def build_backbone(
@@ -91,7 +96,7 @@ def open_dense(architecture: str, weights: str) -> DenseSource:
     """
     vit = create_dense(architecture)
     file = find_weights(architecture, weights)
-    _fill(vit, architecture, file)
+    stored = _fill(vit, architecture, file)
     config = resolve_model_data_config(vit)
     return DenseSource(
         vit=vit,
@@ -101,7 +106,7 @@ def open_dense(architecture: str, weights: str) -> DenseSource:
             origin=file.origin,
             sha256=file.sha256,
             licence=file.licence,
-            note=file.note,
+            note=" ".join(filter(None, [file.note, stored])),
         ),
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
@@ -115,8 +120,9 @@ def build_dense(architecture: str, file: WeightFile) -> VisionTransformer:
     return vit
 
 
-def _fill(vit: VisionTransformer, architecture: str, file: WeightFile) -> None:
-    state = _read_state(file)
+def _fill(vit: VisionTransformer, architecture: str, file: WeightFile) -> str:
+    """Loads weights; returns a sentence if the file holds other numbers than float32."""
+    state, stored = _read_state(file)
     wanted = vit.state_dict()
     faults = sorted(wanted.keys() ^ state.keys()) + [
         name for name in wanted.keys() & state.keys() if wanted[name].shape != state[name].shape
@@ -142,6 +148,7 @@ def _fill(vit: VisionTransformer, architecture: str, file: WeightFile) -> None:
     if not file.smooth_positions:
         keep_trained_positions(vit)
     vit.eval()
+    return stored
 
 
 def create_dense(architecture: str) -> VisionTransformer:
@@ -173,8 +180,8 @@ def create_dense(architecture: str) -> VisionTransformer:
     return cast(VisionTransformer, vit)
 
 
-def _read_state(file: WeightFile) -> dict[str, Tensor]:
-    """The tensors of a file in float32, less those of a classification head."""
+def _read_state(file: WeightFile) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a file in float32, less those of a classification head; see `_fill`."""
     try:
         tensors = load_file(file.path)
     except (SafetensorError, OSError) as error:
@@ -184,9 +191,12 @@ def _read_state(file: WeightFile) -> dict[str, Tensor]:
             fix="delete it if it lies in the cache (it is made again), or get it again",
             code="weights/damaged",
         ) from error
-    return {
-        name: tensor.float() for name, tensor in tensors.items() if not name.startswith("head.")
-    }
+    kept = {name: value for name, value in tensors.items() if not name.startswith("head.")}
+    other = sorted({str(one.dtype)[6:] for one in kept.values() if one.dtype != torch.float32})
+    stored = f"The file holds numbers of {' and '.join(other)}, computed in float32."
+    if not _EXACT.issuperset(other):  # they are rounded
+        _logger.warning("%s: %s", file.path, stored)
+    return {name: value.float() for name, value in kept.items()}, stored if other else ""
 
 
 def check_known(architecture: str) -> None:

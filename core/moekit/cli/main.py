@@ -16,7 +16,7 @@ import click
 
 from moekit.cli.hints import data_option_hint
 from moekit.cli.plugin_commands import PASSED_ON, fault, help_lines, load_command
-from moekit.errors import MoekitError, UsageError
+from moekit.errors import MoekitError, UsageError, is_nobodys
 from moekit.plugins.settings import DISABLE_VARIABLE, STRICT_VARIABLE
 from moekit.text import printable
 
@@ -193,7 +193,8 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits with its code.
 
-    0 done, 1 a stated condition failed, 2 wrong usage, 3 a plugin's fault, 4 bad data.
+    0 done, 1 a stated condition failed, 2 wrong usage, 3 a plugin's fault, 4 bad data or
+    weights.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault(*_WAITING)
@@ -215,9 +216,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         code = 130
         click.echo("moekit: stopped; the same command goes on, adapt with --resume", err=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
     except SystemExit as error:
         fault = _owned(error)
         if fault is not None:
@@ -232,6 +230,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             given, error, 1, _unforeseen("the memory is exhausted", "use a smaller --batch-size")
         )
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and is_nobodys(error):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
         fault = _owned(error)
         if fault is not None:
             sys.exit(_fail(given, error, fault.exit_code, f"moekit: {fault}"))

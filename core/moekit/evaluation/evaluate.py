@@ -36,6 +36,7 @@ from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versio
 from moekit.runs.licences import licences_of_answers
 from moekit.runs.pretrained import images_before
 from moekit.runs.run import PREDICTIONS, Run, hashes_of
+from moekit.runs.schema import as_recorded
 from moekit.runs.seen import count_seen
 from moekit.runtime.load import (
     load_predictor,
@@ -44,6 +45,7 @@ from moekit.runtime.load import (
     points_of,
     preprocess_of,
 )
+from moekit.sealed import write_sealed
 
 SCHEMA = 1
 OnProgress = Callable[[str, int, int], None]
@@ -117,8 +119,7 @@ def _evaluate(
 ) -> dict[str, Any]:
     record = job.run.read_finished()
     check_fits(job.run, job.dataset)
-    added = (*record["request"].get("metrics", ()), *job.metrics)
-    resolved = resolve(job.kit, registry, frames=job.dataset.frames, added=added)
+    resolved, added = resolved_of(job, registry)
     task = resolved.task
     model = kept_model(job.run, job.use)
     registry.tell("run_started", _event(job, record["request"]))
@@ -218,6 +219,7 @@ def _evaluate(
             *gap_notes(job.dataset, (job.split,)),
             *passed.remarks,
             *summary["notes"],
+            *job.run.unsealed(),
         ],
         "used": used,
         "outcome_in_words": outcome_in_words(model, passed.tallies, points, task, context),
@@ -256,10 +258,24 @@ def _evaluate(
     result["files"] = hashes_of(folder, [*written, "routing.json"])
     draw_tokens(folder / "tokens", answered, predictor, preprocess_of(job.run, backbone))
     draw_worst(folder / "overlays", passed, spool, points[0], task=task, context=context)
-    write_json(folder / "result.json", result)
+    result = write_sealed(folder / "result.json", result)
     keep(job.run, rule=job.rule, use=job.use)
     registry.tell("run_finished", _event(job, result))
     return result
+
+
+def resolved_of(job: EvaluateJob, registry: Registry) -> tuple[Resolved, tuple[str, ...]]:
+    """The kit of a job, and the metrics that the run and the job add to its own.
+
+    Raises:
+        DataError: The run names a metric that nobody provides.
+        UsageError: The job does.
+    """
+    kept = tuple(job.run.read()["request"].get("metrics", ()))
+    added = (*kept, *job.metrics)
+    with as_recorded(job.run.record, "request.metrics"):
+        resolve(job.kit, registry, frames=job.dataset.frames, added=kept)
+    return resolve(job.kit, registry, frames=job.dataset.frames, added=added), added
 
 
 def _make_up(

@@ -11,20 +11,21 @@ from typing import Any
 from moekit.contract.answers import TaskContext
 from moekit.contract.tasks import TaskSpec
 from moekit.errors import MoekitError, UsageError
-from moekit.evaluation.evaluate import EvaluateJob, header
+from moekit.evaluation.evaluate import EvaluateJob, header, resolved_of
 from moekit.evaluation.given_run import GIVEN, RUN, Judged, judged_run
 from moekit.evaluation.learned import Read, left_for_peer
 from moekit.evaluation.stored import is_run
 from moekit.evaluation.summary import summarise
-from moekit.files import read_json, sha256, sha256_of_files, write_json
+from moekit.files import read_json, sha256, sha256_of_files
 from moekit.licences import as_json
 from moekit.names import cut_bytes
 from moekit.plugins.registry import Registry
-from moekit.plugins.resolve import Resolved, resolve
+from moekit.plugins.resolve import Resolved
 from moekit.runs.facts import machine, now, plugin_facts, versions
 from moekit.runs.licences import data_link
 from moekit.runs.run import PREDICTIONS, hashes_of
 from moekit.runtime.load import point_in_words, points_of
+from moekit.sealed import write_sealed
 from moekit.text import visible_name
 
 _LONGEST_NAME = 200
@@ -52,8 +53,7 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
         DataError: The answers cannot be read, or do not belong to the split.
         UsageError: The task reads no answers of others.
     """
-    added = (*job.run.read()["request"].get("metrics", ()), *job.metrics)
-    resolved = resolve(job.kit, registry, frames=job.dataset.frames, added=added)
+    resolved, _ = resolved_of(job, registry)
     judge, whole = resolved.task.judge, job
     unlearned, read = left_for_peer(
         judge.read, job.run, job.dataset, job.split, duplicates=job.duplicates
@@ -83,7 +83,7 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
         "from_sha256": judged.content,
         **judged.facts,
         **summary,
-        "notes": [*job.dataset.notes, *judged.notes, *summary["notes"]],
+        "notes": [*job.dataset.notes, *judged.notes, *summary["notes"], *job.run.unsealed()],
         "samples": len(job.dataset.split(job.split)),
         "outcome_in_words": list(judge.outcome(judged.tallies[0], point, context)),
         "point_in_words": list(judged.point_in_words),
@@ -101,8 +101,7 @@ def evaluate_given(job: EvaluateJob, given: Path, *, registry: Registry) -> dict
     result["folder"] = folder.relative_to(job.run.folder).as_posix()
     folder.mkdir(parents=True, exist_ok=True)
     result["files"] = hashes_of(folder, judge.save(folder, PREDICTIONS, judged.tallies))
-    write_json(folder / "result.json", result)
-    return result
+    return write_sealed(folder / "result.json", result)
 
 
 def _judged_file(

@@ -21,6 +21,7 @@ from moekit.evaluation.shares import METHOD, Share, paired_interval, share_of
 from moekit.evaluation.verdict import better_in_words, sides_of
 from moekit.moe.owned import in_place
 from moekit.plugins.faults import owner_in_words
+from moekit.plugins.settings_kept import settings_kept
 
 BASELINE = "frozen backbone, same head"
 _ROUNDING = 1e-9
@@ -171,6 +172,13 @@ def measure(
     metrics: Sequence[MetricSpec], tally: Tally, point: Any, drawn: Resamples
 ) -> list[Measured]:
     """Every metric on a tally and on its resamples."""
+    with settings_kept():  # once, since each metric is called a thousandfold
+        return _measured(metrics, tally, point, drawn)
+
+
+def _measured(
+    metrics: Sequence[MetricSpec], tally: Tally, point: Any, drawn: Resamples
+) -> list[Measured]:
     measured = []
     for metric in metrics:
         given = [need_of(name, tally, point) for name in metric.needs]

@@ -38,14 +38,15 @@ from moekit.export.record import RECORD, SCHEMA, weights_of, write_card
 from moekit.export.sessions import Format
 from moekit.export.speed import check_faster
 from moekit.export.split.graphs import SplitGraphs
-from moekit.files import atomic_folder, sha256, write_json
+from moekit.files import atomic_folder, sha256
 from moekit.plugins.resolve import Resolved
 from moekit.runs.choices import SPECIALIST, Model
 from moekit.runs.facts import machine, now, versions
 from moekit.runs.licences import licences_of_answers
 from moekit.runs.run import VALIDATION, Run
-from moekit.runtime.load import point_in_words, rule_of
+from moekit.runtime.load import choose, point_in_words
 from moekit.runtime.predictor import Compute, Predictor
+from moekit.sealed import write_sealed
 
 CALIBRATION_IMAGES = 200
 LARGEST_LOSS = 0.01
@@ -174,8 +175,7 @@ def export(
         files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
         facts |= {"validation": _figures(resolved, tally, job.run), "files": files}
         result = _record(job, record, predictor, preprocess, outputs, precision, facts)
-        write_json(folder / RECORD, result)
-    return result
+        return write_sealed(folder / RECORD, result)
 
 
 def _check_task(job: ExportJob) -> None:
@@ -278,7 +278,7 @@ def _validate(
 
 def _headline(resolved: Resolved, tally: Any, run: Run) -> tuple[MetricSpec, Any]:
     """The kit's headline metric on such a tally, and the point that it is computed at."""
-    point = resolved.task.judge.choose(tally, rule_of(resolved, None, run))
+    point = choose(resolved, tally, None, run)
     metric = headline(resolved.metrics, tally, point)
     if metric is None:
         raise UsageError(
@@ -380,6 +380,7 @@ def _record(
         "versions": {**versions(), **library_versions()},
         "machine": machine(),
         "caution": job.dataset.caution,
+        "notes": list(job.run.unsealed()),
         "created": now(),
         "command": job.command,
     }

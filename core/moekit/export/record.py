@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -25,13 +26,15 @@ from moekit.data.windows import Tiling
 from moekit.errors import DataError, UsageError, WeightsError
 from moekit.export.predictor import ExportPrecision
 from moekit.export.sessions import Format
-from moekit.files import atomic_text, read_json, sha256
+from moekit.files import atomic_text, sha256
 from moekit.licences import Licences, lines_of, read_links, remarks_on
 from moekit.outputs import EXPORT, check_vacant
 from moekit.runs.choices import SPECIALIST, Model
 from moekit.runs.run import Run
+from moekit.sealed import read_sealed, unsealed_note
 from moekit.text import first_line, visible_name
 
+_logger = logging.getLogger(__name__)
 SCHEMA = 1
 RECORD = "export.json"
 CARD = "licences.txt"
@@ -291,7 +294,8 @@ def graph_sha256(files: Mapping[str, str], names: Iterable[str]) -> str:
 def _read(folder: Path) -> ExportRecord:
     path = folder / RECORD
     try:
-        record = ExportRecord.model_validate(read_json(path))
+        content = read_sealed(path)
+        record = ExportRecord.model_validate(content)
         prefix = None if record.split is None else record.split.prefix
         named = {record.model, *(() if prefix is None else (prefix.model, *prefix.files))}
         if not named <= record.files.keys():
@@ -305,4 +309,6 @@ def _read(folder: Path) -> ExportRecord:
             fix="make the export again with this version of moekit",
             code="data/damaged-run",
         ) from error
+    for note in unsealed_note(content, RECORD):
+        _logger.warning("%s: %s", folder, note)
     return record

@@ -11,7 +11,7 @@ from moekit.evaluation.given import evaluate_given
 from moekit.files import check_writable
 from moekit.jobs.data import data_of_run
 from moekit.jobs.recorded import recorded_command
-from moekit.jobs.session import READING, one_step, open_backbone
+from moekit.jobs.session import READING, backbone_of_run, one_step
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run
@@ -98,10 +98,5 @@ def evaluate_run(
     )
     if given is not None:
         return evaluate_given(job, given, registry=registry)
-    backbone = open_backbone(
-        device=device,
-        weights=weights,
-        architecture=record["backbone"]["architecture"],
-        form=form,
-    )
+    backbone = backbone_of_run(run, device=device, weights=weights, form=form)
     return evaluate(job, backbone=backbone, registry=registry, on_progress=on_progress)

@@ -12,7 +12,7 @@ from moekit.export.record import check_replaceable
 from moekit.files import check_writable
 from moekit.jobs.data import data_of_run
 from moekit.jobs.recorded import recorded_command
-from moekit.jobs.session import OPENING, READING, one_step, open_backbone
+from moekit.jobs.session import OPENING, READING, backbone_of_run, one_step
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run, resolve
@@ -108,12 +108,7 @@ def export_run(
         ),
     )
     with one_step(OPENING, on_progress):
-        backbone = open_backbone(
-            device="cpu",
-            weights=weights,
-            architecture=record["backbone"]["architecture"],
-            form=form,
-        )
+        backbone = backbone_of_run(run, device="cpu", weights=weights, form=form)
         predictor = load_predictor(
             run,
             spec,

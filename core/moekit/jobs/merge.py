@@ -9,7 +9,7 @@ from typing import Any
 from moekit.errors import DataError
 from moekit.files import check_writable
 from moekit.jobs.recorded import recorded_command
-from moekit.jobs.session import READING, load_licensed, one_step, open_backbone
+from moekit.jobs.session import READING, backbone_of_run, load_licensed, one_step
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run, prepared
@@ -64,17 +64,13 @@ def merge_runs(
     check_writable(out)
     registry = Registry()
     runs = [Run(folder) for folder in run_folders]
-    record = _first_record(runs)
+    first = _first_finished(runs)
+    record = first.read_finished()
     seed = record["request"]["seed"]
     spec = kit_of_run(registry, record["request"]["kit"], record)
     with one_step(READING, on_progress):
         dataset = load_licensed(registry, data, seed=seed, licence=data_licence)
-    backbone = open_backbone(
-        device=device,
-        weights=weights,
-        architecture=record["backbone"]["architecture"],
-        form=form,
-    )
+    backbone = backbone_of_run(first, device=device, weights=weights, form=form)
     return merge(
         MergeJob(
             runs=runs,
@@ -96,8 +92,8 @@ def merge_runs(
     )
 
 
-def _first_record(runs: Sequence[Run]) -> dict[str, Any]:
-    """The record of the first run that can be read.
+def _first_finished(runs: Sequence[Run]) -> Run:
+    """The first run that can be read.
 
     Raises:
         DataError: None can.
@@ -105,9 +101,11 @@ def _first_record(runs: Sequence[Run]) -> dict[str, Any]:
     fault: DataError | None = None
     for run in runs:
         try:
-            return run.read_finished()
+            run.read_finished()
         except DataError as error:
             fault = fault or error
+        else:
+            return run
     raise fault or DataError(
         "no run is named",
         whose="RUN",

@@ -25,7 +25,7 @@ from moekit.data.content import Contents
 from moekit.data.stream import image_batches
 from moekit.errors import DataError, UsageError
 from moekit.files import atomic_text, check_writable
-from moekit.jobs.session import READING, load_licensed, one_step, open_backbone
+from moekit.jobs.session import READING, backbone_of_run, load_licensed, one_step
 from moekit.jobs.trained import check_reads_images
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
@@ -127,12 +127,7 @@ def next_images(
     looked: list[Looked] = []
     skipped: list[dict[str, str]] = []
     if wanted:
-        backbone = open_backbone(
-            device=device,
-            weights=weights,
-            form=form,
-            architecture=record["backbone"]["architecture"],
-        )
+        backbone = backbone_of_run(run, device=device, weights=weights, form=form)
         resolved = resolve(spec, registry, frames=1)
         looker = _Looker(run, resolved, backbone=backbone, registry=registry, device=device)
         for found, lost in looker.look(wanted, batch_size=batch_size):

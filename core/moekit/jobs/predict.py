@@ -100,7 +100,7 @@ def predict_inputs(
         gathered |= spec.reader.gather(rows, out)
     return {
         **trained.provenance,
-        "told": list(trained.sentences),
+        "told": [*trained.sentences, *trained.unverified],
         "n": len(rows),
         "unreadable": sum(row["verdict"] == UNREADABLE for row in rows),
         "seconds": time.perf_counter() - began,
@@ -138,6 +138,6 @@ def _own_way(
         on_progress=on_progress,
         frames=answerer.preprocess.frames,
         draw=draw,
-        told=trained.sentences,
+        told=(*trained.sentences, *trained.unverified),
         by_fewer_views=tuple(functools.partial(monitors, step) for step in fewer),
     )

@@ -112,6 +112,7 @@ def predict_selected(
         "seconds": time.perf_counter() - began,
         "runs": depends["auto"],
         "notes": notes,
+        "told": [f"{name}: {text}" for name, run in opened.items() for text in run.unsealed()],
         "predictions": rows,
     }
 

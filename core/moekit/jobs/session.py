@@ -19,6 +19,7 @@ from moekit.data.samples import Dataset
 from moekit.errors import UsageError
 from moekit.plugins.registry import Registry, loader_and_path
 from moekit.runs.run import Run
+from moekit.runs.schema import as_recorded
 from moekit.runtime.device import pick_device
 
 READING = "reading the data"
@@ -52,6 +53,20 @@ def open_backbone(
     return backbone.to(pick_device(device))
 
 
+def backbone_of_run(run: Run, *, device: str, weights: str, form: str) -> MoEBackbone:
+    """The backbone that a finished run was trained on.
+
+    Raises:
+        DataError: The run is not finished, or names an architecture that does not exist.
+        UsageError: The device cannot be used.
+        WeightsError: There are no weights.
+    """
+    architecture = run.read_finished()["backbone"]["architecture"]
+    place = str(pick_device(device))
+    with as_recorded(run.record, "backbone.architecture"):
+        return open_backbone(device=place, weights=weights, architecture=architecture, form=form)
+
+
 def backbone_of(runs: Mapping[str, Path], *, device: str, weights: str, form: str) -> MoEBackbone:
     """The backbone that all runs were trained on.
 
@@ -60,10 +75,8 @@ def backbone_of(runs: Mapping[str, Path], *, device: str, weights: str, form: st
         UsageError: They were trained on several, or the device cannot be used.
         WeightsError: There are no weights.
     """
-    found = {
-        name: Run(folder).read_finished()["backbone"]["architecture"]
-        for name, folder in runs.items()
-    }
+    opened = {name: Run(folder) for name, folder in runs.items()}
+    found = {name: run.read_finished()["backbone"]["architecture"] for name, run in opened.items()}
     if len(set(found.values())) > 1:
         raise UsageError(
             "the runs were trained on several backbones: "
@@ -72,8 +85,7 @@ def backbone_of(runs: Mapping[str, Path], *, device: str, weights: str, form: st
             fix="name those of one backbone at a time",
             code="usage/other-backbone",
         )
-    (architecture,) = set(found.values())
-    return open_backbone(device=device, weights=weights, architecture=architecture, form=form)
+    return backbone_of_run(next(iter(opened.values())), device=device, weights=weights, form=form)
 
 
 def load_licensed(

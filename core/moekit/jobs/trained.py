@@ -10,7 +10,7 @@ from moekit.contract.kits import KitSpec
 from moekit.errors import UsageError
 from moekit.export.record import open_export
 from moekit.export.split.opening import open_compute
-from moekit.jobs.session import open_backbone
+from moekit.jobs.session import backbone_of_run
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import Resolved, resolve
 from moekit.runs.choices import SPECIALIST, Model, kept_model, model_in_words
@@ -18,6 +18,7 @@ from moekit.runs.run import Run
 from moekit.runtime.answerer import Answerer
 from moekit.runtime.load import (
     check_kit,
+    choose,
     context_of,
     load_predictor,
     point_in_words,
@@ -63,6 +64,7 @@ class Trained:
         made_with: What outputs depend on.
         provenance: What verdicts depend on, `made_with` included, and what readers must know.
         sentences: Which model answers and how its point was chosen, in sentences.
+        unverified: A sentence if the record of the run has no hash, so that an edit is not seen.
     """
 
     answerer: Answerer
@@ -70,6 +72,7 @@ class Trained:
     made_with: Mapping[str, Any]
     provenance: dict[str, Any]
     sentences: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()
 
 
 def open_trained(spec: KitSpec, run: Run, *, registry: Registry, how: Opening) -> Trained:
@@ -98,7 +101,7 @@ def open_trained(spec: KitSpec, run: Run, *, registry: Registry, how: Opening) -
         opened = _open_export(spec, run, resolved, how)
     judge = resolved.task.judge
     rule = rule_of(resolved, how.rule, run)
-    point = judge.choose(opened.validation, rule)
+    point = choose(resolved, opened.validation, how.rule, run)
     if how.review is not None:
         if judge.review is None:
             raise UsageError(
@@ -142,6 +145,7 @@ def open_trained(spec: KitSpec, run: Run, *, registry: Registry, how: Opening) -
         made_with=made_with,
         provenance=provenance,
         sentences=tuple(filter(None, (model_in_words(run, opened.model), *point_in_words(point)))),
+        unverified=run.unsealed(),
     )
 
 
@@ -157,12 +161,7 @@ class _Opened:
 
 def _open_torch(spec: KitSpec, run: Run, registry: Registry, how: Opening) -> _Opened:
     model = kept_model(run, how.use)
-    backbone = open_backbone(
-        device=how.device,
-        weights=how.weights,
-        architecture=run.read_finished()["backbone"]["architecture"],
-        form=how.form,
-    )
+    backbone = backbone_of_run(run, device=how.device, weights=how.weights, form=how.form)
     predictor = load_predictor(
         run,
         spec,

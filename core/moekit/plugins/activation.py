@@ -20,6 +20,7 @@ from moekit.contract.record_kinds import RECORD_KINDS
 from moekit.errors import PluginError
 from moekit.plugins.discovery import Plugin
 from moekit.plugins.manifest import NAME, Event, Manifest
+from moekit.plugins.settings_kept import import_kept
 from moekit.plugins.upgrade import upgraded
 
 EVENTS: tuple[Event, ...] = get_args(Event)
@@ -98,7 +99,8 @@ def collect(plugin: Plugin, hooks: object) -> Activated:
 
 def _import_hooks(plugin: Plugin, manifest: Manifest) -> ModuleType:
     try:
-        return importlib.import_module(manifest.hooks)
+        with import_kept():
+            return importlib.import_module(manifest.hooks)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit included
@@ -127,7 +129,8 @@ def _collect(
     records: list[Any] = []
     for implementation in caller.get_hookimpls():
         try:
-            returned = implementation.function()
+            with import_kept():
+                returned = implementation.function()
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # as at import

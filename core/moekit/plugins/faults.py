@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from moekit.errors import PluginError, is_nobodys
 from moekit.plugins.discovery import Plugin, discover
@@ -49,6 +50,7 @@ def names_owner(function: Callable[P, R]) -> Callable[P, R]:
 
 def owner_in_words(made: object) -> str:
     """Distribution and version of the plugin whose function or class this is; empty if nobody's."""
+    made = inspect.unwrap(cast(Any, made))  # of what is guarded
     code = getattr(made, "__code__", None)
     file = getattr(code, "co_filename", None)
     if file is None:

@@ -11,23 +11,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-import locale
-import logging
 import os
-import random
-import signal
 import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
+from moekit.plugins.settings_kept import EVERYTHING
 from moekit.text import printable
 
 _MOST_LINES = 50
-_STATUS = Path("/proc/self/status")
 
 
 class Caught:
@@ -51,164 +46,12 @@ def guarded() -> Iterator[Caught]:
     """
     caught = Caught()
     with contextlib.ExitStack() as stack:
-        for keep in (
-            _folder,
-            _umask,
-            _environment,
-            _signals,
-            _modules_state,
-            _random_states,
-            _numpy_state,
-            _torch_state,
-            _logging_state,
-        ):
+        for keep in EVERYTHING:
             stack.callback(keep())
         stack.enter_context(warnings.catch_warnings())
         stack.enter_context(_no_exit())
         stack.enter_context(_output(caught))
         yield caught
-
-
-@contextlib.contextmanager
-def settings_kept() -> Iterator[None]:
-    """Puts back the working folder, the umask and torch's settings, on which others depend."""
-    with contextlib.ExitStack() as stack:
-        for keep in (_folder, _umask, _torch_state):
-            stack.callback(keep())
-        yield
-
-
-Restore = Callable[[], object]
-
-
-def _folder() -> Restore:
-    try:
-        here = Path.cwd()
-    except OSError:
-        return lambda: None
-    return lambda: _back_to(here)
-
-
-def _back_to(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        os.chdir(folder)
-
-
-def _umask() -> Restore:
-    mask = read_umask()
-    return lambda: os.umask(mask)
-
-
-def read_umask() -> int:
-    """The umask, if the system tells it without setting it; else by setting it for a moment."""
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
-        return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def _environment() -> Restore:
-    before = dict(os.environ)
-
-    def restore() -> None:
-        if dict(os.environ) != before:
-            os.environ.clear()
-            os.environ.update(before)
-
-    return restore
-
-
-def _signals() -> Restore:
-    if threading.current_thread() is not threading.main_thread():
-        return lambda: None  # only the main thread can set handlers
-    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
-    timer = signal.getitimer(signal.ITIMER_REAL) if hasattr(signal, "getitimer") else None
-
-    def restore() -> None:
-        for number, handler in before.items():
-            if handler is not None and signal.getsignal(number) is not handler:
-                signal.signal(number, handler)
-        if timer == (0.0, 0.0):
-            signal.setitimer(signal.ITIMER_REAL, 0)
-
-    return restore
-
-
-def _modules_state() -> Restore:
-    path, arguments, hook, limit = (
-        list(sys.path),
-        list(sys.argv),
-        sys.excepthook,
-        sys.getrecursionlimit(),
-    )
-    numbers = locale.setlocale(locale.LC_NUMERIC)
-
-    def restore() -> None:
-        sys.path[:], sys.argv[:], sys.excepthook = path, arguments, hook
-        sys.setrecursionlimit(limit)
-        locale.setlocale(locale.LC_NUMERIC, numbers)
-
-    return restore
-
-
-def _random_states() -> Restore:
-    state = random.getstate()
-    return lambda: random.setstate(state)
-
-
-def _numpy_state() -> Restore:
-    numpy = cast(Any, sys.modules.get("numpy"))
-    if numpy is None:
-        return lambda: None
-    state, errors = numpy.random.get_state(), numpy.geterr()
-
-    def restore() -> None:
-        numpy.random.set_state(state)
-        numpy.seterr(**errors)
-
-    return restore
-
-
-def _torch_state() -> Restore:
-    torch = cast(Any, sys.modules.get("torch"))
-    if torch is None:
-        return lambda: None
-    state, dtype = torch.get_rng_state(), torch.get_default_dtype()
-    threads, gradients = torch.get_num_threads(), torch.is_grad_enabled()
-    precision = torch.get_float32_matmul_precision()
-    strict = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    device = torch.get_default_device()
-    gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-
-    def restore() -> None:
-        if torch.get_default_device() != device:
-            torch.set_default_device(None if device == torch.device("cpu") else device)
-        torch.set_rng_state(state)
-        torch.set_default_dtype(dtype)
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
-        torch.set_grad_enabled(gradients)
-        torch.set_float32_matmul_precision(precision)
-        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
-        if gpu is not None:
-            torch.cuda.set_rng_state_all(gpu)
-
-    return restore
-
-
-def _logging_state() -> Restore:
-    root = logging.getLogger()
-    level, handlers, off = root.level, list(root.handlers), root.manager.disable
-
-    def restore() -> None:
-        root.setLevel(level)
-        root.handlers[:] = handlers
-        logging.disable(off)
-
-    return restore
 
 
 @contextlib.contextmanager

@@ -12,10 +12,11 @@ import pydantic
 from pydantic import BaseModel, ConfigDict
 
 from moekit.errors import DataError
-from moekit.files import read_json, sha256
+from moekit.files import sha256
 from moekit.plugins.discovery import Plugin
 from moekit.plugins.manifest import API_VERSION
 from moekit.plugins.settings import canonical
+from moekit.sealed import read_sealed
 from moekit.text import first_line
 
 SCHEMA = 1
@@ -73,7 +74,7 @@ def read_lock(path: Path) -> list[LockedPlugin]:
     """The plugins of a lock, of a run.json or of a result.json.
 
     Raises:
-        DataError: The file is missing, damaged, or holds no plugins.
+        DataError: The file is missing, damaged or edited, or holds no plugins.
     """
     if not path.is_file():
         raise DataError(
@@ -82,7 +83,7 @@ def read_lock(path: Path) -> list[LockedPlugin]:
             fix="name a lock of `moekit plugins lock`, a run.json or a result.json",
             code="data/not-found",
         )
-    content = read_json(path)
+    content = read_sealed(path)
     entries = content.get("plugins") if isinstance(content, dict) else None
     try:
         if not isinstance(entries, list):

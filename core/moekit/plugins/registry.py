@@ -22,16 +22,18 @@ from moekit.contract.tasks import TaskSpec
 from moekit.errors import MoekitError, PluginError, UsageError, is_nobodys
 from moekit.plugins.activation import Activated, activate, collect
 from moekit.plugins.discovery import Plugin, State, discover
-from moekit.plugins.guard import settings_kept
+from moekit.plugins.guarded import guarded_record
 from moekit.plugins.kept_files import keeping
 from moekit.plugins.listeners import tell
 from moekit.plugins.manifest import API_VERSION, Event, Manifest, Provides
 from moekit.plugins.settings import canonical, is_strict
+from moekit.plugins.settings_kept import settings_kept
 
 if TYPE_CHECKING:
     from moekit.data.samples import Dataset
 
 _logger = logging.getLogger(__name__)
+_HOME = "moekit"
 Kind = str
 """A kind of record: a key of `moekit.contract.record_kinds.RECORD_KINDS`."""
 
@@ -319,7 +321,8 @@ class Registry:
 
     def _get(self, kind: Kind, name: str) -> Any:
         plugin = self.owner(kind, name)
-        return self.activated(plugin).records[kind, name.rpartition("/")[2]]
+        record = self.activated(plugin).records[kind, name.rpartition("/")[2]]
+        return record if plugin.distribution == _HOME else guarded_record(kind, record)
 
     def activated(self, plugin: Plugin) -> Activated:
         """A plugin's hooks, imported when they are first asked for.

@@ -72,6 +72,7 @@ def render_report(
         )
     check_writable(run)
     result, registry = read_result(source), registry or Registry()
+    about = read_context(run, registry)
     with naming(source):
         context = {
             "result": result,
@@ -82,7 +83,7 @@ def render_report(
             "facts": _facts(result, task_name(result, registry)),
         }
     on_progress(_PAGE, 0, _STEPS)
-    about, task = read_context(run, registry), task_of(result, registry)
+    task = task_of(result, registry)
     of_task, unsure = task_sections(about, registry), unverified(about)
     if unsure:
         _logger.warning("%s: %s", run, unsure)

@@ -15,6 +15,7 @@ from moekit.plugins.registry import Registry
 from moekit.report.drawing import Drawn, draw
 from moekit.runs.run import MEAN_VALIDATION, check_hashes
 from moekit.runs.schema import read_record, read_result
+from moekit.sealed import unsealed_note
 
 _logger = logging.getLogger(__name__)
 _HOME = "moekit"
@@ -84,16 +85,21 @@ def read_context(run: Path, registry: Registry | None = None) -> ReportContext:
 
 
 def unverified(context: ReportContext) -> str:
-    """A sentence on files whose hashes an earlier version did not record; empty without such."""
+    """Sentences on files that have no hash, such as those of earlier versions; empty without."""
     sources = {"result.json": context.result, "run.json": context.record}
     known = {name: one for name, one in sources.items() if one}
+    told = [note for name, one in known.items() for note in unsealed_note(one, name)]
+    return " ".join([*(f"{note}." for note in told), *_without_files(known)])
+
+
+def _without_files(known: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     lacking = [name for name, one in known.items() if not isinstance(one.get("files"), Mapping)]
     if not lacking:
-        return ""
+        return ()
     return (
         f"The tallies behind this page were recorded before checksums and are not verified: "
         f"{' and '.join(lacking)} hold{'s' if len(lacking) == 1 else ''} no hash of them, since an "
-        "earlier version wrote the run."
+        "earlier version wrote the run.",
     )
 
 

@@ -18,20 +18,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import pydantic
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from moekit.data.fingerprint import refuse_changes
-from moekit.errors import DataError, UsageError, WeightsError
-from moekit.files import read_json, sha256, to_json, write_json
+from moekit.errors import DataError, UsageError
+from moekit.files import sha256, to_json, write_json
 from moekit.files import write_tensors as write
 from moekit.licences import Licences
 from moekit.outputs import PRETRAINING, check_vacant
-from moekit.runs.run import Run, refuse_lost, refuse_other
+from moekit.runs.run import Run, refuse_other
 from moekit.runs.schema import damaged, first_fault
 from moekit.runs.seen import read_images, write_images
-from moekit.text import first_line
+from moekit.runs.weights import read_weights, refuse_lost
+from moekit.sealed import is_sealed, read_sealed, unsealed_note, write_sealed
 
 RECORD, WEIGHTS, IMAGES = "pretrain.json", "specialists.safetensors", "images.txt"
 COPIED = "pretrained_images.txt"
@@ -66,6 +65,10 @@ class Pretrained:
         """pretrain.json."""
         return self.folder / RECORD
 
+    def unsealed(self) -> tuple[str, ...]:
+        """A sentence if pretrain.json holds no hash of its content; none if it has one."""
+        return unsealed_note(self.read(), RECORD)
+
     @property
     def checkpoints(self) -> Path:
         """The folder of an unfinished training."""
@@ -90,7 +93,7 @@ class Pretrained:
         """
         if not self.is_there:
             check_vacant(self.folder, PRETRAINING)
-            write_json(self.record, {"schema": _SCHEMA, "request": dict(request), "done": False})
+            write_sealed(self.record, {"schema": _SCHEMA, "request": dict(request), "done": False})
             return
         if not resume:
             raise UsageError(
@@ -110,9 +113,9 @@ class Pretrained:
         """The record.
 
         Raises:
-            DataError: It is missing, damaged or of another version.
+            DataError: It is missing, damaged, edited or of another version.
         """
-        content = read_json(self.record)
+        content = read_sealed(self.record)
         if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
             raise DataError(
                 f"the pretraining is not of schema {_SCHEMA}",
@@ -162,7 +165,10 @@ class Pretrained:
             refuse_lost(sets, path)
             write(path, {name: value.contiguous() for name, value in sets.state_dict().items()})
             hashes["weights_sha256"] = sha256(path)
-        record = {**self.read(), **facts, **hashes, "images": len(seen), "done": True}
+        begun = self.read()
+        record = {**begun, **facts, **hashes, "images": len(seen), "done": True}
+        if is_sealed(begun):
+            return write_sealed(self.record, record)
         write_json(self.record, record)
         return record
 
@@ -174,22 +180,16 @@ class Pretrained:
 
         Raises:
             DataError: The pretraining is not finished.
-            WeightsError: The file is missing or changed, or does not fit.
+            WeightsError: As of `read_weights`.
         """
-        path = self.folder / WEIGHTS
-        expected = self.read_finished()["weights_sha256"]
-        try:
-            if sha256(path) != expected:
-                raise ValueError(f"its SHA-256 is not the one in {RECORD}")
-            sets.load_state_dict(load_file(path))
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise WeightsError(
-                f"the pretrained specialists cannot be used ({first_line(error)})",
-                whose=str(path),
-                fix="pretrain them again with the installed version of the kit",
-                code="weights/damaged",
-            ) from error
-        refuse_lost(sets, path)
+        read_weights(
+            self.folder / WEIGHTS,
+            sets,
+            expected=self.read_finished()["weights_sha256"],
+            record=RECORD,
+            what="the pretrained specialists",
+            fix="pretrain them again with the installed version of the kit",
+        )
 
     def images(self) -> frozenset[str]:
         """The hash of each image that was seen.

@@ -25,19 +25,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from moekit.contract.recipe import Recipe
 from moekit.data.fingerprint import refuse_changes
 from moekit.data.geometry import Frame
 from moekit.data.windows import Tiling
-from moekit.errors import DataError, UsageError, WeightsError
+from moekit.errors import DataError, UsageError
 from moekit.files import atomic_text, finite, sha256, to_json, write_json, write_tensors
 from moekit.outputs import RUN, check_vacant
 from moekit.runs.schema import SCHEMA, Record, read_record
-from moekit.text import first_line
+from moekit.runs.weights import read_weights, refuse_lost
+from moekit.sealed import is_sealed, unsealed_note, write_sealed
 
 _logger = logging.getLogger(__name__)
 VALIDATION, PREDICTIONS = "validation", "predictions"
@@ -153,7 +152,17 @@ class Run:
                 code="data/no-run",
             )
         self._known[:] = [read_record(self.record)]
+        for note in self.unsealed():
+            _logger.warning("%s: %s", self.folder, note)
         return self._known[0]
+
+    def unsealed(self) -> tuple[str, ...]:
+        """A sentence for results if run.json holds no hash of its content; none if it has one.
+
+        Raises:
+            DataError: The folder holds no run.
+        """
+        return unsealed_note(self.read(), self.record.name)
 
     def read_finished(self) -> dict[str, Any]:
         """The record of a finished adaptation.
@@ -233,11 +242,18 @@ class Run:
         return None if found is None else int(found)
 
     def finish(self, facts: Mapping[str, Any]) -> None:
-        """Adds what was found out and marks the adaptation as done."""
-        self._write({**self.read(), **facts, "done": True})
+        """Adds what was found out and marks the adaptation as done.
 
-    def _write(self, record: Mapping[str, Any]) -> None:
-        write_json(self.record, record)
+        A record without a hash of its content stays without one.
+        """
+        record = self.read()
+        self._write({**record, **facts, "done": True}, sealed=is_sealed(record))
+
+    def _write(self, record: Mapping[str, Any], *, sealed: bool = True) -> None:
+        if sealed:
+            record = write_sealed(self.record, record)
+        else:
+            write_json(self.record, record)
         # As whoever reads the file finds it.
         self._known[:] = [Record(json.loads(to_json(record)), self.record)]
 
@@ -267,22 +283,16 @@ class Run:
             expected: SHA-256 of the file, from the record; checked before the file is parsed.
 
         Raises:
-            WeightsError: The file is missing, changed or does not fit, or a number in it is not
-                finite.
+            WeightsError: As of `read_weights`.
         """
-        path = self.weights(part)
-        try:
-            if sha256(path) != expected:
-                raise ValueError("its SHA-256 is not the one in run.json")
-            module.load_state_dict(load_file(path))
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise WeightsError(
-                f"the trained weights cannot be used ({first_line(error)})",
-                whose=str(path),
-                fix="make the run again with the installed version of the kit",
-                code="weights/damaged",
-            ) from error
-        refuse_lost(module, path)
+        read_weights(
+            self.weights(part),
+            module,
+            expected=expected,
+            record=self.record.name,
+            what="the trained weights",
+            fix="make the run again with the installed version of the kit",
+        )
 
     def check_files(self, stem: str) -> None:
         """Checks files that the adaptation wrote against their hashes in run.json.
@@ -360,34 +370,4 @@ def refuse_other(
             whose=str(folder),
             fix="give the data and options that it was begun with, or choose another --out",
             code="usage/other-run",
-        )
-
-
-def refuse_lost(module: nn.Module, path: Path) -> None:
-    """Refuses weights with a number that is not finite.
-
-    A buffer may hold infinity, as a limit that nothing reaches; a trained weight may not.
-
-    Args:
-        module: Holds the weights.
-        path: Their file, for the message.
-
-    Raises:
-        WeightsError: A number is not finite.
-    """
-    trained = {name for name, _ in module.named_parameters()}
-    tensors = module.state_dict()
-    lost = [
-        name
-        for name, value in tensors.items()
-        if value.is_floating_point()
-        and not (value.isfinite() if name in trained else ~value.isnan()).all()
-    ]
-    if lost:
-        raise WeightsError(
-            f"{len(lost)} of {len(tensors)} tensors hold numbers that are not finite, such as "
-            f"{lost[0]}",
-            whose=str(path),
-            fix="begin again without --resume, with lower rates or the precision fp32",
-            code="weights/not-finite",
         )

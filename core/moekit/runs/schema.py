@@ -1,13 +1,15 @@
 """What run.json and result.json may hold: both are checked when they are read.
 
-People edit these files, and disks cut them. A field of another type, or one that is gone, becomes
-an error that names file and field. A field that older versions did not write is "not known": it may
+Their content must be that of the hash in their last field, see `moekit.sealed`: what decides an
+answer is not edited unseen. A field of another type, or one that is gone, becomes an error that
+names file and field. A field that older versions did not write is "not known": it may
 be missing, and is asked for by `get`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +17,9 @@ import pydantic
 from pydantic import ConfigDict, Field, FiniteFloat
 
 from moekit.contract.recipe import LARGEST_SIDE, Recipe
-from moekit.errors import DataError
-from moekit.files import read_json
+from moekit.errors import DataError, UsageError
 from moekit.licences import Licences
+from moekit.sealed import read_sealed
 
 SCHEMA = 1
 """Of run.json and result.json."""
@@ -111,8 +113,8 @@ class _Rule(_Part):
 
 
 class _Use(_Part):
-    model: str = ""
-    kept: str | None = None
+    model: Literal["", "specialist", "baseline", "mean"] = ""
+    kept: Literal["specialist", "baseline", "best"] | None = None
     in_words: str = ""
 
 
@@ -130,7 +132,7 @@ class _Record(_Part):
     done: bool
     request: _Request
     weights: dict[str, str | None] = {}
-    arithmetic: str = ""
+    arithmetic: Literal["", "fp32", "bf16"] = ""
     parameters: dict[str, int] = {}
     training: dict[str, Any] = {}
     backbone: _Backbone = _Backbone()
@@ -211,9 +213,10 @@ def read_record(path: Path) -> Record:
     """The content of run.json.
 
     Raises:
-        DataError: The file is gone or damaged, of another schema, or a field is not of its type.
+        DataError: The file is gone, damaged or edited, of another schema, or a field is not of its
+            type.
     """
-    content = read_json(path)
+    content = read_sealed(path)
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise DataError(
             f"the run is not of schema {SCHEMA}",
@@ -228,9 +231,9 @@ def read_result(path: Path) -> dict[str, Any]:
     """The content of result.json.
 
     Raises:
-        DataError: The file is gone or damaged, or a field is not of its type.
+        DataError: The file is gone, damaged or edited, or a field is not of its type.
     """
-    return _checked(_Result, read_json(path), path)
+    return _checked(_Result, read_sealed(path), path)
 
 
 def _checked(model: type[_Part], content: Any, path: Path) -> dict[str, Any]:
@@ -249,6 +252,23 @@ def first_fault(error: pydantic.ValidationError) -> str:
     fault = error.errors(include_input=False, include_url=False)[0]
     field = ".".join(map(str, fault["loc"]))
     return f"the field {field}: {fault['msg']}" if field else fault["msg"]
+
+
+@contextlib.contextmanager
+def as_recorded(path: Path, field: str) -> Iterator[None]:
+    """Makes wrong usage in the block a fault of a file, whose field asked for it.
+
+    Args:
+        path: The file.
+        field: The field, such as `rule.name`.
+
+    Raises:
+        DataError: In place of a `UsageError`.
+    """
+    try:
+        yield
+    except UsageError as error:
+        raise damaged(path, f"the field {field}: {error.what}") from error
 
 
 def damaged(path: Path, what: str) -> DataError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import Resolved, resolve
 from moekit.runs.choices import BASELINE, MEAN, SPECIALIST, Model, kept_model, kept_rule
 from moekit.runs.run import MEAN_VALIDATION, VALIDATION, Run
+from moekit.runs.schema import as_recorded, damaged
 from moekit.runtime.answerer import Answerer
 from moekit.runtime.device import pick_arithmetic
 from moekit.runtime.kit import KitModules
@@ -119,6 +121,9 @@ def _check_backbone(run: Run, record: dict[str, Any], backbone: MoEBackbone) -> 
             code="weights/other-weights",
         )
     top_k = request["top_k"]
+    if top_k > backbone.experts:
+        told = f"the field request.top_k: a block has {backbone.experts} experts"
+        raise damaged(run.record, told)
     if request.get("computes", backbone.provenance.sha256) != backbone.computes_at(top_k):
         raise WeightsError(
             f"the run was trained at top_k {top_k} with another sparse form "
@@ -207,14 +212,30 @@ def points_of(run: Run, resolved: Resolved, *, rule: str = "") -> tuple[Any, ...
         UsageError: The rule is unknown.
     """
     tallies = validation_of(run, resolved.task)
-    named = rule_of(resolved, rule, run)
-    return tuple(resolved.task.judge.choose(tally, named) for tally in tallies)
+    return tuple(choose(resolved, tally, rule, run) for tally in tallies)
 
 
 def point_of(run: Run, resolved: Resolved, *, rule: str, model: Model) -> Any:
     """The point of one model of a run; see `points_of`."""
-    tally = validation_of(run, resolved.task, model=model)[0]
-    return resolved.task.judge.choose(tally, rule_of(resolved, rule, run))
+    return choose(resolved, validation_of(run, resolved.task, model=model)[0], rule, run)
+
+
+def choose(resolved: Resolved, tally: Any, rule: str | None, run: Run) -> Any:
+    """The point that a rule chooses.
+
+    Args:
+        resolved: The kit.
+        tally: Of the validation split.
+        rule: See `rule_of`.
+        run: The run, whose rule it is if nobody names one.
+
+    Raises:
+        DataError: The tally does not do for the rule, or the run names an unknown one.
+        UsageError: The user names an unknown rule.
+    """
+    named, kept = rule_of(resolved, rule, run), bool(kept_rule(run)) and not rule
+    with as_recorded(run.record, "rule.name") if kept else contextlib.nullcontext():
+        return resolved.task.judge.choose(tally, named)
 
 
 def validation_of(

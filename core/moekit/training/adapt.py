@@ -28,7 +28,8 @@ from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import resolve
 from moekit.runs.facts import backbone_facts, machine, now, plugin_facts, versions
 from moekit.runs.licences import licences_of_run
-from moekit.runs.run import VALIDATION, Run, hashes_of, refuse_lost
+from moekit.runs.run import VALIDATION, Run, hashes_of
+from moekit.runs.weights import refuse_lost
 from moekit.runtime.device import Arithmetic, pick_arithmetic
 from moekit.runtime.kit import KitModules
 from moekit.runtime.tokens import routing_of

@@ -134,6 +134,8 @@ def notes_at_start(
     seen = start.images() if isinstance(start, Pretrained) else frozenset[str]()
     if isinstance(start, Run):
         seen = images_before(start)
+    if start is not None:
+        notes += start.unsealed()
     for split in dataset.split_names():
         count = 0 if split == "train" else count_seen(dataset.split(split), seen, contents)
         if count:

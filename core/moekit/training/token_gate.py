@@ -25,7 +25,6 @@ from moekit.data.content import Contents
 from moekit.data.samples import Sample
 from moekit.data.stream import Preprocess, image_batches
 from moekit.errors import DataError
-from moekit.files import read_json, write_json
 from moekit.moe.owned import owned
 from moekit.moe.specialists import Grid
 from moekit.moe.token_gates import TokenGate
@@ -34,6 +33,7 @@ from moekit.ranks import rank_correlation
 from moekit.runs.run import SELECTOR, Run
 from moekit.runtime.device import Arithmetic, autocast
 from moekit.runtime.tokens import learned_part, with_hash
+from moekit.sealed import SEAL, read_sealed, write_sealed
 
 _MOST_SAMPLES, _MOST_PATCHES = 64, 131_072
 """Samples that a gate learns from, and patches of them: memory and time do not grow further."""
@@ -108,8 +108,9 @@ def with_taught_gate(
     with fabric.rank_zero_first():
         if fabric.is_global_zero and not (resume and known.exists()):
             facts = teach(module.to(fabric.device), job, on_progress=on_progress)
-            write_json(known, {"sha256": run.save_weights(SELECTOR, module), **facts})
-    facts = read_json(known)
+            write_sealed(known, {"sha256": run.save_weights(SELECTOR, module), **facts})
+    facts = read_sealed(known)
+    facts.pop(SEAL, None)
     run.load_weights(SELECTOR, module, expected=facts["sha256"])
     module.to(fabric.device)
     return with_hash(job.routing, facts["sha256"]), {SELECTOR: facts}

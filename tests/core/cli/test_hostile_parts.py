@@ -13,6 +13,9 @@ from moekit.testing.reference import SIDE, small_backbone
 HOOKS = """
 import dataclasses
 import os
+import logging
+import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -28,9 +31,21 @@ def fails(part):
         raise RuntimeError("broken\\x1b[2J " + part)
     if MODE == f"{part} exits":
         raise SystemExit(0)
+    if MODE == f"{part}'s pipe":
+        raise BrokenPipeError(32, "Broken pipe")
+    if MODE == f"{part} hides":
+        sys.excepthook = sys.stdout = sys.stderr = None
+        raise RuntimeError(part)
     if MODE == f"{part} moves":
         os.chdir(Path(__file__).parent)
         torch.set_default_dtype(torch.float64)
+    if MODE == f"{part} moves" and part not in ("expert", "gate"):
+        os.umask(0o777)
+        os.environ.clear()
+        torch.set_num_threads(3)
+        torch.manual_seed(0)
+        warnings.simplefilter("error")
+        logging.disable(logging.CRITICAL)
 
 
 class Expert(torch.nn.Module):
@@ -161,7 +176,7 @@ PROVIDES = {
 def hostile(install, tmp_path, monkeypatch):
     """Installs the plugin and its images; gives the function that says which part fails."""
     install("hostile", hooks=HOOKS, manifest={"api": "2.0", "provides": PROVIDES})
-    for job in ("adapt", "evaluate", "trained", "export"):
+    for job in ("adapt", "session"):
         monkeypatch.setattr(f"moekit.jobs.{job}.open_backbone", lambda **_: small_backbone())
     monkeypatch.setattr("moekit.training.adapt.cache_folder", lambda: tmp_path / "cache")
     draw = np.random.default_rng(0)
@@ -190,6 +205,15 @@ AT_RUN_TIME = {
     "metric": ("evaluate",),
     "metric exits": ("evaluate",),
     "metric's bounds": ("evaluate",),
+    "expert's pipe": ("evaluate", "predict"),
+    "metric's pipe": ("evaluate",),
+    "task's pipe": ("predict",),
+    "loss's pipe": ("adapt",),
+    "loader's pipe": ("evaluate",),
+    "metric hides": ("evaluate",),
+    "task hides": ("predict",),
+    "loss hides": ("adapt",),
+    "loader hides": ("evaluate",),
     "task": ("predict",),
     "task exits": ("predict",),
     "task's count": ("predict",),
@@ -245,7 +269,8 @@ def test_a_part_that_changes_folder_and_settings_leads_nothing_elsewhere(
     data = ("--data", "parts=parts")
     assert moekit("adapt", "hostile", *data, "--out", "run").code == 0
     found = []
-    for number, part in enumerate(("", "expert moves", "metric moves", "loader moves")):
+    parts = ("", "expert moves", "metric moves", "loader moves", "task moves")
+    for number, part in enumerate(parts):
         hostile(part)
         answered = moekit("predict", "hostile", "parts/test", "--run", "run", "--out", f"o{number}")
         judged = moekit("evaluate", "hostile", *data, "--run", "run", "--json")
@@ -253,10 +278,14 @@ def test_a_part_that_changes_folder_and_settings_leads_nothing_elsewhere(
         assert Path.cwd() == tmp_path
         rows = (tmp_path / f"o{number}" / "predictions.csv").read_text()
         found.append((rows, judged.json["metrics"]))
-    assert found == [found[0]] * 4
-    hostile("loader moves")
-    assert moekit("adapt", "hostile", *data, "--out", "again").code == 0
-    assert (tmp_path / "again" / "kit.safetensors").exists()
+    assert found == [found[0]] * len(parts)
+    weights = (tmp_path / "run" / "kit.safetensors").read_bytes()
+    for number, part in enumerate(("loader moves", "loss moves")):
+        hostile(part)
+        assert moekit("adapt", "hostile", *data, "--out", f"again{number}").code == 0
+        made = tmp_path / f"again{number}" / "kit.safetensors"
+        assert made.read_bytes() == weights
+        assert made.stat().st_mode & 0o777 == (tmp_path / "run/run.json").stat().st_mode & 0o777
 
 
 def test_a_run_or_an_output_that_cannot_be_written_is_told_before_anything_is_scored(

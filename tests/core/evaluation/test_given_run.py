@@ -12,6 +12,7 @@ from moekit.cli.evaluate import show_result
 from moekit.evaluation.evaluate import EvaluateJob, evaluate
 from moekit.evaluation.given import evaluate_given
 from moekit.runs.run import Run
+from moekit.sealed import write_sealed
 from moekit.tasks.classify import CLASSIFY
 from moekit.tasks.classify.store import load_tallies
 from moekit.tasks.score import SCORE
@@ -210,7 +211,7 @@ def test_answers_that_are_gone_changed_or_of_another_task_are_refused(registry, 
         judged(registry, dataset, own, tmp_path / "broken")
     record = json.loads((tmp_path / "broken" / "run.json").read_text())
     record["request"]["task"] = "moekit/score"
-    (tmp_path / "broken" / "run.json").write_text(json.dumps(record))
+    write_sealed(tmp_path / "broken" / "run.json", record)
     with refused("data/other-task"):
         judged(registry, dataset, own, tmp_path / "broken")
 

@@ -14,6 +14,7 @@ from moekit.evaluation.learned import UNKNOWN
 from moekit.report.report import render_report
 from moekit.runs.run import Run
 from moekit.runs.seen import learned_by
+from moekit.sealed import write_sealed
 from moekit.tasks.segment import LinearSegHead
 from moekit.tasks.segment.example import write_example
 from moekit.testing import refused
@@ -127,7 +128,7 @@ def test_equal_files_that_are_kept_are_told_of(job, registry, tmp_path):
 def test_a_run_that_does_not_record_its_images_says_that_it_cannot_be_checked(job, registry):
     record = json.loads(job.run.record.read_text())
     del record["learned"]
-    job.run.record.write_text(json.dumps(record))
+    write_sealed(job.run.record, record)
     result = made(job, registry)
     assert result["learned_from"]["checked"] is False
     assert UNKNOWN in result["notes"]

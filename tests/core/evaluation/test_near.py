@@ -15,6 +15,7 @@ from moekit.evaluation.near import NO_PAIRS, SKIPPED
 from moekit.report.report import render_report
 from moekit.runs.near import CODES
 from moekit.runs.run import Run
+from moekit.sealed import write_sealed
 from moekit.testing.inputs import write_images
 from moekit.testing.reference import QUICK, REFERENCE_KIT, SIDE, add_reference, small_backbone
 from moekit.training.adapt import AdaptJob, adapt
@@ -118,13 +119,13 @@ def test_a_run_without_codes_says_that_nothing_was_looked_for(job, registry, tmp
     record = json.loads(task.run.record.read_text())
     known = record.pop("near_duplicates")
     try:
-        task.run.record.write_text(json.dumps(record))
+        write_sealed(task.run.record, record)
         near = evaluated(task, registry)["near_duplicates"]
         assert not near["checked"]
         assert "earlier" not in near["in_words"]
         assert "kept no codes" in near["why"]
     finally:
-        task.run.record.write_text(json.dumps({**record, "near_duplicates": known}))
+        write_sealed(task.run.record, {**record, "near_duplicates": known})
 
 
 def test_a_search_that_is_not_wanted_is_left_out_and_said_to_be(job, registry, monkeypatch):
@@ -162,12 +163,12 @@ def test_a_recipe_that_compares_no_pairs_is_said_to_look_for_none(job, registry)
     known = record["request"]["recipe"]["near_duplicate_pairs"]
     try:
         record["request"]["recipe"]["near_duplicate_pairs"] = 0
-        task.run.record.write_text(json.dumps(record))
+        write_sealed(task.run.record, record)
         near = evaluated(task, registry)["near_duplicates"]
         assert (near["checked"], near["in_words"]) == (False, [NO_PAIRS])
     finally:
         record["request"]["recipe"]["near_duplicate_pairs"] = known
-        task.run.record.write_text(json.dumps(record))
+        write_sealed(task.run.record, record)
 
 
 def test_damaged_codes_are_told_and_stop_nothing(job, registry):

@@ -17,6 +17,7 @@ from moekit.export.sessions import onnx_session, openvino_session
 from moekit.files import read_json
 from moekit.runs.run import Run
 from moekit.runtime.predictor import Predictor
+from moekit.sealed import write_sealed
 from moekit.tasks.score import SCORE
 from moekit.tasks.score.predictions import Predictions
 from moekit.testing import refused
@@ -150,7 +151,7 @@ def test_a_damaged_record_is_refused_by_name(exported):
     run, record = exported
     folder = run.folder / "export" / "openvino"
     for changed in ({"schema": 9}, {"files": {}}, {"preprocess": None}):
-        (folder / "export.json").write_text(json.dumps({**record, **changed}))
+        write_sealed(folder / "export.json", {**record, **changed})
         with refused("data/damaged-run"):
             open_export(run, "openvino")
     shutil.rmtree(folder)

@@ -12,8 +12,9 @@ from moekit.export.split.given import open_given
 from moekit.export.split.graphs import SplitGraphs
 from moekit.export.split.opening import open_compute
 from moekit.export.together import compute_exports
-from moekit.files import read_json, write_json
+from moekit.files import read_json
 from moekit.runs.run import Run
+from moekit.sealed import write_sealed
 from moekit.tasks.score import SCORE
 from moekit.testing import refused
 
@@ -145,7 +146,7 @@ def test_a_damaged_prefix_is_refused(two):
     record = folder_of(runs["other"]) / "export.json"
     content = read_json(record)
     content["split"]["prefix"]["sha256"] = "0" * 64
-    write_json(record, content)
+    write_sealed(record, content)
     with refused("data/damaged-run", match="prefix"):
         open_export(runs["other"], NAME)
     with refused("data/no-export") as error:
@@ -180,10 +181,10 @@ def test_a_prefix_that_does_not_fit_is_refused(two, make_kit, make_predictor, pr
     with refused("usage/other-prefix", match="after 2 blocks"):
         open_given(folder, make_kit(3, slots=(early,)), **fitting)
     record["split"]["prefix"]["outputs"].remove("block_0")
-    write_json(folder / "export.json", record)
+    write_sealed(folder / "export.json", record)
     with refused("usage/other-prefix", match="reads block_0"):
         open_given(folder, make_kit(3), **fitting)
-    write_json(folder / "export.json", {**record, "split": None})
+    write_sealed(folder / "export.json", {**record, "split": None})
     with refused("usage/other-prefix", match="one graph"):
         open_given(folder, make_kit(3), **fitting)
 

@@ -16,7 +16,7 @@ import torch
 
 from moekit import Registry, RunEvent
 from moekit.plugins.discovery import discover
-from moekit.plugins.guard import read_umask
+from moekit.plugins.settings_kept import read_umask
 from moekit.testing import refused
 
 PRELUDE = "import json, logging, os, random, signal, subprocess, sys, warnings, moekit\n"

@@ -67,7 +67,7 @@ def moekit_kits():
 def run(install, tmp_path, monkeypatch):
     """A run of a kit whose inputs are volumes, on a small backbone."""
     install("volumes", hooks=HOOKS, manifest={"provides": {"kits": ["volumes"]}})
-    for place in ("jobs.trained.open_backbone", "training.adapt.cache_folder"):
+    for place in ("jobs.session.open_backbone", "training.adapt.cache_folder"):
         made = small_backbone() if "backbone" in place else tmp_path / "cache"
         monkeypatch.setattr(f"moekit.{place}", lambda made=made, **_: made)
     (tmp_path / "images").mkdir()

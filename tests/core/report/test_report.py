@@ -12,6 +12,7 @@ from moekit import DataError
 from moekit.data.pictures import save_jpeg
 from moekit.evaluation.summary import summarise
 from moekit.report.report import LARGEST, render_report
+from moekit.sealed import write_sealed
 from moekit.tasks.score import SCORE
 from moekit.tasks.score.judge import paired
 from moekit.tasks.score.metrics import METRICS
@@ -131,7 +132,7 @@ def test_tallies_of_before_there_were_hashes_are_told_once_as_not_verified(tmp_p
     assert page.count("recorded before checksums and are not verified") == 1
     assert caplog.text.count("recorded before checksums") == 1
     result = json.loads((run / "result.json").read_text())
-    (run / "result.json").write_text(json.dumps({**result, "files": {}}))
+    write_sealed(run / "result.json", {**result, "files": {}})
     caplog.clear()
     assert "before checksums" not in render_report(run).read_text(encoding="utf-8")
     assert caplog.text == ""
@@ -212,7 +213,7 @@ def edit(run, change):
     path = run / "result.json"
     result = json.loads(path.read_text(encoding="utf-8"))
     change(result)
-    path.write_text(json.dumps(result), encoding="utf-8")
+    write_sealed(path, result)
 
 
 def test_predictions_of_another_result_are_refused(tmp_path):

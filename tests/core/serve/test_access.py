@@ -1,5 +1,6 @@
 """Who may ask, from where, and what is refused before a server starts."""
 
+import json
 import shutil
 import socket
 import ssl
@@ -8,6 +9,7 @@ import sys
 
 import pytest
 
+from moekit.sealed import write_sealed
 from moekit.serve import libraries
 from moekit.serve.options import ServeOptions
 from moekit.serve.server import bound_socket
@@ -193,7 +195,7 @@ def test_a_server_for_runs_of_several_backbones_is_refused(moekit, folder, tmp_p
     text = (folder / "all" / "run.json").read_text()
     (tmp_path / "foreign").mkdir()
     changed = text.replace("vit_tiny_patch16_224", "vit_small_patch16_224")
-    (tmp_path / "foreign" / "run.json").write_text(changed)
+    write_sealed(tmp_path / "foreign" / "run.json", json.loads(changed))
     outcome = moekit("serve", folder / "all", tmp_path / "foreign", "--port", 0)
     assert outcome.code == 2
     assert "usage/other-backbone" in outcome.err

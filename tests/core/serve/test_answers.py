@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from moekit.sealed import write_sealed
 from moekit.serve.facts import named_runs
 from moekit.serve.opening import open_service
 from moekit.serve.options import ServeOptions
@@ -237,7 +238,7 @@ def test_a_run_of_stacks_is_refused_at_the_start(small, runs, tmp_path):
     (tmp_path / "stacks").mkdir()
     stacks = re.sub(r'"frames": 1\b', '"frames": 3', text)
     assert stacks != text
-    (tmp_path / "stacks" / "run.json").write_text(stacks)
+    write_sealed(tmp_path / "stacks" / "run.json", json.loads(stacks))
     with refused("usage/not-for-task"):
         open_service({"stacks": tmp_path / "stacks"}, options=ServeOptions(), backbone=small)
 

@@ -15,6 +15,7 @@ from moekit.data.samples import Dataset, Sample
 from moekit.plugins.resolve import resolve
 from moekit.runs.run import Run
 from moekit.runtime.load import load_predictor, points_of
+from moekit.sealed import write_sealed
 from moekit.testing import refused
 
 
@@ -132,7 +133,7 @@ def test_a_run_that_does_not_know_its_data_goes_on_and_says_so(broken, parts, tm
     path = tmp_path / "run/run.json"
     record = json.loads(path.read_text())
     del record["request"]["data"]
-    path.write_text(json.dumps(record))
+    write_sealed(path, record)
     assert broken(dataset=replaced(parts, 0, label=1))["done"]
     assert "is not known" in caplog.text
 
@@ -233,7 +234,7 @@ def test_tallies_of_an_earlier_version_with_impossible_values_choose_nothing(
 ):
     record = json.loads((finished / "run.json").read_text())
     del record["files"]
-    (finished / "run.json").write_text(json.dumps(record))
+    write_sealed(finished / "run.json", record)
     path = finished / "validation.csv"
     head, first, *lines = path.read_text().splitlines()
     cells = dict(zip(head.split(","), first.split(","), strict=True))
@@ -273,7 +274,7 @@ def test_a_run_whose_weights_are_lost_is_never_done_and_is_not_loaded(
     save_file(tensors, run.weights("kit"))
     record = json.loads(run.record.read_text())
     record["weights"]["kit_sha256"] = sha256(run.weights("kit"))
-    run.record.write_text(json.dumps(record))
+    write_sealed(run.record, record)
     with refused("weights/not-finite"):
         load_predictor(
             Run(finished), kit, backbone=small_backbone, registry=registry, with_baseline=False

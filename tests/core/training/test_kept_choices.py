@@ -12,6 +12,7 @@ from moekit.jobs.trained import Opening, open_trained
 from moekit.runs.choices import keep, kept_model, kept_rule
 from moekit.runs.run import Run
 from moekit.runtime.load import load_answerer
+from moekit.sealed import write_sealed
 from moekit.tasks.score.predictions import Predictions
 from moekit.testing import refused
 from moekit.training import selection
@@ -22,7 +23,7 @@ RULE = "max-miss=0.25"
 @pytest.fixture
 def opened(known, kit, small_backbone, monkeypatch):
     """Opens a run as `predict` and `watch` do."""
-    monkeypatch.setattr("moekit.jobs.trained.open_backbone", lambda **_: small_backbone)
+    monkeypatch.setattr("moekit.jobs.session.open_backbone", lambda **_: small_backbone)
     return lambda folder, **how: open_trained(kit, Run(folder), registry=known, how=Opening(**how))
 
 
@@ -93,7 +94,7 @@ def test_a_run_of_before_answers_by_the_kits_rule_and_its_specialist(
         for name, value in record(tmp_path).items()
         if name not in ("rule", "point", "use", "class_counts")
     }
-    (tmp_path / "run.json").write_text(json.dumps(old))
+    write_sealed(tmp_path / "run.json", old)
     assert kept_rule(Run(tmp_path)) == ""
     assert kept_model(Run(tmp_path)) == "specialist"
     assert opened(tmp_path).provenance["rule"] == "accuracy"

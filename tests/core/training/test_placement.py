@@ -10,6 +10,7 @@ from moekit.plugins.changes import KitChanges, changed
 from moekit.plugins.resolve import kit_of_run
 from moekit.runs.run import Run
 from moekit.runtime.load import load_predictor
+from moekit.sealed import write_sealed
 from moekit.testing import refused
 from moekit.training.prefix_plan import PrefixPlan
 
@@ -89,7 +90,7 @@ def test_what_the_kit_says_is_recorded_if_nobody_changes_it(tmp_path, run_adapt,
     assert record["request"]["changes"]["placement"] == "side"
     content = json.loads((tmp_path / "run" / "run.json").read_text())
     content["request"]["changes"]["placement"] = "above"
-    (tmp_path / "run" / "run.json").write_text(json.dumps(content))
+    write_sealed(tmp_path / "run" / "run.json", content)
     with refused("data/damaged-run", match="request.changes.placement"):
         Run(tmp_path / "run").read()
 

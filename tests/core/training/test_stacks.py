@@ -24,6 +24,7 @@ from moekit.runs.run import Run
 from moekit.runtime.kit import KitModules
 from moekit.runtime.load import load_answerer
 from moekit.runtime.predictor import Predictor
+from moekit.sealed import write_sealed
 from moekit.tasks.score import SCORE
 from moekit.tasks.score.head import PooledHead
 from moekit.testing import refused
@@ -203,7 +204,7 @@ def test_a_run_on_images_can_be_resumed_that_was_begun_before_there_were_stacks(
     record = run_adapt(tmp_path / "run")
     run = Run(tmp_path / "run")
     request = {key: value for key, value in record["request"].items() if key != "frames"}
-    run.record.write_text(json.dumps({**record, "request": request}))
+    write_sealed(run.record, {**record, "request": request})
     assert run.frames() == 1
     assert run_adapt(tmp_path / "run", resume=True)["done"]
 

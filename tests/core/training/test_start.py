@@ -13,6 +13,7 @@ from moekit.pretraining.specialists import PretrainJob, pretrain_specialists
 from moekit.runs.pretrained import Pretrained, images_before
 from moekit.runs.run import Run
 from moekit.runtime.kit import KitModules
+from moekit.sealed import write_sealed
 from moekit.testing import refused
 from moekit.training.start import load_beginning
 
@@ -155,12 +156,12 @@ def test_changed_weights_and_changed_lists_of_images_are_refused(pretrained, run
 
 def test_an_unfinished_or_damaged_pretraining_is_refused(pretrained, run_adapt, tmp_path):
     record = json.loads(pretrained.record.read_text())
-    pretrained.record.write_text(json.dumps({**record, "done": False}))
+    write_sealed(pretrained.record, {**record, "done": False})
     with refused("data/unfinished-run"):
         run_adapt(tmp_path / "one", start=pretrained)
-    pretrained.record.write_text(json.dumps({**record, "request": 1}))
+    write_sealed(pretrained.record, {**record, "request": 1})
     with refused("data/damaged-run"):
         run_adapt(tmp_path / "two", start=pretrained)
-    pretrained.record.write_text(json.dumps({**record, "schema": 99}))
+    write_sealed(pretrained.record, {**record, "schema": 99})
     with refused("data/other-version"):
         run_adapt(tmp_path / "three", start=pretrained)

@@ -20,6 +20,7 @@ from moekit.plugins.resolve import kit_of_run
 from moekit.report.report import render_report
 from moekit.runs import Run
 from moekit.runtime.load import load_predictor
+from moekit.sealed import write_sealed
 from moekit.testing import refused
 from tests.domain_kits.conftest import QUICK
 
@@ -106,7 +107,7 @@ def edited(sent, tmp_path):
         path = tmp_path / "sent" / site / "run.json"
         record = json.loads(path.read_text())
         change(record)
-        path.write_text(json.dumps(record))
+        write_sealed(path, record)
         return tmp_path / "sent"
 
     return edit

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from moekit.files import sha256
+from moekit.sealed import write_sealed
 from moekit_medical.loaders.candidates import write_example
 
 
@@ -85,7 +86,7 @@ def test_a_run_without_a_record_of_its_looks_is_told_and_not_chosen(
     shutil.copytree(industrial_run, old)
     record = json.loads((old / "run.json").read_text())
     del record["domain"]
-    (old / "run.json").write_text(json.dumps(record))
+    write_sealed(old / "run.json", record)
     _, command = asked
     outcome = moekit(*command, "--run", f"old={old}", "--json")
     assert outcome.json["chosen"].keys() == {"cells", "lungs"}

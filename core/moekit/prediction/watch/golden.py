@@ -16,9 +16,10 @@ import pydantic
 from moekit.data.images import relative_id
 from moekit.data.survey import survey_folder
 from moekit.errors import DataError, MoekitError, UsageError
-from moekit.files import read_json, sha256, write_json
+from moekit.files import sha256
 from moekit.runs.facts import machine, now, versions
 from moekit.runs.schema import first_fault
+from moekit.sealed import read_sealed, write_sealed
 
 SCHEMA = 1
 TOLERANCE = 1e-4
@@ -95,7 +96,7 @@ class GoldenSet:
                 "versions": versions(),
                 "images": found,
             }
-            write_json(self._record, self._known)
+            self._known = write_sealed(self._record, self._known)
         known = self._known["images"]
         self._refuse_changes(found, known)
         moved = {name: abs(found[name]["score"] - known[name]["score"]) for name in found}
@@ -154,7 +155,7 @@ class _Known(pydantic.BaseModel):
 
 
 def _read(record: Path) -> dict[str, Any]:
-    content = read_json(record)
+    content = read_sealed(record)
     try:
         _Known.model_validate(content)
     except pydantic.ValidationError as error:

@@ -22,7 +22,8 @@ from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import Resolved, resolve
 from moekit.plugins.sites import side_by_side
 from moekit.runs.choices import BASELINE, MEAN, SPECIALIST, kept_model
-from moekit.runs.run import Run, refuse_lost
+from moekit.runs.run import Run
+from moekit.runs.weights import refuse_lost
 from moekit.runtime.kit import KitModules
 from moekit.runtime.load import load_predictor, preprocess_of
 from moekit.runtime.predictor import Predictor
@@ -295,6 +296,7 @@ def _notes(job: MergeJob, sites: Sequence[Site], names: Sequence[str]) -> list[s
     held = count_classes(job.dataset.split("val"), job.dataset.classes)
     told = []
     for name, site in zip(names, sites, strict=True):
+        told += [f"{name}: {text}" for text in site.run.unsealed()]
         if site.trained_otherwise:
             fields = ", ".join(site.trained_otherwise)
             told.append(f"{name} was trained otherwise than {names[0]}: {fields}")

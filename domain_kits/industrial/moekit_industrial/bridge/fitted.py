@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from moekit import DataError, WeightsError
 from moekit.backbone import WeightFile
-from moekit.files import read_json, sha256, write_json, write_tensors
+from moekit.files import sha256, write_tensors
+from moekit.sealed import read_sealed, write_sealed
 from moekit_industrial.bridge.library import AnomalibModule, first_line
 from moekit_industrial.bridge.models import build_model, find_class
 from moekit_industrial.bridge.offline import offline
@@ -42,7 +43,7 @@ def save_fitted(
     write_tensors(folder / TENSORS, {name: one.contiguous() for name, one in tensors.items()})
     digest = sha256(folder / TENSORS)
     model_class = type(model)
-    write_json(
+    write_sealed(
         folder / RECORD,
         {
             "schema": SCHEMA,
@@ -65,10 +66,10 @@ def load_fitted(folder: Path, file: WeightFile) -> tuple[AnomalibModule, int]:
         file: The backbone weights that it was fitted on.
 
     Raises:
-        DataError: The folder holds no such model.
+        DataError: The folder holds no such model, or its record was edited.
         WeightsError: It was fitted on other weights, or its tensors are damaged.
     """
-    record = read_json(folder / RECORD)
+    record = read_sealed(folder / RECORD)
     if (
         not isinstance(record, dict)
         or record.get("schema") != SCHEMA

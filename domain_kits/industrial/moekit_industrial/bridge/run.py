@@ -33,10 +33,11 @@ from moekit import (
 from moekit.backbone import WeightFile
 from moekit.data import Preprocess
 from moekit.evaluation import Passed, PictureSpool, draw_worst, pictured, summarise
-from moekit.files import atomic_text, check_writable, sha256, write_json
+from moekit.files import atomic_text, check_writable, sha256
 from moekit.outputs import check_vacant
 from moekit.runs import licences_of_run, machine, now, plugin_facts, versions
 from moekit.runtime import resolve
+from moekit.sealed import write_sealed
 from moekit.tables import CsvWriter
 from moekit.tasks.score import SCORE, OperatingPoint, Places, choose_threshold, delong_ci
 from moekit_industrial.bridge.batches import Batches
@@ -219,8 +220,7 @@ def _evaluate(
     result["files"] = {name: sha256(job.out / name) for name in written}
     _write_raw(job.out / "raw_scores.csv", raw)
     _draw_worst(job.out / "overlays", passes["test"], spool, predictions, point, context)
-    write_json(job.out / "result.json", result)
-    return result
+    return write_sealed(job.out / "result.json", result)
 
 
 def preprocess_of(model: nn.Module, image_size: int, *, bits: int | None = None) -> Preprocess:
