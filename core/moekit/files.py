@@ -30,6 +30,7 @@ __all__ = [
     "atomic_folder",
     "atomic_path",
     "atomic_text",
+    "cannot_write",
     "check_plain",
     "check_writable",
     "finite",
@@ -81,7 +82,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.chmod(mode)
         temporary.replace(path)
     except OSError as error:
-        raise _cannot_write("file", path, error) from error
+        raise cannot_write("file", path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -137,7 +138,7 @@ def atomic_folder(path: Path, *, mark: str) -> Iterator[Path]:
             shutil.rmtree(path)
         temporary.replace(path)
     except OSError as error:
-        raise _cannot_write("folder", path, error) from error
+        raise cannot_write("folder", path, error) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -289,7 +290,7 @@ def check_writable(*folders: Path) -> None:
             os.close(os.open(probe, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             probe.unlink()
         except OSError as error:
-            raise _cannot_write("folder", folder, error) from error
+            raise cannot_write("folder", folder, error) from error
 
 
 @contextlib.contextmanager
@@ -306,7 +307,7 @@ def locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(beside, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise _cannot_write("file", path, error) from error
+        raise cannot_write("file", path, error) from error
     try:
         if sys.platform != "win32":
             with contextlib.suppress(OSError):  # a file system without locks
@@ -342,7 +343,8 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{cut_bytes(path.name, room)}.{secrets.token_hex(4)}.tmp")
 
 
-def _cannot_write(what: str, path: Path, error: OSError) -> StorageError:
+def cannot_write(what: str, path: Path, error: OSError) -> StorageError:
+    """The error of a file or folder that the system does not let be written."""
     return StorageError(
         f"cannot write the {what} ({error.strerror or error})",
         whose=str(path),

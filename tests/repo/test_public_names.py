@@ -16,6 +16,7 @@ PUBLIC = {
     "moekit.evaluation",
     "moekit.files",
     "moekit.jobs",
+    "moekit.occupied",
     "moekit.outputs",
     "moekit.runs",
     "moekit.runtime",
@@ -29,7 +30,9 @@ PUBLIC = {
     "moekit.testing",
 }
 """Packages and modules whose `__all__` is public."""
-EAGER = {"moekit.files", "moekit.outputs", "moekit.sealed", "moekit.tables", "moekit.testing"}
+EAGER = {
+    f"moekit.{name}" for name in ("files", "occupied", "outputs", "sealed", "tables", "testing")
+}
 LAZY = sorted(PUBLIC - EAGER)
 
 

@@ -18,6 +18,7 @@ from moekit.jobs.begun import Begun, with_more
 from moekit.jobs.recorded import recorded_command
 from moekit.jobs.replacing import AGAINST, ReplaceJob, replaces
 from moekit.jobs.session import READING, load_licensed, one_step, open_backbone, quiet_libraries
+from moekit.occupied import alone_in
 from moekit.outputs import RUN, check_vacant
 from moekit.plugins.changes import KitChanges
 from moekit.plugins.faults import names_owner
@@ -35,6 +36,7 @@ _GIB = 2**30
 
 
 @names_owner
+@alone_in("run_folder")
 def adapt_kit(
     kit: str,
     *,

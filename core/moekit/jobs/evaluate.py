@@ -12,6 +12,7 @@ from moekit.files import check_writable
 from moekit.jobs.data import data_of_run
 from moekit.jobs.recorded import recorded_command
 from moekit.jobs.session import READING, backbone_of_run, one_step
+from moekit.occupied import alone_in
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run
@@ -19,6 +20,7 @@ from moekit.runs.run import Run
 
 
 @names_owner
+@alone_in("run_folder", make=False)
 def evaluate_run(
     kit: str,
     *,

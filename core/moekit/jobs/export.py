@@ -13,6 +13,7 @@ from moekit.files import check_writable
 from moekit.jobs.data import data_of_run
 from moekit.jobs.recorded import recorded_command
 from moekit.jobs.session import OPENING, READING, backbone_of_run, one_step
+from moekit.occupied import occupied
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run, resolve
@@ -87,42 +88,43 @@ def export_run(
     folder = out or run_folder / "export" / name
     check_replaceable(folder)
     check_writable(folder.parent)
-    registry = Registry()
-    spec = kit_of_run(registry, kit, record)
-    with one_step(READING, on_progress):
-        dataset = data_of_run(registry, spec, data, run)
-    job = ExportJob(
-        run=run,
-        dataset=dataset,
-        out=folder,
-        format="onnx" if format_ == "onnx" else "openvino",
-        int8=int8,
-        max_loss=max_loss,
-        allow_slower=allow_slower,
-        batch_size=batch_size,
-        use=model,
-        split=split,
-        prefix=prefix,
-        command=recorded_command(
-            command, spec, data=data, paths=(run_folder, out, prefix, weights, form)
-        ),
-    )
-    with one_step(OPENING, on_progress):
-        backbone = backbone_of_run(run, device="cpu", weights=weights, form=form)
-        predictor = load_predictor(
-            run,
-            spec,
-            backbone=backbone,
-            registry=registry,
-            with_baseline=False,
-            precision="fp32",
-            model=model,
+    with occupied(folder):
+        registry = Registry()
+        spec = kit_of_run(registry, kit, record)
+        with one_step(READING, on_progress):
+            dataset = data_of_run(registry, spec, data, run)
+        job = ExportJob(
+            run=run,
+            dataset=dataset,
+            out=folder,
+            format="onnx" if format_ == "onnx" else "openvino",
+            int8=int8,
+            max_loss=max_loss,
+            allow_slower=allow_slower,
+            batch_size=batch_size,
+            use=model,
+            split=split,
+            prefix=prefix,
+            command=recorded_command(
+                command, spec, data=data, paths=(run_folder, out, prefix, weights, form)
+            ),
         )
-    made = export(
-        job,
-        resolved=resolve(spec, registry, frames=run.frames()),
-        predictor=predictor,
-        preprocess=preprocess_of(run, backbone),
-        on_progress=on_progress,
-    )
+        with one_step(OPENING, on_progress):
+            backbone = backbone_of_run(run, device="cpu", weights=weights, form=form)
+            predictor = load_predictor(
+                run,
+                spec,
+                backbone=backbone,
+                registry=registry,
+                with_baseline=False,
+                precision="fp32",
+                model=model,
+            )
+        made = export(
+            job,
+            resolved=resolve(spec, registry, frames=run.frames()),
+            predictor=predictor,
+            preprocess=preprocess_of(run, backbone),
+            on_progress=on_progress,
+        )
     return made, folder

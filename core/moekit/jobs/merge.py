@@ -10,6 +10,7 @@ from moekit.errors import DataError
 from moekit.files import check_writable
 from moekit.jobs.recorded import recorded_command
 from moekit.jobs.session import READING, backbone_of_run, load_licensed, one_step
+from moekit.occupied import alone_in
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.plugins.resolve import kit_of_run, prepared
@@ -19,6 +20,7 @@ from moekit.training.merge.sites import How, Weigh
 
 
 @names_owner
+@alone_in("out")
 def merge_runs(
     run_folders: Sequence[Path],
     *,

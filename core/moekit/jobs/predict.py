@@ -15,6 +15,7 @@ from moekit.contract.jobs import PredictJob
 from moekit.errors import UsageError
 from moekit.files import check_writable
 from moekit.jobs.trained import Opening, Trained, open_trained
+from moekit.occupied import alone_in
 from moekit.outputs import ANSWERS, check_vacant
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
@@ -26,6 +27,7 @@ from moekit.runtime.answerer import UNREADABLE, Answerer, Pictures
 
 
 @names_owner
+@alone_in("out")
 def predict_inputs(
     kit: str,
     *,

@@ -19,6 +19,7 @@ from moekit.files import check_writable
 from moekit.jobs.adapt import open_fabric
 from moekit.jobs.recorded import recorded_command
 from moekit.jobs.session import READING, load_licensed, one_step, open_backbone, quiet_libraries
+from moekit.occupied import alone_in
 from moekit.plugins.changes import KitChanges, changed, kit_of_frames
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
@@ -31,6 +32,7 @@ _GIB = 2**30
 
 
 @names_owner
+@alone_in("out")
 def pretrain_kit(
     kit: str,
     *,

@@ -10,6 +10,7 @@ from moekit.files import check_writable
 from moekit.jobs.adapt import open_fabric
 from moekit.jobs.pretrain import load_images
 from moekit.jobs.session import quiet_libraries
+from moekit.occupied import alone_in
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
 from moekit.pretraining.recipe import PretrainRecipe
@@ -20,6 +21,7 @@ from moekit.scale.tier import Tier
 
 
 @names_owner
+@alone_in("out")
 def pretrain_tier(
     *,
     data: str,

@@ -121,9 +121,9 @@ def replaces(
         "runs": runs,
         "created": now(),
     }
-    job.new.finish({AGAINST: made})
+    job.new.change({AGAINST: made})
     if decision == REPLACES:
-        job.old.finish({REPLACED: {**runs["new"], "created": made["created"]}})
+        job.old.change({REPLACED: {**runs["new"], "created": made["created"]}})
     return made
 
 

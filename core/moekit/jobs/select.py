@@ -16,6 +16,7 @@ from moekit.files import check_writable, finite
 from moekit.jobs.session import backbone_of
 from moekit.jobs.trained import check_reads_images
 from moekit.names import fitting_name
+from moekit.occupied import alone_in
 from moekit.plugins.faults import names_owner
 from moekit.plugins.resolve import kit_of_run
 from moekit.prediction.inputs import collect_inputs
@@ -35,6 +36,7 @@ Row = dict[str, Any]
 
 
 @names_owner
+@alone_in("out")
 def predict_selected(
     inputs: Sequence[Path],
     *,

@@ -10,6 +10,7 @@ from typing import Any
 from moekit.errors import UsageError
 from moekit.files import check_writable
 from moekit.jobs.trained import Opening, open_trained
+from moekit.occupied import alone_in
 from moekit.outputs import WATCH, check_vacant
 from moekit.plugins.faults import names_owner
 from moekit.plugins.registry import Registry
@@ -20,6 +21,7 @@ from moekit.runs.run import Run
 
 
 @names_owner
+@alone_in("out")
 def watch_folder(
     kit: str,
     *,

@@ -13,6 +13,7 @@ from moekit.contract.report import HEADER, JOINED, METRICS, NEXT, WORST
 from moekit.errors import DataError
 from moekit.files import atomic_text, check_writable
 from moekit.licences import NOT_RECORDED, Link, lines_of, read_links, remarks_on
+from moekit.occupied import alone_in
 from moekit.plugins.registry import Registry
 from moekit.report.compute import compute_section
 from moekit.report.drawing import STYLES, Drawn
@@ -38,6 +39,7 @@ _MARGIN = 20_000
 _PAGE, _STEPS = "writing the report", 4
 
 
+@alone_in("run", make=False)
 def render_report(
     run: Path,
     *,

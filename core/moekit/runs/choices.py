@@ -70,7 +70,7 @@ def keep(run: Run, *, rule: str = "", use: str | None = None) -> None:
     if use is not None and use != known.get("kept"):
         changes["use"] = {**known, "kept": use}
     if changes:
-        run.finish(changes)
+        run.change(changes)
 
 
 def model_in_words(run: Run, model: Model) -> str:

@@ -32,7 +32,7 @@ from moekit.data.fingerprint import refuse_changes
 from moekit.data.geometry import Frame
 from moekit.data.windows import Tiling
 from moekit.errors import DataError, UsageError
-from moekit.files import atomic_text, finite, sha256, to_json, write_json, write_tensors
+from moekit.files import atomic_text, finite, locked, sha256, to_json, write_json, write_tensors
 from moekit.outputs import RUN, check_vacant
 from moekit.runs.schema import SCHEMA, Record, read_record
 from moekit.runs.weights import read_weights, refuse_lost
@@ -248,6 +248,12 @@ class Run:
         """
         record = self.read()
         self._write({**record, **facts, "done": True}, sealed=is_sealed(record))
+
+    def change(self, facts: Mapping[str, Any]) -> None:
+        """Adds facts to a finished run as it is now, which others may have changed meanwhile."""
+        with locked(self.record):
+            self.read(again=True)
+            self.finish(facts)
 
     def _write(self, record: Mapping[str, Any], *, sealed: bool = True) -> None:
         if sealed:

@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from moekit.data.options import composed, path_as_stored
 from moekit.data.samples import SPLITS, Sample, split_name
@@ -19,6 +20,7 @@ from moekit.errors import DataError
 from moekit.files import check_plain, read_text
 from moekit.text import many
 
+_CORRECT = "correct that line"
 _LARGEST = 200 * 2**20
 _DELIMITERS = (",", ";", "\t")
 _SEPARATOR = re.compile(r'^\s*"?sep=(\t|[^\s"])"?[\s,;]*$', re.IGNORECASE)
@@ -42,7 +44,11 @@ def read_header(table: Path) -> tuple[str, ...]:
 
 
 def read_rows(
-    table: Path, *, needed: Sequence[str], known: Sequence[str]
+    table: Path,
+    *,
+    needed: Sequence[str],
+    known: Sequence[str],
+    if_empty: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[tuple[int, Mapping[str, str]]]:
     """The lines of a CSV below its header, with their numbers, each by the names of its columns.
 
@@ -50,6 +56,7 @@ def read_rows(
         table: The CSV file, UTF-8.
         needed: Columns that there must be; none of their cells may be empty.
         known: Columns that an error names.
+        if_empty: By the name of a needed column, what to do about an empty cell.
 
     Raises:
         DataError: The table cannot be read, or a line is wrong.
@@ -58,7 +65,8 @@ def read_rows(
     for number, row in rows:
         empty = [name for name in needed if not row[name]]
         if empty:
-            raise fault(table, number, f"it has no {empty[0]}", code="data/empty-cell")
+            fix = if_empty.get(empty[0], _CORRECT)
+            raise fault(table, number, f"it has no {empty[0]}", code="data/empty-cell", fix=fix)
         yield number, row
 
 
@@ -127,12 +135,12 @@ def split_in(table: Path, line: int, text: str) -> str:
     return split
 
 
-def fault(table: Path | str, line: int, what: str, *, code: str) -> DataError:
+def fault(table: Path | str, line: int, what: str, *, code: str, fix: str = _CORRECT) -> DataError:
     """The error of a line."""
     return DataError(
         f"the line cannot be used: {what}",
         whose=f"{table}, line {line}",
-        fix="correct that line",
+        fix=fix,
         code=code,
     )
 

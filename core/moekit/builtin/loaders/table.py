@@ -35,6 +35,10 @@ from moekit.text import many
 
 _KNOWN = ("path", "label", "labels", "split", "group", "target", "subtype", "mask")
 _BETWEEN = "|"
+_IF_EMPTY = {
+    "label": "write the label; if images have several labels or none, call the column labels, of "
+    "which a cell may be empty"
+}
 CLASSES = "classes.txt"
 """A file next to a table that names its classes, one a line, in the order of the labels."""
 
@@ -63,7 +67,7 @@ def read_table(table: Path) -> Dataset:
     header = read_header(table)
     several = "labels" in header
     needed = ("path",) if several else ("path", "label")
-    rows = list(read_rows(table, needed=needed, known=_KNOWN))
+    rows = list(read_rows(table, needed=needed, known=_KNOWN, if_empty=_IF_EMPTY))
     if not rows:
         raise DataError(
             "the table names no image",

@@ -33,7 +33,8 @@ class ClassAnswer:
     """What one item shows.
 
     Attributes:
-        verdict: The class; the labels with `|` between them; or `NONE_OF_THESE`.
+        verdict: The class; the labels in the order of the classes, with `|` between them; or
+            `NONE_OF_THESE`.
         top: The most probable classes and their probabilities, the most probable first; empty if
             the head gave no numbers.
         unlike: How unlike all classes the item is; None if the head does not say.
@@ -118,9 +119,9 @@ def class_answers(
 
 
 def _labels(probability_C: np.ndarray, point: LabelPoint, classes: Sequence[str]) -> str:
-    over = np.flatnonzero(probability_C >= point.thresholds_C)
-    order = over[np.argsort(-probability_C[over], kind="stable")]
-    return BETWEEN.join(classes[place] for place in order) or NONE_OF_THESE
+    """The labels in the order of the classes, so that equal sets are one verdict."""
+    over = np.flatnonzero(probability_C >= point.thresholds_C).tolist()
+    return BETWEEN.join(classes[place] for place in over) or NONE_OF_THESE
 
 
 def unreadable_row(point: Any) -> dict[str, Any]:

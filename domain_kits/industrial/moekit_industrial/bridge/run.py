@@ -34,6 +34,7 @@ from moekit.backbone import WeightFile
 from moekit.data import Preprocess
 from moekit.evaluation import Passed, PictureSpool, draw_worst, pictured, summarise
 from moekit.files import atomic_text, check_writable, sha256
+from moekit.occupied import occupied
 from moekit.outputs import check_vacant
 from moekit.runs import licences_of_run, machine, now, plugin_facts, versions
 from moekit.runtime import resolve
@@ -111,7 +112,7 @@ def evaluate_baseline(
     """
     check_vacant(job.out)
     check_writable(job.out)
-    with PictureSpool(job.out) as spool:
+    with occupied(job.out), PictureSpool(job.out) as spool:
         return _evaluate(job, registry, on_progress, spool)
 
 

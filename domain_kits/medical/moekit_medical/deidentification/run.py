@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from moekit import DataError, StorageError, UsageError
 from moekit.files import read_json, write_json
+from moekit.occupied import alone_in
 from moekit_medical.deidentification.copies import Outcome, State, make_copy
 from moekit_medical.deidentification.files import find_files
 from moekit_medical.dicom.persons import Stated, find_doubts
@@ -84,6 +85,7 @@ def _silent(_what: str, _done: int, _total: int) -> None:
     """Reports nothing."""
 
 
+@alone_in("out")
 def deidentify_files(
     path: Path,
     *,

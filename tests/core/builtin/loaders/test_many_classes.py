@@ -51,6 +51,15 @@ def count(dataset, split):
     return collections.Counter(s.label for s in dataset.samples if s.split == split)
 
 
+def test_an_empty_label_names_the_column_for_several_labels(tmp_path):
+    with refused("data/empty-cell") as caught:
+        load_folder(table(tmp_path, labelled(["apple", ""])), 0)
+    assert caught.value.exit_code == 4
+    assert "line 3" in caught.value.whose
+    assert "column labels" in caught.value.fix
+    assert load_folder(table(tmp_path, labelled(["apple|pear", ""], "path,labels")), 0)
+
+
 def test_folders_are_classes_in_the_order_of_their_names(fruit):
     dataset = load_folder(fruit, 0)
     assert dataset.classes == FRUIT

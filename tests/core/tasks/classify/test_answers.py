@@ -62,9 +62,11 @@ def test_logits_that_are_no_numbers_are_no_class(value):
     json.dumps(one.as_row(), allow_nan=False)
 
 
-def test_several_labels_are_those_over_their_thresholds_the_most_probable_first():
+def test_several_labels_are_those_over_their_thresholds_in_the_order_of_the_classes():
     point = LabelPoint(thresholds=(0.5, 0.2, 0.9), rule="f1", n=9, values=(1.0, 1.0, 1.0))
-    assert answer([0.1, 1.0, 2.0], point).verdict == "pear|apple"
+    one = answer([0.1, 1.0, 2.0], point)
+    assert one.verdict == answer([1.0, 0.1, 2.0], point).verdict == "apple|pear"
+    assert [name for name, _ in one.top] == ["plum", "pear", "apple"]
     assert answer([-9.0, -9.0, -9.0], point).verdict == "none of these"
     assert answer([0.1, 1.0, 2.0], point).monitor == pytest.approx(1 / (1 + np.exp(-2.0)))
 
