@@ -37,11 +37,15 @@ class Dedicated(torch.nn.Module):
         site = HeadSite(width=self.network.num_features, blocks=1)
         self.head = PooledHead(site, summaries=("class",))
 
-    def forward(self, images):
-        """(B, 3, H, W) to the head's logit (B,) and map (B, 1, 1)."""
+    def outputs(self, images):
+        """What the head gives for images (B, 3, H, W)."""
         x_BDhw = self.network.forward_features(images)
         pooled_BD = self.network.forward_head(x_BDhw, pre_logits=True)
-        outputs = self.head([pooled_BD[:, None]], Grid(1, 1))
+        return self.head([pooled_BD[:, None]], Grid(1, 1))
+
+    def forward(self, images):
+        """(B, 3, H, W) to the head's logit (B,) and map (B, 1, 1)."""
+        outputs = self.outputs(images)
         return outputs["logit_B"], outputs["map_BHW"]
 
 

@@ -49,7 +49,7 @@ class Network(Dedicated):
 
     def forward(self, images):
         """(B, 3, H, W) to the head's logits (B,)."""
-        return super().forward(images)[0].float()
+        return self.outputs(images)["logit_B"].float()
 
 
 def built(method, spec, parameters):
