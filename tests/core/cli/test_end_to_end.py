@@ -157,7 +157,7 @@ def test_changed_weights_are_refused(moekit, cells, run, result, tmp_path):
     data[-1] ^= 0xFF
     path.write_bytes(data)
     refused = moekit("evaluate", "industrial", "--data", f"folder={cells}", "--run", copy)
-    assert refused.code == 1
+    assert refused.code == 4
     assert "[weights/damaged]" in refused.err
 
 

@@ -15,7 +15,7 @@ import pytest
         (["adapt", "industrial", "--data", "folder", "--out", "o"], 2, "[usage/loader-path]"),
         (["adapt", "industrial", "--data", "folder=none", "--out", "o"], 4, "[data/not-found]"),
         (["adapt", "k", "--data", "elpv", "--out", "o", "--token-window", "1"], 2, "take 0 or 2"),
-        (["backbone", "info", "--weights", "none.safetensors"], 1, "[weights/not-found]"),
+        (["backbone", "info", "--weights", "none.safetensors"], 4, "[weights/not-found]"),
         (["backbone", "info", "--architecture", "resnet18"], 2, "[usage/unsupported-model]"),
         (["backbone", "info", "--architecture", "nonesuch"], 2, "[usage/unknown-name]"),
         (["plugins", "info", "nonesuch"], 2, "[usage/unknown-name]"),

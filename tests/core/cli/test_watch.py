@@ -170,6 +170,10 @@ def test_golden_scores_that_changed_are_a_failure_with_code_1(moekit, arguments,
     content = json.loads(record.read_text())
     content["images"]["bar.png"]["score"] -= 0.01
     record.write_text(json.dumps(content))
+    edited = moekit(*golden)
+    assert (edited.code, "[data/edited-record]" in edited.err) == (4, True)
+    del content["content_sha256"]  # as if the scores had been other ones when they were kept
+    record.write_text(json.dumps(content))
     failed = moekit(*golden)
     assert failed.code == 1
     assert "[error/golden-scores]" in failed.err
