@@ -42,6 +42,7 @@ dist: $(VENV)/.ready
 docs: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt "mkdocs-material" "mkdocstrings[python]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python docs/build.py
+	@echo "the site is in build/site: $(BIN)/python -m http.server --directory build/site"
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m pytest -m bench -s tests/benchmarks

@@ -150,10 +150,12 @@ def closing_words(result: Mapping[str, Any], use: Mapping[str, Any] | None) -> l
     proven = ((result.get("comparison") or {}).get("verdict") or {}).get("proven")
     ahead = with_it - without if own["higher_is_better"] else without - with_it
     helps = "helps" if ahead > 0 else "does not help" if ahead < 0 else "changes nothing"
+    if not proven:
+        helps = f"{helps}, or chance made the difference" if ahead else helps
     told = [
         f"On these data the specialist {helps}: {name} is {with_it:.4f} with it and "
         f"{without:.4f} without ({result['baseline']['name']}), on {result['n']} items of the "
-        f"{result['split']} split; that is {'proven' if proven else 'not proven'} on them."
+        f"{result['split']} split{', which is proven' if proven else ''}."
     ]
     model = (result.get("used") or {}).get("model")
     if model:

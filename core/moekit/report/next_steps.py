@@ -32,7 +32,7 @@ def _faults(result: Mapping[str, Any]) -> list[str]:
         told.append(
             f"{near} of {result['n']} items look like items of another split, so the figures may "
             "be too good. Move them into one split and train again; if moekit deals the splits, "
-            "`moekit adapt --group-near-duplicates` does that."
+            "`moekit adapt KIT --data DATA --out RUN --group-near-duplicates` does that."
         )
     return told
 

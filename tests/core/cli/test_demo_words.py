@@ -32,7 +32,14 @@ def test_a_specialist_that_does_not_help_is_told_as_such(own, bare, up, word):
     first, _ = closing_words(result(own, bare, up=up), None)
     assert f"the specialist {word}" in first
     assert f"{own:.4f} with it and {bare:.4f} without" in first
-    assert "not proven" in first
+    assert ("chance" in first) == (own != bare)
+    assert "proven" not in first
+
+
+def test_a_difference_that_is_proven_is_not_called_chance():
+    first, _ = closing_words(result(0.987, 0.932, proven=True), None)
+    assert first.endswith("which is proven.")
+    assert "chance" not in first
 
 
 def test_it_says_which_model_answers_and_what_that_was_chosen_by():

@@ -32,11 +32,11 @@ NAMES = {"auroc": "AUROC"}
 
 _LOOK = (
     "Look at the {}. A wrong label is corrected in the data. What no person sees in the picture "
-    "needs another light or more pixels. What is plain needs more such images to learn from."
+    "needs a better picture. What is plain needs more such images to learn from."
 )
 _RULES = (
-    "To miss less or to reject less, choose another threshold: "
-    "`moekit evaluate --threshold-rule max-miss=0.02` or `max-false-alarm=0.05`."
+    "To miss less or to reject less, choose another threshold: `moekit evaluate {} --data DATA "
+    "--run RUN --threshold-rule max-miss=0.02` or `max-false-alarm=0.05`."
 )
 
 
@@ -74,16 +74,17 @@ def sections(context: ReportContext) -> list[ReportSection]:
 
 def _next(context: ReportContext) -> tuple[str, ...]:
     """What to do about the mistakes that were made."""
+    rules = _RULES.format(context.result["kit"])
     predictions: Predictions | None = context.predictions
     if predictions is None:
-        return (_LOOK.format("mistakes"), _RULES)
+        return (_LOOK.format("mistakes"), rules)
     called = predictions.scores >= context.result["threshold"]["value"]
     wrong = [
         name
         for name, label in (("misses", 1), ("false alarms", 0))
         if ((predictions.labels == label) & (called != label)).any()
     ]
-    return (_LOOK.format(" and the ".join(wrong)), _RULES) if wrong else (_RULES,)
+    return (_LOOK.format(" and the ".join(wrong)), rules) if wrong else (rules,)
 
 
 def _header(comparison: Mapping[str, Any] | None) -> list[ReportSection]:
