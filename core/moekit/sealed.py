@@ -20,7 +20,11 @@ from moekit.json_text import parse_json, to_json
 __all__ = ["SEAL", "check_sealed", "is_sealed", "read_sealed", "unsealed_note", "write_sealed"]
 
 SEAL = "content_sha256"
-"""The field: SHA-256 of all other fields as JSON, with sorted keys, no spaces and ASCII only."""
+"""The field: SHA-256 of all other fields as JSON, with sorted keys, no spaces, ASCII only, and
+numbers without a fraction written without a point, as some programs write them."""
+
+_EXACT = 2**53
+"""Whole numbers below it are exact as floats too."""
 
 
 def write_sealed(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +97,19 @@ def unsealed_note(content: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 def _hash(content: Mapping[str, Any]) -> str:
     try:
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        plain = _whole_numbers(content)
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except RecursionError:
         return ""  # whoever looks at the fields says so
     return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _whole_numbers(value: Any) -> Any:
+    """The same content with 1.0 as 1: whoever lays a file out again may write either."""
+    if isinstance(value, Mapping):
+        return {key: _whole_numbers(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(one) for one in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    return value

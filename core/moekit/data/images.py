@@ -52,7 +52,13 @@ from moekit.data.conversion import (
 from moekit.data.jpeg_end import has_end
 from moekit.data.made_up import made_up
 from moekit.data.mask_turn import refuse_other_turn
-from moekit.data.pillow_rules import FORMAT_WORDS, FORMATS, opened_header, strict_pillow
+from moekit.data.pillow_rules import (
+    FORMAT_WORDS,
+    FORMATS,
+    load_pixels,
+    opened_header,
+    strict_pillow,
+)
 from moekit.data.plain_files import check_file, plain
 from moekit.data.remarks import Remark, mark_unread, remarks_of
 from moekit.data.suffixes import why_unread
@@ -342,7 +348,7 @@ def _turn_to(image: Image.Image, number: int) -> bool:
 
 def _decode_page(image: Image.Image, file: BinaryIO, path: Path, convert: Convert) -> Image.Image:
     mark_unread(image)
-    image.load()
+    load_pixels(image)
     missing = made_up(image, file)
     if missing:
         raise _damaged(path, missing)

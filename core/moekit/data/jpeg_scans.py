@@ -12,6 +12,8 @@ import re
 
 _FILL, _END, _SCAN = 0xFF, 0xD9, 0xDA
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
+_ARITHMETIC = (0xC9, 0xCA)
+"""Coders of these leave out zeros at the end, which the decoder puts there (T.81, D.1.8)."""
 _ALONE = {0x01, *range(0xD0, 0xD9)}
 """Markers without a length."""
 _NEXT = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -50,6 +52,8 @@ def _follow(content: bytes) -> tuple[int | None, bool]:
                 every = ((one, place) for one in components for place in range(_COEFFICIENTS))
                 return coded_end, not any(missing.get(one, 1) for one in every)
             return coded_end, seen >= components
+        if marker in _ARITHMETIC:
+            return None, True
         if marker == _FILL or marker in _ALONE:
             at += 1 if marker == _FILL else 2
             continue
@@ -66,5 +70,7 @@ def _follow(content: bytes) -> tuple[int | None, bool]:
                 missing |= {(number, place): bits & 15 for place in range(first, last + 1)}
             after = _NEXT.search(content, end)
             end = coded_end = after.start() if after else len(content)
+            while content[coded_end - 1] == _FILL:  # bytes that fill up to the marker (B.1.1.2)
+                coded_end -= 1
         at = end
     return None, True

@@ -6,7 +6,7 @@ what they missed. What can be seen at little cost is looked for:
 | format | what is seen |
 | --- | --- |
 | JPEG | coded pixels that end before the last one, by decoding again with another end |
-| WebP | the coded pixels end with more zeros than any picture has |
+| WebP, lossy | the coded pixels end with more zeros than any picture has |
 | PGM, PPM | numbers beyond the stated maximum, which are cut off |
 | TIFF, PackBits | runs that are not exactly the pixels of their strip or tile |
 | TIFF, Deflate | a checksum or a code that is wrong |
@@ -14,7 +14,8 @@ what they missed. What can be seen at little cost is looked for:
 | TIFF, LZW or CCITT | 64 bytes of zeros, which are no codes |
 
 PNG has checksums. Of uncompressed files zeros are black pixels. What is not seen: changed codes of
-the same length, and other damage within TIFF of CCITT compression or lossy WebP.
+the same length, JPEG of arithmetic coding, zeros of lossless WebP, which are codes there, and other
+damage within TIFF of CCITT compression or lossy WebP.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ _JPEG, _JPEG_END = 7, b"\xff\xd9"
 _NEVER_ZEROS = (2, 3, 4, 5)
 """CCITT of three kinds and LZW: a code has a one after a few zeros, and fill is short."""
 _OFFSETS, _LENGTHS = (273, 324), (279, 325)
-_WIDTH, _HEIGHT, _ROWS, _BITS, _PLANES = (256, 322), (257, 323), 278, 258, 284
+_WIDTH, _HEIGHT, _ROWS = (256, 322), (257, 323), 278
+_BITS, _SAMPLES, _PLANES, _FILL_ORDER = 258, 277, 284, 266
 _MANY_ZEROS = 64
 _ZEROS_OF_A_BLOCK = 4
 """Bytes of zeros that lossy WebP writes of 16 x 16 pixels at most."""
@@ -99,7 +101,7 @@ def _of_webp(image: Image.Image, file: BinaryIO) -> bool:
     name, coded = next(_pixels_of_webp(content, 12), (b"", b""))
     zeros = len(coded) - len(coded.rstrip(b"\0"))
     usual = math.ceil(image.width / 16) * math.ceil(image.height / 16) * _ZEROS_OF_A_BLOCK
-    return zeros > _MANY_ZEROS + (usual if name == b"VP8 " else 0)
+    return name == b"VP8 " and zeros > _MANY_ZEROS + usual
 
 
 def _pixels_of_webp(content: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
@@ -118,6 +120,8 @@ def _of_tiff(image: TiffImagePlugin.TiffImageFile, file: BinaryIO) -> str:
     compression = image.tag_v2.get(_COMPRESSION, 1)
     if compression not in (*_NEVER_ZEROS, _PACKBITS, *_DEFLATE, _JPEG):
         return ""
+    if image.tag_v2.get(_FILL_ORDER, 1) != 1 and compression in (_PACKBITS, *_DEFLATE):
+        return ""  # the bits of each byte are turned around; hardly any program writes that
     for number, (offset, length) in enumerate(_parts(image)):
         file.seek(offset)
         coded = file.read(length)
@@ -127,7 +131,9 @@ def _of_tiff(image: TiffImagePlugin.TiffImageFile, file: BinaryIO) -> str:
             return "its coded pixels end before its last one"
         if compression in _DEFLATE and not _inflates(coded):
             return "a checksum of its coded pixels is wrong"
-        if compression == _PACKBITS and not _is_exact(coded, _part_bytes(image, number)):
+        if compression == _PACKBITS and not any(
+            _is_exact(coded, expected) for expected in _part_bytes(image, number)
+        ):
             return "its runs are not exactly its pixels"
     return ""
 
@@ -141,17 +147,23 @@ def _parts(image: TiffImagePlugin.TiffImageFile) -> Iterator[tuple[int, int]]:
             return
 
 
-def _part_bytes(image: TiffImagePlugin.TiffImageFile, number: int) -> int:
-    """Bytes of the pixels of a strip or tile (TIFF 6.0, sections 3 and 15)."""
+def _part_bytes(image: TiffImagePlugin.TiffImageFile, number: int) -> tuple[int, ...]:
+    """Bytes of the pixels of a strip or tile (TIFF 6.0, sections 3 and 15).
+
+    Of the last strip also those of one that is filled up to the rows of the others.
+    """
     tags = image.tag_v2
     bits = tags.get(_BITS, (1,))
+    if len(bits) == 1:
+        bits = bits * int(tags.get(_SAMPLES, 1))
     depth = int(bits[0] if tags.get(_PLANES, 1) == 2 else sum(bits))
     if _WIDTH[1] in tags:
-        return math.ceil(int(tags[_WIDTH[1]]) * depth / 8) * int(tags[_HEIGHT[1]])
+        return (math.ceil(int(tags[_WIDTH[1]]) * depth / 8) * int(tags[_HEIGHT[1]]),)
     height = int(tags[_HEIGHT[0]])
     rows = min(int(tags.get(_ROWS, height)), height)
     first = number % math.ceil(height / rows) * rows
-    return math.ceil(int(tags[_WIDTH[0]]) * depth / 8) * min(rows, height - first)
+    line = math.ceil(int(tags[_WIDTH[0]]) * depth / 8)
+    return (line * min(rows, height - first), line * rows)
 
 
 def _inflates(coded: bytes) -> bool:
@@ -182,4 +194,5 @@ def _is_exact(coded: bytes, expected: int) -> bool:
             at += 2
         else:
             at += 1
-    return left == 0 and at <= end <= at + _PADDING
+    rest = coded[at:].strip(bytes((0, _NO_OPERATION)))
+    return left == 0 and at <= end and len(rest) <= _PADDING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ FORMATS = tuple(
 )
 FORMAT_WORDS = "PNG, JPEG, BMP, TIFF, WebP, GIF, PPM or PGM"
 
+_BIG_ENDIAN = re.compile(r"(;(?:16|32|64))B([SF]?)$")
 _guard = threading.Lock()
 _readers = 0
 _restore = contextlib.ExitStack()
@@ -78,3 +80,19 @@ def opened_header(path: Path) -> Iterator[Image.Image]:
     check_file(path)
     with strict_pillow(), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
         yield image
+
+
+def load_pixels(image: Image.Image) -> None:
+    """Decodes a picture, compressed TIFF files of numbers of more than 8 bits in the right order.
+
+    libtiff hands on such numbers in the order of the machine's bytes. Pillow knows it of whole
+    numbers of 16 bits without a sign; others of big-endian files it turns once more.
+    """
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        image.tile = [
+            tile._replace(args=(_BIG_ENDIAN.sub(r"\1N\2", tile.args[0]), *tile.args[1:]))
+            if tile.codec_name == "libtiff" and isinstance(tile.args, tuple)
+            else tile
+            for tile in image.tile
+        ]
+    image.load()

@@ -114,10 +114,10 @@ class _Methods:
         return self._items if name == "items" else Guarded(value, name)
 
     def _items(self, paths: Sequence[Path]) -> Iterator[Any]:
-        with settings_kept():
+        with settings_kept(draws=True):
             items = iter(self._made.items(paths))
         while True:
-            with settings_kept():
+            with settings_kept(draws=True):
                 try:
                     item = next(items)
                 except StopIteration:

@@ -110,10 +110,9 @@ def test_headers_that_cannot_be_followed_are_left_to_the_decoder():
         assert other is None or FILLER in other or other == changed
 
 
-@pytest.mark.parametrize("lossless", [False, True])
 @pytest.mark.parametrize("share", [0.1, 0.6])
-def test_a_webp_whose_rest_is_zeros_is_refused(tmp_path, lossless, share):
-    whole = stored("WEBP", lossless=lossless, quality=90)
+def test_a_webp_whose_rest_is_zeros_is_refused(tmp_path, share):
+    whole = stored("WEBP", quality=90)
     assert read(tmp_path, whole).size == SIZE
     kept = whole[: int(share * len(whole))]
     with refused("image/damaged", match="zeros"):
@@ -122,7 +121,7 @@ def test_a_webp_whose_rest_is_zeros_is_refused(tmp_path, lossless, share):
 
 def test_zeros_in_the_second_frame_of_a_webp_do_no_harm_to_the_first(tmp_path):
     frames = [noise(), noise().transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
-    whole = stored("WEBP", frames[0], save_all=True, append_images=frames[1:], lossless=True)
+    whole = stored("WEBP", frames[0], save_all=True, append_images=frames[1:], quality=90)
     second = whole.rindex(b"ANMF")
     assert read(tmp_path, whole[: second + 60] + bytes(len(whole) - second - 60)).size == SIZE
     first = whole.index(b"ANMF") + 60
@@ -280,6 +279,40 @@ def test_numbers_beyond_the_stated_maximum_are_refused(tmp_path, kind, most, dty
     values.flat[40] = most + 1
     with refused("image/damaged", match=f"{most + 1}.*{most}"):
         read(tmp_path, netpbm(kind, values, most))
+
+
+def test_a_lossless_webp_with_large_flat_areas_is_read(tmp_path):
+    flat = Image.new("RGB", (500, 500))
+    flat.paste((1, 2, 3), (0, 0, 7, 7))
+    for method in (0, 4):
+        whole = stored("WEBP", flat, lossless=True, quality=75, method=method)
+        assert read(tmp_path, whole).getpixel((3, 3)) == (1, 2, 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_bytes_that_fill_up_to_a_marker_are_no_damage(tmp_path, options):
+    """ITU-T T.81, B.1.1.2: any number of FF may come before a marker."""
+    for image in (Image.new("L", (64, 64), 128), noise("L")):
+        whole = stored("JPEG", image, **options)
+        filled = whole[:-2] + b"\xff\xff" + whole[-2:]
+        assert read(tmp_path, filled).tobytes() == read(tmp_path, whole).tobytes()
+        with refused("image/damaged"):
+            read(tmp_path, cut(stored("JPEG", noise("L"), **options), 0.5)[:-2] + b"\xff" + END)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "packbits"])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i4", "f4"])
+def test_numbers_of_big_endian_tiff_files_are_what_was_written(tmp_path, dtype, compression):
+    tifffile = pytest.importorskip("tifffile", reason="comes with the industrial kit")
+    most = 30_000 if dtype in ("u2", "i2", "i4") else 255
+    values = np.random.default_rng(0).integers(0, most, (20, 30)).astype(dtype)
+    found = []
+    for order in "<>":
+        path = tmp_path / f"{ord(order)}.tif"
+        tifffile.imwrite(path, values, byteorder=order, compression=compression, metadata=None)
+        found.append(np.asarray(read_image(path)))
+    assert np.array_equal(*found)
+    assert found[0].std() > 10
 
 
 def test_numbers_behind_the_pixels_of_a_pgm_do_no_harm(tmp_path):

@@ -19,7 +19,7 @@ import torch
 import moekit
 from moekit import Registry
 from moekit.errors import is_nobodys, nobody_reads
-from moekit.plugins.guarded import guarded_record
+from moekit.plugins.guarded import _Methods, guarded_record
 from moekit.plugins.settings_kept import read_umask, settings_kept
 from moekit.tasks.score import SCORE
 from moekit.testing import refused
@@ -142,6 +142,16 @@ def test_it_does_so_if_it_fails_too_and_from_other_threads(task):
     other.join()
     task.show.draw(None, None, None, None)
     assert state() == before
+
+
+def test_a_reader_that_draws_gets_other_numbers_for_each_item():
+    class Reader:
+        def items(self, paths):
+            for _ in paths:
+                yield float(np.random.rand()), random.random()
+
+    found = list(_Methods(Reader()).items(["a", "b", "c"]))
+    assert len(set(found)) == 3
 
 
 def test_random_numbers_of_others_are_put_back_but_a_loss_may_draw(task):

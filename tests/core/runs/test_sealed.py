@@ -15,7 +15,7 @@ from moekit.runs.choices import keep, kept_model
 from moekit.runs.pretrained import Pretrained
 from moekit.runs.run import Run
 from moekit.runs.schema import read_record, read_result
-from moekit.sealed import SEAL, is_sealed, write_sealed
+from moekit.sealed import SEAL, is_sealed, read_sealed, write_sealed
 from moekit.testing import refused
 from tests.core.runs.test_schema import RECORD, RESULT
 
@@ -29,7 +29,7 @@ EDITS = {
     "weights": lambda record: record["weights"].update(kit_sha256="1" * 64),
     "a new field": lambda record: record.update(more=1),
     "a field that is gone": lambda record: record.pop("skipped"),
-    "a whole number": lambda record: record["request"].update(seed=0.0),
+    "a whole number": lambda record: record["request"].update(seed=1),
     "the hash": lambda record: record.update({SEAL: "0" * 64}),
     "no hash at all": lambda record: record.update({SEAL: None}),
 }
@@ -64,6 +64,13 @@ def test_a_record_that_is_laid_out_otherwise_is_the_same(run):
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(dict(reversed(record.items())), separators=(",", ":")))
     assert read_record(run / "run.json")["request"]["seed"] == 0
+
+
+def test_programs_that_write_whole_numbers_without_a_point_change_nothing(tmp_path):
+    write_sealed(tmp_path / "a.json", {"share": 1.0, "many": [2.0, {"x": -3.0}], "part": 0.5})
+    text = (tmp_path / "a.json").read_text()
+    (tmp_path / "a.json").write_text(text.replace("1.0", "1").replace("-3.0", "-3"))
+    assert read_sealed(tmp_path / "a.json")["share"] == 1
 
 
 @pytest.mark.parametrize(
