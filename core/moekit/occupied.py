@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from moekit.errors import UsageError
+from moekit.errors import StorageError, UsageError
 from moekit.files import cannot_write, try_lock
 
 __all__ = ["LOCK", "alone_in", "occupied"]
@@ -25,12 +25,15 @@ R = TypeVar("R")
 _of_thread = threading.local()
 
 
-def alone_in(argument: str, *, make: bool = True) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def alone_in(
+    argument: str, *, make: bool = True, called: str | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Makes a function the only one that writes into a folder; see `occupied`.
 
     Args:
         argument: Name of its argument that holds the folder.
         make: As of `occupied`.
+        called: What errors call the folder whose path tells too much; its path if None.
     """
 
     def wrapped(function: Callable[P, R]) -> Callable[P, R]:
@@ -38,7 +41,16 @@ def alone_in(argument: str, *, make: bool = True) -> Callable[[Callable[P, R]], 
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            with occupied(signature.bind(*args, **kwargs).arguments[argument], make=make):
+            with contextlib.ExitStack() as stack:
+                folder = signature.bind(*args, **kwargs).arguments[argument]
+                try:
+                    stack.enter_context(occupied(folder, make=make))
+                except (StorageError, UsageError) as error:
+                    if called is None:
+                        raise
+                    raise type(error)(
+                        error.what, whose=called, fix=error.fix, code=error.code
+                    ) from None
                 return function(*args, **kwargs)
 
         return call

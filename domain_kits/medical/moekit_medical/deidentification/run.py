@@ -85,7 +85,7 @@ def _silent(_what: str, _done: int, _total: int) -> None:
     """Reports nothing."""
 
 
-@alone_in("out")
+@alone_in("out", called="the output folder")
 def deidentify_files(
     path: Path,
     *,

@@ -191,7 +191,7 @@ def test_a_model_that_fails_is_named(fit):
     [
         (("Patchcor",), 2, "[usage/unknown-name]"),
         (("Padim", "--set=n_features"), 2, "[usage/bad-argument]"),
-        (("Padim", "--set=backbone=resnet18", "--set=layers=['layer1']"), 1, "resnet18"),
+        (("Padim", "--set=backbone=resnet18", "--set=layers=['layer1']"), 4, "resnet18"),
         (("Padim", "--data=mvtec=nowhere"), 4, "nowhere"),
         (("Padim", "--architecture=vit_nothing"), 2, "vit_nothing"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import threading
 import zipfile
 
 import numpy as np
@@ -16,6 +17,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import MediaStorageDirectoryStorage, RLELossless
 
 from moekit.cli.main import main
+from moekit.occupied import occupied
 from moekit_medical.deidentification import run as under_test
 from moekit_medical.deidentification.copies import (
     CUT,
@@ -341,6 +343,25 @@ def test_an_output_that_cannot_be_written_is_told_without_a_path(series, tmp_pat
     outcome = run(series, "--out", tmp_path / "Invented" / "out")
     assert outcome.code == 1
     assert "the output folder" in outcome.err
+    assert "Invented" not in outcome.err
+
+
+def test_an_output_that_another_command_writes_is_told_without_its_path(series, tmp_path, run):
+    out, entered, leave = tmp_path / "Invented", threading.Event(), threading.Event()
+
+    def hold():
+        with occupied(out):
+            entered.set()
+            leave.wait(60)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    entered.wait(60)
+    outcome = run(series, "--out", out)
+    leave.set()
+    other.join()
+    assert outcome.code == 2
+    assert "[usage/folder-in-use]" in outcome.err
     assert "Invented" not in outcome.err
 
 
