@@ -21,8 +21,8 @@ PAGE = """# What the demonstration prints
 
 `make demo` installs moekit into `.venv` and runs `moekit {command}`. Below is all that the command
 printed on {date}, with an empty cache, on {cores} cores with {instructions}. It took
-{minutes:.1f} minutes. Figures differ a little between processors. On a terminal, bars take the
-place of the lines of progress. `python docs/transcript.py` writes this page again.
+{minutes:.1f} minutes (load {load:.1f}). Figures differ a little between processors. On a terminal,
+bars take the place of the lines of progress. `python docs/transcript.py` writes this page again.
 
 ```text
 {printed}
@@ -50,6 +50,7 @@ def main() -> None:
         date=datetime.datetime.now(datetime.UTC).date(),
         cores=os.cpu_count(),
         instructions=f"{torch.backends.cpu.get_cpu_capability()} ({platform.machine()})",
+        load=os.getloadavg()[0],
         minutes=(time.perf_counter() - began) / 60,
         printed="\n".join(line.rstrip() for line in done.stdout.strip().splitlines()),
     )
