@@ -183,7 +183,8 @@ def adapt(kit: str, data: str, run_folder: Path, as_json: bool, **options: Any) 
     else:
         training, trained = record["training"]["kit"], record["parameters"]["trained"]
         what = (
-            f"trained {trained:,} parameters in {training['epochs']} epochs and"
+            f"trained {trained:,} parameters in {training['epochs']} epochs, of which number "
+            f"{training['best_epoch']} was the best and is kept, and"
             if trained
             else f"learned from {record['images']['train']:,} images in"
         )

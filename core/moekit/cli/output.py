@@ -149,6 +149,14 @@ def _beating(display: ProgressDisplay) -> Iterator[ProgressDisplay]:
         thread.join()
 
 
+@contextmanager
+def still_at(what: str) -> Iterator[None]:
+    """Says from time to time that a step goes on, of a command that prints results meanwhile."""
+    with _beating(ProgressDisplay(None)) as display:
+        display.update(what, 0, 1)
+        yield
+
+
 def _in_words(seconds: float) -> str:
     """How long something probably takes; empty if that is not worth a word."""
     if seconds < _QUIET_SECONDS:

@@ -7,7 +7,7 @@ import dataclasses
 import click
 
 from moekit.cli.options import debug_option, json_option, with_options
-from moekit.cli.output import echo, print_json, say
+from moekit.cli.output import echo, print_json, say, still_at
 from moekit.errors import PluginError, UsageError
 from moekit.text import many
 
@@ -41,8 +41,9 @@ def check(name: str, expected: tuple[str, ...], as_json: bool) -> None:
             told.add(outcome.reason)
             echo(f"{outcome.verdict:16} {outcome.id}{reason}")
 
-    say(f"checking {name} in a process of its own; until that has started nothing is shown")
-    report = run_checks_apart(name, expected_failures=_expectations(expected), on_outcome=tell)
+    say(f"checking {name} in a process of its own, which takes a while to start")
+    with still_at(f"checking {name}"):
+        report = run_checks_apart(name, expected_failures=_expectations(expected), on_outcome=tell)
     count = {
         verdict: sum(outcome.verdict == verdict for outcome in report.outcomes)
         for verdict in ("passed", "failed", "not applicable", "expected failure", "not run")

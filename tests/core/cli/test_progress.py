@@ -139,3 +139,14 @@ def test_the_next_command_can_be_copied(capsys):
     output.say_next("evaluate", "industrial", "--data", "folder=my parts", "--run", "runs/a")
     told = capsys.readouterr().err.strip()
     assert told == "next: moekit evaluate industrial --data 'folder=my parts' --run runs/a"
+
+
+def test_a_command_that_prints_results_says_that_it_goes_on(capsys, monkeypatch):
+    monkeypatch.setattr(output, "_QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(output, "_BEAT_SECONDS", 0.02)
+    with output.still_at("checking a plugin"):
+        time.sleep(0.3)
+        output.echo("passed")
+    told = capsys.readouterr()
+    assert told.out == "passed\n"
+    assert "checking a plugin: for 0 s so far" in told.err
