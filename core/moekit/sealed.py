@@ -27,8 +27,13 @@ _EXACT = 2**53
 """Whole numbers below it are exact as floats too."""
 
 
-def write_sealed(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+def write_sealed(path: Path, content: Mapping[str, Any], *, sealed: bool = True) -> dict[str, Any]:
     """Writes a file with the hash of its content, atomically; returns what it holds.
+
+    Args:
+        path: The file.
+        content: Of the file.
+        sealed: False for a file that was without a hash, and stays without one.
 
     Raises:
         MoekitError: A number in it is not finite.
@@ -36,9 +41,9 @@ def write_sealed(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """
     # As whoever reads the file finds it: tuples are lists there, and all keys are texts.
     plain = parse_json(to_json({key: value for key, value in content.items() if key != SEAL}))
-    sealed: dict[str, Any] = {**plain, SEAL: _hash(plain)}
-    write_json(path, sealed)
-    return sealed
+    written: dict[str, Any] = {**plain, SEAL: _hash(plain)} if sealed else plain
+    write_json(path, written)
+    return written
 
 
 def read_sealed(path: Path) -> Any:

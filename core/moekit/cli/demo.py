@@ -150,8 +150,8 @@ def closing_words(result: Mapping[str, Any], use: Mapping[str, Any] | None) -> l
     proven = ((result.get("comparison") or {}).get("verdict") or {}).get("proven")
     ahead = with_it - without if own["higher_is_better"] else without - with_it
     helps = "helps" if ahead > 0 else "does not help" if ahead < 0 else "changes nothing"
-    if not proven:
-        helps = f"{helps}, or chance made the difference" if ahead else helps
+    if ahead and not proven:
+        helps += ", or chance made the difference"
     told = [
         f"On these data the specialist {helps}: {name} is {with_it:.4f} with it and "
         f"{without:.4f} without ({result['baseline']['name']}), on {result['n']} items of the "

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         path_as_stored,
         whole_number,
     )
+    from moekit.data.packbits import end_of_runs
     from moekit.data.plain_files import check_file
     from moekit.data.samples import MASK_OF, SPLITS, UNSEEN, split_name, split_notes
     from moekit.data.splits import check_classes, check_splits, complete_splits
@@ -63,6 +64,7 @@ _HOMES = {
         "path_as_stored",
         "whole_number",
     ),
+    "data.packbits": ("end_of_runs",),
     "data.plain_files": ("check_file",),
     "data.samples": (
         "MASK_OF",
@@ -115,6 +117,7 @@ __all__ = [
     "check_splits",
     "complete_splits",
     "composed",
+    "end_of_runs",
     "find_images",
     "image_batches",
     "is_image_name",

@@ -30,6 +30,7 @@ import numpy as np
 from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
 from moekit.data.jpeg_scans import jpeg_with_other_end
+from moekit.data.packbits import NO_OPERATION, end_of_runs
 from moekit.data.pictures import strips
 from moekit.data.pnm_values import beyond_maximum
 
@@ -48,7 +49,6 @@ _ZEROS_OF_A_BLOCK = 4
 """Bytes of zeros that lossy WebP writes of 16 x 16 pixels at most."""
 
 _PIECE = 2**20
-_NO_OPERATION = 128
 _PADDING = 3
 """Bytes that writers leave behind the runs of a strip."""
 
@@ -182,17 +182,8 @@ def _inflates(coded: bytes) -> bool:
 
 
 def _is_exact(coded: bytes, expected: int) -> bool:
-    """Whether runs are exactly that many bytes (TIFF 6.0, section 9)."""
-    at, left, end = 0, expected, len(coded)
-    while left > 0 and at < end:
-        length = coded[at]
-        if length < _NO_OPERATION:
-            left -= length + 1
-            at += length + 2
-        elif length > _NO_OPERATION:
-            left -= 257 - length
-            at += 2
-        else:
-            at += 1
-    rest = coded[at:].strip(bytes((0, _NO_OPERATION)))
-    return left == 0 and at <= end and len(rest) <= _PADDING
+    """Whether runs are exactly that many bytes, with little behind them."""
+    end = end_of_runs(coded, at=0, limit=len(coded), length=expected)
+    if end is None:
+        return False
+    return len(coded[end:].strip(bytes((0, NO_OPERATION)))) <= _PADDING

@@ -22,7 +22,7 @@ from torch import nn
 
 from moekit.data.fingerprint import refuse_changes
 from moekit.errors import DataError, UsageError
-from moekit.files import sha256, to_json, write_json
+from moekit.files import sha256, to_json
 from moekit.files import write_tensors as write
 from moekit.licences import Licences
 from moekit.outputs import PRETRAINING, check_vacant
@@ -167,10 +167,7 @@ class Pretrained:
             hashes["weights_sha256"] = sha256(path)
         begun = self.read()
         record = {**begun, **facts, **hashes, "images": len(seen), "done": True}
-        if is_sealed(begun):
-            return write_sealed(self.record, record)
-        write_json(self.record, record)
-        return record
+        return write_sealed(self.record, record, sealed=is_sealed(begun))
 
     def load(self, sets: nn.Module) -> None:
         """Reads the specialists into those of a kit.

@@ -19,7 +19,6 @@ tokens/ and report.html.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -32,7 +31,7 @@ from moekit.data.fingerprint import refuse_changes
 from moekit.data.geometry import Frame
 from moekit.data.windows import Tiling
 from moekit.errors import DataError, UsageError
-from moekit.files import atomic_text, finite, locked, sha256, to_json, write_json, write_tensors
+from moekit.files import atomic_text, finite, locked, sha256, to_json, write_tensors
 from moekit.outputs import RUN, check_vacant
 from moekit.runs.schema import SCHEMA, Record, read_record
 from moekit.runs.weights import read_weights, refuse_lost
@@ -256,12 +255,8 @@ class Run:
             self.finish(facts)
 
     def _write(self, record: Mapping[str, Any], *, sealed: bool = True) -> None:
-        if sealed:
-            record = write_sealed(self.record, record)
-        else:
-            write_json(self.record, record)
-        # As whoever reads the file finds it.
-        self._known[:] = [Record(json.loads(to_json(record)), self.record)]
+        written = write_sealed(self.record, record, sealed=sealed)
+        self._known[:] = [Record(written, self.record)]
 
     def write_history(self, epochs: Iterable[Mapping[str, float]]) -> None:
         """Writes history.jsonl; figures that are undefined are null."""

@@ -1,4 +1,4 @@
-"""A disk that is full is told by a code, and what looks whole is whole."""
+"""On a full disk commands end with a code, and no file that is cut looks complete."""
 
 import contextlib
 import json

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import struct
 
+from moekit.data import end_of_runs
+
 _TABLE = struct.Struct("<16L")
-_NO_OPERATION = 128
 
 
 def only_pixels(frame: bytes, *, segments: int, pixels: int) -> bytes | None:
@@ -34,7 +35,7 @@ def only_pixels(frame: bytes, *, segments: int, pixels: int) -> bytes | None:
         return None
     kept: list[bytes] = []
     for begin, limit in zip(begins, [*begins[1:], len(frame)], strict=True):
-        end = _end_of_runs(frame, begin, limit, pixels)
+        end = end_of_runs(frame, at=begin, limit=limit, length=pixels)
         if end is None:
             return None
         even = bytes((end - begin) % 2 and end < limit)
@@ -45,21 +46,3 @@ def only_pixels(frame: bytes, *, segments: int, pixels: int) -> bytes | None:
         place += len(segment)
     places += [0] * (len(offsets) - len(places))
     return _TABLE.pack(count, *places) + b"".join(kept)
-
-
-def _end_of_runs(frame: bytes, at: int, limit: int, pixels: int) -> int | None:
-    """Where the runs of a segment end that hold exactly that many bytes."""
-    left = pixels
-    while left > 0:
-        if at >= limit:
-            return None
-        length = frame[at]
-        if length < _NO_OPERATION:
-            left -= length + 1
-            at += length + 2
-        elif length > _NO_OPERATION:
-            left -= 257 - length
-            at += 2
-        else:
-            at += 1
-    return at if left == 0 and at <= limit else None
